@@ -1,0 +1,411 @@
+//! The replicated state: what every replica of the log agrees on, and the indexes over it.
+//!
+//! Only `apply` (in [`crate::manager`]) changes it, and only through the methods below, each of
+//! which keeps the indexes current. [`Cluster::check`](crate::check) recomputes them.
+
+use super::*;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+/// The replicated state.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// The cluster's own ID; `None` before the first entry.
+    pub id: Option<ClusterId>,
+    /// Raised by every restore from a backup.
+    pub epoch: u32,
+    /// Which behaviour of `apply` is in force.
+    pub schema: u32,
+    /// Index of the last applied entry: the cluster's revision.
+    pub index: u64,
+    /// Term of the last applied entry.
+    pub term: u64,
+    /// The cluster's clock at the last applied entry.
+    pub at: Time,
+    /// The wall clock at the last applied entry, in milliseconds since 1970.
+    pub wall_ms: u64,
+    /// The randomness of the present term.
+    pub seed: u64,
+
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) workloads: BTreeMap<Uid, Workload>,
+    pub(crate) tasks: TaskTable,
+    pub(crate) keys: IdempotencyKeys,
+
+    // Indexes.
+    pub(crate) node_names: BTreeMap<String, NodeId>,
+    pub(crate) node_uids: BTreeMap<NodeUid, NodeId>,
+    pub(crate) names: BTreeMap<(Kind, Arc<str>), Uid>,
+    pub(crate) pending: BTreeSet<(Uid, TaskId)>,
+    pub(crate) finished: BTreeSet<(Time, Uid)>,
+    pub(crate) slots: u64,
+}
+
+/// The newest schema that this code applies.
+pub const SCHEMA: u32 = 1;
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Cluster {
+            id: None,
+            epoch: 1,
+            schema: SCHEMA,
+            index: 0,
+            term: 0,
+            at: Time(0),
+            wall_ms: 0,
+            seed: 0,
+            nodes: Vec::new(),
+            workloads: BTreeMap::new(),
+            tasks: TaskTable::default(),
+            keys: IdempotencyKeys::default(),
+            node_names: BTreeMap::new(),
+            node_uids: BTreeMap::new(),
+            names: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            finished: BTreeSet::new(),
+            slots: 0,
+        }
+    }
+}
+
+// Getters.
+impl Cluster {
+    /// Every node that was not forgotten, by ID.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| !node.forgotten)
+    }
+    /// A node by ID, forgotten ones included.
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id.slot())
+    }
+    /// A node by name.
+    pub fn node_named(&self, name: &str) -> Option<&Node> {
+        self.node(*self.node_names.get(name)?)
+    }
+    /// A node by its own ID.
+    pub fn node_with_uid(&self, uid: NodeUid) -> Option<&Node> {
+        self.node(*self.node_uids.get(&uid)?)
+    }
+    /// Every workload, by UID, those included that are being deleted.
+    pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
+        self.workloads.values()
+    }
+    /// A workload by UID.
+    pub fn workload(&self, uid: Uid) -> Option<&Workload> {
+        self.workloads.get(&uid)
+    }
+    /// A living workload by kind and name.
+    pub fn workload_named(&self, kind: Kind, name: &str) -> Option<&Workload> {
+        self.workload(*self.names.get(&(kind, Arc::from(name)))?)
+    }
+    /// The living workloads of a kind whose names come after `after`, by name.
+    pub fn workloads_by_name(&self, kind: Kind, after: Option<&str>) -> impl Iterator<Item = &Workload> {
+        let from = match after {
+            Some(name) => std::ops::Bound::Excluded((kind, Arc::from(name))),
+            None => std::ops::Bound::Included((kind, Arc::from(""))),
+        };
+        self.names
+            .range((from, std::ops::Bound::Unbounded))
+            .take_while(move |((k, _), _)| *k == kind)
+            .filter_map(|(_, uid)| self.workload(*uid))
+    }
+    /// A task by ID.
+    pub fn task(&self, id: TaskId) -> Option<&Task> {
+        self.tasks.key(id).map(|key| self.tasks.at(key))
+    }
+    /// Every task, by ID.
+    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.iter()
+    }
+    /// Every task whose ID comes after `after`, by ID.
+    pub fn tasks_after(&self, after: TaskId) -> impl Iterator<Item = &Task> {
+        self.tasks.iter_after(after)
+    }
+    /// How many tasks there are, ended ones included.
+    pub fn task_count(&self) -> usize {
+        self.tasks.len()
+    }
+    /// The attempts in one slot, newest first.
+    pub fn attempts(&self, slot: &Slot) -> impl Iterator<Item = &Task> {
+        std::iter::successors(slot.newest.map(|key| self.tasks.at(key)), |task| {
+            task.older.map(|key| self.tasks.at(key))
+        })
+    }
+    /// The spec that a task was made from.
+    ///
+    /// # Panics
+    /// If the task is not of this cluster: a version lives as long as a task refers to it.
+    pub fn spec_of(&self, task: &Task) -> &Arc<Spec> {
+        let workload = self.workload(task.workload).expect("a task's workload lives as long as it");
+        workload.spec(task.version).expect("a version lives as long as a task refers to it")
+    }
+    /// Tasks that wait for a node, with their workloads.
+    pub fn pending(&self) -> impl Iterator<Item = (Uid, TaskId)> + '_ {
+        self.pending.iter().copied()
+    }
+    /// Tasks of one workload that wait for a node.
+    pub fn pending_of(&self, workload: Uid) -> impl Iterator<Item = TaskId> + '_ {
+        let from = (workload, TaskId::MIN);
+        self.pending.range(from..).take_while(move |(uid, _)| *uid == workload).map(|(_, task)| *task)
+    }
+}
+
+// Changes: each keeps every index current.
+impl Cluster {
+    pub(crate) fn insert_workload(&mut self, workload: Workload) {
+        self.slots += u64::from(workload.replicas);
+        if !workload.deleting {
+            self.names.insert((workload.kind, workload.name.clone()), workload.uid);
+        }
+        let before = self.workloads.insert(workload.uid, workload);
+        assert!(before.is_none(), "a UID is given once");
+    }
+
+    pub(crate) fn set_replicas(&mut self, uid: Uid, replicas: u32) {
+        let workload = self.workloads.get_mut(&uid).expect("the caller found it");
+        self.slots = self.slots - u64::from(workload.replicas) + u64::from(replicas);
+        workload.replicas = replicas;
+    }
+
+    /// Frees the name; what remains of the workload is known by its UID only.
+    pub(crate) fn mark_deleting(&mut self, uid: Uid) {
+        let workload = self.workloads.get_mut(&uid).expect("the caller found it");
+        workload.deleting = true;
+        let key = (workload.kind, workload.name.clone());
+        self.names.remove(&key);
+    }
+
+    /// Removes a workload of which no task is left.
+    pub(crate) fn drop_workload(&mut self, uid: Uid) {
+        let workload = self.workloads.remove(&uid).expect("the caller found it");
+        self.slots -= u64::from(workload.replicas);
+        if !workload.deleting {
+            self.names.remove(&(workload.kind, workload.name));
+        }
+    }
+
+    /// Adds a task as the newest of its slot, which must exist. Shared by `apply` and restore.
+    pub(crate) fn insert_task(&mut self, mut task: Task) {
+        let (id, uid) = (task.id, task.workload);
+        let workload = self.workloads.get_mut(&uid).expect("a task is made for a workload that exists");
+        let number = task.version;
+        let version = workload.versions.iter_mut().find(|v| v.number == number);
+        version.expect("a task is made from a version that exists").tasks += 1;
+        let slot = &mut workload.slots[task.slot as usize];
+        task.older = slot.newest;
+        if task.state == TaskState::Pending {
+            self.pending.insert((uid, id));
+        }
+        if let Some(node) = task.node {
+            let request = workload.spec(number).expect("just found").resources;
+            hold(&mut self.nodes[node.slot()], &task, request);
+        }
+        let key = self.tasks.push(task);
+        let workload = self.workloads.get_mut(&uid).expect("just found");
+        workload.slots[self.tasks.at(key).slot as usize].newest = Some(key);
+    }
+
+    /// Gives a pending task its node, once and for ever.
+    pub(crate) fn place_task(&mut self, key: TaskKey, target: &Target, at: Time) {
+        let task = self.tasks.at_mut(key);
+        assert!(task.node.is_none(), "a task is placed once (I5)");
+        let advanced = task.advance(TaskState::Assigned, at);
+        assert!(advanced, "only a pending task is placed");
+        task.node = Some(target.node);
+        task.host_ports = target.host_ports.clone();
+        task.generation += 1;
+        self.pending.remove(&(task.workload, task.id));
+        let task = self.tasks.at(key);
+        let request = self.spec_of(task).resources;
+        hold(&mut self.nodes[target.node.slot()], task, request);
+    }
+
+    /// Moves a task's observed state forward, and gives back what it held when it has ended.
+    /// Returns false, and changes nothing, where that is not forward.
+    pub(crate) fn advance_task(&mut self, key: TaskKey, state: TaskState, end: Option<End>, at: Time) -> bool {
+        let task = self.tasks.at_mut(key);
+        let was = task.state;
+        if !task.advance(state, at) {
+            return false;
+        }
+        if was == TaskState::Pending {
+            self.pending.remove(&(task.workload, task.id));
+        }
+        if state.is_terminal() {
+            task.end = Some(Box::new(end.unwrap_or_else(|| End::new(Reason::Exited, ""))));
+            let task = self.tasks.at(key);
+            if let Some(node) = task.node {
+                let request = self.spec_of(task).resources;
+                release(&mut self.nodes[node.slot()], task, request);
+            }
+        }
+        true
+    }
+
+    /// Forgets an ended task.
+    pub(crate) fn remove_task(&mut self, key: TaskKey) {
+        let task = self.tasks.at(key);
+        assert!(task.state.is_terminal(), "only an ended task is forgotten");
+        let (id, uid, slot, number, node, older) =
+            (task.id, task.workload, task.slot, task.version, task.node, task.older);
+        let workload = self.workloads.get_mut(&uid).expect("a task's workload lives as long as it");
+        let slot = &mut workload.slots[slot as usize];
+        if slot.newest == Some(key) {
+            slot.newest = older;
+        } else {
+            let mut at = slot.newest.expect("a task is in its slot's chain");
+            while self.tasks.at(at).older != Some(key) {
+                at = self.tasks.at(at).older.expect("a task is in its slot's chain");
+            }
+            self.tasks.at_mut(at).older = older;
+        }
+        let version = workload.versions.iter_mut().find(|v| v.number == number);
+        version.expect("a version lives as long as a task refers to it").tasks -= 1;
+        drop_unused_versions(workload);
+        if let Some(node) = node {
+            self.nodes[node.slot()].tasks.remove(&id);
+        }
+        self.tasks.remove(key);
+    }
+
+    /// Keeps the index of finished task definitions current.
+    pub(crate) fn refresh_finished(&mut self, uid: Uid) {
+        let Some(workload) = self.workloads.get(&uid) else { return };
+        if workload.kind != Kind::Task {
+            return;
+        }
+        let newest = workload.slots.first().and_then(|slot| self.attempts(slot).next());
+        let finished_at = match newest {
+            Some(task) if crate::reconciler::is_final(workload, task) => task.ended_at,
+            _ => None,
+        };
+        if let Some(at) = finished_at {
+            self.finished.insert((at, uid));
+        }
+    }
+}
+
+/// Drops versions to which nothing refers any more; the current one stays.
+pub(crate) fn drop_unused_versions(workload: &mut Workload) {
+    let current = workload.current().number;
+    workload.versions.retain(|v| v.tasks > 0 || v.number == current);
+}
+
+fn hold(node: &mut Node, task: &Task, request: Resources) {
+    node.tasks.insert(task.id);
+    if task.state.is_terminal() {
+        return;
+    }
+    node.used = node.used.plus(request);
+    for &port in &task.host_ports {
+        let before = node.held_ports.insert(port, task.id);
+        assert!(before.is_none(), "port {port} of {} is held by one task at a time (I17)", node.id);
+    }
+}
+
+fn release(node: &mut Node, task: &Task, request: Resources) {
+    node.used = node.used.release(request);
+    for port in &task.host_ports {
+        node.held_ports.remove(port);
+    }
+}
+
+/// A task's place in the table. Valid until the task is removed; never stored outside of the
+/// cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskKey(u32);
+
+/// All tasks: a dense arena, and an index from IDs to places that is sorted because IDs only grow.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TaskTable {
+    rows: Vec<Option<Task>>,
+    free: Vec<TaskKey>,
+    /// By ID. `None` marks a removed task until the next compaction.
+    index: Vec<(TaskId, Option<TaskKey>)>,
+    removed: usize,
+}
+
+impl TaskTable {
+    pub fn len(&self) -> usize {
+        self.index.len() - self.removed
+    }
+    pub fn key(&self, id: TaskId) -> Option<TaskKey> {
+        let at = self.index.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.index[at].1
+    }
+    pub fn at(&self, key: TaskKey) -> &Task {
+        self.rows[key.0 as usize].as_ref().expect("a key is valid until its task is removed")
+    }
+    pub fn at_mut(&mut self, key: TaskKey) -> &mut Task {
+        self.rows[key.0 as usize].as_mut().expect("a key is valid until its task is removed")
+    }
+    pub fn iter(&self) -> impl Iterator<Item = &Task> {
+        self.iter_after(TaskId::MIN)
+    }
+    pub fn iter_after(&self, after: TaskId) -> impl Iterator<Item = &Task> {
+        let from = self.index.partition_point(|(id, _)| *id <= after);
+        self.index[from..].iter().filter_map(|(_, key)| key.map(|key| self.at(key)))
+    }
+    fn push(&mut self, task: Task) -> TaskKey {
+        let id = task.id;
+        assert!(self.index.last().is_none_or(|(last, _)| *last < id), "task IDs only grow");
+        let key = match self.free.pop() {
+            Some(key) => {
+                self.rows[key.0 as usize] = Some(task);
+                key
+            }
+            None => {
+                self.rows.push(Some(task));
+                TaskKey(u32::try_from(self.rows.len() - 1).expect("fewer than four thousand million tasks"))
+            }
+        };
+        self.index.push((id, Some(key)));
+        key
+    }
+    fn remove(&mut self, key: TaskKey) {
+        let task = self.rows[key.0 as usize].take().expect("a key is valid until its task is removed");
+        let at = self.index.binary_search_by_key(&task.id, |(id, _)| *id).expect("every task is indexed");
+        self.index[at].1 = None;
+        self.free.push(key);
+        self.removed += 1;
+        if self.removed > 64 && self.removed > self.index.len() / 2 {
+            self.index.retain(|(_, key)| key.is_some());
+            self.removed = 0;
+        }
+    }
+}
+
+/// The answers to the last requests that carried an idempotency key (invariant I12).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct IdempotencyKeys {
+    by_key: BTreeMap<Arc<str>, (u64, Answer)>,
+    oldest_first: VecDeque<Arc<str>>,
+}
+
+impl IdempotencyKeys {
+    /// So many answers are remembered.
+    pub const MAX: usize = 100_000;
+
+    pub fn get(&self, key: &str) -> Option<&(u64, Answer)> {
+        self.by_key.get(key)
+    }
+    pub fn insert(&mut self, key: &str, fingerprint: u64, answer: Answer) {
+        let key: Arc<str> = key.into();
+        self.by_key.insert(key.clone(), (fingerprint, answer));
+        self.oldest_first.push_back(key);
+        if self.oldest_first.len() > Self::MAX {
+            let oldest = self.oldest_first.pop_front().expect("not empty");
+            self.by_key.remove(&oldest);
+        }
+    }
+    /// Oldest first.
+    pub fn records(&self) -> impl Iterator<Item = KeyRecord> + '_ {
+        self.oldest_first.iter().map(|key| {
+            let (fingerprint, answer) = self.by_key[key].clone();
+            KeyRecord { key: key.to_string(), fingerprint, answer }
+        })
+    }
+}

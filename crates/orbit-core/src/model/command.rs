@@ -1,0 +1,259 @@
+//! What is written to the log, and what comes of it.
+
+use super::*;
+
+/// One entry of the log. Replaying the entries in order gives the state, on every machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place in the log, from 1, without gaps. Also the cluster's revision.
+    pub index: u64,
+    /// The term of the leader that wrote it.
+    pub term: u64,
+    /// The cluster's clock, never before the entry before it.
+    pub at: Time,
+    /// The wall clock in milliseconds since 1970, for display only.
+    pub wall_ms: u64,
+    /// What shall change.
+    pub command: Command,
+}
+
+/// A change of the replicated state. Whether it is accepted is decided in `apply`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// The first entry of every log: names the cluster.
+    Init {
+        /// The cluster's own ID.
+        cluster: ClusterId,
+    },
+    /// The first entry of every term: everything before it is known to be committed.
+    Barrier {
+        /// Fresh randomness for the decisions of this term; never for secrets.
+        seed: u64,
+    },
+    /// Create or change a workload.
+    Put(Put),
+    /// Change a service's number of replicas and nothing else.
+    Scale {
+        /// The service's name.
+        name: String,
+        /// The new number.
+        replicas: u32,
+        /// The condition of the request.
+        condition: Condition,
+    },
+    /// Delete a workload: free its name, stop its tasks.
+    Delete {
+        /// Service or task definition.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// The condition of the request.
+        condition: Condition,
+    },
+    /// Stop one attempt. A service fills its slot again.
+    StopTask {
+        /// The attempt.
+        task: TaskId,
+    },
+    /// A worker has connected and says what it has.
+    Register(Registration),
+    /// Nodes were lost from sight or came back.
+    Edges(Vec<Edge>),
+    /// What a worker observed of its tasks.
+    Reports {
+        /// Whose report.
+        node: NodeId,
+        /// Under which registration. A report from an older one is refused.
+        incarnation: u64,
+        /// The observations.
+        reports: Vec<TaskReport>,
+    },
+    /// An operator says that a node is gone for good.
+    Forget {
+        /// The node's name.
+        name: String,
+    },
+    /// What the leader's reconciler and scheduler decided.
+    Plan(Plan),
+}
+
+/// Create or change a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Put {
+    /// What the user submitted.
+    pub definition: Definition,
+    /// The condition of the request.
+    pub condition: Condition,
+    /// A second command with the same key changes nothing and has the same answer.
+    pub idempotency_key: Option<String>,
+}
+
+/// Under which condition a request may change an object (HTTP's `If-Match` and `If-None-Match`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Always.
+    None,
+    /// Only if its revision is this one.
+    Revision(u64),
+    /// Only if it does not exist.
+    Absent,
+}
+
+/// A worker's registration, as it enters the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// What the worker says of its machine.
+    pub info: NodeInfo,
+    /// What it knows of its tasks.
+    pub inventory: Vec<TaskReport>,
+}
+
+/// A node was lost from sight or came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// The node.
+    pub node: NodeId,
+    /// Under which registration. An edge of an older one is stale.
+    pub incarnation: u64,
+    /// What it is now.
+    pub reach: Reach,
+}
+
+/// What a worker observed of one task.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TaskReport {
+    /// The task.
+    pub task: TaskId,
+    /// Its observed state, from `Preparing` on.
+    pub state: TaskState,
+    /// How it ended; present exactly when the state is terminal.
+    pub end: Option<End>,
+}
+
+/// What the leader decided, in full: applying it leaves no choices.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Index of the last entry that the plan had seen.
+    pub parent: u64,
+    /// Slots that get a new task.
+    pub creates: Vec<Create>,
+    /// Pending tasks that get a node.
+    pub places: Vec<Place>,
+    /// Tasks that are told to stop.
+    pub stops: Vec<TaskId>,
+    /// Ended tasks that are no longer remembered.
+    pub removes: Vec<TaskId>,
+    /// Slots beyond the wanted number that are empty: the workload is cut to this length.
+    pub trims: Vec<(Uid, u32)>,
+    /// Deleted workloads of which nothing is left.
+    pub drops: Vec<Uid>,
+    /// What the scheduler found, by workload.
+    pub decisions: Vec<(Uid, Decision)>,
+}
+
+/// A slot gets a new task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Create {
+    /// Whose slot.
+    pub workload: Uid,
+    /// From which version. A plan made before a newer version is stale.
+    pub version: u32,
+    /// Which slot.
+    pub slot: u32,
+    /// The newest attempt in the slot that the plan had seen. Another one makes it stale.
+    pub after: Option<TaskId>,
+    /// Where it runs; `None` leaves it pending.
+    pub target: Option<Target>,
+}
+
+/// A pending task gets a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The task.
+    pub task: TaskId,
+    /// Where it runs.
+    pub target: Target,
+}
+
+/// Where a task runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The node.
+    pub node: NodeId,
+    /// The node's ports, in the order of the spec's.
+    pub host_ports: Box<[u16]>,
+}
+
+impl Plan {
+    /// Whether the plan would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.creates.is_empty()
+            && self.places.is_empty()
+            && self.stops.is_empty()
+            && self.removes.is_empty()
+            && self.trims.is_empty()
+            && self.drops.is_empty()
+            && self.decisions.is_empty()
+    }
+}
+
+/// What came of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The answer to whoever asked.
+    pub answer: Result<Answer, Rejection>,
+    /// What has to be looked at again.
+    pub touched: Touched,
+}
+
+/// The answer to an accepted request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A workload stands as it was asked for.
+    Workload {
+        /// What it is.
+        uid: Uid,
+        /// The index of its last change: the ETag.
+        revision: u64,
+        /// The number of its current version.
+        version: u32,
+        /// It did not exist before.
+        created: bool,
+        /// The attempt that was made in the same entry (task definitions only).
+        task: Option<TaskId>,
+    },
+    /// A node is registered.
+    Node {
+        /// Its place in the arena.
+        node: NodeId,
+        /// The index of the entry.
+        incarnation: u64,
+    },
+    /// Done; there is nothing to say.
+    Done,
+}
+
+/// What an entry changed, so that the leader looks at that and at nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Workloads whose slots may need work. Sorted, without repetition.
+    pub workloads: Vec<Uid>,
+    /// Tasks of which a node has to be told, with the node. Sorted, without repetition.
+    pub tasks: Vec<(NodeId, TaskId)>,
+    /// Nodes that may now have room, or lost it from sight. Sorted, without repetition.
+    pub nodes: Vec<NodeId>,
+    /// How many parts of a plan had become stale and were refused.
+    pub refused: u32,
+}
+
+impl Touched {
+    pub(crate) fn finish(mut self) -> Touched {
+        self.workloads.sort_unstable();
+        self.workloads.dedup();
+        self.tasks.sort_unstable();
+        self.tasks.dedup();
+        self.nodes.sort_unstable();
+        self.nodes.dedup();
+        self
+    }
+}

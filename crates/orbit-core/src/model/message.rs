@@ -1,0 +1,138 @@
+//! What manager and worker say to each other. The wire format is `orbit-proto`'s business.
+
+use super::*;
+use std::sync::Arc;
+
+/// From a worker to the manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToManager {
+    /// The first message of a session.
+    Register(Hello),
+    /// The worker is there.
+    Heartbeat {
+        /// Counted from 1 within the session.
+        seq: u64,
+        /// The last assignment that was taken up.
+        assigned_seq: u64,
+    },
+    /// What the worker observed and the manager has not confirmed yet. Repeated until it has.
+    Report {
+        /// Sorted by task.
+        reports: Vec<TaskReport>,
+    },
+    /// The answer to a probe.
+    ProbeAck,
+}
+
+/// What a worker says first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The cluster that it belongs to, if it has ever been welcomed.
+    pub cluster: Option<ClusterId>,
+    /// The highest (epoch, term) that it has seen. A manager below it is an old world's.
+    pub seen: (u32, u64),
+    /// Drawn at random when the process started.
+    pub nonce: u64,
+    /// What it says of its machine.
+    pub info: NodeInfo,
+    /// What it knows of its tasks. Sorted by task.
+    pub inventory: Vec<TaskReport>,
+}
+
+/// From the manager to a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToWorker {
+    /// The session stands; all orders within it count.
+    Welcome(Welcome),
+    /// The session will not be. The worker tries again later; the text is for its operator.
+    Refused {
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// What the worker shall run: all of it, or what changed.
+    Assigned(Assigned),
+    /// The answer to a heartbeat.
+    HeartbeatAck {
+        /// The heartbeat's number.
+        seq: u64,
+    },
+    /// These observations are committed.
+    Committed {
+        /// The task and the state that was reported of it. Sorted by task.
+        states: Vec<(TaskId, TaskState)>,
+    },
+    /// Are you there? Somebody else claims to be you.
+    Probe,
+    /// Dial a stream of its own and send the output of a task there.
+    OpenLogs(LogRequest),
+}
+
+/// The session stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Raised by every restore from a backup.
+    pub epoch: u32,
+    /// The leader's term.
+    pub term: u64,
+    /// The node's place in the arena.
+    pub node: NodeId,
+    /// The index of the entry that registered it.
+    pub incarnation: u64,
+    /// How often to send a heartbeat.
+    pub heartbeat: Millis,
+    /// After which silence of the manager to dial again.
+    pub lease: Millis,
+    /// Everything that the worker shall run.
+    pub assigned: Assigned,
+}
+
+/// What a worker shall run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// Counted from 1 within the session. A difference counts only directly after the one before.
+    pub seq: u64,
+    /// Whether `tasks` is everything: what is not in it shall be removed.
+    pub full: bool,
+    /// Orders. Sorted by task.
+    pub tasks: Vec<Assignment>,
+    /// Tasks that are no longer remembered: their containers shall be removed. Sorted.
+    pub removed: Vec<TaskId>,
+}
+
+/// An order about one task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The task.
+    pub task: TaskId,
+    /// Grows with every order about the task. An order with a lower one is refused.
+    pub generation: u32,
+    /// What is wanted.
+    pub desired: Desired,
+    /// Its end is committed already: nothing is to be started, stopped or reported.
+    pub ended: bool,
+    /// The kind of object it belongs to, for labels.
+    pub kind: Kind,
+    /// The name of that object, for labels.
+    pub name: Arc<str>,
+    /// The slot, for labels.
+    pub slot: u32,
+    /// What to run.
+    pub spec: Arc<Spec>,
+    /// The node's ports, in the order of the spec's.
+    pub host_ports: Box<[u16]>,
+}
+
+/// A reader wants the output of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRequest {
+    /// Chosen by the manager's shell; the worker names it when it dials.
+    pub stream: u64,
+    /// The task.
+    pub task: TaskId,
+    /// Whether to go on when the end is reached.
+    pub follow: bool,
+    /// How many of the last lines; `None` is all.
+    pub tail: Option<u32>,
+}

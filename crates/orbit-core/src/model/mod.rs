@@ -1,0 +1,27 @@
+//! The nouns: what is replicated, what is written to the log, and what crosses the wire.
+
+mod cluster;
+mod command;
+mod ids;
+mod message;
+mod node;
+mod rejection;
+mod resources;
+mod snapshot;
+mod spec;
+mod task;
+mod time;
+mod workload;
+
+pub use cluster::*;
+pub use command::*;
+pub use ids::*;
+pub use message::*;
+pub use node::*;
+pub use rejection::*;
+pub use resources::*;
+pub use snapshot::*;
+pub use spec::*;
+pub use task::*;
+pub use time::*;
+pub use workload::*;

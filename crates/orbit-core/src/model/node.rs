@@ -1,0 +1,106 @@
+//! A node: a machine with a Docker engine and a worker.
+
+use super::{Attribute, Constraint, NodeId, NodeUid, Resources, TaskId, Time};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a worker says of its machine when it registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// Drawn at random when the worker's state directory was made.
+    pub uid: NodeUid,
+    /// Unique in the cluster.
+    pub name: String,
+    /// For constraints.
+    pub labels: BTreeMap<String, String>,
+    /// As Docker writes it: `amd64`, `arm64`.
+    pub arch: String,
+    /// As Docker writes it: `linux`.
+    pub os: String,
+    /// What tasks may use in all.
+    pub allocatable: Resources,
+    /// From which host ports are chosen, both ends included.
+    pub port_range: (u16, u16),
+}
+
+/// Whether a node is heard. An overlay: its tasks keep their states, because a node that is not
+/// heard may well go on running them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Heard within its lease.
+    Reachable,
+    /// Not heard for longer.
+    Unreachable {
+        /// Its last heartbeat, or the last re-arming of its lease if that is later.
+        silent_since: Time,
+    },
+}
+
+/// A registered node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its place in the cluster's arena.
+    pub id: NodeId,
+    /// What it said of itself when it registered last.
+    pub info: NodeInfo,
+    /// Index of the log entry that registered it last.
+    pub incarnation: u64,
+    /// When it registered last.
+    pub registered_at: Time,
+    /// Whether it is heard.
+    pub reach: Reach,
+    /// An operator said that it is gone for good: it has no tasks and takes no orders.
+    pub forgotten: bool,
+    /// Ports that were found to be held by a stranger, and until when they are left alone.
+    pub resting_ports: BTreeMap<u16, Time>,
+    /// From where the next host port is sought, so that one that was just given back is not
+    /// given out at once.
+    pub next_port: u16,
+
+    // Indexes: kept by `apply`, never in a snapshot, checked against a recomputation (I2).
+    /// What its tasks hold.
+    pub(crate) used: Resources,
+    /// Host ports that its tasks hold.
+    pub(crate) held_ports: BTreeMap<u16, TaskId>,
+    /// Every task that was placed on it and is not removed yet.
+    pub(crate) tasks: BTreeSet<TaskId>,
+}
+
+impl Node {
+    /// What its tasks hold: the sum of the requests of those not seen to have ended.
+    pub fn used(&self) -> Resources {
+        self.used
+    }
+    /// What can still be given.
+    pub fn free(&self) -> Resources {
+        self.info.allocatable.minus(self.used)
+    }
+    /// Every task that was placed on it and is not removed yet, ended ones included.
+    pub fn tasks(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.tasks.iter().copied()
+    }
+    /// Which task holds a host port.
+    pub fn port_holder(&self, port: u16) -> Option<TaskId> {
+        self.held_ports.get(&port).copied()
+    }
+    /// Whether tasks may be placed on it now.
+    pub fn is_ready(&self) -> bool {
+        !self.forgotten && self.reach == Reach::Reachable
+    }
+    /// Since when it has been silent, if it is unreachable.
+    pub fn silent_since(&self) -> Option<Time> {
+        match self.reach {
+            Reach::Reachable => None,
+            Reach::Unreachable { silent_since } => Some(silent_since),
+        }
+    }
+    /// Whether the node meets a constraint.
+    pub fn meets(&self, constraint: &Constraint) -> bool {
+        let value = match &constraint.attribute {
+            Attribute::Name => Some(&self.info.name),
+            Attribute::Arch => Some(&self.info.arch),
+            Attribute::Os => Some(&self.info.os),
+            Attribute::Label(key) => self.info.labels.get(key),
+        };
+        (value == Some(&constraint.value)) == constraint.equal
+    }
+}

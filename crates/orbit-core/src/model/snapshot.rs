@@ -1,0 +1,239 @@
+//! The replicated state without its indexes: what is written to a snapshot.
+
+use super::*;
+
+/// Everything that cannot be derived. Two clusters are equal when their snapshots are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// As in [`Cluster`].
+    pub cluster: Option<ClusterId>,
+    /// As in [`Cluster`].
+    pub epoch: u32,
+    /// As in [`Cluster`].
+    pub schema: u32,
+    /// Index of the last entry that is contained.
+    pub index: u64,
+    /// As in [`Cluster`].
+    pub term: u64,
+    /// As in [`Cluster`].
+    pub at: Time,
+    /// As in [`Cluster`].
+    pub wall_ms: u64,
+    /// As in [`Cluster`].
+    pub seed: u64,
+    /// By ID, without gaps, forgotten ones included. Their indexes are empty.
+    pub nodes: Vec<Node>,
+    /// By UID. Their indexes are empty.
+    pub workloads: Vec<Workload>,
+    /// By ID.
+    pub tasks: Vec<Task>,
+    /// Oldest first.
+    pub keys: Vec<KeyRecord>,
+}
+
+/// The answer to a request that carried an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// The key.
+    pub key: String,
+    /// Of the request, so that another one under the same key is refused.
+    pub fingerprint: u64,
+    /// What was answered.
+    pub answer: Answer,
+}
+
+impl Node {
+    /// A node as it stands in a snapshot: without indexes.
+    #[allow(clippy::too_many_arguments, reason = "each is a field")]
+    pub fn bare(
+        id: NodeId,
+        info: NodeInfo,
+        incarnation: u64,
+        registered_at: Time,
+        reach: Reach,
+        forgotten: bool,
+        resting_ports: std::collections::BTreeMap<u16, Time>,
+        next_port: u16,
+    ) -> Node {
+        Node {
+            id,
+            info,
+            incarnation,
+            registered_at,
+            reach,
+            forgotten,
+            resting_ports,
+            next_port,
+            used: Resources::ZERO,
+            held_ports: Default::default(),
+            tasks: Default::default(),
+        }
+    }
+}
+
+impl Version {
+    /// A version to which nothing refers yet.
+    pub fn bare(number: u32, spec: std::sync::Arc<Spec>) -> Version {
+        Version { number, spec, tasks: 0 }
+    }
+}
+
+impl Slot {
+    /// A slot without attempts.
+    pub fn bare(failures: u32, not_before: Time) -> Slot {
+        Slot { failures, not_before, newest: None }
+    }
+}
+
+impl Task {
+    /// The task without its index fields.
+    fn bare(&self) -> Task {
+        Task { older: None, ..self.clone() }
+    }
+    /// A task that nobody has seen yet: the rest of its fields are public.
+    pub fn new(id: TaskId, workload: Uid, slot: u32, version: u32, at: Time) -> Task {
+        Task {
+            id,
+            workload,
+            slot,
+            version,
+            node: None,
+            generation: 0,
+            state: TaskState::Pending,
+            desired: Desired::Running,
+            host_ports: Box::default(),
+            end: None,
+            created_at: at,
+            running_at: None,
+            ended_at: None,
+            older: None,
+        }
+    }
+}
+
+impl Cluster {
+    /// The replicated state without its indexes.
+    pub fn snapshot(&self) -> Snapshot {
+        let node = |n: &Node| {
+            Node::bare(
+                n.id,
+                n.info.clone(),
+                n.incarnation,
+                n.registered_at,
+                n.reach,
+                n.forgotten,
+                n.resting_ports.clone(),
+                n.next_port,
+            )
+        };
+        let workload = |w: &Workload| Workload {
+            versions: w.versions.iter().map(|v| Version::bare(v.number, v.spec.clone())).collect(),
+            slots: w.slots.iter().map(|s| Slot::bare(s.failures, s.not_before)).collect(),
+            ..w.clone()
+        };
+        Snapshot {
+            cluster: self.id,
+            epoch: self.epoch,
+            schema: self.schema,
+            index: self.index,
+            term: self.term,
+            at: self.at,
+            wall_ms: self.wall_ms,
+            seed: self.seed,
+            nodes: self.nodes.iter().map(node).collect(),
+            workloads: self.workloads.values().map(workload).collect(),
+            tasks: self.tasks.iter().map(Task::bare).collect(),
+            keys: self.keys.records().collect(),
+        }
+    }
+
+    /// The state of a snapshot, with its indexes built.
+    ///
+    /// # Errors
+    /// What is wrong with a snapshot that no cluster can have written.
+    pub fn restore(snapshot: Snapshot) -> Result<Cluster, String> {
+        if snapshot.schema > SCHEMA {
+            return Err(format!(
+                "the snapshot has schema {}, this program knows {SCHEMA}: run a newer one",
+                snapshot.schema
+            ));
+        }
+        let mut cluster = Cluster {
+            id: snapshot.cluster,
+            epoch: snapshot.epoch,
+            schema: snapshot.schema,
+            index: snapshot.index,
+            term: snapshot.term,
+            at: snapshot.at,
+            wall_ms: snapshot.wall_ms,
+            seed: snapshot.seed,
+            ..Cluster::default()
+        };
+        for (i, node) in snapshot.nodes.into_iter().enumerate() {
+            if node.id.slot() != i {
+                return Err(format!("node {} stands in place {i}", node.id));
+            }
+            if !node.forgotten {
+                cluster.node_names.insert(node.info.name.clone(), node.id);
+                cluster.node_uids.insert(node.info.uid, node.id);
+            }
+            cluster.nodes.push(node);
+        }
+        let mut last = None;
+        for workload in snapshot.workloads {
+            let uid = workload.uid;
+            if last.replace(uid).is_some_and(|last| last >= uid) {
+                return Err(format!("workload {uid} is out of order"));
+            }
+            let numbers = workload.versions.iter().map(|v| v.number);
+            if workload.versions.is_empty() || !numbers.is_sorted_by(|a, b| a < b) {
+                return Err(format!("the versions of workload {uid} are out of order"));
+            }
+            cluster.insert_workload(workload);
+        }
+        for task in snapshot.tasks {
+            cluster.check_restored(&task)?;
+            cluster.insert_task(task);
+        }
+        let uids: Vec<Uid> = cluster.workloads.keys().copied().collect();
+        uids.into_iter().for_each(|uid| cluster.refresh_finished(uid));
+        for record in snapshot.keys {
+            cluster.keys.insert(&record.key, record.fingerprint, record.answer);
+        }
+        Ok(cluster)
+    }
+
+    /// What `insert_task` would assert, as an error: a snapshot's bytes are input.
+    fn check_restored(&self, task: &Task) -> Result<(), String> {
+        let id = task.id;
+        let fail = |what: &str| Err(format!("task {id} {what}"));
+        let Some(workload) = self.workload(task.workload) else {
+            return fail("has no workload");
+        };
+        if workload.spec(task.version).is_none() || task.slot as usize >= workload.slots.len() {
+            return fail("has no version or no slot");
+        }
+        if self.tasks.iter_after(id).next().is_some() || self.tasks.key(id).is_some() || id == TaskId::MIN {
+            return fail("is out of order");
+        }
+        if task.state.is_terminal() != task.end.is_some() {
+            return fail("has ended without an end, or the reverse");
+        }
+        match task.node {
+            None if matches!(task.state, TaskState::Pending) || task.state.is_terminal() => Ok(()),
+            Some(node) if task.state != TaskState::Pending => match self.node(node) {
+                None => fail("has no node"),
+                Some(node) if !task.state.is_terminal() => {
+                    let ports = &task.host_ports;
+                    let twice = ports.iter().enumerate().any(|(i, p)| ports[..i].contains(p));
+                    if twice || ports.iter().any(|p| node.held_ports.contains_key(p)) {
+                        return fail("holds a port that is held already");
+                    }
+                    Ok(())
+                }
+                Some(_) => Ok(()),
+            },
+            _ => fail("has a node and waits for one, or the reverse"),
+        }
+    }
+}

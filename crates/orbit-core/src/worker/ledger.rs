@@ -1,0 +1,68 @@
+//! What a worker must remember across a crash because no label can say it.
+
+use crate::model::{ClusterId, NodeUid, TaskId, TaskReport};
+use std::collections::BTreeMap;
+
+/// The worker's durable memory. Small: the rest is read from the containers' labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// The node's own ID, drawn when the ledger was made.
+    pub node: NodeUid,
+    /// The cluster that the node joined, once it has been welcomed.
+    pub cluster: Option<ClusterId>,
+    /// The highest (epoch, term) seen.
+    pub seen: (u32, u64),
+    /// What was begun and what has ended, by task, until the manager forgets the task.
+    pub tasks: BTreeMap<TaskId, LedgerTask>,
+}
+
+/// What is remembered of one task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerTask {
+    /// A create was attempted. Attempted and absent means vanished: it is never created again.
+    pub attempted: bool,
+    /// It has ended, and nothing may start it again.
+    pub end: Option<TaskReport>,
+}
+
+/// A change of the ledger. It is durable before any later action of the same step is carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerWrite {
+    /// The node was welcomed.
+    Seen {
+        /// By this cluster.
+        cluster: ClusterId,
+        /// At this (epoch, term).
+        seen: (u32, u64),
+    },
+    /// A container is about to be created for this task.
+    Attempted(TaskId),
+    /// The task has ended.
+    Ended(TaskReport),
+    /// The manager has forgotten the task, and its container is gone.
+    Forgotten(TaskId),
+}
+
+impl Ledger {
+    /// An empty ledger of a node that has never been welcomed.
+    pub fn new(node: NodeUid) -> Ledger {
+        Ledger { node, cluster: None, seen: (0, 0), tasks: BTreeMap::new() }
+    }
+
+    /// Carries out one change. Applying it twice equals once.
+    pub fn apply(&mut self, write: &LedgerWrite) {
+        match write {
+            LedgerWrite::Seen { cluster, seen } => {
+                self.cluster = Some(*cluster);
+                self.seen = self.seen.max(*seen);
+            }
+            LedgerWrite::Attempted(task) => self.tasks.entry(*task).or_default().attempted = true,
+            LedgerWrite::Ended(report) => {
+                self.tasks.entry(report.task).or_default().end.get_or_insert_with(|| report.clone());
+            }
+            LedgerWrite::Forgotten(task) => {
+                self.tasks.remove(task);
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What the worker's machine asks of the container engine, and what it hears back.
+//!
+//! One operation at a time per container. The shell carries an [`Op`] out literally, through its
+//! `ContainerRuntime`, and hands the result to the next `step`; it decides nothing.
+
+use crate::model::{ClusterId, Millis, NodeUid, Resources, TaskId};
+
+/// The number of an operation, given by the machine; results name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpId(pub u64);
+
+/// Which containers are ours: those that carry both labels. A worker sees and touches no others, so
+/// that several workers can share an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    /// Value of the label [`LABEL_CLUSTER`].
+    pub cluster: ClusterId,
+    /// Value of the label [`LABEL_NODE`].
+    pub node: NodeUid,
+}
+
+/// The label that holds the cluster's ID.
+pub const LABEL_CLUSTER: &str = "orbit.cluster";
+/// The label that holds the node's own ID.
+pub const LABEL_NODE: &str = "orbit.node";
+/// The label that holds the task's ID.
+pub const LABEL_TASK: &str = "orbit.task";
+/// The label that holds the fingerprint of the spec that the container was created from.
+pub const LABEL_SPEC: &str = "orbit.spec";
+
+/// An operation on the engine. Each may be repeated: the second time changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// All containers of an owner, ended ones included.
+    List(Owner),
+    /// One container, by name; none if it is not the owner's.
+    Inspect {
+        /// Whose it must be.
+        owner: Owner,
+        /// The container's name.
+        name: String,
+    },
+    /// Make sure that an image is there: pull it if it is not, giving up after the deadline.
+    EnsureImage {
+        /// The image's reference.
+        image: String,
+        /// How long it may take.
+        deadline: Millis,
+    },
+    /// Create a container, without starting it.
+    Create(Box<ContainerSpec>),
+    /// Start a created container. One that was started already is left alone.
+    Start(String),
+    /// Send the stop signal, wait for the grace, then kill; returns when it has ended.
+    Stop {
+        /// The container's name.
+        name: String,
+        /// How long to wait before the kill.
+        grace: Millis,
+    },
+    /// Remove an ended or merely created container. One that is gone already is a success.
+    Remove(String),
+}
+
+/// A container to create, in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerSpec {
+    /// `orbit-<cluster>-<task>`
+    pub name: String,
+    /// The image's reference.
+    pub image: String,
+    /// Overrides the image's entrypoint where it is not empty.
+    pub command: Vec<String>,
+    /// Overrides the image's arguments where it is not empty.
+    pub args: Vec<String>,
+    /// Sorted by name.
+    pub env: Vec<(String, String)>,
+    /// Limits.
+    pub resources: Resources,
+    /// Limit on processes and threads.
+    pub pids_max: u32,
+    /// (port inside the container, port of the node); TCP.
+    pub ports: Vec<(u16, u16)>,
+    /// Sorted by key; the four above are among them.
+    pub labels: Vec<(String, String)>,
+}
+
+/// What an operation gave.
+pub type OpResult = Result<OpOutput, OpError>;
+
+/// What a successful operation gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpOutput {
+    /// Of `List`. In any order.
+    Containers(Vec<Container>),
+    /// Of `Inspect`: `None` if there is no container of that name that is the owner's.
+    Container(Option<Container>),
+    /// Of all others.
+    Done,
+}
+
+/// A container as the engine sees it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// From its label.
+    pub task: TaskId,
+    /// From its label.
+    pub spec: u64,
+    /// What it does.
+    pub state: ContainerState,
+}
+
+/// What a container does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ContainerState {
+    /// Created, never started.
+    Created,
+    /// Its process runs (or is paused).
+    Running,
+    /// Its process has ended.
+    Exited {
+        /// The exit code; 128 + n when signal n ended it.
+        code: i32,
+        /// The kernel killed it for want of memory.
+        out_of_memory: bool,
+    },
+}
+
+/// Why an operation failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpError {
+    /// What kind of trouble.
+    pub kind: OpErrorKind,
+    /// What the engine said.
+    pub message: String,
+}
+
+/// What kind of trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OpErrorKind {
+    /// The engine does not answer, or answered that it is out of order. Says nothing about the
+    /// container; the operation may or may not have taken place.
+    Engine,
+    /// There is no such container.
+    NotFound,
+    /// Create: the name is held by a container that is not this task's with this spec.
+    NameTaken,
+    /// Create: the image is not there (any more).
+    ImageMissing,
+    /// Start: a host port is held by something else.
+    PortTaken,
+    /// EnsureImage: it could not be had within the deadline.
+    Timeout,
+    /// The engine understood and will not do it: trying again there would not help.
+    Refused,
+}
