@@ -1,1 +1,123 @@
-//! c
+//! The invariants of the replicated state, as code: everything that can be recomputed is.
+//!
+//! Names are those of `sim/INVARIANTS.md`. The simulator, the property tests and the fuzzer call
+//! this after every step.
+
+use crate::model::*;
+use std::{collections::BTreeMap, fmt};
+
+/// An invariant that does not hold: always our own bug.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The invariant's name, for example `I2`.
+    pub invariant: &'static str,
+    /// What was found.
+    pub found: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.found)
+    }
+}
+
+impl Cluster {
+    /// Recomputes every index and sum from the tasks alone, and compares. Empty when all is well.
+    pub fn check(&self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        self.check_nodes(&mut violations);
+        self.check_workloads(&mut violations);
+        self.check_tasks(&mut violations);
+        violations
+    }
+
+    fn check_nodes(&self, violations: &mut Vec<Violation>) {
+        let mut used: BTreeMap<NodeId, Resources> = BTreeMap::new();
+        let mut ports: BTreeMap<(NodeId, u16), TaskId> = BTreeMap::new();
+        let mut counts: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for task in self.tasks() {
+            let Some(node) = task.node else { continue };
+            *counts.entry(node).or_default() += 1;
+            if !task.holds_resources() {
+                continue;
+            }
+            let sum = used.entry(node).or_default();
+            *sum = sum.plus(self.spec_of(task).resources);
+            for &port in &task.host_ports {
+                if let Some(other) = ports.insert((node, port), task.id) {
+                    let found = format!("port {port} of {node} is held by {other} and {}", task.id);
+                    violations.push(Violation { invariant: "I17", found });
+                }
+            }
+        }
+        for node in &self.nodes {
+            let sum = used.get(&node.id).copied().unwrap_or_default();
+            if sum != node.used() {
+                let found = format!("{} has {} in use by the cache and {sum} by its tasks", node.id, node.used());
+                violations.push(Violation { invariant: "I2", found });
+            }
+            let held = ports.iter().filter(|((id, _), _)| *id == node.id).map(|((_, port), task)| (*port, *task));
+            if !held.eq(node.held_ports.iter().map(|(port, task)| (*port, *task))) {
+                let found = format!("the ports held on {} are not those of its tasks", node.id);
+                violations.push(Violation { invariant: "I2", found });
+            }
+            if counts.get(&node.id).copied().unwrap_or(0) != node.tasks.len() {
+                let found = format!("{} lists {} tasks, which is not what it has", node.id, node.tasks.len());
+                violations.push(Violation { invariant: "I2", found });
+            }
+            if !sum.fits_in(node.info.allocatable.max_of(node.granted)) {
+                let found = format!("{} holds {sum} of {}", node.id, node.info.allocatable);
+                violations.push(Violation { invariant: "I1", found });
+            }
+        }
+    }
+
+    fn check_workloads(&self, violations: &mut Vec<Violation>) {
+        for workload in self.workloads() {
+            let uid = workload.uid;
+            for version in &workload.versions {
+                let refer = |task: &&Task| task.version == version.number;
+                let count: usize = workload.slots.iter().map(|s| self.attempts(s).filter(refer).count()).sum();
+                if count != version.tasks as usize {
+                    let found =
+                        format!("version {} of {uid} counts {} tasks, has {count}", version.number, version.tasks);
+                    violations.push(Violation { invariant: "I2", found });
+                }
+            }
+            for (number, slot) in (0..).zip(&workload.slots) {
+                let misplaced = self.attempts(slot).find(|task| task.slot != number || task.workload != uid);
+                if let Some(task) = misplaced {
+                    let found = format!("{} is in the chain of slot {number} of {uid}", task.id);
+                    violations.push(Violation { invariant: "I2", found });
+                }
+            }
+        }
+        let slots: u64 = self.workloads().map(|w| u64::from(w.replicas)).sum();
+        if slots != self.slots {
+            let found = format!("{} slots by the cache, {slots} by the workloads", self.slots);
+            violations.push(Violation { invariant: "I2", found });
+        }
+    }
+
+    fn check_tasks(&self, violations: &mut Vec<Violation>) {
+        let mut chained = 0;
+        for workload in self.workloads() {
+            chained += workload.slots.iter().map(|slot| self.attempts(slot).count()).sum::<usize>();
+        }
+        if chained != self.task_count() {
+            let found = format!("{} tasks, {chained} of them in slots", self.task_count());
+            violations.push(Violation { invariant: "I2", found });
+        }
+        for task in self.tasks() {
+            let waits = task.state == TaskState::Pending;
+            if waits != self.pending.contains(&(task.workload, task.id)) {
+                let found = format!("{} is {} and the index of pending tasks disagrees", task.id, task.state);
+                violations.push(Violation { invariant: "I2", found });
+            }
+            if task.state.is_terminal() != task.end.is_some() || (waits && task.node.is_some()) {
+                let found = format!("{} is {} with node {:?} and end {:?}", task.id, task.state, task.node, task.end);
+                violations.push(Violation { invariant: "I6", found });
+            }
+        }
+    }
+}

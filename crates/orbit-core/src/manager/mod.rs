@@ -1,1 +1,677 @@
-//! m
+//! The manager's pure machine: it decides what should run where.
+//!
+//! Order of calls: [`Manager::restore`], then [`Manager::step`] with [`Event::Elected`], then `step`
+//! with whatever happens; carry out the actions of a step, in order, before the next one. Sleep
+//! until [`Manager::deadline`] at most, then send [`Event::Wake`].
+//!
+//! A change of the replicated state is proposed, made durable by the shell, and comes back as
+//! [`Event::Committed`]; nothing is answered before that. The plan is made on the leader, and
+//! checked again in [`Cluster::apply`](crate::model::Cluster), which is the only place where the
+//! state changes.
+
+mod apply;
+mod leases;
+mod planner;
+mod sessions;
+
+pub use apply::PORT_REST;
+pub use planner::{FINISHED_MAX, PLAN_TASKS_MAX};
+pub use sessions::SessionId;
+
+use crate::model::*;
+use leases::Leases;
+use planner::Planner;
+use sessions::{Guest, Sessions};
+use std::collections::BTreeMap;
+
+/// The number of a proposal, given by the machine; the shell names it when it is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProposalId(pub u64);
+
+/// The number of a request, given by the shell; the reply names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// What happens to a manager.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// This replica leads from now on. Everything committed before was given to it.
+    Elected {
+        /// Higher than every term before.
+        term: u64,
+        /// Fresh randomness.
+        seed: u64,
+        /// The cluster's ID, should it have none yet.
+        cluster: ClusterId,
+        /// The wall clock in milliseconds since 1970, to know how long the cluster was without a
+        /// leader.
+        wall_ms: u64,
+    },
+    /// This replica leads no longer.
+    Deposed,
+    /// An entry is durable. With the proposal that it was, if it was this process's.
+    Committed {
+        /// The entry, with the next index.
+        entry: Entry,
+        /// Of this process, if it was.
+        proposal: Option<ProposalId>,
+    },
+    /// It is not known whether the proposal will be committed: nobody is to be told either.
+    ProposalLost(ProposalId),
+    /// A snapshot replaces the state.
+    Install(Box<Snapshot>),
+    /// A user asks for something.
+    Request {
+        /// Named by the reply.
+        id: RequestId,
+        /// What is asked for.
+        request: Request,
+    },
+    /// A worker says something.
+    Message {
+        /// The connection.
+        session: SessionId,
+        /// What it says.
+        message: ToManager,
+    },
+    /// A connection has ended.
+    SessionClosed(SessionId),
+    /// The deadline has come.
+    Wake,
+}
+
+/// What a user can ask for. Reading needs no request: the shell reads the [`Cluster`].
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Create or change a workload.
+    Put(Put),
+    /// Change a service's number of replicas.
+    Scale {
+        /// The service's name.
+        name: String,
+        /// The new number.
+        replicas: u32,
+        /// If-Match.
+        condition: Condition,
+    },
+    /// Delete a workload.
+    Delete {
+        /// Service or task definition.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// If-Match.
+        condition: Condition,
+    },
+    /// Stop one attempt.
+    StopTask(TaskId),
+    /// A node is gone for good.
+    Forget {
+        /// Its name.
+        name: String,
+    },
+    /// Have the output of a task sent to a stream that the worker dials.
+    Logs(LogRequest),
+}
+
+/// What the shell has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Append to the log; once durable, come back with [`Event::Committed`].
+    Propose {
+        /// To be named then.
+        proposal: ProposalId,
+        /// The entry's time, if the last entry's is not later.
+        at: Time,
+        /// The entry's content.
+        command: Command,
+    },
+    /// Send to a worker. Dropped if the connection has ended.
+    Send {
+        /// The connection.
+        session: SessionId,
+        /// What to send.
+        message: ToWorker,
+    },
+    /// End a connection, after what was sent before.
+    Close(SessionId),
+    /// Answer a user.
+    Reply {
+        /// The request.
+        id: RequestId,
+        /// What to say.
+        result: Result<Answer, Rejection>,
+    },
+}
+
+/// The manager's machine.
+#[derive(Clone, Debug)]
+pub struct Manager {
+    cluster: Cluster,
+    timing: Timing,
+    leader: Option<Leader>,
+}
+
+/// What only a leader has. All of it may be lost: it is rebuilt at the next election.
+#[derive(Clone, Debug)]
+struct Leader {
+    /// Cluster time and the caller's time at the election.
+    elected: (Time, Time),
+    /// The seed's entry is committed: everything before it is known.
+    barrier_passed: bool,
+    proposals: u64,
+    /// What each outstanding proposal is for.
+    outstanding: BTreeMap<ProposalId, Purpose>,
+    /// The time of the last proposal: entries do not go back.
+    proposed_at: Time,
+    planner: Planner,
+    leases: Leases,
+    sessions: Sessions,
+    plan_outstanding: bool,
+    edges_outstanding: bool,
+    /// The deadline that was given out last.
+    due: Option<Time>,
+}
+
+#[derive(Clone, Debug)]
+enum Purpose {
+    Init,
+    Barrier,
+    Request(RequestId),
+    Register(SessionId),
+    Reports(SessionId, Vec<(TaskId, TaskState)>),
+    Edges,
+    Plan,
+}
+
+// Getters.
+impl Manager {
+    /// The replicated state, at the last applied entry.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+    /// The state without indexes, to compare and to store.
+    pub fn snapshot(&self) -> Snapshot {
+        self.cluster.snapshot()
+    }
+    /// The timing it was made with.
+    pub fn timing(&self) -> &Timing {
+        &self.timing
+    }
+    /// Whether it leads and knows everything that was committed before.
+    pub fn is_ready(&self) -> bool {
+        self.leader.as_ref().is_some_and(|leader| leader.barrier_passed)
+    }
+    /// The cluster's clock at the caller's `now`; that of the last entry if it does not lead.
+    pub fn cluster_time(&self, now: Time) -> Time {
+        self.leader.as_ref().map_or(self.cluster.at, |leader| leader.time(now))
+    }
+    /// What becomes of the tasks of each unreachable node, for people.
+    pub fn absences(&self) -> BTreeMap<NodeId, crate::reconciler::Absence> {
+        self.leader.as_ref().map_or_else(BTreeMap::new, |l| l.leases.absences(&self.cluster, &self.timing))
+    }
+    /// When to send [`Event::Wake`] at the latest, on the caller's clock.
+    pub fn deadline(&self) -> Option<Time> {
+        let leader = self.leader.as_ref()?;
+        let due = leader.due?;
+        Some(leader.elected.1 + due.since(leader.elected.0))
+    }
+}
+
+impl Manager {
+    /// A manager that follows, with the state of a snapshot. The entries after it are given with
+    /// [`Event::Committed`].
+    pub fn restore(cluster: Cluster, timing: Timing) -> Manager {
+        Manager { cluster, timing, leader: None }
+    }
+
+    /// Takes in one event. Carry out all actions, in order, before the next step.
+    ///
+    /// `now` is the caller's monotonic clock; its zero does not matter, and it does not go back.
+    pub fn step(&mut self, now: Time, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.forgive_own_absence(now);
+        match event {
+            Event::Elected { term, seed, cluster, wall_ms } => {
+                self.elected(now, term, seed, cluster, wall_ms, &mut actions);
+            }
+            Event::Deposed => self.deposed(&mut actions),
+            Event::Committed { entry, proposal } => self.committed(now, &entry, proposal, &mut actions),
+            Event::ProposalLost(proposal) => self.proposal_lost(proposal, &mut actions),
+            Event::Install(snapshot) => {
+                self.cluster = Cluster::restore(*snapshot).expect("the shell has checked the snapshot");
+            }
+            Event::Request { id, request } => self.request(now, id, request, &mut actions),
+            Event::Message { session, message } => self.message(now, session, message, &mut actions),
+            Event::SessionClosed(session) => {
+                if let Some(leader) = &mut self.leader {
+                    leader.sessions.close(session);
+                }
+            }
+            Event::Wake => {}
+        }
+        self.follow_up(now, &mut actions);
+        actions
+    }
+
+    /// A step that comes later than a heartbeat after it was due means that this process did not
+    /// run. Its own absence is not held against the nodes.
+    fn forgive_own_absence(&mut self, now: Time) {
+        let Some(leader) = &mut self.leader else { return };
+        let at = leader.time(now);
+        if leader.due.is_some_and(|due| at > due + self.timing.heartbeat) {
+            leader.leases.rearm(at, &self.timing);
+        }
+    }
+}
+
+// Leading.
+impl Manager {
+    fn elected(&mut self, now: Time, term: u64, seed: u64, id: ClusterId, wall_ms: u64, actions: &mut Vec<Action>) {
+        assert!(term > self.cluster.term, "a new leader has a higher term");
+        let since = if self.cluster.wall_ms == 0 { 0 } else { wall_ms.saturating_sub(self.cluster.wall_ms) };
+        let at = self.cluster.at + Millis(since);
+        let mut leader = Leader {
+            elected: (at, now),
+            barrier_passed: false,
+            proposals: 0,
+            outstanding: BTreeMap::new(),
+            proposed_at: at,
+            planner: Planner::default(),
+            leases: Leases::default(),
+            sessions: Sessions::default(),
+            plan_outstanding: false,
+            edges_outstanding: false,
+            due: None,
+        };
+        if self.cluster.id.is_none() {
+            leader.propose(now, Purpose::Init, Command::Init { cluster: id }, actions);
+        }
+        leader.propose(now, Purpose::Barrier, Command::Barrier { seed }, actions);
+        self.leader = Some(leader);
+    }
+
+    fn deposed(&mut self, actions: &mut Vec<Action>) {
+        let Some(leader) = self.leader.take() else { return };
+        for purpose in leader.outstanding.into_values() {
+            if let Purpose::Request(id) = purpose {
+                actions.push(Action::Reply { id, result: Err(unavailable("lost the lead: ask again")) });
+            }
+        }
+        actions.extend(leader.sessions.ids().map(Action::Close));
+    }
+
+    fn committed(&mut self, now: Time, entry: &Entry, proposal: Option<ProposalId>, actions: &mut Vec<Action>) {
+        let Outcome { answer, touched } = self.cluster.apply(entry);
+        let Some(leader) = &mut self.leader else { return };
+        let purpose = proposal.and_then(|proposal| leader.outstanding.remove(&proposal));
+        leader.planner.touch(&self.cluster, &touched);
+        leader.sessions.untold(&touched.tasks);
+        let at = leader.time(now);
+        match purpose {
+            None | Some(Purpose::Init) => {}
+            Some(Purpose::Barrier) => {
+                leader.barrier_passed = true;
+                leader.leases.rearm(at, &self.timing);
+                leader.planner.look_at_all(&self.cluster);
+            }
+            Some(Purpose::Request(id)) => actions.push(Action::Reply { id, result: answer }),
+            Some(Purpose::Edges) => leader.edges_outstanding = false,
+            Some(Purpose::Plan) => leader.plan_outstanding = false,
+            Some(Purpose::Reports(session, states)) => {
+                // Also where the incarnation was stale: that worker has a newer session by now.
+                if let Some(live) = leader.sessions.get_mut(session) {
+                    states.iter().for_each(|state| {
+                        live.proposed.remove(state);
+                    });
+                    actions.push(Action::Send { session, message: ToWorker::Committed { states } });
+                }
+            }
+            Some(Purpose::Register(session)) => self.registered(now, session, answer, actions),
+        }
+    }
+
+    fn proposal_lost(&mut self, proposal: ProposalId, actions: &mut Vec<Action>) {
+        let Some(leader) = &mut self.leader else { return };
+        match leader.outstanding.remove(&proposal) {
+            None => {}
+            Some(Purpose::Request(id)) => {
+                let result = Err(unavailable("it is not known whether this was done: look, then ask again"));
+                actions.push(Action::Reply { id, result });
+            }
+            Some(Purpose::Register(session)) => {
+                leader.sessions.close(session);
+                actions.push(Action::Close(session));
+            }
+            Some(Purpose::Reports(session, states)) => {
+                if let Some(live) = leader.sessions.get_mut(session) {
+                    states.iter().for_each(|state| {
+                        live.proposed.remove(state);
+                    });
+                }
+            }
+            Some(Purpose::Edges) => {
+                leader.edges_outstanding = false;
+                leader.leases.look_again();
+            }
+            Some(Purpose::Plan) => {
+                leader.plan_outstanding = false;
+                leader.planner.look_at_all(&self.cluster);
+            }
+            // Without these the term cannot begin: the shell steps down.
+            Some(Purpose::Init | Purpose::Barrier) => self.deposed(actions),
+        }
+    }
+
+    /// What is due after every event: lost nodes, unanswered probes, the next plan, orders.
+    fn follow_up(&mut self, now: Time, actions: &mut Vec<Action>) {
+        self.settle_probes(now, actions);
+        let Some(leader) = &mut self.leader else { return };
+        let at = leader.time(now);
+        if leader.barrier_passed && !leader.edges_outstanding {
+            let edges = leader.leases.expired(&self.cluster, at, &self.timing);
+            if !edges.is_empty() {
+                leader.edges_outstanding = true;
+                leader.propose(now, Purpose::Edges, Command::Edges(edges), actions);
+            }
+        }
+        if leader.barrier_passed && !leader.plan_outstanding && !leader.planner.is_idle(&self.cluster, at) {
+            let absences = leader.leases.absences(&self.cluster, &self.timing);
+            if let Some(plan) = leader.planner.plan(&self.cluster, at, &absences) {
+                leader.plan_outstanding = true;
+                leader.propose(now, Purpose::Plan, Command::Plan(plan), actions);
+            }
+        }
+        leader.sessions.tell(&self.cluster, at, actions);
+        leader.due = leader.next_due();
+    }
+}
+
+impl Leader {
+    /// The cluster's clock.
+    fn time(&self, now: Time) -> Time {
+        self.elected.0 + now.since(self.elected.1)
+    }
+
+    fn propose(&mut self, now: Time, purpose: Purpose, command: Command, actions: &mut Vec<Action>) {
+        self.proposals += 1;
+        let proposal = ProposalId(self.proposals);
+        self.proposed_at = self.proposed_at.max(self.time(now));
+        self.outstanding.insert(proposal, purpose);
+        actions.push(Action::Propose { proposal, at: self.proposed_at, command });
+    }
+
+    fn next_due(&self) -> Option<Time> {
+        if !self.barrier_passed {
+            return None;
+        }
+        let leases = (!self.edges_outstanding).then(|| self.leases.deadline());
+        let planner = if self.plan_outstanding { None } else { self.planner.deadline() };
+        leases.into_iter().chain(planner).chain(self.sessions.deadline()).min()
+    }
+}
+
+// What users ask for.
+impl Manager {
+    fn request(&mut self, now: Time, id: RequestId, request: Request, actions: &mut Vec<Action>) {
+        match self.admit(now, request) {
+            Ok(Admitted::Command(command)) => {
+                let leader = self.leader.as_mut().expect("admitted by a leader");
+                leader.propose(now, Purpose::Request(id), command, actions);
+            }
+            Ok(Admitted::Send { session, message }) => {
+                actions.push(Action::Send { session, message });
+                actions.push(Action::Reply { id, result: Ok(Answer::Done) });
+            }
+            Err(rejection) => actions.push(Action::Reply { id, result: Err(rejection) }),
+        }
+    }
+
+    /// What is wrong with a request in itself is refused before it reaches the log.
+    fn admit(&self, _now: Time, request: Request) -> Result<Admitted, Rejection> {
+        let leader = self.leader.as_ref().filter(|leader| leader.barrier_passed);
+        let leader = leader.ok_or_else(|| unavailable("this manager does not lead yet: ask again"))?;
+        Ok(Admitted::Command(match request {
+            Request::Put(put) => {
+                put.definition.validate()?;
+                if let Some(key) = &put.idempotency_key
+                    && (key.is_empty() || key.len() > limits::NAME_BYTES_MAX * 4 || !key.is_ascii())
+                {
+                    let message = "an idempotency key has 1 to 252 ASCII characters";
+                    return Err(Rejection::new(Code::Invalid, message));
+                }
+                Command::Put(put)
+            }
+            Request::Scale { name, replicas, condition } => {
+                check_replicas(replicas)?;
+                Command::Scale { name, replicas, condition }
+            }
+            Request::Delete { kind, name, condition } => Command::Delete { kind, name, condition },
+            Request::StopTask(task) => Command::StopTask { task },
+            Request::Forget { name } => Command::Forget { name },
+            Request::Logs(request) => {
+                let Some(task) = self.cluster.task(request.task) else {
+                    return Err(Rejection::new(Code::NotFound, format!("there is no task {}", request.task)));
+                };
+                let Some(node) = task.node else {
+                    return Err(Rejection::new(Code::Conflict, format!("task {} has no node yet", task.id)));
+                };
+                let Some(session) = leader.sessions.of_node(node) else {
+                    let name = self.cluster.node(node).map_or("?", |n| n.info.name.as_str());
+                    let message = format!("node `{name}`, where task {} is, is not connected", task.id);
+                    return Err(Rejection::new(Code::NodeUnreachable, message));
+                };
+                return Ok(Admitted::Send { session, message: ToWorker::OpenLogs(request) });
+            }
+        }))
+    }
+}
+
+enum Admitted {
+    Command(Command),
+    Send { session: SessionId, message: ToWorker },
+}
+
+fn unavailable(message: &str) -> Rejection {
+    Rejection::new(Code::Unavailable, message)
+}
+
+// What workers say.
+impl Manager {
+    fn message(&mut self, now: Time, id: SessionId, message: ToManager, actions: &mut Vec<Action>) {
+        let Some(leader) = self.leader.as_mut().filter(|leader| leader.barrier_passed) else {
+            refuse(id, "this manager does not lead yet", actions);
+            return;
+        };
+        let at = leader.time(now);
+        if let ToManager::Register(hello) = message {
+            if leader.sessions.get_mut(id).is_none() && !leader.sessions.guests.contains_key(&id) {
+                self.hello(now, id, hello, actions);
+            }
+            return;
+        }
+        let Some(session) = leader.sessions.get_mut(id) else { return };
+        let (node, incarnation) = (session.node, session.incarnation);
+        leader.leases.touch(node, at);
+        leader.refuse_clones_of(id, actions);
+        match message {
+            ToManager::Register(_) | ToManager::ProbeAck => {}
+            ToManager::Heartbeat { seq, assigned_seq } => {
+                actions.push(Action::Send { session: id, message: ToWorker::HeartbeatAck { seq } });
+                actions.extend(leader.sessions.resync(&self.cluster, id, assigned_seq, at, &self.timing));
+                let silent = self.cluster.node(node).is_some_and(|node| node.reach != Reach::Reachable);
+                if silent && !leader.edges_outstanding {
+                    leader.edges_outstanding = true;
+                    let edge = Edge { node, incarnation, reach: Reach::Reachable };
+                    leader.propose(now, Purpose::Edges, Command::Edges(vec![edge]), actions);
+                }
+            }
+            ToManager::Report { reports } => self.report(now, id, reports, actions),
+        }
+    }
+
+    /// What is known already is confirmed at once; what is new goes through the log.
+    fn report(&mut self, now: Time, id: SessionId, reports: Vec<TaskReport>, actions: &mut Vec<Action>) {
+        let leader = self.leader.as_mut().expect("the caller has looked");
+        let session = leader.sessions.get_mut(id).expect("the caller has looked");
+        let (node, incarnation) = (session.node, session.incarnation);
+        let (mut known, mut new, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+        for report in reports {
+            let key = (report.task, report.state);
+            let task = self.cluster.task(report.task).filter(|task| task.node == Some(node));
+            match task {
+                Some(task) if task.state.may_become(report.state) => {
+                    if session.proposed.insert(key) {
+                        new.push(report);
+                    }
+                }
+                Some(_) => known.push(key),
+                None => {
+                    known.push(key);
+                    unknown.push((node, report.task));
+                }
+            }
+        }
+        leader.sessions.untold(&unknown);
+        if !known.is_empty() {
+            let message = ToWorker::Committed { states: known };
+            actions.push(Action::Send { session: id, message });
+        }
+        if !new.is_empty() {
+            let states = new.iter().map(|report| (report.task, report.state)).collect();
+            let command = Command::Reports { node, incarnation, reports: new };
+            leader.propose(now, Purpose::Reports(id, states), command, actions);
+        }
+    }
+
+    /// A worker says hello. Its registration is proposed unless something speaks against it.
+    fn hello(&mut self, now: Time, id: SessionId, hello: Hello, actions: &mut Vec<Action>) {
+        if let Err(message) = self.check_hello(&hello) {
+            refuse(id, &message, actions);
+            return;
+        }
+        let leader = self.leader.as_mut().expect("the caller has looked");
+        let (uid, nonce) = (hello.info.uid, hello.nonce);
+        let twin =
+            leader.sessions.guests.values().any(|guest| guest.hello.info.uid == uid && guest.hello.nonce != nonce);
+        if twin {
+            refuse(id, "another process is registering as this node: try again later", actions);
+            return;
+        }
+        let mut guest = Guest { hello, proposed: false, probe_until: None };
+        match leader.sessions.of_uid(uid) {
+            Some((old, old_nonce)) if old_nonce != nonce => {
+                // Either the old process is gone and its connection does not know it, or this is a
+                // clone of a node that lives.
+                guest.probe_until = Some(leader.time(now) + self.timing.probe);
+                actions.push(Action::Send { session: old, message: ToWorker::Probe });
+                leader.sessions.guests.insert(id, guest);
+            }
+            old => {
+                if let Some((old, _)) = old {
+                    leader.sessions.close(old);
+                    actions.push(Action::Close(old));
+                }
+                leader.sessions.guests.insert(id, guest);
+                self.propose_registration(now, id, actions);
+            }
+        }
+    }
+
+    fn check_hello(&self, hello: &Hello) -> Result<(), String> {
+        let ours = self.cluster.id;
+        if let Some(theirs) = hello.cluster.filter(|theirs| Some(*theirs) != ours) {
+            return Err(format!(
+                "this worker belongs to cluster {theirs}, not to {}: \
+                 give it a state directory of its own to join this one",
+                ours.map_or_else(String::new, |id| id.to_string())
+            ));
+        }
+        if hello.seen > (self.cluster.epoch, self.cluster.term) {
+            return Err("this worker has seen a later manager: this one is out of date".to_string());
+        }
+        let info = &hello.info;
+        check_name("name", &info.name).map_err(|e| e.message)?;
+        check_map("labels", &info.labels).map_err(|e| e.to_string())?;
+        if info.port_range.0 == 0 || info.port_range.0 > info.port_range.1 {
+            return Err(format!("{}-{} is not a range of ports", info.port_range.0, info.port_range.1));
+        }
+        if info.arch.len() > limits::NAME_BYTES_MAX || info.os.len() > limits::NAME_BYTES_MAX {
+            return Err("the architecture or the system has too long a name".to_string());
+        }
+        Ok(())
+    }
+
+    fn propose_registration(&mut self, now: Time, id: SessionId, actions: &mut Vec<Action>) {
+        let leader = self.leader.as_mut().expect("the caller has looked");
+        let guest = leader.sessions.guests.get_mut(&id).expect("the caller has looked");
+        guest.proposed = true;
+        guest.probe_until = None;
+        let registration = Registration { info: guest.hello.info.clone(), inventory: guest.hello.inventory.clone() };
+        leader.propose(now, Purpose::Register(id), Command::Register(registration), actions);
+    }
+
+    fn registered(&mut self, now: Time, id: SessionId, answer: Result<Answer, Rejection>, actions: &mut Vec<Action>) {
+        let leader = self.leader.as_mut().expect("the caller has looked");
+        let at = leader.time(now);
+        let guest = leader.sessions.guests.remove(&id);
+        match (answer, guest) {
+            (Ok(Answer::Node { node, .. }), guest) => {
+                leader.leases.touch(node, at);
+                // The session of an older registration can order and report nothing any more.
+                if let Some(old) = leader.sessions.of_node(node) {
+                    leader.sessions.close(old);
+                    actions.push(Action::Close(old));
+                }
+                if let Some(guest) = guest {
+                    let welcome = leader.sessions.welcome(&self.cluster, id, &guest, node, at, &self.timing);
+                    actions.push(welcome);
+                }
+            }
+            (Ok(_), _) => {}
+            (Err(rejection), Some(_)) => refuse(id, &rejection.message, actions),
+            (Err(_), None) => {}
+        }
+    }
+
+    /// A probe that was not answered in time: the old session is dead, the new one takes over.
+    fn settle_probes(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let Some(leader) = &mut self.leader else { return };
+        let at = leader.time(now);
+        let due = |(id, guest): (&SessionId, &Guest)| {
+            guest.probe_until.is_some_and(|until| until <= at).then_some((*id, guest.hello.info.uid))
+        };
+        let due: Vec<(SessionId, NodeUid)> = leader.sessions.guests.iter().filter_map(due).collect();
+        for (id, uid) in due {
+            let leader = self.leader.as_mut().expect("just looked");
+            if let Some((old, _)) = leader.sessions.of_uid(uid) {
+                leader.sessions.close(old);
+                actions.push(Action::Close(old));
+            }
+            self.propose_registration(now, id, actions);
+        }
+    }
+}
+
+impl Leader {
+    /// This session has just spoken, so whoever else claims to be its node is a clone.
+    fn refuse_clones_of(&mut self, live: SessionId, actions: &mut Vec<Action>) {
+        if self.sessions.guests.is_empty() {
+            return;
+        }
+        let clones = |(id, guest): (&SessionId, &Guest)| {
+            let claims = self.sessions.of_uid(guest.hello.info.uid).map(|(id, _)| id);
+            (guest.probe_until.is_some() && claims == Some(live)).then_some(*id)
+        };
+        let clones: Vec<SessionId> = self.sessions.guests.iter().filter_map(clones).collect();
+        for id in clones {
+            self.sessions.close(id);
+            refuse(id, "another worker with this node's state directory is connected: give this one its own", actions);
+        }
+    }
+}
+
+fn refuse(session: SessionId, message: &str, actions: &mut Vec<Action>) {
+    actions.push(Action::Send { session, message: ToWorker::Refused { message: message.to_string() } });
+    actions.push(Action::Close(session));
+}

@@ -242,6 +242,8 @@ pub struct Touched {
     pub tasks: Vec<(NodeId, TaskId)>,
     /// Nodes that may now have room, or lost it from sight. Sorted, without repetition.
     pub nodes: Vec<NodeId>,
+    /// A node came, went or came back.
+    pub reach_changed: bool,
     /// How many parts of a plan had become stale and were refused.
     pub refused: u32,
 }

@@ -59,6 +59,9 @@ pub struct Node {
     // Indexes: kept by `apply`, never in a snapshot, checked against a recomputation (I2).
     /// What its tasks hold.
     pub(crate) used: Resources,
+    /// What its tasks held when it registered last, or was restored: a machine may come back
+    /// smaller than what runs on it, and that is not over-commitment by us.
+    pub(crate) granted: Resources,
     /// Host ports that its tasks hold.
     pub(crate) held_ports: BTreeMap<u16, TaskId>,
     /// Every task that was placed on it and is not removed yet.

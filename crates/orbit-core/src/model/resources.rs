@@ -33,6 +33,13 @@ impl Resources {
             memory_bytes: self.memory_bytes.saturating_sub(other.memory_bytes),
         }
     }
+    /// The larger of both, resource by resource.
+    pub fn max_of(self, other: Resources) -> Resources {
+        Resources {
+            cpu_millis: self.cpu_millis.max(other.cpu_millis),
+            memory_bytes: self.memory_bytes.max(other.memory_bytes),
+        }
+    }
     /// `self` without `other`; asserts that `other` is contained in it.
     ///
     /// # Panics

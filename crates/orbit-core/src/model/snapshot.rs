@@ -65,6 +65,7 @@ impl Node {
             resting_ports,
             next_port,
             used: Resources::ZERO,
+            granted: Resources::ZERO,
             held_ports: Default::default(),
             tasks: Default::default(),
         }
@@ -197,6 +198,9 @@ impl Cluster {
         }
         let uids: Vec<Uid> = cluster.workloads.keys().copied().collect();
         uids.into_iter().for_each(|uid| cluster.refresh_finished(uid));
+        for node in &mut cluster.nodes {
+            node.granted = node.used;
+        }
         for record in snapshot.keys {
             cluster.keys.insert(&record.key, record.fingerprint, record.answer);
         }

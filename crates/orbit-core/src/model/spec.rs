@@ -438,15 +438,21 @@ impl Spec {
     /// A 64-bit fingerprint of the content, equal on every machine, written to a container's
     /// labels: a container that carries it was created from this spec.
     pub fn fingerprint(&self) -> u64 {
-        let mut fnv = Fnv(0xcbf2_9ce4_8422_2325);
+        let mut fnv = Fnv::default();
         self.hash(&mut fnv);
-        fnv.0
+        fnv.finish()
     }
 }
 
 /// FNV-1a with integers written in little-endian order, so that a fingerprint does not depend on
 /// the machine. (Fowler, Noll, Vo: the constants are those of the 64-bit variant.)
-struct Fnv(u64);
+pub(crate) struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+}
 
 impl Hasher for Fnv {
     fn finish(&self) -> u64 {

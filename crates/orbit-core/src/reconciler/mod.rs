@@ -1,5 +1,239 @@
-//! r
-use crate::model::{Task, Workload};
-pub(crate) fn is_final(_workload: &Workload, _task: &Task) -> bool {
-    false
+//! The reconciler: compares what a workload wants with what is, slot by slot, and says what to do.
+//!
+//! It takes the state and never the change that woke it, so a lost or doubled wake-up cannot mislead
+//! it: reconciling a reconciled workload gives nothing (invariant I24).
+
+use crate::model::*;
+use std::collections::BTreeMap;
+
+/// So many ended attempts are remembered in a slot, for their logs and their reasons.
+pub const HISTORY_MAX: usize = 3;
+
+/// What is not in the state and still decides: the time, and which silent nodes are given up.
+pub struct Context<'a> {
+    /// The cluster's clock.
+    pub at: Time,
+    /// Every unreachable node.
+    pub absences: &'a BTreeMap<NodeId, Absence>,
+    /// At most so many new tasks.
+    pub creates_max: usize,
+}
+
+/// What becomes of the tasks of an unreachable node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// They are replaced at this time, unless the node returns.
+    ReplaceAt(Time),
+    /// Too many nodes fell silent together: they are left alone until some return.
+    Braked,
+}
+
+/// What to do for one workload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Slots that get a new task, with the newest attempt that was seen in each. Ascending.
+    pub creates: Vec<(u32, Option<TaskId>)>,
+    /// Tasks that are told to stop.
+    pub stops: Vec<TaskId>,
+    /// Ended tasks that are no longer remembered.
+    pub removes: Vec<TaskId>,
+    /// Slots from this one on are surplus and will be empty.
+    pub trim: Option<u32>,
+    /// Nothing is left of a deleted workload.
+    pub drop: bool,
+    /// Look again at this time, even if nothing happens.
+    pub wake_at: Option<Time>,
+    /// There is more to do than one plan holds.
+    pub more: bool,
+}
+
+impl Changes {
+    fn wake(&mut self, at: Time) {
+        self.wake_at = Some(self.wake_at.map_or(at, |sooner| sooner.min(at)));
+    }
+}
+
+/// Whether no attempt follows this one, the newest of a task definition.
+pub fn is_final(workload: &Workload, newest: &Task) -> bool {
+    if workload.kind != Kind::Task || !newest.state.is_terminal() {
+        return false;
+    }
+    match workload.current().spec.restart.policy {
+        RestartPolicy::Always => false,
+        RestartPolicy::Never => true,
+        RestartPolicy::OnFailure => newest.state == TaskState::Complete || newest.desired == Desired::Stopped,
+    }
+}
+
+/// Compares what the workload wants with what is.
+pub fn reconcile(cluster: &Cluster, workload: &Workload, context: &Context) -> Changes {
+    let mut changes = Changes::default();
+    let wanted = workload.wanted();
+    // A changed spec replaces the slots one by one: the first slot that is not settled yet is the
+    // only one whose running task may be given up.
+    let mut may_replace = true;
+    for (number, slot) in (0..).zip(&workload.slots) {
+        if number < wanted {
+            let settled = reconcile_slot(cluster, workload, number, slot, may_replace, context, &mut changes);
+            may_replace &= settled;
+        } else {
+            empty_slot(cluster, slot, &mut changes);
+        }
+    }
+    for number in workload.slots.len() as u32..wanted {
+        create(&mut changes, context, number, None);
+    }
+    finish_shrinking(cluster, workload, &mut changes);
+    changes
+}
+
+fn create(changes: &mut Changes, context: &Context, slot: u32, after: Option<TaskId>) {
+    match changes.creates.len() < context.creates_max {
+        true => changes.creates.push((slot, after)),
+        false => changes.more = true,
+    }
+}
+
+/// A slot beyond the wanted number: stop what lives, forget what has ended.
+fn empty_slot(cluster: &Cluster, slot: &Slot, changes: &mut Changes) {
+    for task in cluster.attempts(slot) {
+        if task.state.is_terminal() {
+            changes.removes.push(task.id);
+        } else if task.is_live() {
+            changes.stops.push(task.id);
+        }
+    }
+}
+
+/// Surplus slots are cut off once nothing in them and behind them has yet to end.
+fn finish_shrinking(cluster: &Cluster, workload: &Workload, changes: &mut Changes) {
+    let wanted = workload.wanted() as usize;
+    let ended = |slot: &Slot| cluster.attempts(slot).all(|task| task.state.is_terminal());
+    let surplus = workload.slots.iter().skip(wanted).rev().take_while(|slot| ended(slot)).count();
+    if workload.deleting && surplus == workload.slots.len() {
+        // The drop takes the slots and their history with it.
+        changes.drop = true;
+        changes.removes.clear();
+    } else if surplus > 0 {
+        changes.trim = Some((workload.slots.len() - surplus) as u32);
+    }
+}
+
+/// What stands in one wanted slot, by what is to be done with it.
+#[derive(Default)]
+struct Standing<'a> {
+    /// Of the current version, seen running: the slot is settled.
+    keeper: Option<&'a Task>,
+    /// Of the current version, on its way to running: the most advanced, then the newest.
+    candidate: Option<&'a Task>,
+    /// Of an older version, still running: serves until the current one does.
+    fallback: Option<&'a Task>,
+    /// Told to stop, not seen to have ended, on a node that is there.
+    leaving: bool,
+    /// When the next of the slot's tasks is given up with its node.
+    replace_at: Option<Time>,
+}
+
+fn stand<'a>(cluster: &'a Cluster, workload: &Workload, slot: &Slot, context: &Context) -> Standing<'a> {
+    let current = workload.current().number;
+    let mut standing = Standing::default();
+    for task in cluster.attempts(slot).filter(|task| !task.state.is_terminal()) {
+        let absence = task.node.and_then(|node| context.absences.get(&node));
+        if let Some(Absence::ReplaceAt(at)) = absence {
+            if *at <= context.at && may_rerun(workload) {
+                continue; // given up: neither counted nor, until it is replaced, stopped
+            }
+            if *at > context.at {
+                standing.replace_at = Some(standing.replace_at.map_or(*at, |sooner| sooner.min(*at)));
+            }
+        }
+        if task.desired == Desired::Stopped {
+            standing.leaving = true;
+        } else if task.version == current && task.state == TaskState::Running {
+            standing.keeper = standing.keeper.or(Some(task));
+        } else if task.version == current {
+            let ahead = standing.candidate.is_none_or(|candidate| task.state > candidate.state);
+            standing.candidate = if ahead { Some(task) } else { standing.candidate };
+        } else if task.state == TaskState::Running {
+            standing.fallback = standing.fallback.or(Some(task));
+        }
+    }
+    standing
+}
+
+/// Whether a task of this workload may run again elsewhere while it is not known to have ended.
+/// One that its user wants to run once may not: it may well be running still.
+fn may_rerun(workload: &Workload) -> bool {
+    workload.current().spec.restart.policy != RestartPolicy::Never
+}
+
+/// One wanted slot. Returns whether it is settled: a task of the current version runs.
+fn reconcile_slot(
+    cluster: &Cluster,
+    workload: &Workload,
+    number: u32,
+    slot: &Slot,
+    may_replace: bool,
+    context: &Context,
+    changes: &mut Changes,
+) -> bool {
+    let standing = stand(cluster, workload, slot, context);
+    let pinned = workload.current().spec.pins_host_port();
+    // Two tasks that pin a port never fit on one node, so the old one has to go first.
+    let fallback = standing.fallback.filter(|_| !(pinned && may_replace));
+    let keeps = |task: &Task| match standing.keeper {
+        Some(keeper) => task.id == keeper.id,
+        None => [standing.candidate, fallback].into_iter().flatten().any(|kept| task.id == kept.id),
+    };
+    for task in cluster.attempts(slot).filter(|task| task.is_live()) {
+        let given_up = is_given_up(task, workload, context);
+        // What was given up is told to stop only once its replacement serves: its node may return
+        // before that.
+        if !keeps(task) && (!given_up || standing.keeper.is_some()) {
+            changes.stops.push(task.id);
+        }
+    }
+    forget_old_attempts(cluster, slot, changes);
+    if standing.keeper.is_none() && standing.candidate.is_none() {
+        let waits_for_end = pinned && (standing.leaving || standing.fallback.is_some());
+        let waits_for_turn = standing.fallback.is_some() && !may_replace;
+        if !waits_for_end && !waits_for_turn {
+            fill_slot(cluster, workload, number, slot, context, changes);
+        }
+    }
+    if let Some(at) = standing.replace_at {
+        changes.wake(at);
+    }
+    standing.keeper.is_some()
+}
+
+fn is_given_up(task: &Task, workload: &Workload, context: &Context) -> bool {
+    let absence = task.node.and_then(|node| context.absences.get(&node));
+    may_rerun(workload) && matches!(absence, Some(Absence::ReplaceAt(at)) if *at <= context.at)
+}
+
+/// A new attempt, unless there is to be none, or not yet.
+fn fill_slot(
+    cluster: &Cluster,
+    workload: &Workload,
+    number: u32,
+    slot: &Slot,
+    context: &Context,
+    changes: &mut Changes,
+) {
+    let newest = cluster.attempts(slot).next();
+    if newest.is_some_and(|task| is_final(workload, task)) {
+        return;
+    }
+    if context.at < slot.not_before {
+        changes.wake(slot.not_before);
+        return;
+    }
+    create(changes, context, number, newest.map(|task| task.id));
+}
+
+/// Keeps the last few ended attempts, and always the newest one.
+fn forget_old_attempts(cluster: &Cluster, slot: &Slot, changes: &mut Changes) {
+    let ended = cluster.attempts(slot).filter(|task| task.state.is_terminal());
+    changes.removes.extend(ended.skip(HISTORY_MAX).map(|task| task.id));
 }

@@ -1,1 +1,166 @@
-//! r
+//! The scheduler: `filter → fit → score`, over nodes, for a class of interchangeable tasks.
+//!
+//! Use: make a [`Scheduler`] over the state, call [`Scheduler::place`] for each class, put the
+//! targets into a plan. It sees its own earlier placements; the state it never changes. Integers
+//! only, and every order ends in a node's ID, so the same state gives the same plan.
+
+pub mod filter;
+
+use crate::model::*;
+use filter::{Class, Demand, Refusal};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+};
+
+/// So many of the best scores are kept in a decision.
+const BEST_MAX: usize = 3;
+
+/// Places tasks on the nodes of one state.
+pub struct Scheduler<'a> {
+    cluster: &'a Cluster,
+    at: Time,
+    /// What this plan has taken so far, by node.
+    demand: Vec<Demand>,
+}
+
+/// What came of placing tasks of one class.
+pub struct Placed {
+    /// One for each task that found a node, in order.
+    pub targets: Vec<Target>,
+    /// The best few nodes with their scores before the first placement, best first.
+    pub best: Vec<(NodeId, u64)>,
+}
+
+impl<'a> Scheduler<'a> {
+    /// Over a state, at a time.
+    pub fn new(cluster: &'a Cluster, at: Time) -> Self {
+        Scheduler { cluster, at, demand: vec![Demand::default(); cluster.nodes.len()] }
+    }
+
+    /// Places up to `count` tasks of a class. `own` counts the tasks that the same service has on
+    /// each node already (used by [`Strategy::Spread`] only).
+    pub fn place(&mut self, class: &Class, count: usize, own: &BTreeMap<NodeId, u32>) -> Placed {
+        match class.placement.strategy {
+            Strategy::Binpack => self.binpack(class, count),
+            Strategy::Spread => self.spread(class, count, own),
+        }
+    }
+
+    /// Whether one task of the class fits on the node now.
+    pub fn fits(&self, class: &Class, node: NodeId) -> bool {
+        let node = &self.cluster.nodes[node.slot()];
+        filter::check(node, class, &self.demand[node.id.slot()], self.at).is_ok()
+    }
+
+    /// Why no node takes a task of the class: how many nodes each filter refused, and what it said
+    /// of the one that came nearest.
+    pub fn refusals(&self, class: &Class) -> Vec<Refusals> {
+        let mut by_filter: BTreeMap<&'static str, (u32, u64, String)> = BTreeMap::new();
+        for node in self.cluster.nodes() {
+            let Err(refusal) = filter::check(node, class, &self.demand[node.id.slot()], self.at) else {
+                continue;
+            };
+            let free = match &refusal {
+                Refusal::Cpu { free, .. } | Refusal::Memory { free, .. } => *free,
+                _ => 0,
+            };
+            let (nodes, nearest, example) =
+                by_filter.entry(refusal.filter()).or_insert_with(|| (0, free, refusal.to_string()));
+            *nodes += 1;
+            if free > *nearest {
+                (*nearest, *example) = (free, refusal.to_string());
+            }
+        }
+        let refused = |(filter, (nodes, _, example)): (&str, (u32, u64, String))| Refusals {
+            filter: filter.to_string(),
+            nodes,
+            example,
+        };
+        by_filter.into_iter().map(refused).collect()
+    }
+
+    fn candidates(&self, class: &Class) -> impl Iterator<Item = &'a Node> {
+        self.cluster.nodes().filter(move |node| self.fits(class, node.id))
+    }
+
+    /// How full the node would be with one more task: thousandths of its processors plus thousandths
+    /// of its memory.
+    fn fullness(&self, node: &Node, request: Resources) -> u64 {
+        let would = node.used().plus(self.demand[node.id.slot()].taken).plus(request);
+        let share = |used: u64, of: u64| used.saturating_mul(1000) / of.max(1);
+        share(would.cpu_millis, node.info.allocatable.cpu_millis)
+            + share(would.memory_bytes, node.info.allocatable.memory_bytes)
+    }
+
+    /// Best fit: the fullest node first. Placing a task makes that node fuller still, so it stays
+    /// the best until nothing more fits on it: one pass over the nodes in order.
+    fn binpack(&mut self, class: &Class, count: usize) -> Placed {
+        let scored = self.candidates(class).map(|node| (self.fullness(node, class.request), Reverse(node.id)));
+        let mut heap: BinaryHeap<(u64, Reverse<NodeId>)> = scored.collect();
+        let (mut targets, mut best) = (Vec::new(), Vec::new());
+        while targets.len() < count {
+            let Some((score, Reverse(node))) = heap.pop() else { break };
+            if best.len() < BEST_MAX {
+                best.push((node, score));
+            }
+            while targets.len() < count
+                && let Some(target) = self.take(class, node)
+            {
+                targets.push(target);
+            }
+        }
+        while best.len() < BEST_MAX
+            && let Some((score, Reverse(node))) = heap.pop()
+        {
+            best.push((node, score));
+        }
+        Placed { targets, best }
+    }
+
+    /// The node with the fewest tasks of the same service first, then the emptiest.
+    fn spread(&mut self, class: &Class, count: usize, own: &BTreeMap<NodeId, u32>) -> Placed {
+        let rank = |this: &Self, node: &Node, own: u32| Reverse((own, this.fullness(node, class.request), node.id));
+        let count_of = |node: &Node| own.get(&node.id).copied().unwrap_or(0);
+        let mut heap: BinaryHeap<_> = self.candidates(class).map(|node| rank(self, node, count_of(node))).collect();
+        // A score is better when it is higher, so that of spreading counts down.
+        let score = |own: u32, fullness: u64| u64::MAX - (u64::from(own) << 32) - fullness.min(1 << 31);
+        let mut in_order = heap.clone();
+        let best = std::iter::from_fn(|| in_order.pop().map(|Reverse((own, full, node))| (node, score(own, full))));
+        let best = best.take(BEST_MAX).collect();
+        let mut targets = Vec::new();
+        while targets.len() < count {
+            let Some(Reverse((own, _, id))) = heap.pop() else { break };
+            let Some(target) = self.take(class, id) else { continue };
+            targets.push(target);
+            heap.push(rank(self, &self.cluster.nodes[id.slot()], own + 1));
+        }
+        Placed { targets, best }
+    }
+
+    /// Takes room for one task on the node, if there is any.
+    fn take(&mut self, class: &Class, id: NodeId) -> Option<Target> {
+        let node = &self.cluster.nodes[id.slot()];
+        let demand = &mut self.demand[id.slot()];
+        let free = node.free().minus(demand.taken);
+        if !class.request.fits_in(free) {
+            return None;
+        }
+        let mut host_ports = Vec::new();
+        if class.chosen_ports + class.pinned_ports.len() > 0 {
+            filter::check(node, class, demand, self.at).ok()?;
+            host_ports = filter::choose_ports(node, class, demand, self.at)?;
+            demand.ports.extend(host_ports.iter().chain(&class.pinned_ports));
+        }
+        demand.taken = demand.taken.plus(class.request);
+        Some(Target { node: id, host_ports: host_ports.into() })
+    }
+}
+
+/// The host ports of one task in the order of its spec's: pinned ones where they are pinned, chosen
+/// ones for the others.
+pub fn ports_in_order(spec: &Spec, chosen: &[u16]) -> Box<[u16]> {
+    let mut chosen = chosen.iter().copied();
+    let host = |port: &Port| port.host.or_else(|| chosen.next()).expect("as many chosen as needed");
+    spec.ports.iter().map(host).collect()
+}

@@ -1,6 +1,465 @@
-//! The worker's own pure machine.
+//! The worker's own pure machine: it makes so what the manager wants, through the container engine.
+//!
+//! Order of calls: [`Worker::restore`], then [`Worker::step`] with [`Event::Wake`], then `step` with
+//! whatever happens; carry out the actions of a step, in order, before the next one (a
+//! [`Action::Persist`] is durable before any action behind it is begun). Sleep until
+//! [`Worker::deadline`] at most, then send [`Event::Wake`].
+//!
+//! It is level-triggered: for each task it compares what is wanted, what the ledger remembers and
+//! what the engine shows, and begins at most one operation. Hints (an engine's event) only make it
+//! look. A crash at any point is ordinary input.
 
 mod ledger;
+mod link;
 mod op;
+mod task;
+
 pub use ledger::*;
 pub use op::*;
+
+use crate::model::*;
+use link::Link;
+use std::collections::{BTreeMap, BTreeSet};
+use task::{Known, Step, WorkerTask};
+
+/// A connection to the manager. Chosen by the machine, never used twice in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// What a worker is told by its operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What it says of its machine. The node's own ID is the ledger's.
+    pub info: NodeInfo,
+    /// How long pulling an image may take.
+    pub pull_deadline: Millis,
+    /// How many containers are created or started at a time: more makes an engine slower.
+    pub starts_max: usize,
+    /// How often everything is listed, in case an event was lost.
+    pub resync_every: Millis,
+}
+
+/// What happens to a worker.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The connection that was asked for stands.
+    LinkUp(LinkId),
+    /// The connection has ended, or could not be made.
+    LinkDown(LinkId),
+    /// The manager says something.
+    Message {
+        /// On this connection.
+        link: LinkId,
+        /// What it says.
+        message: ToWorker,
+    },
+    /// An operation has ended.
+    Done {
+        /// Which.
+        op: OpId,
+        /// What it gave.
+        result: OpResult,
+    },
+    /// Something happened to the container of a task.
+    Hint(TaskId),
+    /// Events of the engine may have been lost: look at everything.
+    HintsLost,
+    /// The deadline has come.
+    Wake,
+}
+
+/// What the shell has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make these durable, in one transaction.
+    Persist(Vec<LedgerWrite>),
+    /// Begin an operation; come back with [`Event::Done`].
+    Runtime {
+        /// Its number.
+        op: OpId,
+        /// What to do.
+        request: Op,
+    },
+    /// Dial the manager; come back with [`Event::LinkUp`] or [`Event::LinkDown`].
+    Connect(LinkId),
+    /// End a connection.
+    Disconnect(LinkId),
+    /// Send to the manager. Dropped if the connection has ended.
+    Send {
+        /// The connection.
+        link: LinkId,
+        /// What to send.
+        message: ToManager,
+    },
+    /// Dial a stream of its own and send the output of a container there.
+    OpenLogs {
+        /// What is wanted.
+        request: LogRequest,
+        /// The container's name.
+        container: String,
+    },
+    /// The operator has to know.
+    Warn(String),
+}
+
+/// How long an engine that does not answer, or a container whose operation it refused, is left
+/// alone.
+const ENGINE_RETRY: Millis = Millis::secs(1);
+
+/// The worker's machine.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    config: Config,
+    nonce: u64,
+    ledger: Ledger,
+    link: Link,
+    /// Everything that is wanted, remembered or running, by task.
+    tasks: BTreeMap<TaskId, WorkerTask>,
+    /// Tasks to look at in this step.
+    due: BTreeSet<TaskId>,
+    engine: Engine,
+    ops: BTreeMap<OpId, InFlight>,
+    /// Counts operations begun and ended, to tell whether a listing is older than an operation.
+    ticks: u64,
+    /// Tasks that wait for a place among the creates and starts.
+    queue: BTreeSet<TaskId>,
+    /// Tasks whose last operation was refused, and when to look at them again.
+    paused: BTreeSet<(Time, TaskId)>,
+    /// Images that are being fetched, with the tasks that wait for each.
+    fetching: BTreeMap<String, BTreeSet<TaskId>>,
+}
+
+/// What is known of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Engine {
+    /// Everything was listed once, so that absence means something.
+    listed: bool,
+    /// It did not answer: nothing is begun before this time, when it is asked again.
+    down_until: Option<Time>,
+    /// When everything is listed again.
+    resync_at: Time,
+    /// A listing is under way.
+    listing: bool,
+    /// Another listing is wanted when that one has ended.
+    list_again: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum InFlight {
+    List { begun: u64 },
+    Fetch { image: String },
+    Task { task: TaskId, step: Step },
+}
+
+// Getters.
+impl Worker {
+    /// Its durable memory, as far as it has asked for it to be written.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+    /// Whose containers it touches; `None` before it has joined a cluster.
+    pub fn owner(&self) -> Option<Owner> {
+        Some(Owner { cluster: self.ledger.cluster?, node: self.ledger.node })
+    }
+    /// Whether the manager has welcomed it on the present connection.
+    pub fn is_welcome(&self) -> bool {
+        self.link.welcomed().is_some()
+    }
+    /// When to send [`Event::Wake`] at the latest.
+    pub fn deadline(&self) -> Option<Time> {
+        let engine = self.engine.down_until.unwrap_or(self.engine.resync_at);
+        let engine = (!self.engine.listing && self.owner().is_some()).then_some(engine);
+        let paused = self.paused.first().map(|(at, _)| *at);
+        engine.into_iter().chain(paused).chain(self.link.deadline()).min()
+    }
+}
+
+impl Worker {
+    /// A worker that knows what its ledger remembers and nothing else.
+    ///
+    /// `nonce` is drawn at random for this process.
+    pub fn restore(config: Config, ledger: Ledger, nonce: u64) -> Worker {
+        let tasks = ledger.tasks.keys().map(|id| (*id, WorkerTask::default())).collect();
+        let listed = ledger.cluster.is_none();
+        let engine = Engine { listed, down_until: None, resync_at: Time(0), listing: false, list_again: false };
+        Worker {
+            config,
+            nonce,
+            ledger,
+            link: Link::new(nonce),
+            tasks,
+            due: BTreeSet::new(),
+            engine,
+            ops: BTreeMap::new(),
+            ticks: 0,
+            queue: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            fetching: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in one event. Carry out all actions, in order, before the next step.
+    ///
+    /// `now` is the caller's monotonic clock; its zero does not matter, and it does not go back.
+    pub fn step(&mut self, now: Time, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::LinkUp(link) => self.link_up(now, link, &mut actions),
+            Event::LinkDown(link) => self.link.down(link, now),
+            Event::Message { link, message } => self.message(now, link, message, &mut actions),
+            Event::Done { op, result } => self.done(now, op, result, &mut actions),
+            Event::Hint(task) => {
+                if let Some(known) = self.tasks.get_mut(&task) {
+                    known.stale = true;
+                    self.due.insert(task);
+                }
+            }
+            Event::HintsLost => self.list(&mut actions),
+            Event::Wake => {}
+        }
+        self.keep_listing(now, &mut actions);
+        self.resume_paused(now);
+        self.drive_due(&mut actions);
+        let unconfirmed = self.unconfirmed();
+        self.link.follow_up(now, self.engine.listed, unconfirmed, &mut actions);
+        persist_first(actions)
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.ticks += 1;
+        self.ticks
+    }
+
+    fn persist(&mut self, write: LedgerWrite, actions: &mut Vec<Action>) {
+        self.ledger.apply(&write);
+        actions.push(Action::Persist(vec![write]));
+    }
+
+    fn begin(&mut self, in_flight: InFlight, request: Op, actions: &mut Vec<Action>) {
+        let op = OpId(self.tick());
+        self.ops.insert(op, in_flight);
+        actions.push(Action::Runtime { op, request });
+    }
+}
+
+/// All that a step remembers, in one transaction before anything else: it is never wrong for a
+/// write to be durable early, and one sync costs as much as the next.
+fn persist_first(actions: Vec<Action>) -> Vec<Action> {
+    let (mut writes, mut others) = (Vec::new(), Vec::new());
+    for action in actions {
+        match action {
+            Action::Persist(more) => writes.extend(more),
+            other => others.push(other),
+        }
+    }
+    if !writes.is_empty() {
+        others.insert(0, Action::Persist(writes));
+    }
+    others
+}
+
+// The engine as a whole.
+impl Worker {
+    fn keep_listing(&mut self, now: Time, actions: &mut Vec<Action>) {
+        if self.owner().is_none() || self.engine.listing {
+            return;
+        }
+        let at = self.engine.down_until.unwrap_or(self.engine.resync_at);
+        if at <= now {
+            self.engine.resync_at = now + self.config.resync_every;
+            self.list(actions);
+        }
+    }
+
+    fn list(&mut self, actions: &mut Vec<Action>) {
+        let Some(owner) = self.owner() else { return };
+        if self.engine.listing {
+            self.engine.list_again = true;
+            return;
+        }
+        self.engine.listing = true;
+        let begun = self.ticks + 1;
+        self.begin(InFlight::List { begun }, Op::List(owner), actions);
+    }
+
+    fn resume_paused(&mut self, now: Time) {
+        while let Some(&(at, id)) = self.paused.first()
+            && at <= now
+        {
+            self.paused.pop_first();
+            if let Some(task) = self.tasks.get_mut(&id) {
+                task.paused = false;
+                self.due.insert(id);
+            }
+        }
+    }
+
+    fn engine_down(&mut self, now: Time) {
+        self.engine.down_until = Some(now + ENGINE_RETRY);
+    }
+
+    /// Everything that the engine has of ours. What was begun or ended since the listing was begun
+    /// is newer than it, and is left alone.
+    fn listed(&mut self, begun: u64, containers: Vec<Container>, actions: &mut Vec<Action>) {
+        self.engine.listed = true;
+        self.engine.down_until = None;
+        let mut present: BTreeMap<TaskId, Container> = containers.into_iter().map(|c| (c.task, c)).collect();
+        for id in present.keys() {
+            self.tasks.entry(*id).or_default();
+        }
+        for (id, task) in &mut self.tasks {
+            if task.op || task.touched > begun {
+                continue;
+            }
+            task.container = match present.remove(id) {
+                Some(container) => Known::Is(container.state),
+                None => Known::Absent,
+            };
+            task.stale = false;
+        }
+        self.due.extend(self.tasks.keys());
+        if std::mem::take(&mut self.engine.list_again) {
+            self.list(actions);
+        }
+    }
+
+    fn done(&mut self, now: Time, op: OpId, result: OpResult, actions: &mut Vec<Action>) {
+        let in_flight = self.ops.remove(&op).expect("an operation ends once");
+        if matches!(&result, Err(error) if error.kind == OpErrorKind::Engine) {
+            self.engine_down(now);
+        }
+        match in_flight {
+            InFlight::List { begun } => {
+                self.engine.listing = false;
+                match result {
+                    Ok(OpOutput::Containers(containers)) => self.listed(begun, containers, actions),
+                    Ok(_) => unreachable!("a listing gives containers"),
+                    Err(_) => self.engine_down(now),
+                }
+            }
+            InFlight::Fetch { image } => {
+                for id in self.fetching.remove(&image).unwrap_or_default() {
+                    self.task_done(now, id, Step::Fetch, result.clone(), actions);
+                }
+            }
+            InFlight::Task { task, step } => self.task_done(now, task, step, result, actions),
+        }
+    }
+}
+
+// What the manager says.
+impl Worker {
+    fn link_up(&mut self, now: Time, link: LinkId, actions: &mut Vec<Action>) {
+        let hello = Hello {
+            cluster: self.ledger.cluster,
+            seen: self.ledger.seen,
+            nonce: self.nonce,
+            info: NodeInfo { uid: self.ledger.node, ..self.config.info.clone() },
+            inventory: self.reports(),
+        };
+        self.link.up(now, link, hello, actions);
+    }
+
+    /// What is known of every task, for the manager. A state is only said once it was observed.
+    fn reports(&self) -> Vec<TaskReport> {
+        self.tasks.iter().filter_map(|(id, task)| self.report_of(*id, task)).collect()
+    }
+
+    fn report_of(&self, id: TaskId, task: &WorkerTask) -> Option<TaskReport> {
+        let end = self.ledger.tasks.get(&id).and_then(|remembered| remembered.end.clone());
+        end.or_else(|| Some(TaskReport { task: id, state: task.observed?, end: None }))
+    }
+
+    fn unconfirmed(&self) -> Vec<TaskReport> {
+        let news = |(id, task): (&TaskId, &WorkerTask)| {
+            if task.order.as_ref().is_none_or(|order| order.ended) {
+                return None;
+            }
+            self.report_of(*id, task).filter(|report| task.confirmed < Some(report.state))
+        };
+        self.tasks.iter().filter_map(news).collect()
+    }
+
+    fn message(&mut self, now: Time, link: LinkId, message: ToWorker, actions: &mut Vec<Action>) {
+        if !self.link.heard(link, now) {
+            return;
+        }
+        match message {
+            ToWorker::Welcome(welcome) => self.welcome(now, welcome, actions),
+            ToWorker::Refused { message } => {
+                actions.push(Action::Warn(format!("the manager refused this worker: {message}")));
+                self.link.refused(now, actions);
+            }
+            ToWorker::Assigned(assigned) => {
+                if self.link.take_assigned(assigned.seq, assigned.full) {
+                    self.assigned(assigned);
+                }
+            }
+            ToWorker::HeartbeatAck { .. } => {}
+            ToWorker::Committed { states } => {
+                for (id, state) in states {
+                    if let Some(task) = self.tasks.get_mut(&id) {
+                        task.confirmed = task.confirmed.max(Some(state));
+                        self.due.insert(id);
+                    }
+                }
+            }
+            ToWorker::Probe => actions.extend(self.link.send(ToManager::ProbeAck)),
+            ToWorker::OpenLogs(request) => {
+                if let Some(container) = self.container_name(request.task) {
+                    actions.push(Action::OpenLogs { request, container });
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, now: Time, welcome: Welcome, actions: &mut Vec<Action>) {
+        let seen = (welcome.epoch, welcome.term);
+        if self.ledger.cluster.is_some_and(|ours| ours != welcome.cluster) || seen < self.ledger.seen {
+            actions.push(Action::Warn("welcomed by another cluster or an old manager: not followed".into()));
+            self.link.refused(now, actions);
+            return;
+        }
+        if self.link.welcomed().is_some() {
+            return;
+        }
+        if seen.0 > self.ledger.seen.0 {
+            // A restored manager counts its orders anew.
+            self.tasks.values_mut().for_each(|task| task.order = None);
+        }
+        if (self.ledger.cluster, self.ledger.seen) != (Some(welcome.cluster), seen) {
+            self.persist(LedgerWrite::Seen { cluster: welcome.cluster, seen }, actions);
+        }
+        self.link.welcome(now, &welcome);
+        self.assigned(welcome.assigned);
+    }
+
+    /// Takes up orders. An order with a lower generation than one already taken up is stale.
+    fn assigned(&mut self, assigned: Assigned) {
+        if assigned.full {
+            let wanted: BTreeSet<TaskId> = assigned.tasks.iter().map(|order| order.task).collect();
+            for (id, task) in &mut self.tasks {
+                task.unwanted |= !wanted.contains(id);
+            }
+            self.due.extend(self.tasks.keys());
+        }
+        for id in assigned.removed {
+            // Even one that is not known here: its container may be.
+            self.tasks.entry(id).or_default().unwanted = true;
+            self.due.insert(id);
+        }
+        for order in assigned.tasks {
+            let id = order.task;
+            let fresh = !self.tasks.contains_key(&id);
+            let task = self.tasks.entry(id).or_default();
+            if fresh && self.engine.listed {
+                // Neither the ledger nor the last listing has it, and nobody else creates it.
+                task.container = Known::Absent;
+            }
+            if task.order.as_ref().is_none_or(|known| known.generation <= order.generation) {
+                task.order = Some(order);
+                self.due.insert(id);
+            }
+        }
+    }
+}

@@ -1,0 +1,594 @@
+//! `apply`: the only way in which the replicated state changes.
+//!
+//! A function of the state and the entry. It decides nothing that the leader has decided already,
+//! but it believes nothing either: every part of a plan is checked again, with the scheduler's own
+//! filters, because the state may have moved since the plan was made. What has become stale is
+//! refused and reported in the outcome, and its workload is looked at again.
+
+use crate::{
+    model::*,
+    reconciler,
+    scheduler::filter::{self, Class, Demand},
+};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{Rng, SeedableRng},
+};
+use std::{hash::Hasher, sync::Arc};
+
+/// How long a host port rests after it was found to be held by a stranger.
+pub const PORT_REST: Millis = Millis::secs(60);
+
+impl Cluster {
+    /// Applies the next entry.
+    ///
+    /// # Panics
+    /// If the entry is not the next one: a log without gaps is the storage's duty.
+    pub fn apply(&mut self, entry: &Entry) -> Outcome {
+        assert_eq!(entry.index, self.index + 1, "the log has no gaps");
+        self.index = entry.index;
+        self.term = entry.term;
+        self.at = self.at.max(entry.at);
+        self.wall_ms = entry.wall_ms;
+        let mut touched = Touched::default();
+        let answer = self.apply_command(&entry.command, &mut touched);
+        Outcome { answer, touched: touched.finish() }
+    }
+
+    fn apply_command(&mut self, command: &Command, touched: &mut Touched) -> Result<Answer, Rejection> {
+        match command {
+            Command::Init { cluster } => {
+                self.id.get_or_insert(*cluster);
+                Ok(Answer::Done)
+            }
+            Command::Barrier { seed } => {
+                self.seed = *seed;
+                Ok(Answer::Done)
+            }
+            Command::Put(put) => self.apply_put(put, touched),
+            Command::Scale { name, replicas, condition } => self.apply_scale(name, *replicas, *condition, touched),
+            Command::Delete { kind, name, condition } => self.apply_delete(*kind, name, *condition, touched),
+            Command::StopTask { task } => self.apply_stop_task(*task, touched),
+            Command::Register(registration) => self.apply_register(registration, touched),
+            Command::Edges(edges) => {
+                edges.iter().for_each(|edge| self.apply_edge(edge, touched));
+                Ok(Answer::Done)
+            }
+            Command::Reports { node, incarnation, reports } => {
+                self.apply_reports(*node, *incarnation, reports, touched)
+            }
+            Command::Forget { name } => self.apply_forget(name, touched),
+            Command::Plan(plan) => {
+                self.apply_plan(plan, touched);
+                Ok(Answer::Done)
+            }
+        }
+    }
+
+    fn uid(&self) -> Uid {
+        Uid { epoch: self.epoch, index: self.index }
+    }
+    fn task_id(&self, ordinal: u32) -> TaskId {
+        TaskId { epoch: self.epoch, index: self.index, ordinal }
+    }
+}
+
+// What users ask for.
+impl Cluster {
+    fn apply_put(&mut self, put: &Put, touched: &mut Touched) -> Result<Answer, Rejection> {
+        let fingerprint = fingerprint(put);
+        if let Some((before, answer)) = put.idempotency_key.as_deref().and_then(|key| self.keys.get(key)) {
+            return match *before == fingerprint {
+                true => Ok(answer.clone()),
+                false => Err(Rejection::new(
+                    Code::KeyReused,
+                    "this idempotency key was used for another request: take a new one",
+                )),
+            };
+        }
+        let Definition { kind, ref name, replicas, .. } = put.definition;
+        let existing = self.names.get(&(kind, Arc::from(name.as_str()))).copied();
+        self.check_condition(kind, name, put.condition)?;
+        let before = existing.map_or(0, |uid| u64::from(self.workloads[&uid].replicas));
+        if self.slots - before + u64::from(replicas) > limits::SLOTS_MAX {
+            let message = format!("the cluster would have more than {} slots", limits::SLOTS_MAX);
+            return Err(Rejection::new(Code::LimitReached, message));
+        }
+        let answer = match existing {
+            None => self.create_workload(&put.definition, touched),
+            Some(uid) => self.change_workload(uid, &put.definition, touched)?,
+        };
+        if let Some(key) = &put.idempotency_key {
+            self.keys.insert(key, fingerprint, answer.clone());
+        }
+        Ok(answer)
+    }
+
+    fn check_condition(&self, kind: Kind, name: &str, condition: Condition) -> Result<(), Rejection> {
+        let revision = self.workload_named(kind, name).map(|w| w.revision);
+        let conflict = |message: String| Err(Rejection::new(Code::RevisionConflict, message));
+        match (condition, revision) {
+            (Condition::None, _) | (Condition::Absent, None) => Ok(()),
+            (Condition::Revision(wanted), Some(found)) if wanted == found => Ok(()),
+            (Condition::Revision(wanted), Some(found)) => {
+                conflict(format!("{kind} `{name}` is at revision {found}, not {wanted}: read it again"))
+            }
+            (Condition::Revision(wanted), None) => {
+                conflict(format!("there is no {kind} `{name}`, and so none at revision {wanted}"))
+            }
+            (Condition::Absent, Some(found)) => {
+                conflict(format!("{kind} `{name}` exists already, at revision {found}"))
+            }
+        }
+    }
+
+    fn create_workload(&mut self, definition: &Definition, touched: &mut Touched) -> Answer {
+        let uid = self.uid();
+        let slots = match definition.kind {
+            Kind::Service => Vec::new(),
+            Kind::Task => vec![Slot::default()],
+        };
+        self.insert_workload(Workload {
+            uid,
+            kind: definition.kind,
+            name: definition.name.as_str().into(),
+            labels: definition.labels.clone(),
+            replicas: definition.replicas,
+            revision: self.index,
+            created_at: self.at,
+            versions: vec![Version { number: 1, spec: Arc::new(definition.spec.clone()), tasks: 0 }],
+            deleting: false,
+            decision: None,
+            slots,
+        });
+        touched.workloads.push(uid);
+        // A task definition is answered with its first attempt, so that is made in the same entry.
+        let task = (definition.kind == Kind::Task).then(|| {
+            let id = self.task_id(0);
+            self.insert_task(Task::new(id, uid, 0, 1, self.at));
+            id
+        });
+        Answer::Workload { uid, revision: self.index, version: 1, created: true, task }
+    }
+
+    fn change_workload(
+        &mut self,
+        uid: Uid,
+        definition: &Definition,
+        touched: &mut Touched,
+    ) -> Result<Answer, Rejection> {
+        let index = self.index;
+        let workload = self.workloads.get_mut(&uid).expect("found by name");
+        let new_spec = *workload.current().spec != definition.spec;
+        if definition.kind == Kind::Task && (new_spec || workload.labels != definition.labels) {
+            let message = format!("another task named `{}` exists: delete it or choose another name", definition.name);
+            return Err(Rejection { code: Code::NameInUse, field: "name".into(), message });
+        }
+        if new_spec {
+            let number = workload.current().number + 1;
+            workload.versions.push(Version { number, spec: Arc::new(definition.spec.clone()), tasks: 0 });
+            drop_unused_versions(workload);
+            // What kept the old version waiting says nothing about the new one.
+            for slot in &mut workload.slots {
+                *slot = Slot { newest: slot.newest, ..Slot::default() };
+            }
+            workload.decision = None;
+        }
+        if new_spec || workload.labels != definition.labels || workload.replicas != definition.replicas {
+            workload.revision = index;
+        }
+        workload.labels.clone_from(&definition.labels);
+        self.set_replicas(uid, definition.replicas);
+        touched.workloads.push(uid);
+        let workload = &self.workloads[&uid];
+        let newest = workload.slots.first().and_then(|slot| self.attempts(slot).next());
+        let task = newest.filter(|_| workload.kind == Kind::Task).map(|task| task.id);
+        let (revision, version) = (workload.revision, workload.current().number);
+        Ok(Answer::Workload { uid, revision, version, created: false, task })
+    }
+
+    fn apply_scale(
+        &mut self,
+        name: &str,
+        replicas: u32,
+        condition: Condition,
+        touched: &mut Touched,
+    ) -> Result<Answer, Rejection> {
+        let Some(uid) = self.names.get(&(Kind::Service, Arc::from(name))).copied() else {
+            return Err(no_such(Kind::Service, name));
+        };
+        self.check_condition(Kind::Service, name, condition)?;
+        let workload = self.workloads.get_mut(&uid).expect("found by name");
+        if self.slots - u64::from(workload.replicas) + u64::from(replicas) > limits::SLOTS_MAX {
+            let message = format!("the cluster would have more than {} slots", limits::SLOTS_MAX);
+            return Err(Rejection::new(Code::LimitReached, message));
+        }
+        if workload.replicas != replicas {
+            workload.revision = self.index;
+        }
+        let (revision, version) = (workload.revision, workload.current().number);
+        self.set_replicas(uid, replicas);
+        touched.workloads.push(uid);
+        Ok(Answer::Workload { uid, revision, version, created: false, task: None })
+    }
+
+    fn apply_delete(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        condition: Condition,
+        touched: &mut Touched,
+    ) -> Result<Answer, Rejection> {
+        let Some(uid) = self.names.get(&(kind, Arc::from(name))).copied() else {
+            return Err(no_such(kind, name));
+        };
+        self.check_condition(kind, name, condition)?;
+        self.mark_deleting(uid);
+        touched.workloads.push(uid);
+        Ok(Answer::Done)
+    }
+
+    fn apply_stop_task(&mut self, id: TaskId, touched: &mut Touched) -> Result<Answer, Rejection> {
+        let Some(key) = self.tasks.key(id) else {
+            return Err(Rejection::new(Code::NotFound, format!("there is no task {id}")));
+        };
+        self.stop_task(key, touched);
+        Ok(Answer::Done)
+    }
+
+    fn apply_forget(&mut self, name: &str, touched: &mut Touched) -> Result<Answer, Rejection> {
+        let Some(node) = self.node_named(name) else {
+            return Err(Rejection::new(Code::NotFound, format!("there is no node `{name}`")));
+        };
+        if node.reach == Reach::Reachable {
+            let message = format!("node `{name}` is reachable: stop its worker first");
+            return Err(Rejection::new(Code::Conflict, message));
+        }
+        let (id, uid, tasks) = (node.id, node.info.uid, Vec::from_iter(node.tasks()));
+        for task in tasks {
+            let key = self.tasks.key(task).expect("a node's tasks are in the table");
+            let end = End::new(Reason::NodeLost, format!("node {name} was forgotten"));
+            self.end_task(key, TaskState::Lost, end, touched);
+        }
+        let node = &mut self.nodes[id.slot()];
+        node.forgotten = true;
+        self.node_names.remove(name);
+        self.node_uids.remove(&uid);
+        touched.nodes.push(id);
+        touched.reach_changed = true;
+        Ok(Answer::Done)
+    }
+}
+
+fn no_such(kind: Kind, name: &str) -> Rejection {
+    Rejection::new(Code::NotFound, format!("there is no {kind} `{name}`"))
+}
+
+/// Of what a request asks for, so that another one under the same idempotency key is told apart.
+fn fingerprint(put: &Put) -> u64 {
+    let Definition { kind, name, labels, replicas, spec } = &put.definition;
+    let mut fnv = crate::model::Fnv::default();
+    fnv.write_u8(*kind as u8);
+    fnv.write(name.as_bytes());
+    fnv.write_u32(*replicas);
+    for (key, value) in labels {
+        fnv.write_usize(key.len());
+        fnv.write(key.as_bytes());
+        fnv.write_usize(value.len());
+        fnv.write(value.as_bytes());
+    }
+    fnv.write_u64(spec.fingerprint());
+    match put.condition {
+        Condition::None => fnv.write_u8(0),
+        Condition::Absent => fnv.write_u8(1),
+        Condition::Revision(revision) => fnv.write_u64(revision),
+    }
+    fnv.finish()
+}
+
+// What nodes say.
+impl Cluster {
+    fn apply_register(&mut self, registration: &Registration, touched: &mut Touched) -> Result<Answer, Rejection> {
+        let info = &registration.info;
+        let known = self.node_uids.get(&info.uid).copied();
+        if let Some(holder) = self.node_named(&info.name).filter(|holder| Some(holder.id) != known) {
+            let message = format!(
+                "another node is named `{}` ({}): choose another name, or forget that node",
+                info.name, holder.info.uid
+            );
+            return Err(Rejection { code: Code::NameInUse, field: "name".into(), message });
+        }
+        let id = known.unwrap_or(NodeId(u32::try_from(self.nodes.len()).expect("fewer nodes than that")));
+        match known {
+            Some(id) => {
+                let node = &mut self.nodes[id.slot()];
+                self.node_names.remove(&node.info.name);
+                node.info = info.clone();
+                node.incarnation = self.index;
+                node.registered_at = self.at;
+                node.reach = Reach::Reachable;
+                node.granted = node.used;
+            }
+            None => self.nodes.push(Node::bare(
+                id,
+                info.clone(),
+                self.index,
+                self.at,
+                Reach::Reachable,
+                false,
+                Default::default(),
+                info.port_range.0,
+            )),
+        }
+        self.node_names.insert(info.name.clone(), id);
+        self.node_uids.insert(info.uid, id);
+        self.touch_node(id, touched);
+        for report in &registration.inventory {
+            self.apply_report(id, report, touched);
+        }
+        Ok(Answer::Node { node: id, incarnation: self.index })
+    }
+
+    fn apply_edge(&mut self, edge: &Edge, touched: &mut Touched) {
+        let Some(node) = self.nodes.get_mut(edge.node.slot()) else { return };
+        if node.forgotten || node.incarnation != edge.incarnation || node.reach == edge.reach {
+            return;
+        }
+        node.reach = edge.reach;
+        self.touch_node(edge.node, touched);
+    }
+
+    /// A node came, went or came back: it and everything on it is looked at again.
+    fn touch_node(&mut self, id: NodeId, touched: &mut Touched) {
+        touched.nodes.push(id);
+        touched.reach_changed = true;
+        let tasks = self.nodes[id.slot()].tasks();
+        touched.workloads.extend(tasks.filter_map(|task| Some(self.task(task)?.workload)));
+    }
+
+    fn apply_reports(
+        &mut self,
+        node: NodeId,
+        incarnation: u64,
+        reports: &[TaskReport],
+        touched: &mut Touched,
+    ) -> Result<Answer, Rejection> {
+        let known = self.node(node).filter(|n| !n.forgotten && n.incarnation == incarnation);
+        if known.is_none() {
+            return Err(Rejection::new(Code::Conflict, "a report from an older registration"));
+        }
+        for report in reports {
+            self.apply_report(node, report, touched);
+        }
+        Ok(Answer::Done)
+    }
+
+    /// A report counts if it is from the task's own node and goes forward. Everything else is
+    /// ordinary input: duplicates, late messages, tasks that are no longer remembered.
+    fn apply_report(&mut self, node: NodeId, report: &TaskReport, touched: &mut Touched) {
+        if report.state < TaskState::Preparing || report.state == TaskState::Lost {
+            return;
+        }
+        let Some(key) = self.tasks.key(report.task) else { return };
+        if self.tasks.at(key).node != Some(node) {
+            return;
+        }
+        if report.state.is_terminal() {
+            let end = report.end.clone().unwrap_or_else(|| End::new(Reason::Exited, ""));
+            self.end_task(key, report.state, End { message: cut(end.message), ..end }, touched);
+        } else if self.advance_task(key, report.state, None, self.at) {
+            touched.workloads.push(self.tasks.at(key).workload);
+        }
+    }
+
+    /// A task has ended: what it held is free, and its slot counts the failure in the same entry
+    /// (invariant I13).
+    fn end_task(&mut self, key: TaskKey, state: TaskState, end: End, touched: &mut Touched) {
+        let port_taken = end.reason == Reason::PortTaken;
+        if !self.advance_task(key, state, Some(end), self.at) {
+            return;
+        }
+        let task = self.tasks.at(key);
+        let (uid, slot, id, node) = (task.workload, task.slot as usize, task.id, task.node);
+        let by_itself = task.desired == Desired::Running && state != TaskState::Lost;
+        let ran = task.running_at.map(|since| self.at.since(since));
+        let ports = if port_taken { task.host_ports.clone() } else { Box::default() };
+        if let Some(node) = node {
+            let until = self.at + PORT_REST;
+            let resting = &mut self.nodes[node.slot()].resting_ports;
+            resting.retain(|_, rests_until| *rests_until > self.at);
+            resting.extend(ports.iter().map(|port| (*port, until)));
+            touched.nodes.push(node);
+            touched.tasks.push((node, id));
+        }
+        touched.workloads.push(uid);
+        if by_itself {
+            let (seed, at) = (self.seed, self.at);
+            let workload = self.workloads.get_mut(&uid).expect("a task's workload lives as long as it");
+            let restart = workload.current().spec.restart;
+            let slot = &mut workload.slots[slot];
+            if ran.is_some_and(|ran| ran >= restart.reset_after) {
+                slot.failures = 0;
+            }
+            slot.failures = slot.failures.saturating_add(1);
+            let delay = restart.delay(slot.failures);
+            slot.not_before = at + Millis(delay.0.saturating_add(jitter(seed, id, delay.0 / 8)));
+        }
+        self.refresh_finished(uid);
+    }
+
+    /// Tells a task to stop. One that was never placed has nothing to stop, and ends here.
+    fn stop_task(&mut self, key: TaskKey, touched: &mut Touched) {
+        let task = self.tasks.at_mut(key);
+        if !task.is_live() {
+            return;
+        }
+        task.desired = Desired::Stopped;
+        task.generation += 1;
+        touched.workloads.push(task.workload);
+        match task.node {
+            Some(node) => touched.tasks.push((node, task.id)),
+            None => {
+                let end = End::new(Reason::Stopped, "stopped before it had a node");
+                self.end_task(key, TaskState::Stopped, end, touched);
+            }
+        }
+    }
+}
+
+/// A draw from 0 to `most`, from the term's seed and a stream of the task's own.
+fn jitter(seed: u64, task: TaskId, most: u64) -> u64 {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ task.index.rotate_left(32));
+    rng.set_stream(u64::from(task.epoch) << 32 | u64::from(task.ordinal));
+    rng.next_u64() % (most + 1)
+}
+
+// What the leader decided.
+impl Cluster {
+    fn apply_plan(&mut self, plan: &Plan, touched: &mut Touched) {
+        for id in &plan.stops {
+            if let Some(key) = self.tasks.key(*id) {
+                self.stop_task(key, touched);
+            }
+        }
+        for id in &plan.removes {
+            self.apply_remove(*id, touched);
+        }
+        for (ordinal, create) in plan.creates.iter().enumerate() {
+            let ordinal = u32::try_from(ordinal).expect("a plan is bounded");
+            if !self.apply_create(ordinal, create, touched) {
+                touched.refused += 1;
+                touched.workloads.push(create.workload);
+            }
+        }
+        for place in &plan.places {
+            self.apply_place(place, touched);
+        }
+        for (uid, len) in &plan.trims {
+            self.apply_trim(*uid, *len);
+        }
+        for uid in &plan.drops {
+            self.apply_drop(*uid, touched);
+        }
+        for (uid, decision) in &plan.decisions {
+            if let Some(workload) = self.workloads.get_mut(uid) {
+                workload.decision = Some(decision.clone());
+            }
+        }
+    }
+
+    fn apply_remove(&mut self, id: TaskId, touched: &mut Touched) {
+        let Some(key) = self.tasks.key(id) else { return };
+        let task = self.tasks.at(key);
+        if !task.state.is_terminal() {
+            return;
+        }
+        let workload = &self.workloads[&task.workload];
+        // The newest attempt tells the reconciler what the slot has been through.
+        let newest = workload.slots[task.slot as usize].newest == Some(key);
+        if newest && task.slot < workload.wanted() {
+            return;
+        }
+        touched.tasks.extend(task.node.map(|node| (node, id)));
+        self.remove_task(key);
+    }
+
+    /// Returns false where the plan has become stale.
+    fn apply_create(&mut self, ordinal: u32, create: &Create, touched: &mut Touched) -> bool {
+        let Some(workload) = self.workloads.get(&create.workload) else { return false };
+        let slot = workload.slots.get(create.slot as usize).copied();
+        let fresh = create.slot < workload.wanted()
+            && workload.current().number == create.version
+            && slot.map_or(create.slot as usize == workload.slots.len(), |slot| {
+                self.at >= slot.not_before && self.attempts(&slot).next().map(|task| task.id) == create.after
+            });
+        if !fresh {
+            return false;
+        }
+        let spec = workload.current().spec.clone();
+        if create.target.as_ref().is_some_and(|target| self.check_target(&spec, target).is_err()) {
+            return false;
+        }
+        if slot.is_none() {
+            let workload = self.workloads.get_mut(&create.workload).expect("just found");
+            workload.slots.push(Slot::default());
+        }
+        let id = self.task_id(ordinal);
+        let mut task = Task::new(id, create.workload, create.slot, create.version, self.at);
+        if let Some(target) = &create.target {
+            task.node = Some(target.node);
+            task.host_ports = target.host_ports.clone();
+            task.state = TaskState::Assigned;
+            task.generation = 1;
+            touched.tasks.push((target.node, id));
+            self.turn_ports(&spec, target);
+        }
+        self.insert_task(task);
+        touched.workloads.push(create.workload);
+        true
+    }
+
+    fn apply_place(&mut self, place: &Place, touched: &mut Touched) {
+        let Some(key) = self.tasks.key(place.task) else { return };
+        let task = self.tasks.at(key);
+        if task.state != TaskState::Pending || task.desired != Desired::Running {
+            return;
+        }
+        let (uid, spec) = (task.workload, self.spec_of(task).clone());
+        touched.workloads.push(uid);
+        if self.check_target(&spec, &place.target).is_err() {
+            touched.refused += 1;
+            return;
+        }
+        self.place_task(key, &place.target, self.at);
+        self.turn_ports(&spec, &place.target);
+        touched.tasks.push((place.target.node, place.task));
+    }
+
+    /// Whether a task of this spec may be placed there now: the scheduler's own filters, over the
+    /// state as it is (invariants I1, I17, I18).
+    fn check_target(&self, spec: &Spec, target: &Target) -> Result<(), filter::Refusal> {
+        let node = self.node(target.node).ok_or(filter::Refusal::NotReady)?;
+        let class = Class::of(spec);
+        filter::check(node, &class, &Demand::default(), self.at)?;
+        filter::check_ports(node, spec, &target.host_ports, self.at)
+    }
+
+    /// The next search for a port starts behind those that were chosen now.
+    fn turn_ports(&mut self, spec: &Spec, target: &Target) {
+        let node = &mut self.nodes[target.node.slot()];
+        let chosen = spec.ports.iter().zip(&target.host_ports).filter(|(port, _)| port.host.is_none());
+        if let Some((_, &last)) = chosen.last() {
+            let (first, end) = node.info.port_range;
+            node.next_port = if last >= end { first } else { last + 1 };
+        }
+    }
+
+    fn apply_trim(&mut self, uid: Uid, len: u32) {
+        let Some(workload) = self.workloads.get_mut(&uid) else { return };
+        while workload.slots.len() > len.max(workload.wanted()) as usize
+            && workload.slots.last().is_some_and(|slot| slot.newest.is_none())
+        {
+            workload.slots.pop();
+        }
+    }
+
+    fn apply_drop(&mut self, uid: Uid, touched: &mut Touched) {
+        let Some(workload) = self.workloads.get(&uid) else { return };
+        let attempts = workload.slots.iter().flat_map(|slot| self.attempts(slot));
+        let ended: Option<Vec<TaskId>> = attempts.map(|task| task.state.is_terminal().then_some(task.id)).collect();
+        let finished = workload.deleting
+            || workload.slots.first().and_then(|slot| self.attempts(slot).next()).is_some_and(|task| {
+                reconciler::is_final(workload, task) // an old result makes room for newer ones
+            });
+        let Some(tasks) = ended.filter(|_| finished) else { return };
+        for id in tasks {
+            let key = self.tasks.key(id).expect("just found");
+            let task = self.tasks.at(key);
+            touched.tasks.extend(task.node.map(|node| (node, id)));
+            self.finished.remove(&(task.ended_at.unwrap_or_default(), uid));
+            self.remove_task(key);
+        }
+        self.drop_workload(uid);
+    }
+}

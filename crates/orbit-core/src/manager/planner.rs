@@ -1,0 +1,265 @@
+//! The planner: which workloads to look at, and what to propose for them.
+//!
+//! Memory of the leader, rebuilt at every election by looking at everything once. One plan is
+//! outstanding at a time; what is touched meanwhile waits for the next. A class of tasks that
+//! found no node is not tried again until a node has changed, so a full cluster costs nothing and
+//! an unchanged state never gives the same plan twice.
+
+use crate::{
+    model::*,
+    reconciler::{self, Absence, Changes, Context},
+    scheduler::{self, Scheduler, filter::Class},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// At most so many tasks are created or placed by one plan, which bounds an entry.
+pub const PLAN_TASKS_MAX: usize = 10_000;
+
+/// So many finished task definitions are remembered; then the oldest make room.
+pub const FINISHED_MAX: usize = 1_000;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Planner {
+    dirty: BTreeSet<Uid>,
+    changed_nodes: BTreeSet<NodeId>,
+    /// Classes for which no node had room, with the workloads that wait.
+    blocked: BTreeMap<Class, BTreeSet<Uid>>,
+    timers: BTreeSet<(Time, Uid)>,
+    timer_of: BTreeMap<Uid, Time>,
+    /// When the first resting port is free again.
+    ports_rest_until: Option<Time>,
+}
+
+/// A task that wants a node.
+enum Want {
+    /// The n-th of the plan's creates.
+    Create(usize),
+    /// One that is pending already.
+    Pending(TaskId),
+}
+
+/// The tasks of one workload that want a node.
+struct Wants {
+    uid: Uid,
+    spec: Arc<Spec>,
+    wants: Vec<Want>,
+}
+
+impl Planner {
+    /// Looks at everything at the next plan.
+    pub fn look_at_all(&mut self, cluster: &Cluster) {
+        *self = Planner::default();
+        self.dirty.extend(cluster.workloads().map(|workload| workload.uid));
+        let rests = cluster.nodes().flat_map(|node| node.resting_ports.values());
+        self.ports_rest_until = rests.min().copied();
+    }
+
+    /// Something happened to these.
+    pub fn touch(&mut self, cluster: &Cluster, touched: &Touched) {
+        self.dirty.extend(&touched.workloads);
+        self.changed_nodes.extend(&touched.nodes);
+        if touched.reach_changed {
+            // Whether one silent node is given up depends on how many others are silent.
+            let silent = cluster.nodes().filter(|node| node.reach != Reach::Reachable);
+            let tasks = silent.flat_map(Node::tasks).filter_map(|id| cluster.task(id));
+            self.dirty.extend(tasks.map(|task| task.workload));
+        }
+        for id in &touched.nodes {
+            let rests = cluster.node(*id).and_then(|node| node.resting_ports.values().min());
+            self.ports_rest_until = self.ports_rest_until.into_iter().chain(rests.copied()).min();
+        }
+    }
+
+    /// Whether there is nothing to look at now.
+    pub fn is_idle(&self, cluster: &Cluster, at: Time) -> bool {
+        self.dirty.is_empty()
+            && self.changed_nodes.is_empty()
+            && self.deadline().is_none_or(|due| due > at)
+            && cluster.finished.len() <= FINISHED_MAX
+    }
+
+    /// When to plan next even if nothing happens.
+    pub fn deadline(&self) -> Option<Time> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        timer.into_iter().chain(self.ports_rest_until).min()
+    }
+
+    /// Decides what to do now. `None` when there is nothing to do.
+    pub fn plan(&mut self, cluster: &Cluster, at: Time, absences: &BTreeMap<NodeId, Absence>) -> Option<Plan> {
+        self.wake_due(cluster, at);
+        let mut scheduler = Scheduler::new(cluster, at);
+        self.unblock(&scheduler);
+        let mut plan = Plan { parent: cluster.index, ..Plan::default() };
+        let mut wants: BTreeMap<(Class, Option<Uid>), Vec<Wants>> = BTreeMap::new();
+        let mut room = PLAN_TASKS_MAX;
+        while room > 0
+            && let Some(uid) = self.dirty.pop_first()
+        {
+            self.plan_workload(cluster, uid, at, absences, &mut room, &mut plan, &mut wants);
+        }
+        for ((class, _), wants) in wants {
+            self.schedule(cluster, &mut scheduler, &class, wants, &mut plan);
+        }
+        let surplus = cluster.finished.len().saturating_sub(FINISHED_MAX).min(PLAN_TASKS_MAX);
+        plan.drops.extend(cluster.finished.iter().take(surplus).map(|(_, uid)| *uid));
+        (!plan.is_empty()).then_some(plan)
+    }
+
+    fn wake_due(&mut self, cluster: &Cluster, at: Time) {
+        while let Some(&(due, uid)) = self.timers.first()
+            && due <= at
+        {
+            self.timers.pop_first();
+            self.timer_of.remove(&uid);
+            self.dirty.insert(uid);
+        }
+        if self.ports_rest_until.is_some_and(|until| until <= at) {
+            let rests = |node: &&Node| !node.resting_ports.is_empty();
+            self.changed_nodes.extend(cluster.nodes().filter(rests).map(|node| node.id));
+            let later = cluster.nodes().flat_map(|node| node.resting_ports.values()).filter(|until| **until > at);
+            self.ports_rest_until = later.min().copied();
+        }
+    }
+
+    fn set_timer(&mut self, uid: Uid, at: Option<Time>) {
+        if let Some(before) = self.timer_of.remove(&uid) {
+            self.timers.remove(&(before, uid));
+        }
+        if let Some(at) = at {
+            self.timer_of.insert(uid, at);
+            self.timers.insert((at, uid));
+        }
+    }
+
+    /// A class is tried again only on nodes that have changed since it was refused everywhere.
+    fn unblock(&mut self, scheduler: &Scheduler) {
+        let changed = std::mem::take(&mut self.changed_nodes);
+        if changed.is_empty() {
+            return;
+        }
+        let fits = |class: &Class| changed.iter().any(|node| scheduler.fits(class, *node));
+        let (free, blocked) = std::mem::take(&mut self.blocked).into_iter().partition(|(class, _)| fits(class));
+        self.blocked = blocked;
+        let free: BTreeMap<Class, BTreeSet<Uid>> = free;
+        self.dirty.extend(free.into_values().flatten());
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one step of plan(), which owns them all")]
+    fn plan_workload(
+        &mut self,
+        cluster: &Cluster,
+        uid: Uid,
+        at: Time,
+        absences: &BTreeMap<NodeId, Absence>,
+        room: &mut usize,
+        plan: &mut Plan,
+        wants: &mut BTreeMap<(Class, Option<Uid>), Vec<Wants>>,
+    ) {
+        let Some(workload) = cluster.workload(uid) else {
+            self.set_timer(uid, None);
+            return;
+        };
+        let context = Context { at, absences, creates_max: *room };
+        let Changes { creates, stops, removes, trim, drop, wake_at, more } =
+            reconciler::reconcile(cluster, workload, &context);
+        self.set_timer(uid, wake_at);
+        if more {
+            self.dirty.insert(uid);
+        }
+        let version = workload.current().number;
+        let mut wanted = Vec::new();
+        for (slot, after) in creates {
+            wanted.push(Want::Create(plan.creates.len()));
+            plan.creates.push(Create { workload: uid, version, slot, after, target: None });
+        }
+        // One that is told to stop in this plan does not get a node in it.
+        let stopped: BTreeSet<TaskId> = stops.iter().copied().collect();
+        let waiting = cluster.pending_of(uid).filter(|task| !stopped.contains(task));
+        let waiting: Vec<TaskId> = waiting.take(PLAN_TASKS_MAX).collect();
+        wanted.extend(waiting.into_iter().map(Want::Pending));
+        *room = if more { 0 } else { room.saturating_sub(wanted.len() + 1) };
+        plan.stops.extend(stops);
+        plan.removes.extend(removes);
+        plan.trims.extend(trim.map(|len| (uid, len)));
+        plan.drops.extend(drop.then_some(uid));
+        if !wanted.is_empty() {
+            let spec = workload.current().spec.clone();
+            let class = Class::of(&spec);
+            // Spreading counts the tasks of one service, so services are not mixed there.
+            let scope = (class.placement.strategy == Strategy::Spread).then_some(uid);
+            wants.entry((class, scope)).or_default().push(Wants { uid, spec, wants: wanted });
+        }
+    }
+
+    fn schedule(
+        &mut self,
+        cluster: &Cluster,
+        scheduler: &mut Scheduler,
+        class: &Class,
+        wants: Vec<Wants>,
+        plan: &mut Plan,
+    ) {
+        let count = wants.iter().map(|w| w.wants.len()).sum();
+        let blocked = self.blocked.contains_key(class);
+        let own = match class.placement.strategy {
+            Strategy::Spread => tasks_by_node(cluster, wants[0].uid),
+            Strategy::Binpack => BTreeMap::new(),
+        };
+        let placed = (!blocked).then(|| scheduler.place(class, count, &own));
+        let (targets, best) = placed.map_or_else(Default::default, |placed| (placed.targets, placed.best));
+        let unplaced = count - targets.len();
+        let refusals = if unplaced > 0 { scheduler.refusals(class) } else { Vec::new() };
+        let mut targets = targets.into_iter();
+        for Wants { uid, spec, wants } in wants {
+            let mut counts = (0, 0);
+            for want in wants {
+                let Some(mut target) = targets.next() else {
+                    counts.1 += 1;
+                    continue;
+                };
+                counts.0 += 1;
+                target.host_ports = scheduler::ports_in_order(&spec, &target.host_ports);
+                match want {
+                    Want::Create(nth) => plan.creates[nth].target = Some(target),
+                    Want::Pending(task) => plan.places.push(Place { task, target }),
+                }
+            }
+            if counts.1 > 0 {
+                self.blocked.entry(class.clone()).or_default().insert(uid);
+            }
+            let decision = Decision {
+                parent: cluster.index,
+                placed: counts.0,
+                unplaced: counts.1,
+                refusals: if counts.1 > 0 { refusals.clone() } else { Vec::new() },
+                best: best.clone(),
+            };
+            let before = cluster.workload(uid).and_then(|workload| workload.decision.as_ref());
+            if is_news(&decision, before) {
+                plan.decisions.push((uid, decision));
+            }
+        }
+    }
+}
+
+/// A decision is recorded when something was placed, or when it says something new of what was not:
+/// writing again what is known already would never come to rest.
+fn is_news(decision: &Decision, before: Option<&Decision>) -> bool {
+    decision.placed > 0
+        || before.is_none_or(|before| before.unplaced != decision.unplaced || before.refusals != decision.refusals)
+}
+
+/// How many tasks of a workload are on each node.
+fn tasks_by_node(cluster: &Cluster, uid: Uid) -> BTreeMap<NodeId, u32> {
+    let mut counts = BTreeMap::new();
+    let slots = cluster.workload(uid).into_iter().flat_map(|workload| &workload.slots);
+    for task in slots.flat_map(|slot| cluster.attempts(slot)).filter(|task| task.is_live()) {
+        if let Some(node) = task.node {
+            *counts.entry(node).or_default() += 1;
+        }
+    }
+    counts
+}

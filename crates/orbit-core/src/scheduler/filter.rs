@@ -1,0 +1,168 @@
+//! Filters: may a task of this class be placed on this node? Each can say why not, with numbers.
+//!
+//! The planner asks with the demand of what it has placed already but not proposed yet; `apply`
+//! asks again with none. It is the same code, so a plan is refused only for what has changed since.
+
+use crate::model::*;
+use std::{collections::BTreeSet, fmt};
+
+/// What of a spec matters for placement: tasks of one class are interchangeable to the scheduler.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Class {
+    /// What each task requests.
+    pub request: Resources,
+    /// Host ports that each task needs.
+    pub pinned_ports: Vec<u16>,
+    /// How many further host ports each task needs from the node's range.
+    pub chosen_ports: usize,
+    /// Strategy and constraints.
+    pub placement: Placement,
+}
+
+impl Class {
+    /// The class of a spec's tasks.
+    pub fn of(spec: &Spec) -> Class {
+        Class {
+            request: spec.resources,
+            pinned_ports: spec.ports.iter().filter_map(|port| port.host).collect(),
+            chosen_ports: spec.ports.iter().filter(|port| port.host.is_none()).count(),
+            placement: spec.placement.clone(),
+        }
+    }
+}
+
+/// What a plan in the making has taken from a node.
+#[derive(Clone, Debug, Default)]
+pub struct Demand {
+    /// Resources.
+    pub taken: Resources,
+    /// Host ports.
+    pub ports: BTreeSet<u16>,
+}
+
+/// Why a node was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is unreachable or forgotten.
+    NotReady,
+    /// It does not meet a constraint.
+    Constraint(Constraint),
+    /// Too little processor time is free.
+    Cpu {
+        /// Thousandths of a processor that the task requests.
+        needs: u64,
+        /// Thousandths that are free.
+        free: u64,
+    },
+    /// Too little memory is free.
+    Memory {
+        /// Bytes that the task requests.
+        needs: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// A pinned host port is held by a task, or rests.
+    Port(u16),
+    /// Too few ports of the node's range are free.
+    PortRange {
+        /// How many the task needs.
+        needs: usize,
+    },
+    /// The ports of a plan are not those that the spec asks for. A planner never proposes that.
+    WrongPorts,
+}
+
+impl Refusal {
+    /// The name of the filter, for counts and for people.
+    pub fn filter(&self) -> &'static str {
+        match self {
+            Refusal::NotReady => "ready",
+            Refusal::Constraint(_) => "constraint",
+            Refusal::Cpu { .. } => "cpu",
+            Refusal::Memory { .. } => "memory",
+            Refusal::Port(_) | Refusal::PortRange { .. } | Refusal::WrongPorts => "ports",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Refusal::NotReady => f.write_str("not reachable"),
+            Refusal::Constraint(constraint) => write!(f, "not {constraint}"),
+            Refusal::Cpu { needs, free } => write!(f, "not enough cpu: needs {needs}m, {free}m free"),
+            Refusal::Memory { needs, free } => {
+                write!(f, "not enough memory: needs {}, {} free", Bytes(*needs), Bytes(*free))
+            }
+            Refusal::Port(port) => write!(f, "host port {port} is taken"),
+            Refusal::PortRange { needs } => write!(f, "fewer than {needs} host ports free"),
+            Refusal::WrongPorts => f.write_str("the ports are not those of the spec"),
+        }
+    }
+}
+
+/// Whether one task of the class may be placed on the node, beside what `demand` has taken.
+///
+/// # Errors
+/// The first filter that refuses it.
+pub fn check(node: &Node, class: &Class, demand: &Demand, at: Time) -> Result<(), Refusal> {
+    if !node.is_ready() {
+        return Err(Refusal::NotReady);
+    }
+    if let Some(constraint) = class.placement.constraints.iter().find(|c| !node.meets(c)) {
+        return Err(Refusal::Constraint(constraint.clone()));
+    }
+    let free = node.free().minus(demand.taken);
+    let needs = class.request;
+    if needs.cpu_millis > free.cpu_millis {
+        return Err(Refusal::Cpu { needs: needs.cpu_millis, free: free.cpu_millis });
+    }
+    if needs.memory_bytes > free.memory_bytes {
+        return Err(Refusal::Memory { needs: needs.memory_bytes, free: free.memory_bytes });
+    }
+    if let Some(port) = class.pinned_ports.iter().find(|port| !port_is_free(node, **port, demand, at)) {
+        return Err(Refusal::Port(*port));
+    }
+    if class.chosen_ports > 0 && choose_ports(node, class, demand, at).is_none() {
+        return Err(Refusal::PortRange { needs: class.chosen_ports });
+    }
+    Ok(())
+}
+
+/// Whether a host port is held by nobody and does not rest.
+fn port_is_free(node: &Node, port: u16, demand: &Demand, at: Time) -> bool {
+    node.port_holder(port).is_none()
+        && !demand.ports.contains(&port)
+        && node.resting_ports.get(&port).is_none_or(|until| *until <= at)
+}
+
+/// Ports of the node's range for one task of the class, sought from `next_port` around.
+pub(super) fn choose_ports(node: &Node, class: &Class, demand: &Demand, at: Time) -> Option<Vec<u16>> {
+    let (first, last) = node.info.port_range;
+    let start = node.next_port.clamp(first, last.max(first));
+    let around = (start..=last).chain(first..start);
+    let free = around.filter(|port| !class.pinned_ports.contains(port) && port_is_free(node, *port, demand, at));
+    let chosen: Vec<u16> = free.take(class.chosen_ports).collect();
+    (chosen.len() == class.chosen_ports).then_some(chosen)
+}
+
+/// Whether the ports of a plan are those that the spec asks for, and free.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check_ports(node: &Node, spec: &Spec, host_ports: &[u16], at: Time) -> Result<(), Refusal> {
+    if host_ports.len() != spec.ports.len() {
+        return Err(Refusal::WrongPorts);
+    }
+    let (first, last) = node.info.port_range;
+    for (i, (port, &host)) in spec.ports.iter().zip(host_ports).enumerate() {
+        let right = port.host.map_or((first..=last).contains(&host), |pinned| pinned == host);
+        if !right || host_ports[..i].contains(&host) {
+            return Err(Refusal::WrongPorts);
+        }
+        if !port_is_free(node, host, &Demand::default(), at) {
+            return Err(Refusal::Port(host));
+        }
+    }
+    Ok(())
+}

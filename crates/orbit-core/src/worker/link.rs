@@ -1,0 +1,198 @@
+//! The worker's side of the session: dial, say hello, heartbeat, notice silence, dial again.
+
+use super::{Action, LinkId};
+use crate::model::*;
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{Rng, SeedableRng},
+};
+
+/// The first and the longest pause before dialling again; each failure doubles it, and up to half
+/// of it is added at random, so that a fleet does not dial in step.
+const RETRY_FIRST: Millis = Millis(200);
+const RETRY_MAX: Millis = Millis::secs(3);
+
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    state: State,
+    dialled: u64,
+    failures: u32,
+    jitter: ChaCha8Rng,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Down { dial_at: Time },
+    Dialling { link: LinkId, give_up_at: Time },
+    Greeting { link: LinkId, give_up_at: Time },
+    Up(Up),
+}
+
+/// A session that stands.
+#[derive(Clone, Debug)]
+pub(super) struct Up {
+    link: LinkId,
+    heartbeat: Millis,
+    lease: Millis,
+    heartbeat_at: Time,
+    heartbeats: u64,
+    heard_at: Time,
+    assigned_seq: u64,
+    /// What was reported last, and when it is repeated if it is not confirmed.
+    reported: Vec<(TaskId, TaskState)>,
+    repeat_at: Time,
+}
+
+/// How long dialling and greeting may take.
+const GREETING_MAX: Millis = Millis::secs(5);
+
+impl Link {
+    pub fn new(nonce: u64) -> Link {
+        let jitter = ChaCha8Rng::seed_from_u64(nonce);
+        Link { state: State::Down { dial_at: Time(0) }, dialled: 0, failures: 0, jitter }
+    }
+
+    pub fn welcomed(&self) -> Option<&Up> {
+        match &self.state {
+            State::Up(up) => Some(up),
+            _ => None,
+        }
+    }
+
+    pub fn deadline(&self) -> Option<Time> {
+        match &self.state {
+            State::Down { dial_at } => Some(*dial_at),
+            State::Dialling { give_up_at, .. } | State::Greeting { give_up_at, .. } => Some(*give_up_at),
+            State::Up(up) => Some(up.heartbeat_at.min(up.heard_at + up.lease)),
+        }
+    }
+
+    fn current(&self) -> Option<LinkId> {
+        match &self.state {
+            State::Down { .. } => None,
+            State::Dialling { link, .. } | State::Greeting { link, .. } => Some(*link),
+            State::Up(up) => Some(up.link),
+        }
+    }
+
+    /// The connection stands: say hello.
+    pub fn up(&mut self, now: Time, link: LinkId, hello: Hello, actions: &mut Vec<Action>) {
+        if !matches!(self.state, State::Dialling { link: dialled, .. } if dialled == link) {
+            return;
+        }
+        self.state = State::Greeting { link, give_up_at: now + GREETING_MAX };
+        actions.push(Action::Send { link, message: ToManager::Register(hello) });
+    }
+
+    /// The connection has ended: dial again after a pause.
+    pub fn down(&mut self, link: LinkId, now: Time) {
+        if self.current() == Some(link) {
+            self.retry(now);
+        }
+    }
+
+    /// The manager will not have this worker now: it is not asked again soon.
+    pub fn refused(&mut self, now: Time, actions: &mut Vec<Action>) {
+        actions.extend(self.current().map(Action::Disconnect));
+        self.failures = u32::MAX;
+        self.retry(now);
+    }
+
+    fn retry(&mut self, now: Time) {
+        let doubled = RETRY_FIRST.0.checked_shl(self.failures).filter(|_| self.failures < 32);
+        let pause = doubled.map_or(RETRY_MAX.0, |pause| pause.min(RETRY_MAX.0));
+        let pause = pause + self.jitter.next_u64() % (pause / 2);
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Down { dial_at: now + Millis(pause) };
+    }
+
+    /// Something was heard. False if it was on a connection that no longer counts.
+    pub fn heard(&mut self, link: LinkId, now: Time) -> bool {
+        if let State::Up(up) = &mut self.state
+            && up.link == link
+        {
+            up.heard_at = now;
+        }
+        self.current() == Some(link) && !matches!(self.state, State::Dialling { .. })
+    }
+
+    pub fn welcome(&mut self, now: Time, welcome: &Welcome) {
+        let State::Greeting { link, .. } = self.state else { return };
+        self.failures = 0;
+        self.state = State::Up(Up {
+            link,
+            heartbeat: welcome.heartbeat,
+            lease: welcome.lease,
+            heartbeat_at: now + welcome.heartbeat,
+            heartbeats: 0,
+            heard_at: now,
+            assigned_seq: welcome.assigned.seq,
+            reported: Vec::new(),
+            repeat_at: now,
+        });
+    }
+
+    /// Whether an assignment counts: in a session that stands, everything that is newer, or a
+    /// difference to exactly what was taken up last.
+    pub fn take_assigned(&mut self, seq: u64, full: bool) -> bool {
+        let State::Up(up) = &mut self.state else { return false };
+        let counts = if full { seq > up.assigned_seq } else { seq == up.assigned_seq + 1 };
+        if counts {
+            up.assigned_seq = seq;
+        }
+        counts
+    }
+
+    pub fn send(&self, message: ToManager) -> Option<Action> {
+        Some(Action::Send { link: self.current()?, message })
+    }
+
+    /// What is due after every event: dial, give up, heartbeat, report.
+    pub fn follow_up(&mut self, now: Time, may_dial: bool, unconfirmed: Vec<TaskReport>, actions: &mut Vec<Action>) {
+        match &mut self.state {
+            State::Down { dial_at } => {
+                // Before everything was listed once there is no inventory to say hello with.
+                if *dial_at <= now && may_dial {
+                    self.dialled += 1;
+                    let link = LinkId(self.dialled);
+                    self.state = State::Dialling { link, give_up_at: now + GREETING_MAX };
+                    actions.push(Action::Connect(link));
+                } else if *dial_at <= now {
+                    *dial_at = now + RETRY_FIRST;
+                }
+            }
+            State::Dialling { link, give_up_at } | State::Greeting { link, give_up_at } => {
+                if *give_up_at <= now {
+                    actions.push(Action::Disconnect(*link));
+                    self.retry(now);
+                }
+            }
+            State::Up(up) if up.heard_at + up.lease <= now => {
+                actions.push(Action::Disconnect(up.link));
+                self.retry(now);
+            }
+            State::Up(up) => up.keep_up(now, unconfirmed, actions),
+        }
+    }
+}
+
+impl Up {
+    fn keep_up(&mut self, now: Time, unconfirmed: Vec<TaskReport>, actions: &mut Vec<Action>) {
+        let link = self.link;
+        let keys = |reports: &[TaskReport]| reports.iter().map(|r| (r.task, r.state)).collect::<Vec<_>>();
+        let repeat = self.repeat_at <= now;
+        let is_new = |report: &TaskReport| repeat || !self.reported.contains(&(report.task, report.state));
+        let news: Vec<TaskReport> = unconfirmed.iter().filter(|report| is_new(report)).cloned().collect();
+        self.reported = keys(&unconfirmed);
+        if !news.is_empty() {
+            self.repeat_at = now + Millis(self.heartbeat.0 * 2);
+            actions.push(Action::Send { link, message: ToManager::Report { reports: news } });
+        }
+        if self.heartbeat_at <= now {
+            self.heartbeat_at = now + self.heartbeat;
+            self.heartbeats += 1;
+            let message = ToManager::Heartbeat { seq: self.heartbeats, assigned_seq: self.assigned_seq };
+            actions.push(Action::Send { link, message });
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! One task on its node: what is wanted, what the ledger remembers, what the engine shows, and the
+//! one step that follows.
+//!
+//! The order of things, and why: a create is remembered before it is begun, so that a container
+//! that has gone is told from one that never was. An end is remembered before it is reported, so
+//! that no crash starts the task again. A container is removed only when its end is committed.
+
+use super::*;
+
+/// What is known of a task's container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Nothing yet: look first.
+    #[default]
+    Unknown,
+    /// There is none.
+    Absent,
+    /// There is one, and it was seen in this state.
+    Is(ContainerState),
+}
+
+/// An operation on a task's container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Inspect,
+    Fetch,
+    Create,
+    Start,
+    Stop,
+    Remove,
+}
+
+/// A task as its node knows it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WorkerTask {
+    /// What the manager wants; `None` before it has said so in this process's life.
+    pub order: Option<Assignment>,
+    /// The manager does not know the task any more: nothing of it shall remain.
+    pub unwanted: bool,
+    /// What the engine showed last.
+    pub container: Known,
+    /// Something happened to the container since.
+    pub stale: bool,
+    /// The engine refused an operation: left alone for a while.
+    pub paused: bool,
+    /// An operation is under way.
+    pub op: bool,
+    /// The count of operations when one of this task's began or ended last.
+    pub touched: u64,
+    /// The image is there.
+    fetched: bool,
+    /// How far it has come, terminal states apart: those are in the ledger.
+    pub observed: Option<TaskState>,
+    /// The latest state that is known to be committed.
+    pub confirmed: Option<TaskState>,
+}
+
+impl WorkerTask {
+    fn observe(&mut self, state: TaskState) {
+        self.observed = self.observed.max(Some(state));
+    }
+    fn wants_to_run(&self) -> bool {
+        let runs = |order: &Assignment| order.desired == Desired::Running && !order.ended;
+        !self.unwanted && self.order.as_ref().is_some_and(runs)
+    }
+}
+
+/// How long a container has whose spec is not known (any more).
+const GRACE_DEFAULT: Millis = Millis::secs(10);
+
+impl Worker {
+    /// Looks at every task that is due, and begins what follows.
+    pub(super) fn drive_due(&mut self, actions: &mut Vec<Action>) {
+        while let Some(id) = self.due.pop_first() {
+            self.drive(id, actions);
+        }
+    }
+
+    /// One look at one task.
+    fn drive(&mut self, id: TaskId, actions: &mut Vec<Action>) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        if task.op || task.paused || self.engine.down_until.is_some() || !self.engine.listed {
+            return;
+        }
+        let remembered = self.ledger.tasks.get(&id);
+        let attempted = remembered.is_some_and(|r| r.attempted);
+        let ended = remembered.is_some_and(|r| r.end.is_some());
+        if task.stale || (task.container == Known::Unknown && (attempted || task.unwanted || ended)) {
+            return self.begin_step(id, Step::Inspect, actions);
+        }
+        if task.unwanted {
+            return self.drive_unwanted(id, actions);
+        }
+        if ended || task.order.as_ref().is_some_and(|order| order.ended) {
+            return self.drive_ended(id, actions);
+        }
+        match task.container {
+            Known::Is(ContainerState::Exited { code, out_of_memory }) => {
+                let (state, end) = ending(task.order.as_ref(), code, out_of_memory);
+                self.finish(id, state, end, actions);
+            }
+            Known::Is(ContainerState::Running) => {
+                task.observe(TaskState::Running);
+                if task.order.is_some() && !task.wants_to_run() {
+                    task.observe(TaskState::Stopping);
+                    self.begin_step(id, Step::Stop, actions);
+                }
+            }
+            Known::Is(ContainerState::Created) => {
+                task.observe(TaskState::Starting);
+                if task.wants_to_run() {
+                    self.enqueue(id, actions);
+                } else if task.order.is_some() {
+                    let end = End::new(Reason::Stopped, "stopped before it was started");
+                    self.finish(id, TaskState::Stopped, end, actions);
+                }
+            }
+            Known::Absent | Known::Unknown if attempted => {
+                let told = task.order.as_ref().is_some_and(|order| order.desired == Desired::Stopped);
+                let state = if told { TaskState::Stopped } else { TaskState::Failed };
+                self.finish(id, state, End::new(Reason::Vanished, "its container is gone"), actions);
+            }
+            Known::Absent | Known::Unknown => self.drive_new(id, actions),
+        }
+    }
+
+    /// No container was ever attempted.
+    fn drive_new(&mut self, id: TaskId, actions: &mut Vec<Action>) {
+        let task = self.tasks.get_mut(&id).expect("the caller has looked");
+        if task.order.is_none() {
+            return;
+        }
+        if !task.wants_to_run() {
+            let end = End::new(Reason::Stopped, "stopped before it was created");
+            return self.finish(id, TaskState::Stopped, end, actions);
+        }
+        if task.fetched {
+            task.observe(TaskState::Starting);
+            self.enqueue(id, actions);
+        } else {
+            task.observe(TaskState::Preparing);
+            self.begin_step(id, Step::Fetch, actions);
+        }
+    }
+
+    /// The task has ended. Its container is kept for its logs; but one that was never started has
+    /// none, and one that somebody started again must not run.
+    fn drive_ended(&mut self, id: TaskId, actions: &mut Vec<Action>) {
+        let task = &self.tasks[&id];
+        let committed =
+            task.order.as_ref().is_some_and(|order| order.ended) || task.confirmed.is_some_and(TaskState::is_terminal);
+        match task.container {
+            Known::Is(ContainerState::Running) => self.begin_step(id, Step::Stop, actions),
+            Known::Is(ContainerState::Created) if committed => self.begin_step(id, Step::Remove, actions),
+            _ => {}
+        }
+    }
+
+    /// Nothing of the task shall remain.
+    fn drive_unwanted(&mut self, id: TaskId, actions: &mut Vec<Action>) {
+        match self.tasks[&id].container {
+            Known::Is(ContainerState::Running) => self.begin_step(id, Step::Stop, actions),
+            Known::Is(_) => self.begin_step(id, Step::Remove, actions),
+            Known::Absent | Known::Unknown => {
+                if self.ledger.tasks.contains_key(&id) {
+                    self.persist(LedgerWrite::Forgotten(id), actions);
+                }
+                self.tasks.remove(&id);
+                self.queue.remove(&id);
+            }
+        }
+    }
+
+    /// The task has ended, for ever.
+    fn finish(&mut self, id: TaskId, state: TaskState, end: End, actions: &mut Vec<Action>) {
+        let report = TaskReport { task: id, state, end: Some(end) };
+        self.persist(LedgerWrite::Ended(report), actions);
+        self.queue.remove(&id);
+        self.drive_ended(id, actions);
+    }
+
+    /// Waits for a place among the creates and starts, in the order of the tasks' IDs.
+    fn enqueue(&mut self, id: TaskId, actions: &mut Vec<Action>) {
+        self.queue.insert(id);
+        self.serve_queue(actions);
+    }
+
+    fn serve_queue(&mut self, actions: &mut Vec<Action>) {
+        if self.engine.down_until.is_some() {
+            return;
+        }
+        let starting = |op: &&InFlight| matches!(op, InFlight::Task { step: Step::Create | Step::Start, .. });
+        let mut places = self.config.starts_max.saturating_sub(self.ops.values().filter(starting).count());
+        while places > 0
+            && let Some(id) = self.queue.pop_first()
+        {
+            let Some(task) =
+                self.tasks.get(&id).filter(|task| task.wants_to_run() && !task.op && !task.paused && !task.stale)
+            else {
+                continue;
+            };
+            places -= 1;
+            if task.container == Known::Is(ContainerState::Created) {
+                self.begin_step(id, Step::Start, actions);
+            } else {
+                // Durable before the create is begun: attempted and absent means vanished.
+                self.persist(LedgerWrite::Attempted(id), actions);
+                self.begin_step(id, Step::Create, actions);
+            }
+        }
+    }
+
+    fn begin_step(&mut self, id: TaskId, step: Step, actions: &mut Vec<Action>) {
+        let touched = self.tick();
+        let owner = self.owner().expect("no task is known before a cluster is joined");
+        let task = self.tasks.get_mut(&id).expect("the caller has looked");
+        assert!(!task.op, "one operation at a time for {id}");
+        task.op = true;
+        task.touched = touched;
+        task.stale = false;
+        let grace = task.order.as_ref().map_or(GRACE_DEFAULT, |order| order.spec.stop_grace);
+        let name = container_name(&owner, id);
+        let request = match step {
+            Step::Inspect => Op::Inspect { owner, name },
+            Step::Start => Op::Start(name),
+            Step::Stop => Op::Stop { name, grace },
+            Step::Remove => Op::Remove(name),
+            Step::Create => {
+                let order = task.order.as_ref().expect("only what is ordered is created");
+                Op::Create(Box::new(container_spec(&owner, order)))
+            }
+            Step::Fetch => {
+                let image = task.order.as_ref().expect("only what is ordered is fetched").spec.image.clone();
+                let waiting = self.fetching.entry(image.clone()).or_default();
+                waiting.insert(id);
+                if waiting.len() > 1 {
+                    return; // one fetch serves all that wait for the image
+                }
+                let request = Op::EnsureImage { image: image.clone(), deadline: self.config.pull_deadline };
+                return self.begin(InFlight::Fetch { image }, request, actions);
+            }
+        };
+        self.begin(InFlight::Task { task: id, step }, request, actions);
+    }
+
+    /// A step has ended.
+    pub(super) fn task_done(&mut self, now: Time, id: TaskId, step: Step, result: OpResult, actions: &mut Vec<Action>) {
+        let touched = self.tick();
+        let task = self.tasks.get_mut(&id).expect("a task stays while an operation is under way");
+        task.op = false;
+        task.touched = touched;
+        self.due.insert(id);
+        match result {
+            Ok(output) => self.step_succeeded(id, step, output),
+            Err(error) => self.step_failed(now, id, step, error, actions),
+        }
+        self.serve_queue(actions);
+    }
+
+    fn step_succeeded(&mut self, id: TaskId, step: Step, output: OpOutput) {
+        let task = self.tasks.get_mut(&id).expect("the caller has looked");
+        match step {
+            Step::Inspect => {
+                task.container = match output {
+                    OpOutput::Container(Some(container)) => Known::Is(container.state),
+                    OpOutput::Container(None) => Known::Absent,
+                    _ => unreachable!("an inspection gives a container or none"),
+                }
+            }
+            Step::Fetch => task.fetched = true,
+            Step::Create => task.container = Known::Is(ContainerState::Created),
+            Step::Start => task.container = Known::Is(ContainerState::Running),
+            // Look at how it ended.
+            Step::Stop => task.stale = true,
+            Step::Remove => task.container = Known::Absent,
+        }
+    }
+
+    fn step_failed(&mut self, now: Time, id: TaskId, step: Step, error: OpError, actions: &mut Vec<Action>) {
+        let OpError { kind, message } = error;
+        let task = self.tasks.get_mut(&id).expect("the caller has looked");
+        let reason = match (step, kind) {
+            // Says nothing about the container: look again when the engine is back.
+            (Step::Fetch, OpErrorKind::Engine) => return,
+            (_, OpErrorKind::Engine) => {
+                task.stale = true;
+                return;
+            }
+            (Step::Inspect | Step::Stop | Step::Remove, _) => {
+                task.stale = true;
+                // A refusal is not answered by asking again at once.
+                if kind != OpErrorKind::NotFound {
+                    task.paused = true;
+                    self.paused.insert((now + ENGINE_RETRY, id));
+                    actions.push(Action::Warn(format!("{step:?} of the container of task {id}: {message}")));
+                }
+                return;
+            }
+            (Step::Fetch, OpErrorKind::Timeout) => Reason::PullTimeout,
+            (Step::Fetch, _) | (Step::Create, OpErrorKind::ImageMissing) => Reason::PullFailed,
+            (Step::Create, OpErrorKind::NameTaken) => Reason::NameTaken,
+            (_, OpErrorKind::PortTaken) => Reason::PortTaken,
+            (Step::Start, OpErrorKind::NotFound) => Reason::Vanished,
+            (Step::Create, _) => Reason::CreateFailed,
+            (Step::Start, _) => Reason::StartFailed,
+        };
+        if step == Step::Create {
+            // Nothing was created, and what holds the name is not ours.
+            task.container = Known::Absent;
+        }
+        if reason == Reason::Vanished {
+            task.container = Known::Absent;
+        }
+        let state = if reason == Reason::NameTaken { TaskState::Rejected } else { TaskState::Failed };
+        self.finish(id, state, End::new(reason, message), actions);
+    }
+
+    /// The name of a task's container; `None` before a cluster is joined.
+    pub(super) fn container_name(&self, id: TaskId) -> Option<String> {
+        Some(container_name(&self.owner()?, id))
+    }
+}
+
+fn container_name(owner: &Owner, id: TaskId) -> String {
+    format!("orbit-{}-{id}", owner.cluster)
+}
+
+/// How a task ended whose process has ended.
+fn ending(order: Option<&Assignment>, code: i32, out_of_memory: bool) -> (TaskState, End) {
+    const SIGKILL: i32 = 128 + 9;
+    const SIGTERM: i32 = 128 + 15;
+    let told = order.is_some_and(|order| order.desired == Desired::Stopped);
+    match code {
+        _ if told => (TaskState::Stopped, End::exited(Reason::Stopped, code)),
+        _ if out_of_memory => (TaskState::Failed, End::exited(Reason::OutOfMemory, code)),
+        0 => (TaskState::Complete, End::exited(Reason::Exited, code)),
+        SIGKILL | SIGTERM => (TaskState::Failed, End::exited(Reason::Killed, code)),
+        _ => (TaskState::Failed, End::exited(Reason::Exited, code)),
+    }
+}
+
+/// The container of a task, in full.
+fn container_spec(owner: &Owner, order: &Assignment) -> ContainerSpec {
+    let spec = &order.spec;
+    let mut labels = vec![
+        (LABEL_CLUSTER.to_string(), owner.cluster.to_string()),
+        (LABEL_NODE.to_string(), owner.node.to_string()),
+        (LABEL_TASK.to_string(), order.task.to_string()),
+        (LABEL_SPEC.to_string(), format!("{:016x}", spec.fingerprint())),
+        // For people only.
+        ("orbit.name".to_string(), order.name.to_string()),
+        ("orbit.kind".to_string(), order.kind.to_string()),
+        ("orbit.slot".to_string(), order.slot.to_string()),
+    ];
+    labels.sort();
+    ContainerSpec {
+        name: container_name(owner, order.task),
+        image: spec.image.clone(),
+        command: spec.command.clone(),
+        args: spec.args.clone(),
+        env: spec.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        resources: spec.resources,
+        pids_max: spec.pids_max,
+        ports: spec.ports.iter().zip(&order.host_ports).map(|(port, host)| (port.container, *host)).collect(),
+        labels,
+    }
+}
