@@ -405,7 +405,9 @@ stop: { grace: 10s }
             (&format!("{base}ports: [{{ name: a, container: 80 }}, {{ name: a, container: 81 }}]"), "port name twice"),
             (&format!("{base}ports: [{{ name: a, container: 80 }}, {{ name: b, container: 80 }}]"), "port twice"),
             (
-                &format!("{base}ports: [{{ name: a, container: 80, host: 8080 }}, {{ name: b, container: 81, host: 8080 }}]"),
+                &format!(
+                    "{base}ports: [{{ name: a, container: 80, host: 8080 }}, {{ name: b, container: 81, host: 8080 }}]"
+                ),
                 "host port twice",
             ),
             (&format!("{base}ports: [{{ name: a, container: 0 }}]"), "port zero"),

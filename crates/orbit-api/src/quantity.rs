@@ -43,7 +43,11 @@ impl Cpu {
             return Err(format!("`{text}` is finer than a thousandth of a processor"));
         }
         let fraction = digits(&format!("{fraction:0<3}")).ok_or_else(wrong)?;
-        whole.checked_mul(1000).and_then(|millis| millis.checked_add(fraction)).map(|millis| Cpu { millis }).ok_or_else(wrong)
+        whole
+            .checked_mul(1000)
+            .and_then(|millis| millis.checked_add(fraction))
+            .map(|millis| Cpu { millis })
+            .ok_or_else(wrong)
     }
 }
 
