@@ -203,3 +203,48 @@ async fn pass(span: Duration) {
         tokio::time::sleep(span).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ImagePlace, Program};
+    use super::*;
+    use crate::Identity;
+    use orbit_core::model::{ClusterId, Millis, NodeUid, Resources};
+    use orbit_core::worker::{ContainerSpec, OpOutput};
+    use tokio::time::{Instant, timeout};
+
+    // Also run in the simulated world, where the clock and the tasks are another's.
+    #[tokio::test]
+    async fn an_ignored_stop_lasts_its_grace_and_is_hinted_at_when_it_is_over() {
+        let runtime = FakeRuntime::new(FakeEngine::default());
+        runtime.with(|engine| engine.add_image("stubborn", ImagePlace::Present, Program::Stubborn));
+        let owner = Owner { cluster: ClusterId(1), node: NodeUid(2) };
+        let task = TaskId { epoch: 1, index: 1, ordinal: 0 };
+        let spec = ContainerSpec {
+            name: "a".to_owned(),
+            image: "stubborn".to_owned(),
+            command: Vec::new(),
+            args: Vec::new(),
+            env: Vec::new(),
+            resources: Resources { cpu_millis: 100, memory_bytes: 16 << 20 },
+            pids_max: 64,
+            ports: Vec::new(),
+            labels: Identity { owner, task, spec: 3 }.labels(),
+        };
+        for op in [Op::Create(Box::new(spec)), Op::Start("a".to_owned())] {
+            assert_eq!(runtime.perform(op).await, Ok(OpOutput::Done));
+        }
+        let mut hints = runtime.hints(owner);
+        let (begun, grace) = (Instant::now(), Duration::from_millis(400));
+        let stopping = tokio::spawn({
+            let runtime = runtime.clone();
+            async move { runtime.perform(Op::Stop { name: "a".to_owned(), grace: Millis(400) }).await }
+        });
+        assert!(timeout(grace / 4, hints.next()).await.is_err(), "it runs on");
+        assert_eq!(hints.next().await, Some(Ok(task)));
+        assert!(begun.elapsed() >= grace, "after {:?}", begun.elapsed());
+        assert_eq!(stopping.await.expect("it does not panic"), Ok(OpOutput::Done));
+        let lines: Vec<_> = runtime.logs("a", true, None).collect().await;
+        assert_eq!(lines, [Ok(LogChunk { stderr: false, bytes: "stubborn\n".into() })]);
+    }
+}

@@ -3,7 +3,7 @@
 use crate::engine::{Does, Engine, LABEL_TEST, TestEngine, soon, text};
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use orbit_core::worker::{ContainerSpec, ContainerState};
+use orbit_core::worker::{ContainerSpec, ContainerState, Op, OpErrorKind};
 use orbit_runtime::{ContainerRuntime, docker::DockerRuntime};
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -12,8 +12,8 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::OnceCell,
+    net::{TcpStream, UnixStream},
+    sync::{OnceCell, watch},
 };
 
 const IMAGE: &str = "orbit-web:contract";
@@ -117,13 +117,9 @@ impl TestEngine for Docker {
     async fn remove_by_force(&mut self, name: &str) {
         docker(&["rm", "-f", name]);
     }
-    async fn add_foreign(&mut self, name: &str, port: Option<u16>) {
+    async fn add_foreign(&mut self, name: &str) {
         let label = format!("{LABEL_TEST}={}", self.base.owner.cluster);
-        let publish = port.map(|port| format!("--publish=127.0.0.1:{port}:80"));
-        let mut args = vec!["run", "--detach", "--network=none", "--label", &label, "--name", name];
-        args.extend(publish.as_deref());
-        args.extend([IMAGE, "sleep"]);
-        docker(&args);
+        docker(&["run", "--detach", "--network=none", "--label", &label, "--name", name, IMAGE, "sleep"]);
     }
     async fn foreign_runs(&mut self, name: &str) -> bool {
         docker(&["inspect", "--format", "{{.State.Running}}", name]) == "true"
@@ -181,4 +177,60 @@ async fn a_paused_container_counts_as_running() {
     assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(ContainerState::Running));
     assert_eq!(engine.list(owner).await.iter().map(|it| it.state).collect::<Vec<_>>(), [ContainerState::Running]);
     docker(&["unpause", &name]);
+}
+
+/// An engine's door that can be shut: connections break, and new ones are cut off at once.
+struct Door {
+    address: String,
+    open: watch::Sender<bool>,
+}
+
+impl Door {
+    /// In front of the engine of the local socket; none if the tests' engine is another.
+    async fn new() -> Option<Door> {
+        let host = std::env::var("DOCKER_HOST").unwrap_or("unix:///var/run/docker.sock".to_owned());
+        let path = host.strip_prefix("unix://")?.to_owned();
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("there is a free port");
+        let address = format!("tcp://{}", listener.local_addr().expect("it has an address"));
+        let (open, is_open) = watch::channel(true);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let (path, mut is_open) = (path.clone(), is_open.clone());
+                tokio::spawn(async move {
+                    let mut engine = UnixStream::connect(path).await.expect("the engine answered before");
+                    tokio::select! {
+                        biased;
+                        _ = is_open.wait_for(|open| !open) => {}
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut engine) => {}
+                    }
+                });
+            }
+        });
+        Some(Door { address, open })
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_goes_away_ends_the_streams_and_is_reached_anew_when_it_is_back() {
+    let Some(mut engine) = engine().await else { return };
+    let Some(door) = Door::new().await else { return println!("skipped: the engine has no local socket") };
+    engine.runtime = DockerRuntime::new(&door.address, Ipv4Addr::LOCALHOST.into());
+    let (first, second) = (engine.spec(Does::Run), engine.spec(Does::Print(1)));
+    let (owner, task) = (engine.base.owner, engine.base.identity_of(&first).task);
+    let (first, second) = (engine.run(first).await, engine.run(second).await);
+    let (mut hints, mut logs) = (engine.runtime.hints(owner), engine.runtime.logs(&second, true, None));
+    engine.kill(&first).await;
+    assert_eq!(soon(hints.next()).await, Some(Ok(task)));
+    assert_eq!(soon(logs.next()).await.map(|chunk| chunk.map(|it| it.bytes)), Some(Ok("line 1\n".into())));
+
+    door.open.send_replace(false);
+    assert_eq!(soon(hints.next()).await.unwrap().unwrap_err().kind, OpErrorKind::Engine);
+    assert_eq!(soon(hints.next()).await, None);
+    assert_eq!(soon(logs.next()).await.unwrap().unwrap_err().kind, OpErrorKind::Engine);
+    assert_eq!(engine.fails(Op::List(owner)).await, OpErrorKind::Engine);
+    assert_eq!(engine.fails(Op::Start(second.clone())).await, OpErrorKind::Engine);
+
+    door.open.send_replace(true);
+    assert_eq!(engine.list(owner).await.len(), 2);
+    assert_eq!(engine.inspect(&second).await.map(|it| it.state), Some(ContainerState::Running));
 }

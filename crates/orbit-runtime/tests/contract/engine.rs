@@ -92,7 +92,7 @@ pub trait TestEngine: Send + Sync {
     async fn hold_a_port(&mut self) -> u16;
     async fn kill(&mut self, name: &str);
     async fn remove_by_force(&mut self, name: &str);
-    async fn add_foreign(&mut self, name: &str, port: Option<u16>);
+    async fn add_foreign(&mut self, name: &str);
     async fn foreign_runs(&mut self, name: &str) -> bool;
     /// The same runtime with its engine gone.
     fn out_of_reach(&mut self) -> Box<dyn ContainerRuntime>;

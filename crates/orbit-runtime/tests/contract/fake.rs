@@ -62,9 +62,8 @@ impl TestEngine for Fake {
     async fn remove_by_force(&mut self, name: &str) {
         self.runtime.with(|engine| engine.remove_behind_our_back(name));
     }
-    async fn add_foreign(&mut self, name: &str, port: Option<u16>) {
-        let ports: Vec<(u16, u16)> = port.map(|port| (80, port)).into_iter().collect();
-        self.runtime.with(|engine| engine.add_foreign(name, &ports));
+    async fn add_foreign(&mut self, name: &str) {
+        self.runtime.with(|engine| engine.add_foreign(name, &[]));
     }
     async fn foreign_runs(&mut self, name: &str) -> bool {
         self.runtime.with(|engine| engine.container(name).is_some_and(|it| it.is_running()))

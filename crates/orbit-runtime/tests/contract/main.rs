@@ -107,7 +107,7 @@ async fn a_name_is_taken_unless_by_the_same_task_with_the_same_spec(mut engine: 
     assert_eq!(engine.fails(Op::Create(Box::new(other))).await, OpErrorKind::NameTaken);
 
     let foreign = engine.spec(Does::Run);
-    engine.add_foreign(&foreign.name, None).await;
+    engine.add_foreign(&foreign.name).await;
     assert_eq!(engine.fails(Op::Create(Box::new(foreign.clone()))).await, OpErrorKind::NameTaken);
     assert_eq!(engine.inspect(&foreign.name).await, None, "it is not ours to see");
     assert!(engine.foreign_runs(&foreign.name).await);
@@ -214,13 +214,13 @@ async fn only_the_owners_containers_are_seen(mut engine: impl TestEngine) {
         }
     }
     let foreign = engine.base().name("foreign");
-    engine.add_foreign(&foreign, None).await;
+    engine.add_foreign(&foreign).await;
     for spec in [&ours, &strangers, &unreadable] {
         engine.done(Op::Create(Box::new(spec.clone()))).await;
     }
     let names = |found: Vec<Container>| found.into_iter().map(|it| it.name).collect::<Vec<_>>();
-    assert_eq!(names(engine.list(owner).await), [ours.name.clone()]);
-    assert_eq!(names(engine.list(stranger).await), [strangers.name.clone()]);
+    assert_eq!(names(engine.list(owner).await), [ours.name.as_str()]);
+    assert_eq!(names(engine.list(stranger).await), [strangers.name.as_str()]);
     let nobody = orbit_core::worker::Owner { node: NodeUid(owner.node.0 ^ 2), ..owner };
     assert_eq!(engine.list(nobody).await, []);
     assert!(engine.inspect(&ours.name).await.is_some());
