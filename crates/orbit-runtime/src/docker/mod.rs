@@ -1,0 +1,381 @@
+//! A Docker engine, through its HTTP interface.
+//!
+//! [`DockerRuntime`] asks; `errors` judges what an answer amounts to; `spec` puts a container into
+//! Docker's words. Nothing is remembered between two operations but the connection.
+
+mod errors;
+mod spec;
+
+use crate::{ContainerRuntime, EngineInfo, Identity, LogChunk, op_error};
+use async_trait::async_trait;
+use bollard::{
+    Docker,
+    container::LogOutput,
+    errors::Error,
+    models::{ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum},
+    query_parameters::{
+        CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
+        LogsOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    },
+};
+use errors::{During, judge};
+use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
+use orbit_core::model::{Millis, Resources, TaskId};
+use orbit_core::worker::{
+    Container, ContainerSpec, ContainerState, LABEL_CLUSTER, LABEL_NODE, Op, OpError, OpErrorKind, OpOutput, OpResult,
+    Owner,
+};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+/// Where the engine of this machine listens.
+const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+/// How long a request may go unanswered before the engine counts as out of order. A busy engine
+/// takes seconds for a start.
+const ANSWER_MAX: Duration = Duration::from_secs(120);
+/// The same for a mere look.
+const LOOK_MAX: Duration = Duration::from_secs(30);
+/// How many ended containers are inspected at once while listing.
+const INSPECT_MAX: usize = 16;
+/// Happenings of this long before the call are told again, so that none is missed when the engine's
+/// clock and ours differ a little.
+const HINT_OVERLAP: Duration = Duration::from_secs(2);
+/// What is worth a look. The rest is noise (`exec_*`, health checks), or follows from one of these.
+const HINT_EVENTS: [&str; 6] = ["die", "oom", "destroy", "pause", "unpause", "rename"];
+
+/// A Docker engine.
+///
+/// Order of calls: [`from_env`](Self::from_env) or [`new`](Self::new), which do not contact the
+/// engine; then as [`ContainerRuntime`] says. Requests may run beside each other, over pooled
+/// connections; clones share them. The version of the interface is negotiated on the first request
+/// and again after the engine was out of reach, because another version may have come back.
+#[derive(Clone)]
+pub struct DockerRuntime {
+    host: String,
+    published_on: IpAddr,
+    engine: Arc<Mutex<Option<Engine>>>,
+}
+
+/// What was learned of the engine when it was reached.
+#[derive(Clone)]
+struct Engine {
+    /// Speaks the negotiated version.
+    client: Docker,
+    capacity: Resources,
+}
+
+impl DockerRuntime {
+    /// The engine that `DOCKER_HOST` names, by default the one behind the local socket. The ports of
+    /// tasks are published on the address `published_on`.
+    pub fn from_env(published_on: IpAddr) -> DockerRuntime {
+        let host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+        DockerRuntime::new(host.as_deref().unwrap_or(DEFAULT_HOST), published_on)
+    }
+
+    /// The engine at an address as `DOCKER_HOST` would name it: `unix:///path` or `tcp://host:port`.
+    /// An address that cannot be spoken to fails each operation, as an engine out of reach does.
+    pub fn new(host: &str, published_on: IpAddr) -> DockerRuntime {
+        DockerRuntime { host: host.to_owned(), published_on, engine: Arc::default() }
+    }
+
+    /// The engine, reached and its version known.
+    async fn engine(&self) -> Result<Engine, OpError> {
+        if let Some(engine) = self.known().clone() {
+            return Ok(engine);
+        }
+        let judge = |error| judge(During::Info, &error);
+        // A client of its own each time: negotiation only ever lowers a client's version.
+        let client = Docker::connect_with_host(&self.host).map_err(judge)?.with_timeout(ANSWER_MAX);
+        let client = client.negotiate_version().await.map_err(judge)?;
+        let info = client.info().await.map_err(judge)?;
+        let amount = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+        let capacity = Resources { cpu_millis: amount(info.ncpu) * 1000, memory_bytes: amount(info.mem_total) };
+        let engine = Engine { client, capacity };
+        *self.known() = Some(engine.clone());
+        Ok(engine)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Engine>> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was asked of the engine, given up after `span`. Trouble with the engine makes the next
+    /// request reach for it anew.
+    async fn within<T>(&self, span: Duration, work: impl Future<Output = Result<T, OpError>>) -> Result<T, OpError> {
+        let late = || op_error(OpErrorKind::Engine, "the engine did not answer in time");
+        let result = tokio::time::timeout(span, work).await.unwrap_or_else(|_| Err(late()));
+        if result.as_ref().is_err_and(|error| error.kind == OpErrorKind::Engine) {
+            *self.known() = None;
+        }
+        result
+    }
+
+    async fn obey(&self, op: Op) -> OpResult {
+        let Engine { client, capacity } = self.engine().await?;
+        match op {
+            Op::List(owner) => list(&client, owner).await.map(OpOutput::Containers),
+            Op::Inspect { owner, name } => inspect(&client, owner, &name).await.map(OpOutput::Container),
+            Op::EnsureImage { image, deadline } => ensure_image(&client, &image, deadline).await,
+            Op::Create(spec) => create(&client, &spec, self.published_on, capacity).await,
+            Op::Start(name) => start(&client, &name).await,
+            Op::Stop { name, grace } => stop(&client, &name, grace).await,
+            Op::Remove(name) => remove(&client, &name).await,
+        }
+    }
+}
+
+/// How long an operation may take before the engine counts as out of order.
+fn patience(op: &Op) -> Duration {
+    match op {
+        Op::List(_) | Op::Inspect { .. } => LOOK_MAX,
+        Op::Create(_) | Op::Start(_) | Op::Remove(_) => ANSWER_MAX,
+        Op::EnsureImage { deadline: span, .. } | Op::Stop { grace: span, .. } => {
+            Duration::from_millis(span.0) + ANSWER_MAX
+        }
+    }
+}
+
+#[async_trait]
+impl ContainerRuntime for DockerRuntime {
+    async fn perform(&self, op: Op) -> OpResult {
+        self.within(patience(&op), self.obey(op)).await
+    }
+
+    async fn info(&self) -> Result<EngineInfo, OpError> {
+        let work = async {
+            let Engine { client, capacity } = self.engine().await?;
+            // The version and not the information, which has the kernel's words (`x86_64`).
+            let version = client.version().await.map_err(|error| judge(During::Info, &error))?;
+            let words = |word: Option<String>| word.unwrap_or_default();
+            Ok(EngineInfo { capacity, arch: words(version.arch), os: words(version.os) })
+        };
+        self.within(LOOK_MAX, work).await
+    }
+
+    fn hints(&self, owner: Owner) -> BoxStream<'static, Result<TaskId, OpError>> {
+        // The engine keeps its last happenings, so the connection may be made later than this call.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = now.saturating_sub(HINT_OVERLAP);
+        let filters = HashMap::from([
+            ("type", vec!["container".to_owned()]),
+            ("label", owner_filter(owner)),
+            ("event", HINT_EVENTS.map(str::to_owned).to_vec()),
+        ]);
+        let options = EventsOptionsBuilder::default().since(&since.as_secs().to_string()).filters(&filters).build();
+        let hints = open(self.clone(), move |client| client.events(Some(options)).boxed()).filter_map(|event| {
+            future::ready(match event {
+                Ok(Ok(event)) => {
+                    let labels = event.actor.and_then(|actor| actor.attributes).unwrap_or_default();
+                    Identity::read(|key| labels.get(key).map(String::as_str)).map(|identity| Ok(identity.task))
+                }
+                Ok(Err(error)) => Some(Err(op_error(OpErrorKind::Engine, errors::words(&error)))),
+                Err(error) => Some(Err(error)),
+            })
+        });
+        let end = stream::once(future::ready(Err(op_error(OpErrorKind::Engine, "the engine's events ended"))));
+        until_error(hints.chain(end).boxed())
+    }
+
+    fn logs(&self, name: &str, follow: bool, tail: Option<u32>) -> BoxStream<'static, Result<LogChunk, OpError>> {
+        let tail = tail.map_or("all".to_owned(), |tail| tail.to_string());
+        let options = LogsOptionsBuilder::default().follow(follow).stdout(true).stderr(true).tail(&tail).build();
+        let name = name.to_owned();
+        let chunks = open(self.clone(), move |client| client.logs(&name, Some(options)).boxed()).map(|chunk| {
+            let chunk = chunk?.map_err(|error| judge(During::Logs, &error))?;
+            Ok(LogChunk { stderr: matches!(chunk, LogOutput::StdErr { .. }), bytes: chunk.into_bytes() })
+        });
+        until_error(chunks.boxed())
+    }
+}
+
+/// A stream of the engine's, which is reached when the stream is polled first.
+fn open<T: Send + 'static>(
+    runtime: DockerRuntime,
+    ask: impl FnOnce(Docker) -> BoxStream<'static, Result<T, Error>> + Send + 'static,
+) -> BoxStream<'static, Result<Result<T, Error>, OpError>> {
+    let opened = async move {
+        match runtime.within(LOOK_MAX, runtime.engine()).await {
+            Ok(engine) => ask(engine.client).map(Ok).boxed(),
+            Err(error) => stream::once(future::ready(Err(error))).boxed(),
+        }
+    };
+    stream::once(opened).flatten().boxed()
+}
+
+/// Everything up to and including the first error.
+fn until_error<T: Send + 'static>(
+    items: BoxStream<'static, Result<T, OpError>>,
+) -> BoxStream<'static, Result<T, OpError>> {
+    stream::unfold(Some(items), |items| async {
+        let mut items = items?;
+        let item = items.next().await?;
+        let rest = item.is_ok().then_some(items);
+        Some((item, rest))
+    })
+    .boxed()
+}
+
+fn owner_filter(owner: Owner) -> Vec<String> {
+    vec![format!("{LABEL_CLUSTER}={}", owner.cluster), format!("{LABEL_NODE}={}", owner.node)]
+}
+
+async fn list(client: &Docker, owner: Owner) -> Result<Vec<Container>, OpError> {
+    let filters = HashMap::from([("label", owner_filter(owner))]);
+    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+    let summaries = client.list_containers(Some(options)).await.map_err(|error| judge(During::List, &error))?;
+    let looks = summaries.into_iter().map(|summary| look(client, owner, summary));
+    let found: Vec<Option<Container>> = stream::iter(looks).buffer_unordered(INSPECT_MAX).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// One line of a list as a container. A list does not tell exit codes, so an ended one is
+/// inspected; it may be gone by then.
+async fn look(client: &Docker, owner: Owner, summary: ContainerSummary) -> Result<Option<Container>, OpError> {
+    let Some(name) = summary.names.as_ref().and_then(|names| own_name(names)) else { return Ok(None) };
+    let labels = summary.labels.unwrap_or_default();
+    let Some(identity) = identity_of(owner, name, &labels) else { return Ok(None) };
+    let state = match summary.state {
+        Some(ContainerSummaryStateEnum::CREATED) => ContainerState::Created,
+        Some(ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::PAUSED) => ContainerState::Running,
+        _ => return inspect(client, owner, name).await,
+    };
+    Ok(Some(Container { name: name.to_owned(), task: identity.task, spec: identity.spec, state }))
+}
+
+/// A container's own name among those that links gave it (`/other/alias`).
+fn own_name(names: &[String]) -> Option<&str> {
+    names.iter().filter_map(|name| name.strip_prefix('/')).find(|name| !name.contains('/'))
+}
+
+async fn inspect(client: &Docker, owner: Owner, name: &str) -> Result<Option<Container>, OpError> {
+    let Some(found) = find(client, During::Inspect, name).await? else { return Ok(None) };
+    let Some(identity) = identity_of(owner, name, &labels_of(&found)) else { return Ok(None) };
+    let state = state_of(&found);
+    Ok(Some(Container { name: name.to_owned(), task: identity.task, spec: identity.spec, state }))
+}
+
+/// The container of exactly this name; the engine would also take the beginning of an ID.
+async fn find(client: &Docker, during: During, name: &str) -> Result<Option<ContainerInspectResponse>, OpError> {
+    match client.inspect_container(name, None).await {
+        Ok(found) => Ok(Some(found).filter(|it| it.name.as_deref().and_then(|it| it.strip_prefix('/')) == Some(name))),
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+        Err(error) => Err(judge(during, &error)),
+    }
+}
+
+fn labels_of(found: &ContainerInspectResponse) -> HashMap<String, String> {
+    found.config.as_ref().and_then(|config| config.labels.clone()).unwrap_or_default()
+}
+
+/// What the labels say, if the container is the owner's. One that is the owner's but does not say
+/// which task's cannot be acted on: it is left alone, and told to the operator.
+fn identity_of(owner: Owner, name: &str, labels: &HashMap<String, String>) -> Option<Identity> {
+    let identity = Identity::read(|key| labels.get(key).map(String::as_str));
+    let label = |key: &str| labels.get(key).cloned().unwrap_or_default();
+    if identity.is_none()
+        && label(LABEL_CLUSTER) == owner.cluster.to_string()
+        && label(LABEL_NODE) == owner.node.to_string()
+    {
+        tracing::warn!(container = name, "left alone: it carries our labels, but they name no task");
+    }
+    identity.filter(|identity| identity.owner == owner)
+}
+
+/// What a container does. The process decides, not the engine's housekeeping: one whose removal is
+/// under way or has failed half-way (`removing`, `dead`) has ended, or was never started.
+fn state_of(found: &ContainerInspectResponse) -> ContainerState {
+    let Some(state) = &found.state else { return ContainerState::Created };
+    // What was never started carries the zero of Go's clock.
+    let never_started = state.started_at.as_deref().is_none_or(|at| at.is_empty() || at.starts_with("0001-"));
+    match state.status {
+        Some(ContainerStateStatusEnum::CREATED) => ContainerState::Created,
+        _ if state.running == Some(true) => ContainerState::Running,
+        _ if never_started => ContainerState::Created,
+        _ => ContainerState::Exited {
+            code: state.exit_code.and_then(|code| i32::try_from(code).ok()).unwrap_or(-1),
+            out_of_memory: state.oom_killed == Some(true),
+        },
+    }
+}
+
+async fn ensure_image(client: &Docker, image: &str, deadline: Millis) -> OpResult {
+    // The reference becomes part of a path: what is none would ask for something else.
+    if !spec::is_reference(image) {
+        return Err(op_error(OpErrorKind::Refused, format!("{image:?} is not an image's reference")));
+    }
+    let work = async {
+        match client.inspect_image(image).await {
+            Ok(_) => return Ok(OpOutput::Done),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
+            Err(error) => return Err(judge(During::Image, &error)),
+        }
+        // The request is answered when the registry has been, so it may take the whole deadline.
+        let client = client.clone().with_timeout(Duration::from_millis(deadline.0) + ANSWER_MAX);
+        let options = CreateImageOptionsBuilder::default().from_image(&spec::with_tag(image)).build();
+        let progress = client.create_image(Some(options), None, None);
+        progress.try_for_each(|_| future::ok(())).await.map_err(|error| judge(During::Pull, &error))?;
+        Ok(OpOutput::Done)
+    };
+    // Dropping the request makes the engine give the pull up.
+    let late = || op_error(OpErrorKind::Timeout, format!("{image} was not pulled within {deadline}"));
+    tokio::time::timeout(Duration::from_millis(deadline.0), work).await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn create(client: &Docker, spec: &ContainerSpec, published_on: IpAddr, capacity: Resources) -> OpResult {
+    let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
+    let error = match client.create_container(Some(options), spec::body(spec, published_on, capacity.cpu_millis)).await
+    {
+        Ok(_) => return Ok(OpOutput::Done),
+        Err(error) => error,
+    };
+    if !matches!(error, Error::DockerResponseServerError { status_code: 409, .. }) {
+        return Err(judge(During::Create, &error));
+    }
+    let Some(holder) = find(client, During::Create, &spec.name).await? else {
+        // Made or removed at this moment, so it cannot be looked at yet: neither success nor failure.
+        return Err(op_error(OpErrorKind::Engine, errors::words(&error)));
+    };
+    let labels = labels_of(&holder);
+    let ours = crate::identity_of(&spec.labels);
+    if ours.is_some() && Identity::read(|key| labels.get(key).map(String::as_str)) == ours {
+        Ok(OpOutput::Done)
+    } else {
+        Err(op_error(OpErrorKind::NameTaken, errors::words(&error)))
+    }
+}
+
+async fn start(client: &Docker, name: &str) -> OpResult {
+    // The engine would start an ended container once more; a task runs once.
+    let Some(found) = find(client, During::Start, name).await? else { return Err(absent(name)) };
+    if state_of(&found) != ContainerState::Created {
+        return Ok(OpOutput::Done);
+    }
+    client.start_container(name, None).await.map_err(|error| judge(During::Start, &error))?;
+    Ok(OpOutput::Done)
+}
+
+async fn stop(client: &Docker, name: &str, grace: Millis) -> OpResult {
+    // The engine counts in seconds: rather a little longer than the kill too early.
+    let seconds = i32::try_from(grace.0.div_ceil(1000)).unwrap_or(i32::MAX);
+    let client = client.clone().with_timeout(Duration::from_secs(seconds.unsigned_abs().into()) + ANSWER_MAX);
+    let options = StopContainerOptionsBuilder::default().t(seconds).build();
+    client.stop_container(name, Some(options)).await.map_err(|error| judge(During::Stop, &error))?;
+    Ok(OpOutput::Done)
+}
+
+async fn remove(client: &Docker, name: &str) -> OpResult {
+    // Without force: what still runs is not to be removed.
+    let options = RemoveContainerOptionsBuilder::default().force(false).v(true).build();
+    match client.remove_container(name, Some(options)).await {
+        Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(OpOutput::Done),
+        Err(error) => Err(judge(During::Remove, &error)),
+    }
+}
+
+fn absent(name: &str) -> OpError {
+    op_error(OpErrorKind::NotFound, format!("no such container: {name}"))
+}

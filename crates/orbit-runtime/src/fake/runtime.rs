@@ -1,0 +1,250 @@
+//! The fake behind the trait, with time passing.
+
+use super::{FakeEngine, OpName};
+use crate::{ContainerRuntime, EngineInfo, LogChunk, op_error};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream, stream::BoxStream};
+use orbit_core::model::TaskId;
+use orbit_core::worker::{ContainerState, Op, OpError, OpErrorKind, OpResult, Owner};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// How long the fake takes to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Latency {
+    /// Before an operation takes place. What a pull or an ignored stop takes comes on top.
+    pub before: Duration,
+    /// From then to its answer.
+    pub after: Duration,
+}
+
+impl Latency {
+    /// None at all.
+    pub const ZERO: Latency = Latency { before: Duration::ZERO, after: Duration::ZERO };
+}
+
+/// A [`FakeEngine`] behind [`ContainerRuntime`], on tokio's clock.
+///
+/// A handle: clones share the engine. Keep one outside of what is under test, so that the
+/// containers outlive a worker that is killed, and reach the engine through
+/// [`with`](Self::with), which also wakes those who follow hints and logs.
+#[derive(Clone)]
+pub struct FakeRuntime {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Mutex<FakeEngine>,
+    latency: Mutex<fn(OpName) -> Latency>,
+    changed: watch::Sender<()>,
+}
+
+impl FakeRuntime {
+    /// Puts an engine behind the trait. It answers without latency.
+    pub fn new(engine: FakeEngine) -> FakeRuntime {
+        let shared = Shared {
+            engine: Mutex::new(engine),
+            latency: Mutex::new(|_| Latency::ZERO),
+            changed: watch::channel(()).0,
+        };
+        FakeRuntime { shared: Arc::new(shared) }
+    }
+
+    /// Sets how long each kind of operation takes from now on.
+    pub fn set_latency(&self, latency: fn(OpName) -> Latency) {
+        *self.shared.latency.lock().unwrap_or_else(PoisonError::into_inner) = latency;
+    }
+
+    /// Asks or changes the engine, at once.
+    pub fn with<R>(&self, f: impl FnOnce(&mut FakeEngine) -> R) -> R {
+        let result = f(&mut self.engine());
+        self.shared.changed.send_replace(());
+        result
+    }
+
+    /// Never held over an await: a worker may be killed there, and the lock with it.
+    fn engine(&self) -> MutexGuard<'_, FakeEngine> {
+        // A test that panicked while it held the lock has failed already.
+        self.shared.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn latency(&self, name: OpName) -> Latency {
+        (*self.shared.latency.lock().unwrap_or_else(PoisonError::into_inner))(name)
+    }
+}
+
+#[async_trait]
+impl ContainerRuntime for FakeRuntime {
+    async fn perform(&self, op: Op) -> OpResult {
+        let latency = self.latency(OpName::of(&op));
+        let own = Duration::from_millis(self.engine().takes(&op).0);
+        pass(latency.before + own).await;
+        let result = self.with(|engine| engine.perform(&op));
+        pass(latency.after).await;
+        result
+    }
+
+    async fn info(&self) -> Result<EngineInfo, OpError> {
+        self.engine().info()
+    }
+
+    fn hints(&self, owner: Owner) -> BoxStream<'static, Result<TaskId, OpError>> {
+        let seen = self.engine().happenings_count();
+        let follow = Follow::of(self);
+        stream::unfold(Some((follow, seen)), move |state| async move {
+            let (mut follow, mut seen) = state?;
+            loop {
+                let next = {
+                    let engine = follow.runtime.engine();
+                    if let Err(error) = follow.connected(&engine) {
+                        return Some((Err(error), None));
+                    }
+                    let next = engine.happenings_since(seen).find(|(_, identity)| identity.owner == owner);
+                    // Past the strangers' happenings, too.
+                    seen = next.map_or(engine.happenings_count(), |(place, _)| place + 1);
+                    next.map(|(_, identity)| identity.task)
+                };
+                match next {
+                    Some(task) => return Some((Ok(task), Some((follow, seen)))),
+                    None => follow.changed().await,
+                }
+            }
+        })
+        .boxed()
+    }
+
+    fn logs(&self, name: &str, follow: bool, tail: Option<u32>) -> BoxStream<'static, Result<LogChunk, OpError>> {
+        let (name, lines) = (name.to_owned(), Follow::of(self));
+        stream::unfold(Some((lines, None::<usize>)), move |state| {
+            let name = name.clone();
+            async move {
+                let (mut lines, mut place) = state?;
+                loop {
+                    let next = lines.line(&name, &mut place, tail);
+                    match next {
+                        Err(error) => return Some((Err(error), None)),
+                        Ok(Next::Chunk(chunk)) => return Some((Ok(chunk), Some((lines, place)))),
+                        Ok(Next::NothingYet) if follow => lines.changed().await,
+                        Ok(Next::NothingYet | Next::Ended) => return None,
+                    }
+                }
+            }
+        })
+        .boxed()
+    }
+}
+
+/// What a reader of a container's lines finds.
+enum Next {
+    Chunk(LogChunk),
+    NothingYet,
+    Ended,
+}
+
+impl Follow {
+    /// The line at a reader's place, which moves on. The first call finds the place.
+    fn line(&self, name: &str, place: &mut Option<usize>, tail: Option<u32>) -> Result<Next, OpError> {
+        let engine = self.runtime.engine();
+        self.connected(&engine)?;
+        let Some(container) = engine.container(name) else {
+            return match place {
+                // Removed while it was read.
+                Some(_) => Ok(Next::Ended),
+                None => Err(op_error(OpErrorKind::NotFound, format!("no such container: {name}"))),
+            };
+        };
+        let all = &container.lines;
+        let place = place.get_or_insert(tail.map_or(0, |tail| all.len().saturating_sub(tail as usize)));
+        Ok(match all.get(*place) {
+            Some((stderr, line)) => {
+                *place += 1;
+                Next::Chunk(LogChunk { stderr: *stderr, bytes: Bytes::from(format!("{line}\n")) })
+            }
+            None if matches!(container.state, ContainerState::Exited { .. }) => Next::Ended,
+            None => Next::NothingYet,
+        })
+    }
+}
+
+/// A reader that waits for changes. What changes between a look and the wait is noticed, because
+/// the receiver remembers what it has seen.
+struct Follow {
+    runtime: FakeRuntime,
+    changes: watch::Receiver<()>,
+    /// The engine's outages when the reader connected.
+    outages: u64,
+}
+
+impl Follow {
+    fn of(runtime: &FakeRuntime) -> Follow {
+        let outages = runtime.engine().outages();
+        Follow { runtime: runtime.clone(), changes: runtime.shared.changed.subscribe(), outages }
+    }
+    /// Whether the engine has been there ever since.
+    fn connected(&self, engine: &FakeEngine) -> Result<(), OpError> {
+        if engine.is_down() || engine.outages() != self.outages {
+            return Err(op_error(OpErrorKind::Engine, "the engine went away"));
+        }
+        Ok(())
+    }
+    async fn changed(&mut self) {
+        // The sender lives in `runtime`, so it cannot be gone.
+        let _ = self.changes.changed().await;
+    }
+}
+
+/// Lets time pass. None passes without a yield: a latency of zero answers within the same poll.
+async fn pass(span: Duration) {
+    if !span.is_zero() {
+        tokio::time::sleep(span).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ImagePlace, Program};
+    use super::*;
+    use crate::Identity;
+    use orbit_core::model::{ClusterId, Millis, NodeUid, Resources};
+    use orbit_core::worker::{ContainerSpec, OpOutput};
+    use tokio::time::{Instant, timeout};
+
+    // Also run in the simulated world, where the clock and the tasks are another's.
+    #[tokio::test]
+    async fn an_ignored_stop_lasts_its_grace_and_is_hinted_at_when_it_is_over() {
+        let runtime = FakeRuntime::new(FakeEngine::default());
+        runtime.with(|engine| engine.add_image("stubborn", ImagePlace::Present, Program::Stubborn));
+        let owner = Owner { cluster: ClusterId(1), node: NodeUid(2) };
+        let task = TaskId { epoch: 1, index: 1, ordinal: 0 };
+        let spec = ContainerSpec {
+            name: "a".to_owned(),
+            image: "stubborn".to_owned(),
+            command: Vec::new(),
+            args: Vec::new(),
+            env: Vec::new(),
+            resources: Resources { cpu_millis: 100, memory_bytes: 16 << 20 },
+            pids_max: 64,
+            ports: Vec::new(),
+            labels: Identity { owner, task, spec: 3 }.labels(),
+        };
+        for op in [Op::Create(Box::new(spec)), Op::Start("a".to_owned())] {
+            assert_eq!(runtime.perform(op).await, Ok(OpOutput::Done));
+        }
+        let mut hints = runtime.hints(owner);
+        let (begun, grace) = (Instant::now(), Duration::from_millis(400));
+        let stopping = tokio::spawn({
+            let runtime = runtime.clone();
+            async move { runtime.perform(Op::Stop { name: "a".to_owned(), grace: Millis(400) }).await }
+        });
+        assert!(timeout(grace / 4, hints.next()).await.is_err(), "it runs on");
+        assert_eq!(hints.next().await, Some(Ok(task)));
+        assert!(begun.elapsed() >= grace, "after {:?}", begun.elapsed());
+        assert_eq!(stopping.await.expect("it does not panic"), Ok(OpOutput::Done));
+        let lines: Vec<_> = runtime.logs("a", true, None).collect().await;
+        assert_eq!(lines, [Ok(LogChunk { stderr: false, bytes: "stubborn\n".into() })]);
+    }
+}

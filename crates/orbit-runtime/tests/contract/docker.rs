@@ -1,0 +1,236 @@
+//! Docker under test, where an engine answers.
+
+use crate::engine::{Does, Engine, LABEL_TEST, TestEngine, soon, text};
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use orbit_core::worker::{ContainerSpec, ContainerState, Op, OpErrorKind};
+use orbit_runtime::{ContainerRuntime, docker::DockerRuntime};
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    process::{Command, Stdio},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UnixStream},
+    sync::{OnceCell, watch},
+};
+
+const IMAGE: &str = "orbit-web:contract";
+
+/// Removes all that it made when it is dropped, also by a test that fails.
+pub struct Docker {
+    base: Engine,
+    runtime: DockerRuntime,
+    /// Held until the end: sockets that never answer, or only take a port.
+    sockets: Vec<TcpListener>,
+}
+
+/// An engine with the image on it, or none and a word about it.
+pub async fn engine() -> Option<Docker> {
+    static ANSWERS: OnceCell<bool> = OnceCell::const_new();
+    let runtime = DockerRuntime::from_env(Ipv4Addr::LOCALHOST.into());
+    let answers = ANSWERS
+        .get_or_init(|| async {
+            if let Err(error) = runtime.info().await {
+                println!("skipped: no Docker engine ({})", error.message);
+                return false;
+            }
+            tokio::task::spawn_blocking(make_image).await.expect("the image is made");
+            true
+        })
+        .await;
+    answers.then(|| Docker { base: Engine::new(), runtime, sockets: Vec::new() })
+}
+
+fn make_image() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/web/image");
+    let made = Command::new(script).arg(IMAGE).output().expect("the image's script runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// The command line stands for other people on the same engine.
+fn docker(args: &[&str]) -> String {
+    let done = Command::new("docker").args(args).stdin(Stdio::null()).output().expect("docker runs");
+    assert!(done.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).trim().to_owned()
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        let filter = format!("label={LABEL_TEST}={}", self.base.owner.cluster);
+        let found = Command::new("docker").args(["ps", "-aq", "--filter", &filter]).output();
+        let found = found.map(|found| String::from_utf8_lossy(&found.stdout).into_owned()).unwrap_or_default();
+        if !found.trim().is_empty() {
+            // A test that fails already shall not be hidden by its clean-up.
+            let _ = Command::new("docker").args(["rm", "-f", "-v"]).args(found.split_whitespace()).output();
+        }
+    }
+}
+
+#[async_trait]
+impl TestEngine for Docker {
+    fn base(&self) -> &Engine {
+        &self.base
+    }
+    fn runtime(&self) -> &dyn ContainerRuntime {
+        &self.runtime
+    }
+    fn spec(&mut self, does: Does) -> ContainerSpec {
+        let words = match does {
+            Does::Run => "sleep".to_owned(),
+            Does::IgnoreStop => "stubborn".to_owned(),
+            Does::Exit(code) => format!("exit {code}"),
+            // Twice what it may have.
+            Does::EatTooMuch => "eat 64".to_owned(),
+            Does::Print(lines) => format!("spam {lines}"),
+            Does::NotExist => String::new(),
+        };
+        let mut spec = ContainerSpec { image: IMAGE.to_owned(), ..self.base.blank() };
+        spec.args = words.split_whitespace().map(str::to_owned).collect();
+        if matches!(does, Does::NotExist) {
+            spec.command = vec!["/not-there".to_owned()];
+        }
+        spec
+    }
+    fn absent_image(&self) -> String {
+        // Nothing listens there.
+        "127.0.0.1:1/absent:1".to_owned()
+    }
+    async fn hanging_image(&mut self) -> String {
+        let port = self.hold_a_port().await;
+        format!("127.0.0.1:{port}/hanging:1")
+    }
+    fn free_port(&mut self) -> u16 {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
+        socket.local_addr().expect("it has an address").port()
+    }
+    async fn hold_a_port(&mut self) -> u16 {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
+        let port = socket.local_addr().expect("it has an address").port();
+        self.sockets.push(socket);
+        port
+    }
+    async fn kill(&mut self, name: &str) {
+        docker(&["kill", name]);
+    }
+    async fn remove_by_force(&mut self, name: &str) {
+        docker(&["rm", "-f", name]);
+    }
+    async fn add_foreign(&mut self, name: &str) {
+        let label = format!("{LABEL_TEST}={}", self.base.owner.cluster);
+        docker(&["run", "--detach", "--network=none", "--label", &label, "--name", name, IMAGE, "sleep"]);
+    }
+    async fn foreign_runs(&mut self, name: &str) -> bool {
+        docker(&["inspect", "--format", "{{.State.Running}}", name]) == "true"
+    }
+    fn out_of_reach(&mut self) -> Box<dyn ContainerRuntime> {
+        Box::new(DockerRuntime::new("unix:///orbit-no-such-engine.sock", Ipv4Addr::LOCALHOST.into()))
+    }
+}
+
+#[tokio::test]
+async fn a_published_web_server_answers_within_its_limits() {
+    let Some(mut engine) = engine().await else { return };
+    let port = engine.free_port();
+    let mut spec = engine.spec(Does::Run);
+    spec.args = Vec::new();
+    spec.env = vec![("PORT".to_owned(), "8080".to_owned())];
+    spec.ports = vec![(8080, port)];
+    // More than the engine has, which it would refuse.
+    spec.resources.cpu_millis = 1_000_000;
+    let name = engine.run(spec).await;
+    engine.logged(&name, "listening on port 8080\n").await;
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("it listens");
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.expect("it listens");
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer)).await.expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("hello from "), "{answer}");
+    engine.logged(&name, "GET / 200\n").await;
+
+    let limits = "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.PidsLimit}} \
+                  {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.NanoCpus}}";
+    let capacity = engine.runtime.info().await.expect("it answers").capacity;
+    let expected = format!("{0} {0} 64 no {1}", 32 << 20, capacity.cpu_millis * 1_000_000);
+    assert_eq!(docker(&["inspect", "--format", limits, &name]), expected);
+}
+
+#[tokio::test]
+async fn standard_error_is_told_apart_from_standard_output() {
+    let Some(mut engine) = engine().await else { return };
+    let mut spec = engine.spec(Does::Run);
+    spec.args = vec!["nonsense".to_owned()];
+    let name = engine.run(spec).await;
+    assert_eq!(engine.ended(&name).await, ContainerState::Exited { code: 2, out_of_memory: false });
+    let chunks: Vec<_> = soon(engine.runtime.logs(&name, false, None).collect()).await;
+    assert!(!chunks.is_empty() && chunks.iter().all(|chunk| chunk.as_ref().is_ok_and(|it| it.stderr)), "{chunks:?}");
+    assert!(text(chunks).starts_with("usage: web"));
+}
+
+#[tokio::test]
+async fn a_paused_container_counts_as_running() {
+    let Some(mut engine) = engine().await else { return };
+    let spec = engine.spec(Does::Run);
+    let owner = engine.base.owner;
+    let name = engine.run(spec).await;
+    docker(&["pause", &name]);
+    assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(ContainerState::Running));
+    assert_eq!(engine.list(owner).await.iter().map(|it| it.state).collect::<Vec<_>>(), [ContainerState::Running]);
+    docker(&["unpause", &name]);
+}
+
+/// An engine's door that can be shut: connections break, and new ones are cut off at once.
+struct Door {
+    address: String,
+    open: watch::Sender<bool>,
+}
+
+impl Door {
+    /// In front of the engine of the local socket; none if the tests' engine is another.
+    async fn new() -> Option<Door> {
+        let host = std::env::var("DOCKER_HOST").unwrap_or("unix:///var/run/docker.sock".to_owned());
+        let path = host.strip_prefix("unix://")?.to_owned();
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("there is a free port");
+        let address = format!("tcp://{}", listener.local_addr().expect("it has an address"));
+        let (open, is_open) = watch::channel(true);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let (path, mut is_open) = (path.clone(), is_open.clone());
+                tokio::spawn(async move {
+                    let mut engine = UnixStream::connect(path).await.expect("the engine answered before");
+                    tokio::select! {
+                        biased;
+                        _ = is_open.wait_for(|open| !open) => {}
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut engine) => {}
+                    }
+                });
+            }
+        });
+        Some(Door { address, open })
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_goes_away_ends_the_streams_and_is_reached_anew_when_it_is_back() {
+    let Some(mut engine) = engine().await else { return };
+    let Some(door) = Door::new().await else { return println!("skipped: the engine has no local socket") };
+    engine.runtime = DockerRuntime::new(&door.address, Ipv4Addr::LOCALHOST.into());
+    let (first, second) = (engine.spec(Does::Run), engine.spec(Does::Print(1)));
+    let (owner, task) = (engine.base.owner, engine.base.identity_of(&first).task);
+    let (first, second) = (engine.run(first).await, engine.run(second).await);
+    let (mut hints, mut logs) = (engine.runtime.hints(owner), engine.runtime.logs(&second, true, None));
+    engine.kill(&first).await;
+    assert_eq!(soon(hints.next()).await, Some(Ok(task)));
+    assert_eq!(soon(logs.next()).await.map(|chunk| chunk.map(|it| it.bytes)), Some(Ok("line 1\n".into())));
+
+    door.open.send_replace(false);
+    assert_eq!(soon(hints.next()).await.unwrap().unwrap_err().kind, OpErrorKind::Engine);
+    assert_eq!(soon(hints.next()).await, None);
+    assert_eq!(soon(logs.next()).await.unwrap().unwrap_err().kind, OpErrorKind::Engine);
+    assert_eq!(engine.fails(Op::List(owner)).await, OpErrorKind::Engine);
+    assert_eq!(engine.fails(Op::Start(second.clone())).await, OpErrorKind::Engine);
+
+    door.open.send_replace(true);
+    assert_eq!(engine.list(owner).await.len(), 2);
+    assert_eq!(engine.inspect(&second).await.map(|it| it.state), Some(ContainerState::Running));
+}

@@ -1,0 +1,308 @@
+//! What a worker may rely on, whatever engine is behind `ContainerRuntime`.
+//!
+//! Each test of the contract is written once and runs against the fake and, where an engine answers,
+//! against Docker with the image of `examples/web`. So the fake is known to behave like the real one,
+//! and what the simulator finds out with it holds.
+
+#![cfg(all(feature = "docker", not(madsim)))]
+
+mod docker;
+mod engine;
+mod fake;
+
+use engine::{Does, Engine, TestEngine, soon};
+use futures_util::{FutureExt, StreamExt};
+use orbit_core::model::{Millis, NodeUid};
+use orbit_core::worker::{Container, ContainerState, Op, OpErrorKind, OpOutput};
+use orbit_runtime::Identity;
+
+/// Makes of each function a test against the fake and one against Docker.
+macro_rules! contract {
+    ($($test:ident)*) => {
+        mod on_fake {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(crate::fake::engine()).await;
+            })*
+        }
+        mod on_docker {
+            $(#[tokio::test]
+            async fn $test() {
+                if let Some(engine) = crate::docker::engine().await {
+                    super::$test(engine).await;
+                }
+            })*
+        }
+    };
+}
+
+contract! {
+    the_life_of_a_container_with_every_step_taken_twice
+    a_name_is_taken_unless_by_the_same_task_with_the_same_spec
+    an_image_that_is_absent_is_missing_and_cannot_be_had
+    a_pull_that_hangs_ends_at_its_deadline
+    a_bad_entrypoint_is_refused_at_the_start_and_leaves_a_created_container
+    an_exit_code_is_seen_by_inspection_and_in_the_list
+    a_kill_from_outside_is_hinted_at_and_told_apart_from_want_of_memory
+    want_of_memory_is_told_apart_from_a_kill
+    a_port_is_taken_while_its_holder_runs
+    a_port_that_a_process_holds_is_taken
+    only_the_owners_containers_are_seen
+    a_stop_that_is_ignored_ends_in_a_kill_after_the_grace
+    logs_are_whole_or_a_tail_and_are_followed_to_the_end
+    a_container_removed_by_another_is_absent_and_hinted_at
+    an_engine_out_of_reach_says_nothing_about_containers
+    an_engine_describes_its_machine
+}
+
+const NO_HURRY: Millis = Millis(10_000);
+
+fn exited(code: i32) -> ContainerState {
+    ContainerState::Exited { code, out_of_memory: false }
+}
+
+async fn the_life_of_a_container_with_every_step_taken_twice(mut engine: impl TestEngine) {
+    let spec = engine.spec(Does::Run);
+    let Engine { owner, .. } = *engine.base();
+    let name = spec.name.clone();
+    let identity = engine.base().identity_of(&spec);
+    let seen = |state| Some(Container { name: name.clone(), task: identity.task, spec: identity.spec, state });
+    let stop = || Op::Stop { name: name.clone(), grace: NO_HURRY };
+
+    assert_eq!(engine.inspect(&name).await, None);
+    for _ in 0..2 {
+        assert_eq!(engine.perform(Op::Create(Box::new(spec.clone()))).await, Ok(OpOutput::Done));
+        assert_eq!(engine.inspect(&name).await, seen(ContainerState::Created));
+    }
+    assert_eq!(engine.perform(stop()).await, Ok(OpOutput::Done), "nothing runs, so nothing is to be done");
+    assert_eq!(engine.inspect(&name).await, seen(ContainerState::Created));
+    for _ in 0..2 {
+        assert_eq!(engine.perform(Op::Start(name.clone())).await, Ok(OpOutput::Done));
+        assert_eq!(engine.inspect(&name).await, seen(ContainerState::Running));
+    }
+    assert_eq!(engine.perform(Op::Create(Box::new(spec.clone()))).await, Ok(OpOutput::Done), "it is there");
+    assert_eq!(engine.list(owner).await, Vec::from_iter(seen(ContainerState::Running)));
+    assert_eq!(engine.fails(Op::Remove(name.clone())).await, OpErrorKind::Refused, "it runs");
+    for _ in 0..2 {
+        assert_eq!(engine.perform(stop()).await, Ok(OpOutput::Done));
+        assert_eq!(engine.inspect(&name).await, seen(exited(143)));
+    }
+    assert_eq!(engine.perform(Op::Start(name.clone())).await, Ok(OpOutput::Done), "it was started already");
+    assert_eq!(engine.inspect(&name).await, seen(exited(143)), "and is not started again");
+    for _ in 0..2 {
+        assert_eq!(engine.perform(Op::Remove(name.clone())).await, Ok(OpOutput::Done));
+        assert_eq!(engine.inspect(&name).await, None);
+    }
+    assert_eq!(engine.list(owner).await, []);
+    assert_eq!(engine.fails(Op::Start(name.clone())).await, OpErrorKind::NotFound);
+    assert_eq!(engine.fails(stop()).await, OpErrorKind::NotFound);
+}
+
+async fn a_name_is_taken_unless_by_the_same_task_with_the_same_spec(mut engine: impl TestEngine) {
+    let spec = engine.spec(Does::Run);
+    let ours = engine.base().identity_of(&spec);
+    engine.done(Op::Create(Box::new(spec.clone()))).await;
+    let mut other = spec.clone();
+    other.labels = engine.base().labels(Identity { spec: ours.spec + 1, ..ours });
+    assert_eq!(engine.fails(Op::Create(Box::new(other))).await, OpErrorKind::NameTaken);
+
+    let foreign = engine.spec(Does::Run);
+    engine.add_foreign(&foreign.name).await;
+    assert_eq!(engine.fails(Op::Create(Box::new(foreign.clone()))).await, OpErrorKind::NameTaken);
+    assert_eq!(engine.inspect(&foreign.name).await, None, "it is not ours to see");
+    assert!(engine.foreign_runs(&foreign.name).await);
+}
+
+async fn an_image_that_is_absent_is_missing_and_cannot_be_had(mut engine: impl TestEngine) {
+    let spec = engine.spec(Does::Run);
+    let ensure = |image: &str| Op::EnsureImage { image: image.to_owned(), deadline: Millis(60_000) };
+    for _ in 0..2 {
+        assert_eq!(engine.perform(ensure(&spec.image)).await, Ok(OpOutput::Done));
+    }
+    let absent = engine.absent_image();
+    let error = engine.perform(ensure(&absent)).await.unwrap_err();
+    assert_eq!(error.kind, OpErrorKind::Refused);
+    assert_ne!(error.message, "");
+    let mut spec = spec;
+    spec.image = absent;
+    assert_eq!(engine.fails(Op::Create(Box::new(spec.clone()))).await, OpErrorKind::ImageMissing);
+    assert_eq!(engine.inspect(&spec.name).await, None);
+    assert_eq!(engine.fails(ensure("Not A Reference")).await, OpErrorKind::Refused);
+}
+
+async fn a_pull_that_hangs_ends_at_its_deadline(mut engine: impl TestEngine) {
+    let image = engine.hanging_image().await;
+    let begun = tokio::time::Instant::now();
+    let deadline = Millis(300);
+    assert_eq!(engine.fails(Op::EnsureImage { image, deadline }).await, OpErrorKind::Timeout);
+    assert!(begun.elapsed().as_millis() >= u128::from(deadline.0), "gave up after {:?}", begun.elapsed());
+}
+
+async fn a_bad_entrypoint_is_refused_at_the_start_and_leaves_a_created_container(mut engine: impl TestEngine) {
+    let spec = engine.spec(Does::NotExist);
+    let name = spec.name.clone();
+    engine.done(Op::Create(Box::new(spec))).await;
+    let error = engine.perform(Op::Start(name.clone())).await.unwrap_err();
+    assert_eq!(error.kind, OpErrorKind::Refused, "{}", error.message);
+    assert!(error.message.contains("no such file"), "{}", error.message);
+    assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(ContainerState::Created));
+    engine.done(Op::Remove(name.clone())).await;
+    assert_eq!(engine.inspect(&name).await, None);
+}
+
+async fn an_exit_code_is_seen_by_inspection_and_in_the_list(mut engine: impl TestEngine) {
+    let spec = engine.spec(Does::Exit(7));
+    let name = engine.run(spec).await;
+    assert_eq!(engine.ended(&name).await, exited(7));
+    let owner = engine.base().owner;
+    assert_eq!(engine.list(owner).await.iter().map(|it| it.state).collect::<Vec<_>>(), [exited(7)]);
+}
+
+async fn a_kill_from_outside_is_hinted_at_and_told_apart_from_want_of_memory(mut engine: impl TestEngine) {
+    let (ours, mut strangers) = (engine.spec(Does::Run), engine.spec(Does::Run));
+    let owner = engine.base().owner;
+    let identity = engine.base().identity_of(&ours);
+    let stranger = engine.base().other_node();
+    strangers.labels = engine.base().labels(Identity { owner: stranger, ..engine.base().identity_of(&strangers) });
+    let (ours, strangers) = (engine.run(ours).await, engine.run(strangers).await);
+
+    let mut hints = engine.runtime().hints(owner);
+    engine.kill(&strangers).await;
+    engine.kill(&ours).await;
+    assert_eq!(soon(hints.next()).await, Some(Ok(identity.task)), "and not the stranger's");
+    assert_eq!(engine.ended(&ours).await, exited(137));
+}
+
+async fn want_of_memory_is_told_apart_from_a_kill(mut engine: impl TestEngine) {
+    let spec = engine.spec(Does::EatTooMuch);
+    let name = engine.run(spec).await;
+    assert_eq!(engine.ended(&name).await, ContainerState::Exited { code: 137, out_of_memory: true });
+}
+
+async fn a_port_is_taken_while_its_holder_runs(mut engine: impl TestEngine) {
+    let port = engine.free_port();
+    let (mut first, mut second) = (engine.spec(Does::Run), engine.spec(Does::Run));
+    first.ports = vec![(80, port)];
+    second.ports = vec![(80, port)];
+    let first = engine.run(first).await;
+    let name = second.name.clone();
+    engine.done(Op::Create(Box::new(second))).await;
+    assert_eq!(engine.fails(Op::Start(name.clone())).await, OpErrorKind::PortTaken);
+    assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(ContainerState::Created));
+    engine.done(Op::Stop { name: first, grace: NO_HURRY }).await;
+    engine.done(Op::Start(name.clone())).await;
+    assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(ContainerState::Running));
+}
+
+async fn a_port_that_a_process_holds_is_taken(mut engine: impl TestEngine) {
+    let port = engine.hold_a_port().await;
+    let mut spec = engine.spec(Does::Run);
+    spec.ports = vec![(80, port)];
+    let name = spec.name.clone();
+    engine.done(Op::Create(Box::new(spec))).await;
+    assert_eq!(engine.fails(Op::Start(name)).await, OpErrorKind::PortTaken);
+}
+
+async fn only_the_owners_containers_are_seen(mut engine: impl TestEngine) {
+    let (ours, mut strangers, mut unreadable) =
+        (engine.spec(Does::Run), engine.spec(Does::Run), engine.spec(Does::Run));
+    let (owner, stranger) = (engine.base().owner, engine.base().other_node());
+    strangers.labels = engine.base().labels(Identity { owner: stranger, ..engine.base().identity_of(&strangers) });
+    for (key, value) in &mut unreadable.labels {
+        if key == orbit_core::worker::LABEL_TASK {
+            *value = "none".to_owned();
+        }
+    }
+    let foreign = engine.base().name("foreign");
+    engine.add_foreign(&foreign).await;
+    for spec in [&ours, &strangers, &unreadable] {
+        engine.done(Op::Create(Box::new(spec.clone()))).await;
+    }
+    let names = |found: Vec<Container>| found.into_iter().map(|it| it.name).collect::<Vec<_>>();
+    assert_eq!(names(engine.list(owner).await), [ours.name.as_str()]);
+    assert_eq!(names(engine.list(stranger).await), [strangers.name.as_str()]);
+    let nobody = orbit_core::worker::Owner { node: NodeUid(owner.node.0 ^ 2), ..owner };
+    assert_eq!(engine.list(nobody).await, []);
+    assert!(engine.inspect(&ours.name).await.is_some());
+    for name in [&strangers.name, &unreadable.name, &foreign] {
+        assert_eq!(engine.inspect(name).await, None, "{name}");
+    }
+    assert!(engine.foreign_runs(&foreign).await);
+}
+
+async fn a_stop_that_is_ignored_ends_in_a_kill_after_the_grace(mut engine: impl TestEngine) {
+    let spec = engine.spec(Does::IgnoreStop);
+    let name = engine.run(spec).await;
+    // It says when it is ready to ignore the signal.
+    let mut logs = engine.runtime().logs(&name, true, None);
+    let first = soon(logs.next()).await.expect("it says something").expect("and that can be read");
+    assert!(first.bytes.starts_with(b"stubborn"), "{first:?}");
+    let (begun, grace) = (tokio::time::Instant::now(), Millis(1000));
+    engine.done(Op::Stop { name: name.clone(), grace }).await;
+    assert!(begun.elapsed().as_millis() >= u128::from(grace.0), "killed after {:?}", begun.elapsed());
+    assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(exited(137)));
+}
+
+async fn logs_are_whole_or_a_tail_and_are_followed_to_the_end(mut engine: impl TestEngine) {
+    let spec = engine.spec(Does::Print(5));
+    let name = engine.run(spec).await;
+    let following = engine.runtime().logs(&name, true, None);
+    engine.logged(&name, "line 5\n").await;
+    assert_eq!(engine.log(&name, None).await, "line 1\nline 2\nline 3\nline 4\nline 5\n");
+    assert_eq!(engine.log(&name, Some(2)).await, "line 4\nline 5\n");
+    assert_eq!(engine.log(&name, Some(0)).await, "");
+    engine.done(Op::Stop { name: name.clone(), grace: NO_HURRY }).await;
+    let followed: Vec<_> = soon(following.collect()).await;
+    assert_eq!(engine::text(followed), "line 1\nline 2\nline 3\nline 4\nline 5\n");
+    assert_eq!(engine.log(&name, Some(1)).await, "line 5\n", "also after its end");
+    engine.done(Op::Remove(name.clone())).await;
+    let mut absent = engine.runtime().logs(&name, true, None);
+    assert_eq!(soon(absent.next()).await.unwrap().unwrap_err().kind, OpErrorKind::NotFound);
+    assert_eq!(soon(absent.next()).await, None);
+}
+
+async fn a_container_removed_by_another_is_absent_and_hinted_at(mut engine: impl TestEngine) {
+    let spec = engine.spec(Does::Run);
+    let (owner, identity) = (engine.base().owner, engine.base().identity_of(&spec));
+    let name = engine.run(spec).await;
+    let mut hints = engine.runtime().hints(owner);
+    engine.remove_by_force(&name).await;
+    assert_eq!(soon(hints.next()).await, Some(Ok(identity.task)));
+    assert_eq!(engine.inspect(&name).await, None);
+    assert_eq!(engine.list(owner).await, []);
+    engine.done(Op::Remove(name)).await;
+}
+
+async fn an_engine_out_of_reach_says_nothing_about_containers(mut engine: impl TestEngine) {
+    let spec = engine.spec(Does::Run);
+    let name = spec.name.clone();
+    let owner = engine.base().owner;
+    let runtime = engine.out_of_reach();
+    let ops = [
+        Op::List(owner),
+        Op::Inspect { owner, name: name.clone() },
+        Op::EnsureImage { image: spec.image.clone(), deadline: NO_HURRY },
+        Op::Create(Box::new(spec)),
+        Op::Start(name.clone()),
+        Op::Stop { name: name.clone(), grace: NO_HURRY },
+        Op::Remove(name.clone()),
+    ];
+    for op in ops {
+        let result = runtime.perform(op.clone()).await;
+        assert_eq!(result.map_err(|error| error.kind), Err(OpErrorKind::Engine), "{op:?}");
+    }
+    assert_eq!(runtime.info().await.map_err(|error| error.kind), Err(OpErrorKind::Engine));
+    let mut hints = runtime.hints(owner);
+    assert_eq!(soon(hints.next()).await.unwrap().unwrap_err().kind, OpErrorKind::Engine);
+    assert_eq!(soon(hints.next()).await, None, "it ends with the error");
+    let mut logs = runtime.logs(&name, true, None);
+    assert_eq!(soon(logs.next()).await.unwrap().unwrap_err().kind, OpErrorKind::Engine);
+    assert_eq!(logs.next().now_or_never(), Some(None));
+}
+
+async fn an_engine_describes_its_machine(engine: impl TestEngine) {
+    let info = engine.runtime().info().await.expect("it answers");
+    assert!(["amd64", "arm64"].contains(&info.arch.as_str()), "{info:?}");
+    assert_eq!(info.os, "linux");
+    assert!(info.capacity.cpu_millis >= 1000 && info.capacity.memory_bytes >= 64 << 20, "{info:?}");
+}
