@@ -85,6 +85,9 @@ pub(crate) fn pending(cluster: &Cluster, workers: &[WorkerHost], good_images: &[
     }
     let mut running: BTreeMap<TaskId, usize> = BTreeMap::new();
     for (index, worker) in workers.iter().enumerate() {
+        if !worker.machine.as_ref().is_some_and(|machine| machine.is_welcome()) {
+            pending.push(format!("worker {index} is not connected"));
+        }
         for container in worker.engine.containers() {
             let Some(identity) = container.identity else { continue };
             match cluster.task(identity.task) {

@@ -58,6 +58,8 @@ pub(crate) struct ManagerHost {
     /// The first so many of the queue are being synced.
     pub syncing: usize,
     started_at: u64,
+    /// The wake-up that is queued.
+    pub wake: Option<u64>,
     pub random: Random,
     timing: Timing,
 }
@@ -71,6 +73,7 @@ impl ManagerHost {
             queue: VecDeque::new(),
             syncing: 0,
             started_at: 0,
+            wake: None,
             random,
             timing,
         }
@@ -94,6 +97,7 @@ impl ManagerHost {
     /// The process is gone. Of the entries that were being synced, any number may be durable.
     pub fn crash(&mut self) {
         self.machine = None;
+        self.wake = None;
         self.life += 1;
         let durable = self.random.below(self.syncing + 1);
         self.disk.entries.extend(self.queue.drain(..).take(durable).map(|(_, entry)| entry));

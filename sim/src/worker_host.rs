@@ -17,6 +17,9 @@ pub(crate) struct WorkerHost {
     pub engine: FakeEngine,
     /// How many of the engine's happenings were followed.
     pub followed: u64,
+    pub reboots: u32,
+    /// The wake-up that is queued.
+    pub wake: Option<u64>,
     config: Config,
     started_at: u64,
     random: Random,
@@ -40,7 +43,18 @@ impl WorkerHost {
             resync_every: Millis::secs(30),
         };
         let ledger = Ledger::new(uid);
-        WorkerHost { machine: None, life: 0, ledger, engine, followed: 0, config, started_at: 0, random }
+        WorkerHost {
+            machine: None,
+            life: 0,
+            ledger,
+            engine,
+            followed: 0,
+            reboots: 0,
+            wake: None,
+            config,
+            started_at: 0,
+            random,
+        }
     }
 
     fn clock(&self, now: u64) -> Time {
@@ -56,6 +70,7 @@ impl WorkerHost {
 
     pub fn crash(&mut self) {
         self.machine = None;
+        self.wake = None;
         self.life += 1;
     }
 
