@@ -1,1 +1,14 @@
-//! api
+//! What users write and read: manifests, and the objects of the REST API.
+//!
+//! Shared by the manager, which serves them, and the command line, which sends and shows them. The
+//! OpenAPI document is generated from these types; so `-o json` is the API's own object.
+
+#![forbid(unsafe_code)]
+
+pub mod manifest;
+pub mod problem;
+pub mod quantity;
+pub mod view;
+
+pub use manifest::Manifest;
+pub use problem::Problem;

@@ -1,0 +1,444 @@
+//! The manifest: one YAML or JSON document per object, several in one file.
+//!
+//! Unknown keys are errors that name the key and its line; so are keys that are documented but not
+//! built yet. [`Manifest::definition`] gives the core's own units, [`Manifest::of`] the way back.
+
+use crate::quantity::{Cpu, Memory, Span};
+use orbit_core::model::{
+    Constraint, Definition, Kind, Millis, Placement, Port, Rejection, Resources, Restart, RestartPolicy, Spec, Strategy,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// What a task gets when its manifest does not say: a tenth of a processor.
+pub const DEFAULT_CPU: Cpu = Cpu { millis: 100 };
+/// What a task gets when its manifest does not say.
+pub const DEFAULT_MEMORY: Memory = Memory { bytes: 128 << 20 };
+/// How many processes and threads a task may have when its manifest does not say.
+pub const DEFAULT_PIDS: u32 = 512;
+/// How long a container has between the stop signal and the kill when its manifest does not say.
+pub const DEFAULT_GRACE: Span = Span { millis: 10_000 };
+
+/// One object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// What it is.
+    pub kind: ManifestKind,
+    /// Unique among the objects of its kind: lower-case letters, digits and hyphens.
+    pub name: String,
+    /// For selection by people.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// How many replicas are kept running (services only; 1 if it does not say).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
+    /// The image's reference as Docker reads it.
+    pub image: String,
+    /// Overrides the image's entrypoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Overrides the image's arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Environment variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Requests, which are the limits as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ManifestResources>,
+    /// Published ports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<ManifestPort>,
+    /// Where tasks may and should run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<ManifestPlacement>,
+    /// What follows when a task ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<ManifestRestart>,
+    /// How a task is stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<ManifestStop>,
+}
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum ManifestKind {
+    /// A number of replicas, kept running.
+    Service,
+    /// One run.
+    Task,
+}
+
+/// Requests, which are the limits as well.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestResources {
+    /// 100m if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cpu>,
+    /// 128Mi if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
+    /// Processes and threads; 512 if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u32>,
+}
+
+/// A published port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestPort {
+    /// Unique within the object.
+    pub name: String,
+    /// The port inside the container.
+    pub container: u16,
+    /// The node's port; one is chosen and reported if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<u16>,
+}
+
+/// Where tasks may and should run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestPlacement {
+    /// `binpack` if it does not say.
+    #[serde(default)]
+    pub strategy: ManifestStrategy,
+    /// For example `node.labels.disk == ssd`; all must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<String>,
+}
+
+/// Which of the possible nodes is preferred.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ManifestStrategy {
+    /// The fullest node on which the task still fits.
+    #[default]
+    Binpack,
+    /// The node with the fewest tasks of the same service, then the least loaded one.
+    Spread,
+}
+
+/// What follows when a task ends by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestRestart {
+    /// A service is always restarted; a task never, unless it says `on_failure`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<ManifestPolicy>,
+    /// How long to wait before the next attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<ManifestBackoff>,
+}
+
+/// When another attempt follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ManifestPolicy {
+    /// Whatever the exit code.
+    Always,
+    /// After a failure.
+    OnFailure,
+    /// Never.
+    Never,
+}
+
+/// How long to wait before the next attempt: doubled with every failure in a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestBackoff {
+    /// 1s if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<Span>,
+    /// 5m if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Span>,
+    /// A task that ran this long starts the row again; 10m if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_after: Option<Span>,
+}
+
+/// How a task is stopped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestStop {
+    /// Between the stop signal and the kill; 10s if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Span>,
+}
+
+/// Why a file is no list of manifests. One sentence, with the line where it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadError(pub String);
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl std::error::Error for ReadError {}
+
+/// Reads all documents of a YAML (or JSON) text. Empty documents are passed over.
+///
+/// # Errors
+/// The first thing that is wrong, with its line; also when there is no document at all.
+pub fn read_all(text: &str) -> Result<Vec<Manifest>, ReadError> {
+    let mut manifests = Vec::new();
+    for document in serde_yaml_ng::Deserializer::from_str(text) {
+        let manifest: Option<Manifest> = Deserialize::deserialize(document).map_err(|e| ReadError(e.to_string()))?;
+        manifests.extend(manifest);
+    }
+    if manifests.is_empty() {
+        return Err(ReadError("no manifest in it".to_string()));
+    }
+    Ok(manifests)
+}
+
+/// Reads one JSON document.
+///
+/// # Errors
+/// A rejection with the path of the offending field.
+pub fn read_json(body: &[u8]) -> Result<Manifest, Rejection> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let manifest = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { String::new() } else { path };
+        Rejection::invalid(field, error.into_inner().to_string())
+    })?;
+    json.end().map_err(|error| Rejection::invalid("", error.to_string()))?;
+    Ok(manifest)
+}
+
+impl Manifest {
+    /// The core's own form.
+    ///
+    /// # Errors
+    /// The first field that cannot be read or is outside its limits.
+    pub fn definition(&self) -> Result<Definition, Rejection> {
+        let kind = match self.kind {
+            ManifestKind::Service => Kind::Service,
+            ManifestKind::Task => Kind::Task,
+        };
+        if kind == Kind::Task && self.replicas.is_some() {
+            return Err(Rejection::invalid("replicas", "a task runs once: it has no replicas (use kind: Service)"));
+        }
+        let resources = self.resources.clone().unwrap_or_default();
+        let definition = Definition {
+            kind,
+            name: self.name.clone(),
+            labels: self.labels.clone(),
+            replicas: self.replicas.unwrap_or(1),
+            spec: Spec {
+                image: self.image.clone(),
+                command: self.command.clone(),
+                args: self.args.clone(),
+                env: self.env.clone(),
+                resources: Resources {
+                    cpu_millis: resources.cpu.unwrap_or(DEFAULT_CPU).millis,
+                    memory_bytes: resources.memory.unwrap_or(DEFAULT_MEMORY).bytes,
+                },
+                pids_max: resources.pids.unwrap_or(DEFAULT_PIDS),
+                ports: self
+                    .ports
+                    .iter()
+                    .map(|p| Port { name: p.name.clone(), container: p.container, host: p.host })
+                    .collect(),
+                placement: self.placement()?,
+                restart: self.restart(kind),
+                stop_grace: Millis(self.stop.as_ref().and_then(|s| s.grace).unwrap_or(DEFAULT_GRACE).millis),
+            },
+        };
+        definition.validate()?;
+        Ok(definition)
+    }
+
+    fn placement(&self) -> Result<Placement, Rejection> {
+        let placement = self.placement.clone().unwrap_or_default();
+        let strategy = match placement.strategy {
+            ManifestStrategy::Binpack => Strategy::Binpack,
+            ManifestStrategy::Spread => Strategy::Spread,
+        };
+        let constraints = placement.constraints.iter().enumerate().map(|(i, text)| {
+            Constraint::parse(text).map_err(|e| Rejection::invalid(format!("placement.constraints[{i}]"), e))
+        });
+        Ok(Placement { strategy, constraints: constraints.collect::<Result<_, _>>()? })
+    }
+
+    fn restart(&self, kind: Kind) -> Restart {
+        let given = self.restart.clone().unwrap_or_default();
+        let policy = match (given.policy, kind) {
+            (Some(ManifestPolicy::Always), _) | (None, Kind::Service) => RestartPolicy::Always,
+            (Some(ManifestPolicy::OnFailure), _) => RestartPolicy::OnFailure,
+            (Some(ManifestPolicy::Never), _) | (None, Kind::Task) => RestartPolicy::Never,
+        };
+        let default = Restart::with_policy(policy);
+        let backoff = given.backoff.unwrap_or_default();
+        let or = |given: Option<Span>, default: Millis| given.map_or(default, |span| Millis(span.millis));
+        Restart {
+            policy,
+            backoff_initial: or(backoff.initial, default.backoff_initial),
+            backoff_max: or(backoff.max, default.backoff_max),
+            reset_after: or(backoff.reset_after, default.reset_after),
+        }
+    }
+
+    /// The manifest of a definition, with every default written out.
+    pub fn of(definition: &Definition) -> Manifest {
+        let spec = &definition.spec;
+        let span = |millis: Millis| Some(Span { millis: millis.0 });
+        Manifest {
+            kind: match definition.kind {
+                Kind::Service => ManifestKind::Service,
+                Kind::Task => ManifestKind::Task,
+            },
+            name: definition.name.clone(),
+            labels: definition.labels.clone(),
+            replicas: (definition.kind == Kind::Service).then_some(definition.replicas),
+            image: spec.image.clone(),
+            command: spec.command.clone(),
+            args: spec.args.clone(),
+            env: spec.env.clone(),
+            resources: Some(ManifestResources {
+                cpu: Some(Cpu { millis: spec.resources.cpu_millis }),
+                memory: Some(Memory { bytes: spec.resources.memory_bytes }),
+                pids: Some(spec.pids_max),
+            }),
+            ports: spec
+                .ports
+                .iter()
+                .map(|p| ManifestPort { name: p.name.clone(), container: p.container, host: p.host })
+                .collect(),
+            placement: Some(ManifestPlacement {
+                strategy: match spec.placement.strategy {
+                    Strategy::Binpack => ManifestStrategy::Binpack,
+                    Strategy::Spread => ManifestStrategy::Spread,
+                },
+                constraints: spec.placement.constraints.iter().map(|c| c.to_string()).collect(),
+            }),
+            restart: Some(ManifestRestart {
+                policy: Some(match spec.restart.policy {
+                    RestartPolicy::Always => ManifestPolicy::Always,
+                    RestartPolicy::OnFailure => ManifestPolicy::OnFailure,
+                    RestartPolicy::Never => ManifestPolicy::Never,
+                }),
+                backoff: Some(ManifestBackoff {
+                    initial: span(spec.restart.backoff_initial),
+                    max: span(spec.restart.backoff_max),
+                    reset_after: span(spec.restart.reset_after),
+                }),
+            }),
+            stop: Some(ManifestStop { grace: span(spec.stop_grace) }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WEB: &str = "
+kind: Service
+name: web
+replicas: 3
+image: nginx:1.27
+env: { MODE: production }
+labels: { team: shop }
+resources: { cpu: 250m, memory: 128Mi }
+ports: [{ name: http, container: 80 }]
+placement: { strategy: spread, constraints: [\"node.labels.disk == ssd\"] }
+restart: { policy: always, backoff: { initial: 1s, max: 5m, reset_after: 10m } }
+stop: { grace: 10s }
+";
+
+    #[test]
+    fn a_manifest_becomes_a_definition_and_reads_back() {
+        let manifest = read_all(WEB).unwrap().remove(0);
+        let definition = manifest.definition().unwrap();
+        assert_eq!(definition.spec.resources, Resources { cpu_millis: 250, memory_bytes: 128 << 20 });
+        assert_eq!(definition.spec.placement.strategy, Strategy::Spread);
+        assert_eq!(Manifest::of(&definition).definition().unwrap(), definition);
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documentation() {
+        let task = read_all("kind: Task\nname: once\nimage: a").unwrap().remove(0).definition().unwrap();
+        assert_eq!((task.replicas, task.spec.restart.policy), (1, RestartPolicy::Never));
+        let service = read_all("kind: Service\nname: web\nimage: a").unwrap().remove(0).definition().unwrap();
+        assert_eq!(service.spec.restart, Restart::with_policy(RestartPolicy::Always));
+        assert_eq!(service.spec.resources, Resources { cpu_millis: 100, memory_bytes: 128 << 20 });
+    }
+
+    #[test]
+    fn several_documents_in_one_file() {
+        let two = "kind: Task\nname: a\nimage: x\n---\n---\nkind: Task\nname: b\nimage: x\n";
+        let names: Vec<_> = read_all(two).unwrap().into_iter().map(|m| m.name).collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+
+    /// Bad input gets one clear sentence that says where.
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        let base = "kind: Service\nname: web\nimage: nginx\n";
+        let cases = [
+            ("", "empty"),
+            ("kind: Service\n  name: [", "broken yaml"),
+            ("kind: Pod\nname: a\nimage: b", "unknown kind"),
+            ("kind: Service\nname: a\nimgae: b", "unknown key"),
+            ("name: a\nimage: b", "no kind"),
+            (&format!("{base}health: {{}}"), "documented, not built yet"),
+            (&format!("{base}replicas: -1"), "negative"),
+            (&format!("{base}replicas: 1000000"), "absurd"),
+            (&format!("{base}replicas: three"), "no number"),
+            (&format!("{base}resources: {{ cpu: 250Mi }}"), "wrong unit"),
+            (&format!("{base}resources: {{ cpu: -1 }}"), "negative cpu"),
+            (&format!("{base}resources: {{ cpu: 0 }}"), "zero cpu"),
+            (&format!("{base}resources: {{ memory: 0 }}"), "zero memory"),
+            (&format!("{base}resources: {{ memory: 128Q }}"), "unknown unit"),
+            (&format!("{base}resources: {{ memory: 99999Ti }}"), "absurd memory"),
+            (&format!("{base}resources: {{ pids: 0 }}"), "zero pids"),
+            (&format!("{base}stop: {{ grace: 10 }}"), "span without unit"),
+            (&format!("{base}restart: {{ backoff: {{ initial: 10m, max: 1m }} }}"), "max below initial"),
+            (&format!("{base}restart: {{ policy: never }}"), "service that is not restarted"),
+            (&format!("{base}ports: [{{ name: a, container: 80 }}, {{ name: a, container: 81 }}]"), "port name twice"),
+            (&format!("{base}ports: [{{ name: a, container: 80 }}, {{ name: b, container: 80 }}]"), "port twice"),
+            (
+                &format!(
+                    "{base}ports: [{{ name: a, container: 80, host: 8080 }}, {{ name: b, container: 81, host: 8080 }}]"
+                ),
+                "host port twice",
+            ),
+            (&format!("{base}ports: [{{ name: a, container: 0 }}]"), "port zero"),
+            (&format!("{base}ports: [{{ name: a, container: 70000 }}]"), "port beyond the last"),
+            (&format!("{base}placement: {{ constraints: [\"disk == ssd\"] }}"), "constraint on nothing"),
+            (&format!("{base}placement: {{ strategy: random }}"), "unknown strategy"),
+            ("kind: Service\nname: Web_1\nimage: b", "bad name"),
+            ("kind: Service\nname: web\nimage: \"\"", "no image"),
+            ("kind: Task\nname: a\nimage: b\nreplicas: 2", "task with replicas"),
+            (&format!("{base}name: again"), "key twice"),
+        ];
+        let mut table = String::new();
+        for (text, case) in cases {
+            let said = match read_all(text) {
+                Err(error) => error.to_string(),
+                Ok(manifests) => match manifests[0].definition() {
+                    Err(rejection) => rejection.to_string(),
+                    Ok(_) => panic!("{case} was accepted"),
+                },
+            };
+            table += &format!("{case}: {said}\n");
+        }
+        insta::assert_snapshot!(table);
+    }
+
+    #[test]
+    fn json_says_the_path_of_what_is_wrong() {
+        let said = |body: &str| read_json(body.as_bytes()).unwrap_err();
+        let rejection = said(r#"{"kind":"Service","name":"a","image":"b","ports":[{"name":"x","container":-1}]}"#);
+        assert_eq!(rejection.field, "ports[0].container");
+        assert_eq!(said(r#"{"kind":"Service","name":"a","image":"b"} x"#).field, "");
+        assert!(said(r#"{"kind":"Service","nmae":"a"}"#).message.contains("nmae"));
+    }
+}

@@ -1,0 +1,207 @@
+//! The objects that the REST API answers with.
+//!
+//! Desired state stands beside actual state in each of them.
+
+use crate::Manifest;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// A page of a list, in key order. Pages are not one snapshot.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct List<T> {
+    /// The index of the last log entry that this page has seen.
+    pub revision: u64,
+    /// The objects.
+    pub items: Vec<T>,
+    /// Give this as `continue` to have the next page; absent on the last.
+    #[serde(rename = "continue", default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A service.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Service {
+    /// Unique among services.
+    pub name: String,
+    /// Another one for each creation under the same name.
+    pub uid: String,
+    /// The index of the log entry that changed the definition last: the ETag.
+    pub revision: u64,
+    /// Counts the changes of what runs.
+    pub version: u32,
+    /// When it was created (RFC 3339).
+    pub created_at: String,
+    /// Desired state: what was submitted, with every default written out.
+    pub desired: Manifest,
+    /// Actual state.
+    pub actual: ServiceStatus,
+}
+
+/// What there is of a service.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct ServiceStatus {
+    /// Replicas that run, of any version.
+    pub running: u32,
+    /// Replicas that run the current version.
+    pub current: u32,
+    /// Tasks on their way to running.
+    pub starting: u32,
+    /// Tasks that wait for a node.
+    pub pending: u32,
+    /// Tasks on their way out.
+    pub stopping: u32,
+    /// How often in a row tasks have ended by themselves, in the slot where that is highest.
+    pub failures: u32,
+    /// What stands between desired and actual, in one sentence; empty when they agree.
+    pub message: String,
+}
+
+/// A task definition: one run.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TaskDefinition {
+    /// Unique among task definitions.
+    pub name: String,
+    /// Another one for each creation under the same name.
+    pub uid: String,
+    /// The index of the log entry that changed the definition last.
+    pub revision: u64,
+    /// When it was created (RFC 3339).
+    pub created_at: String,
+    /// Desired state: what was submitted, with every default written out.
+    pub desired: Manifest,
+    /// The newest attempt.
+    pub attempt: Option<Task>,
+}
+
+/// The answer to a submitted task definition.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Submitted {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// The index of the log entry that created it.
+    pub revision: u64,
+    /// The ID of its first attempt.
+    pub task: String,
+    /// False if it stood already.
+    pub created: bool,
+}
+
+/// The answer to a stored service.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Stored {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// The index of the log entry that changed the definition last: the ETag.
+    pub revision: u64,
+    /// The number of its current version.
+    pub version: u32,
+    /// It did not exist before.
+    pub created: bool,
+    /// The request changed something.
+    pub changed: bool,
+}
+
+/// A task: one attempt to fill a slot.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Task {
+    /// `epoch.index.ordinal`
+    pub id: String,
+    /// `service` or `task`: the kind of object it belongs to.
+    pub kind: String,
+    /// The name of that object.
+    pub name: String,
+    /// Which of its slots it fills.
+    pub slot: u32,
+    /// Of which version it is.
+    pub version: u32,
+    /// The image.
+    pub image: String,
+    /// The node's name, once it has one.
+    pub node: Option<String>,
+    /// Desired state: `running` or `stopped`.
+    pub desired: String,
+    /// Actual state, as last observed.
+    pub actual: String,
+    /// Its node is not heard: the actual state may be out of date.
+    pub unreachable: bool,
+    /// Why it ended, or why it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The process's exit code, once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// More about the reason.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Published ports.
+    pub ports: Vec<TaskPort>,
+    /// When it was created (RFC 3339).
+    pub created_at: String,
+    /// When it was first seen running (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_at: Option<String>,
+    /// When it was seen to have ended (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+}
+
+/// A published port of a task.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TaskPort {
+    /// Its name in the manifest.
+    pub name: String,
+    /// The port inside the container.
+    pub container: u16,
+    /// The port of the node, once the task has one.
+    pub host: Option<u16>,
+}
+
+/// A node.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Node {
+    /// Unique in the cluster.
+    pub name: String,
+    /// The node's own ID.
+    pub uid: String,
+    /// `ready` or `unreachable`.
+    pub state: String,
+    /// What follows from its state, in one sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// For constraints.
+    pub labels: BTreeMap<String, String>,
+    /// For example `amd64`.
+    pub arch: String,
+    /// For example `linux`.
+    pub os: String,
+    /// What tasks may use in all.
+    pub allocatable: Amount,
+    /// What its tasks hold.
+    pub used: Amount,
+    /// Its tasks that have not ended.
+    pub tasks: u32,
+    /// When it registered last (RFC 3339).
+    pub registered_at: String,
+}
+
+/// An amount of resources.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Amount {
+    /// Thousandths of a processor.
+    pub cpu_millis: u64,
+    /// Bytes.
+    pub memory_bytes: u64,
+}
+
+/// The new number of replicas of a service.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    /// How many.
+    pub replicas: u32,
+}

@@ -1,0 +1,143 @@
+//! The manager's machine in its host: a log on a disk that syncs in groups, and a process that can
+//! crash before any of its actions.
+
+use crate::random::Random;
+use orbit_core::{
+    manager::{Action, Event, Manager, ProposalId},
+    model::*,
+};
+use std::collections::VecDeque;
+
+/// What survives a crash.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disk {
+    pub term: u64,
+    pub snapshot: Option<Snapshot>,
+    /// What follows the snapshot.
+    pub entries: Vec<Entry>,
+}
+
+impl Disk {
+    /// (index, time) of the last entry.
+    fn last(&self) -> (u64, Time) {
+        let of_snapshot = self.snapshot.as_ref().map_or((0, Time(0)), |s| (s.index, s.at));
+        self.entries.last().map_or(of_snapshot, |entry| (entry.index, entry.at))
+    }
+
+    /// The state as a restart finds it.
+    pub fn recover(&self) -> Cluster {
+        let mut cluster = match &self.snapshot {
+            Some(snapshot) => Cluster::restore(snapshot.clone()).expect("a snapshot loads (I33)"),
+            None => Cluster::default(),
+        };
+        self.entries.iter().for_each(|entry| {
+            cluster.apply(entry);
+        });
+        cluster
+    }
+
+    /// Writes a snapshot of everything up to an index, and drops the entries before it.
+    pub fn compact(&mut self, keep: usize) {
+        let cut = self.entries.len().saturating_sub(keep);
+        let mut copy = Disk { entries: Vec::new(), ..self.clone() }.recover();
+        self.entries.drain(..cut).for_each(|entry| {
+            copy.apply(&entry);
+        });
+        self.snapshot = Some(copy.snapshot());
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct ManagerHost {
+    pub machine: Option<Manager>,
+    /// Counts the process's lives: what belongs to an earlier one is void.
+    pub life: u32,
+    pub disk: Disk,
+    /// Numbered and not durable yet.
+    queue: VecDeque<(ProposalId, Entry)>,
+    /// The first so many of the queue are being synced.
+    pub syncing: usize,
+    started_at: u64,
+    pub random: Random,
+    timing: Timing,
+}
+
+impl ManagerHost {
+    pub fn new(random: Random, timing: Timing) -> ManagerHost {
+        ManagerHost {
+            machine: None,
+            life: 0,
+            disk: Disk::default(),
+            queue: VecDeque::new(),
+            syncing: 0,
+            started_at: 0,
+            random,
+            timing,
+        }
+    }
+
+    /// The process's own clock, which begins with it.
+    fn clock(&self, now: u64) -> Time {
+        Time(now - self.started_at + 1000)
+    }
+
+    /// Starts the process: recovery, then the election that a single manager always wins.
+    pub fn start(&mut self, now: u64) -> Vec<Action> {
+        assert!(self.machine.is_none());
+        self.started_at = now;
+        self.disk.term += 1;
+        self.machine = Some(Manager::restore(self.disk.recover(), self.timing));
+        let (seed, cluster) = (self.random.bits(), ClusterId(self.random.bits()));
+        self.step(now, Event::Elected { term: self.disk.term, seed, cluster, wall_ms: wall(now) })
+    }
+
+    /// The process is gone. Of the entries that were being synced, any number may be durable.
+    pub fn crash(&mut self) {
+        self.machine = None;
+        self.life += 1;
+        let durable = self.random.below(self.syncing + 1);
+        self.disk.entries.extend(self.queue.drain(..).take(durable).map(|(_, entry)| entry));
+        self.syncing = 0;
+    }
+
+    pub fn step(&mut self, now: u64, event: Event) -> Vec<Action> {
+        let clock = self.clock(now);
+        self.machine.as_mut().map_or_else(Vec::new, |machine| machine.step(clock, event))
+    }
+
+    /// In the world's time.
+    pub fn deadline(&self) -> Option<u64> {
+        let due = self.machine.as_ref()?.deadline()?;
+        Some((due.0 + self.started_at).saturating_sub(1000))
+    }
+
+    /// Numbers a proposal. True if a sync has to be begun.
+    pub fn append(&mut self, now: u64, proposal: ProposalId, at: Time, command: Command) -> bool {
+        let last = self.queue.back().map(|(_, entry)| (entry.index, entry.at)).unwrap_or(self.disk.last());
+        let entry = Entry { index: last.0 + 1, term: self.disk.term, at: at.max(last.1), wall_ms: wall(now), command };
+        self.queue.push_back((proposal, entry));
+        self.begin_sync()
+    }
+
+    fn begin_sync(&mut self) -> bool {
+        if self.syncing > 0 || self.queue.is_empty() {
+            return false;
+        }
+        self.syncing = self.queue.len();
+        true
+    }
+
+    /// The sync has ended: its entries are durable. With them whether another has to be begun.
+    pub fn synced(&mut self) -> (Vec<(ProposalId, Entry)>, bool) {
+        let durable: Vec<_> = self.queue.drain(..self.syncing).collect();
+        self.disk.entries.extend(durable.iter().map(|(_, entry)| entry.clone()));
+        self.syncing = 0;
+        let again = self.begin_sync();
+        (durable, again)
+    }
+}
+
+/// The wall clock, in milliseconds since 1970.
+pub(crate) fn wall(now: u64) -> u64 {
+    1_700_000_000_000 + now
+}

@@ -1,0 +1,83 @@
+//! The network: connections between workers and the manager, and what becomes of messages.
+//!
+//! A connection is a pair of queues that may lose, delay, double and reorder. That is worse than
+//! what a stream does; the machines have to stand it, because a broken and re-dialled stream looks
+//! the same from a distance.
+
+use crate::random::Random;
+use orbit_core::{manager::SessionId, worker::LinkId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub worker: usize,
+    /// Which life of the worker's process dialled it.
+    pub life: u32,
+    pub link: LinkId,
+}
+
+#[derive(Debug)]
+pub(crate) struct Network {
+    random: Random,
+    pub open: BTreeMap<SessionId, Connection>,
+    next: u64,
+    /// Workers whose messages to the manager, or from it, are dropped.
+    pub cut_up: BTreeSet<usize>,
+    pub cut_down: BTreeSet<usize>,
+    lose: u64,
+    double: u64,
+    delay_ms_max: u64,
+}
+
+impl Network {
+    pub fn new(random: Random, lose: u64, double: u64, delay_ms_max: u64) -> Network {
+        Network {
+            random,
+            open: BTreeMap::new(),
+            next: 0,
+            cut_up: BTreeSet::new(),
+            cut_down: BTreeSet::new(),
+            lose,
+            double,
+            delay_ms_max,
+        }
+    }
+
+    pub fn dial(&mut self, connection: Connection) -> SessionId {
+        self.next += 1;
+        let id = SessionId(self.next);
+        self.open.insert(id, connection);
+        id
+    }
+
+    pub fn session_of(&self, worker: usize, life: u32, link: LinkId) -> Option<SessionId> {
+        let is = |c: &&Connection| c.worker == worker && c.life == life && c.link == link;
+        self.open.iter().find(|(_, c)| is(c)).map(|(id, _)| *id)
+    }
+
+    pub fn is_cut(&self, worker: usize) -> bool {
+        self.cut_up.contains(&worker) || self.cut_down.contains(&worker)
+    }
+
+    /// After how many milliseconds each copy of a message arrives: none, one or two copies.
+    pub fn copies(&mut self) -> Vec<u64> {
+        if self.random.chance(self.lose) {
+            return Vec::new();
+        }
+        let count = if self.random.chance(self.double) { 2 } else { 1 };
+        (0..count).map(|_| self.random.between(0, self.delay_ms_max)).collect()
+    }
+
+    pub fn delay(&mut self) -> u64 {
+        self.random.between(0, self.delay_ms_max)
+    }
+
+    pub fn heal(&mut self) {
+        self.cut_up.clear();
+        self.cut_down.clear();
+        self.lose = 0;
+        self.double = 0;
+        self.delay_ms_max = self.delay_ms_max.min(20);
+    }
+}
