@@ -1,0 +1,240 @@
+//! Entries of the log.
+
+use crate::{DecodeError, columns::*, error::*, model::*, v1};
+use orbit_core::model::*;
+use prost::Message;
+
+/// An entry as it stands in the log. Equal entries give equal bytes, on every machine.
+pub fn encode_entry(entry: &Entry) -> Vec<u8> {
+    v1::Entry::from(entry).encode_to_vec()
+}
+
+/// Reads an entry.
+///
+/// # Errors
+/// When the bytes are not an entry, or one of a newer program.
+pub fn decode_entry(bytes: &[u8]) -> std::result::Result<Entry, DecodeError> {
+    v1::Entry::decode(bytes)?.try_into()
+}
+
+impl From<&Entry> for v1::Entry {
+    fn from(e: &Entry) -> Self {
+        v1::Entry {
+            index: e.index,
+            term: e.term,
+            at_ms: e.at.0,
+            wall_ms: e.wall_ms,
+            command: Some((&e.command).into()),
+        }
+    }
+}
+impl TryFrom<v1::Entry> for Entry {
+    type Error = DecodeError;
+    fn try_from(e: v1::Entry) -> Result<Self> {
+        Ok(Entry {
+            index: e.index,
+            term: e.term,
+            at: Time(e.at_ms),
+            wall_ms: e.wall_ms,
+            command: need("command", e.command)?,
+        })
+    }
+}
+
+impl From<&Command> for v1::entry::Command {
+    fn from(c: &Command) -> Self {
+        use v1::entry::Command as P;
+        match c {
+            Command::Init { cluster } => P::Init(v1::Init { cluster: cluster.0 }),
+            Command::Barrier { seed } => P::Barrier(v1::Barrier { seed: *seed }),
+            Command::Put(put) => P::Put(put.into()),
+            Command::Scale { name, replicas, condition } => {
+                P::Scale(v1::Scale { name: name.clone(), replicas: *replicas, condition: condition_of(*condition) })
+            }
+            Command::Delete { kind, name, condition } => P::Delete(v1::Delete {
+                kind: number::<_, v1::Kind>(*kind),
+                name: name.clone(),
+                condition: condition_of(*condition),
+            }),
+            Command::StopTask { task } => P::StopTask(v1::StopTask { task: Some((*task).into()) }),
+            Command::Register(registration) => P::Register(registration.into()),
+            Command::Edges(edges) => P::Edges(v1::Edges { edges: edges.iter().map(|e| (*e).into()).collect() }),
+            Command::Reports { node, incarnation, reports } => P::Reports(v1::Reports {
+                node: node.0,
+                incarnation: *incarnation,
+                reports: reports.iter().map(Into::into).collect(),
+            }),
+            Command::Forget { name } => P::Forget(v1::Forget { name: name.clone() }),
+            Command::Plan(plan) => P::Plan(plan.into()),
+        }
+    }
+}
+impl TryFrom<v1::entry::Command> for Command {
+    type Error = DecodeError;
+    fn try_from(c: v1::entry::Command) -> Result<Self> {
+        use v1::entry::Command as P;
+        Ok(match c {
+            P::Init(init) => Command::Init { cluster: ClusterId(init.cluster) },
+            P::Barrier(barrier) => Command::Barrier { seed: barrier.seed },
+            P::Put(put) => Command::Put(put.try_into().within("put")?),
+            P::Scale(s) => {
+                let condition = condition(s.condition).within("scale.condition")?;
+                Command::Scale { name: s.name, replicas: s.replicas, condition }
+            }
+            P::Delete(d) => {
+                let condition = condition(d.condition).within("delete.condition")?;
+                Command::Delete { kind: named::<v1::Kind, _>("delete.kind", d.kind)?, name: d.name, condition }
+            }
+            P::StopTask(stop) => Command::StopTask { task: need("stop_task.task", stop.task)? },
+            P::Register(registration) => Command::Register(registration.try_into().within("register")?),
+            P::Edges(edges) => Command::Edges(each("edges.edges", edges.edges)?),
+            P::Reports(r) => Command::Reports {
+                node: NodeId(r.node),
+                incarnation: r.incarnation,
+                reports: each("reports.reports", r.reports)?,
+            },
+            P::Forget(forget) => Command::Forget { name: forget.name },
+            P::Plan(plan) => Command::Plan(plan.try_into().within("plan")?),
+        })
+    }
+}
+
+fn condition_of(c: Condition) -> Option<v1::Condition> {
+    use v1::condition::Which;
+    let which = match c {
+        Condition::None => return None,
+        Condition::Revision(revision) => Which::Revision(revision),
+        Condition::Absent => Which::Absent(v1::Absent {}),
+    };
+    Some(v1::Condition { which: Some(which) })
+}
+
+fn condition(c: Option<v1::Condition>) -> Result<Condition> {
+    use v1::condition::Which;
+    match c.map(|c| c.which) {
+        None => Ok(Condition::None),
+        Some(Some(Which::Revision(revision))) => Ok(Condition::Revision(revision)),
+        Some(Some(Which::Absent(_))) => Ok(Condition::Absent),
+        Some(None) => Err(DecodeError::new("is unknown")),
+    }
+}
+
+impl From<&Put> for v1::Put {
+    fn from(p: &Put) -> Self {
+        v1::Put {
+            definition: Some((&p.definition).into()),
+            condition: condition_of(p.condition),
+            idempotency_key: p.idempotency_key.clone(),
+        }
+    }
+}
+impl TryFrom<v1::Put> for Put {
+    type Error = DecodeError;
+    fn try_from(p: v1::Put) -> Result<Self> {
+        Ok(Put {
+            definition: need("definition", p.definition)?,
+            condition: condition(p.condition).within("condition")?,
+            idempotency_key: p.idempotency_key,
+        })
+    }
+}
+
+impl From<&Definition> for v1::Definition {
+    fn from(d: &Definition) -> Self {
+        v1::Definition {
+            kind: number::<_, v1::Kind>(d.kind),
+            name: d.name.clone(),
+            labels: pairs(&d.labels),
+            replicas: d.replicas,
+            spec: Some((&d.spec).into()),
+        }
+    }
+}
+impl TryFrom<v1::Definition> for Definition {
+    type Error = DecodeError;
+    fn try_from(d: v1::Definition) -> Result<Self> {
+        Ok(Definition {
+            kind: named::<v1::Kind, _>("kind", d.kind)?,
+            name: d.name,
+            labels: map("labels", d.labels)?,
+            replicas: d.replicas,
+            spec: need("spec", d.spec)?,
+        })
+    }
+}
+
+impl From<&Registration> for v1::Registration {
+    fn from(r: &Registration) -> Self {
+        v1::Registration { info: Some((&r.info).into()), inventory: r.inventory.iter().map(Into::into).collect() }
+    }
+}
+impl TryFrom<v1::Registration> for Registration {
+    type Error = DecodeError;
+    fn try_from(r: v1::Registration) -> Result<Self> {
+        Ok(Registration { info: need("info", r.info)?, inventory: each("inventory", r.inventory)? })
+    }
+}
+
+impl From<Edge> for v1::Edge {
+    fn from(e: Edge) -> Self {
+        v1::Edge { node: e.node.0, incarnation: e.incarnation, reach: Some(e.reach.into()) }
+    }
+}
+impl TryFrom<v1::Edge> for Edge {
+    type Error = DecodeError;
+    fn try_from(e: v1::Edge) -> Result<Self> {
+        Ok(Edge { node: NodeId(e.node), incarnation: e.incarnation, reach: need("reach", e.reach)? })
+    }
+}
+
+impl From<&Plan> for v1::Plan {
+    fn from(p: &Plan) -> Self {
+        let decided = |(uid, decision): &(Uid, Decision)| v1::PlannedDecision {
+            workload: Some((*uid).into()),
+            decision: Some(decision.into()),
+        };
+        v1::Plan {
+            parent: p.parent,
+            creates: group_creates(&p.creates),
+            places: group_places(&p.places),
+            stops: group_tasks(&p.stops),
+            removes: group_tasks(&p.removes),
+            trims: p.trims.iter().map(|&(uid, slots)| v1::Trim { workload: Some(uid.into()), slots }).collect(),
+            drops: p.drops.iter().map(|&uid| uid.into()).collect(),
+            decisions: p.decisions.iter().map(decided).collect(),
+        }
+    }
+}
+impl TryFrom<v1::Plan> for Plan {
+    type Error = DecodeError;
+    fn try_from(p: v1::Plan) -> Result<Self> {
+        let trims: Vec<Trim> = each("trims", p.trims)?;
+        let decisions: Vec<Planned> = each("decisions", p.decisions)?;
+        Ok(Plan {
+            parent: p.parent,
+            creates: ungroup_creates("creates", p.creates)?,
+            places: ungroup_places("places", p.places)?,
+            stops: ungroup_tasks("stops", p.stops)?,
+            removes: ungroup_tasks("removes", p.removes)?,
+            trims: trims.into_iter().map(|t| t.0).collect(),
+            drops: each("drops", p.drops)?,
+            decisions: decisions.into_iter().map(|d| d.0).collect(),
+        })
+    }
+}
+
+struct Trim((Uid, u32));
+impl TryFrom<v1::Trim> for Trim {
+    type Error = DecodeError;
+    fn try_from(t: v1::Trim) -> Result<Self> {
+        Ok(Trim((need("workload", t.workload)?, t.slots)))
+    }
+}
+
+struct Planned((Uid, Decision));
+impl TryFrom<v1::PlannedDecision> for Planned {
+    type Error = DecodeError;
+    fn try_from(d: v1::PlannedDecision) -> Result<Self> {
+        Ok(Planned((need("workload", d.workload)?, need("decision", d.decision)?)))
+    }
+}

@@ -1,0 +1,333 @@
+//! Conversions of the nouns that wire, log and snapshots share.
+
+use crate::{DecodeError, error::*, v1};
+use orbit_core::model::*;
+use std::collections::BTreeMap;
+
+/// One variant for one variant, in both directions; zero and unknown numbers are refused.
+macro_rules! enumeration {
+    ($core:ident, $proto:ident { $($variant:ident),+ }) => {
+        impl From<$core> for v1::$proto {
+            fn from(value: $core) -> Self {
+                match value { $($core::$variant => v1::$proto::$variant),+ }
+            }
+        }
+        impl TryFrom<v1::$proto> for $core {
+            type Error = DecodeError;
+            fn try_from(value: v1::$proto) -> Result<Self> {
+                match value {
+                    $(v1::$proto::$variant => Ok($core::$variant),)+
+                    v1::$proto::Unspecified => Err(DecodeError::new("is missing")),
+                }
+            }
+        }
+    };
+}
+enumeration!(Kind, Kind { Service, Task });
+enumeration!(Strategy, Strategy { Binpack, Spread });
+enumeration!(RestartPolicy, RestartPolicy { Always, OnFailure, Never });
+enumeration!(Desired, Desired { Running, Stopped });
+enumeration!(
+    TaskState,
+    TaskState { Pending, Assigned, Preparing, Starting, Running, Stopping, Complete, Failed, Stopped, Rejected, Lost }
+);
+enumeration!(
+    Reason,
+    Reason {
+        Exited,
+        OutOfMemory,
+        Killed,
+        Stopped,
+        PullFailed,
+        PullTimeout,
+        CreateFailed,
+        StartFailed,
+        PortTaken,
+        NameTaken,
+        Vanished,
+        NodeLost
+    }
+);
+
+/// An enumeration's number on the wire.
+pub(crate) fn number<C, P: From<C> + Into<i32>>(value: C) -> i32 {
+    P::from(value).into()
+}
+
+/// The enumeration that a number stands for.
+pub(crate) fn named<P: TryFrom<i32>, C: TryFrom<P, Error = DecodeError>>(field: &str, number: i32) -> Result<C> {
+    let value = P::try_from(number).map_err(|_| DecodeError::new(format!("{number} is unknown"))).within(field)?;
+    C::try_from(value).within(field)
+}
+
+pub(crate) fn pairs(map: &BTreeMap<String, String>) -> Vec<v1::KeyValue> {
+    map.iter().map(|(key, value)| v1::KeyValue { key: key.clone(), value: value.clone() }).collect()
+}
+
+pub(crate) fn map(field: &str, pairs: Vec<v1::KeyValue>) -> Result<BTreeMap<String, String>> {
+    if let Some(i) = pairs.windows(2).position(|w| w[0].key >= w[1].key) {
+        return Err(DecodeError::new("is out of order or repeated").within(&format!("{field}[{}]", i + 1)));
+    }
+    Ok(pairs.into_iter().map(|pair| (pair.key, pair.value)).collect())
+}
+
+impl From<Uid> for v1::Uid {
+    fn from(uid: Uid) -> Self {
+        v1::Uid { epoch: uid.epoch, index: uid.index }
+    }
+}
+impl TryFrom<v1::Uid> for Uid {
+    type Error = DecodeError;
+    fn try_from(uid: v1::Uid) -> Result<Self> {
+        Ok(Uid { epoch: uid.epoch, index: uid.index })
+    }
+}
+
+impl From<TaskId> for v1::TaskId {
+    fn from(id: TaskId) -> Self {
+        v1::TaskId { epoch: id.epoch, index: id.index, ordinal: id.ordinal }
+    }
+}
+impl TryFrom<v1::TaskId> for TaskId {
+    type Error = DecodeError;
+    fn try_from(id: v1::TaskId) -> Result<Self> {
+        Ok(TaskId { epoch: id.epoch, index: id.index, ordinal: id.ordinal })
+    }
+}
+
+impl From<Resources> for v1::Resources {
+    fn from(r: Resources) -> Self {
+        v1::Resources { cpu_millis: r.cpu_millis, memory_bytes: r.memory_bytes }
+    }
+}
+impl TryFrom<v1::Resources> for Resources {
+    type Error = DecodeError;
+    fn try_from(r: v1::Resources) -> Result<Self> {
+        Ok(Resources { cpu_millis: r.cpu_millis, memory_bytes: r.memory_bytes })
+    }
+}
+
+impl From<&Spec> for v1::Spec {
+    fn from(s: &Spec) -> Self {
+        v1::Spec {
+            image: s.image.clone(),
+            command: s.command.clone(),
+            args: s.args.clone(),
+            env: pairs(&s.env),
+            resources: Some(s.resources.into()),
+            pids_max: s.pids_max,
+            ports: s.ports.iter().map(Into::into).collect(),
+            placement: Some((&s.placement).into()),
+            restart: Some(s.restart.into()),
+            stop_grace_ms: s.stop_grace.0,
+        }
+    }
+}
+impl TryFrom<v1::Spec> for Spec {
+    type Error = DecodeError;
+    fn try_from(s: v1::Spec) -> Result<Self> {
+        Ok(Spec {
+            image: s.image,
+            command: s.command,
+            args: s.args,
+            env: map("env", s.env)?,
+            resources: need("resources", s.resources)?,
+            pids_max: s.pids_max,
+            ports: each("ports", s.ports)?,
+            placement: need("placement", s.placement)?,
+            restart: need("restart", s.restart)?,
+            stop_grace: Millis(s.stop_grace_ms),
+        })
+    }
+}
+
+impl From<&Port> for v1::Port {
+    fn from(p: &Port) -> Self {
+        v1::Port { name: p.name.clone(), container: p.container.into(), host: p.host.map(Into::into) }
+    }
+}
+impl TryFrom<v1::Port> for Port {
+    type Error = DecodeError;
+    fn try_from(p: v1::Port) -> Result<Self> {
+        Ok(Port {
+            name: p.name,
+            container: port("container", p.container)?,
+            host: p.host.map(|host| port("host", host)).transpose()?,
+        })
+    }
+}
+
+impl From<&Placement> for v1::Placement {
+    fn from(p: &Placement) -> Self {
+        v1::Placement {
+            strategy: number::<_, v1::Strategy>(p.strategy),
+            constraints: p.constraints.iter().map(Into::into).collect(),
+        }
+    }
+}
+impl TryFrom<v1::Placement> for Placement {
+    type Error = DecodeError;
+    fn try_from(p: v1::Placement) -> Result<Self> {
+        Ok(Placement {
+            strategy: named::<v1::Strategy, _>("strategy", p.strategy)?,
+            constraints: each("constraints", p.constraints)?,
+        })
+    }
+}
+
+impl From<&Constraint> for v1::Constraint {
+    fn from(c: &Constraint) -> Self {
+        let (attribute, label) = match &c.attribute {
+            Attribute::Name => (v1::Attribute::Name, String::new()),
+            Attribute::Arch => (v1::Attribute::Arch, String::new()),
+            Attribute::Os => (v1::Attribute::Os, String::new()),
+            Attribute::Label(key) => (v1::Attribute::Label, key.clone()),
+        };
+        v1::Constraint { attribute: attribute.into(), equal: c.equal, value: c.value.clone(), label }
+    }
+}
+impl TryFrom<v1::Constraint> for Constraint {
+    type Error = DecodeError;
+    fn try_from(c: v1::Constraint) -> Result<Self> {
+        let attribute = match v1::Attribute::try_from(c.attribute) {
+            Ok(v1::Attribute::Label) => Attribute::Label(c.label),
+            Ok(_) if !c.label.is_empty() => return Err(DecodeError::new("names a key of no label")).within("label"),
+            Ok(v1::Attribute::Name) => Attribute::Name,
+            Ok(v1::Attribute::Arch) => Attribute::Arch,
+            Ok(v1::Attribute::Os) => Attribute::Os,
+            Ok(v1::Attribute::Unspecified) => return Err(DecodeError::new("is missing")).within("attribute"),
+            Err(_) => return Err(DecodeError::new(format!("{} is unknown", c.attribute))).within("attribute"),
+        };
+        Ok(Constraint { attribute, equal: c.equal, value: c.value })
+    }
+}
+
+impl From<Restart> for v1::Restart {
+    fn from(r: Restart) -> Self {
+        v1::Restart {
+            policy: number::<_, v1::RestartPolicy>(r.policy),
+            backoff_initial_ms: r.backoff_initial.0,
+            backoff_max_ms: r.backoff_max.0,
+            reset_after_ms: r.reset_after.0,
+        }
+    }
+}
+impl TryFrom<v1::Restart> for Restart {
+    type Error = DecodeError;
+    fn try_from(r: v1::Restart) -> Result<Self> {
+        Ok(Restart {
+            policy: named::<v1::RestartPolicy, _>("policy", r.policy)?,
+            backoff_initial: Millis(r.backoff_initial_ms),
+            backoff_max: Millis(r.backoff_max_ms),
+            reset_after: Millis(r.reset_after_ms),
+        })
+    }
+}
+
+impl From<&NodeInfo> for v1::NodeInfo {
+    fn from(n: &NodeInfo) -> Self {
+        v1::NodeInfo {
+            uid: n.uid.0,
+            name: n.name.clone(),
+            labels: pairs(&n.labels),
+            arch: n.arch.clone(),
+            os: n.os.clone(),
+            allocatable: Some(n.allocatable.into()),
+            port_first: n.port_range.0.into(),
+            port_last: n.port_range.1.into(),
+        }
+    }
+}
+impl TryFrom<v1::NodeInfo> for NodeInfo {
+    type Error = DecodeError;
+    fn try_from(n: v1::NodeInfo) -> Result<Self> {
+        Ok(NodeInfo {
+            uid: NodeUid(n.uid),
+            name: n.name,
+            labels: map("labels", n.labels)?,
+            arch: n.arch,
+            os: n.os,
+            allocatable: need("allocatable", n.allocatable)?,
+            port_range: (port("port_first", n.port_first)?, port("port_last", n.port_last)?),
+        })
+    }
+}
+
+impl From<&End> for v1::End {
+    fn from(e: &End) -> Self {
+        v1::End { reason: number::<_, v1::Reason>(e.reason), exit_code: e.exit_code, message: e.message.clone() }
+    }
+}
+impl TryFrom<v1::End> for End {
+    type Error = DecodeError;
+    fn try_from(e: v1::End) -> Result<Self> {
+        Ok(End { reason: named::<v1::Reason, _>("reason", e.reason)?, exit_code: e.exit_code, message: e.message })
+    }
+}
+
+impl From<&TaskReport> for v1::TaskReport {
+    fn from(r: &TaskReport) -> Self {
+        v1::TaskReport {
+            task: Some(r.task.into()),
+            state: number::<_, v1::TaskState>(r.state),
+            end: r.end.as_ref().map(Into::into),
+        }
+    }
+}
+impl TryFrom<v1::TaskReport> for TaskReport {
+    type Error = DecodeError;
+    fn try_from(r: v1::TaskReport) -> Result<Self> {
+        Ok(TaskReport {
+            task: need("task", r.task)?,
+            state: named::<v1::TaskState, _>("state", r.state)?,
+            end: maybe("end", r.end)?,
+        })
+    }
+}
+
+impl From<Reach> for v1::Reach {
+    fn from(r: Reach) -> Self {
+        v1::Reach {
+            silent_since_ms: match r {
+                Reach::Reachable => None,
+                Reach::Unreachable { silent_since } => Some(silent_since.0),
+            },
+        }
+    }
+}
+impl TryFrom<v1::Reach> for Reach {
+    type Error = DecodeError;
+    fn try_from(r: v1::Reach) -> Result<Self> {
+        Ok(match r.silent_since_ms {
+            None => Reach::Reachable,
+            Some(ms) => Reach::Unreachable { silent_since: Time(ms) },
+        })
+    }
+}
+
+impl From<&Decision> for v1::Decision {
+    fn from(d: &Decision) -> Self {
+        let refusals =
+            |r: &Refusals| v1::Refusals { filter: r.filter.clone(), nodes: r.nodes, example: r.example.clone() };
+        v1::Decision {
+            parent: d.parent,
+            placed: d.placed,
+            unplaced: d.unplaced,
+            refusals: d.refusals.iter().map(refusals).collect(),
+            best: d.best.iter().map(|&(node, score)| v1::NodeScore { node: node.0, score }).collect(),
+        }
+    }
+}
+impl TryFrom<v1::Decision> for Decision {
+    type Error = DecodeError;
+    fn try_from(d: v1::Decision) -> Result<Self> {
+        let refusals = |r: v1::Refusals| Refusals { filter: r.filter, nodes: r.nodes, example: r.example };
+        Ok(Decision {
+            parent: d.parent,
+            placed: d.placed,
+            unplaced: d.unplaced,
+            refusals: d.refusals.into_iter().map(refusals).collect(),
+            best: d.best.into_iter().map(|b| (NodeId(b.node), b.score)).collect(),
+        })
+    }
+}

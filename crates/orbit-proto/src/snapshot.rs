@@ -1,0 +1,403 @@
+//! Snapshots, in chunks that a store can write and a stream can send one by one.
+
+use crate::{DecodeError, error::*, model::*, v1};
+use orbit_core::model::*;
+use prost::Message;
+use std::{iter::Peekable, sync::Arc};
+
+/// A chunk is closed when it has reached this size; the record that reaches it may be larger by one
+/// spec's size (limits on manifests keep that to a few mebibytes, usually to some hundred bytes).
+pub const CHUNK_BYTES: usize = 1 << 20;
+/// So many slots of a workload go into one record: at most 15 bytes each.
+const SLOTS_EACH: usize = 8192;
+
+/// The chunks of a snapshot.
+pub fn encode_snapshot(snapshot: &Snapshot) -> Vec<Vec<u8>> {
+    SnapshotWriter::new(snapshot).collect()
+}
+
+/// Reads the chunks that [`encode_snapshot`] gave, in order.
+///
+/// # Errors
+/// When a chunk is missing, out of order or no chunk, or what it says is out of order.
+pub fn decode_snapshot<C: AsRef<[u8]>>(
+    chunks: impl IntoIterator<Item = C>,
+) -> std::result::Result<Snapshot, DecodeError> {
+    let mut reader = SnapshotReader::default();
+    chunks.into_iter().try_for_each(|chunk| reader.push(chunk.as_ref()))?;
+    reader.finish()
+}
+
+/// Writes a snapshot chunk by chunk, so that its bytes need not be in memory at once: an iterator
+/// over the chunks.
+pub struct SnapshotWriter<'a> {
+    parts: Peekable<Box<dyn Iterator<Item = Part> + 'a>>,
+    sequence: u32,
+}
+
+/// What a chunk is filled with, piece by piece.
+enum Part {
+    Header(v1::SnapshotHeader),
+    Node(v1::Node),
+    Workload(v1::Workload),
+    Task(RunKey, v1::TaskRow),
+    Key(v1::KeyRecord),
+}
+
+/// What the tasks of a run have in common.
+type RunKey = (u32, u64, Uid, u64);
+
+impl<'a> SnapshotWriter<'a> {
+    /// Begins at the first chunk.
+    pub fn new(snapshot: &'a Snapshot) -> SnapshotWriter<'a> {
+        let parts = std::iter::once_with(|| Part::Header(header(snapshot)))
+            .chain(snapshot.nodes.iter().map(|n| Part::Node(n.into())))
+            .chain(snapshot.workloads.iter().flat_map(workload_parts).map(Part::Workload))
+            .chain(snapshot.tasks.iter().map(|t| {
+                let key = (t.id.epoch, t.id.index, t.workload, t.created_at.0);
+                Part::Task(key, task_row(t))
+            }))
+            .chain(snapshot.keys.iter().map(|k| Part::Key(k.into())));
+        let parts: Box<dyn Iterator<Item = Part> + 'a> = Box::new(parts);
+        SnapshotWriter { parts: parts.peekable(), sequence: 0 }
+    }
+}
+
+impl Iterator for SnapshotWriter<'_> {
+    type Item = Vec<u8>;
+    fn next(&mut self) -> Option<Vec<u8>> {
+        self.parts.peek()?;
+        let mut chunk = v1::SnapshotChunk { sequence: self.sequence, ..Default::default() };
+        let mut bytes = 0;
+        while bytes < CHUNK_BYTES
+            && let Some(part) = self.parts.next()
+        {
+            bytes += add(&mut chunk, part);
+        }
+        chunk.last = self.parts.peek().is_none();
+        self.sequence += 1;
+        Some(chunk.encode_to_vec())
+    }
+}
+
+/// Adds a piece to a chunk and says how many bytes it takes there, or a few more.
+fn add(chunk: &mut v1::SnapshotChunk, part: Part) -> usize {
+    const FRAME_BYTES: usize = 8;
+    FRAME_BYTES
+        + match part {
+            Part::Header(header) => {
+                chunk.header = Some(header);
+                0
+            }
+            Part::Node(node) => {
+                let bytes = node.encoded_len();
+                chunk.nodes.push(node);
+                bytes
+            }
+            Part::Workload(workload) => {
+                let bytes = workload.encoded_len();
+                chunk.workloads.push(workload);
+                bytes
+            }
+            Part::Key(key) => {
+                let bytes = key.encoded_len();
+                chunk.keys.push(key);
+                bytes
+            }
+            Part::Task((epoch, index, workload, created_at_ms), row) => {
+                let uid = Some(v1::Uid::from(workload));
+                let bytes = row.encoded_len();
+                match chunk.tasks.last_mut() {
+                    Some(run)
+                        if (run.epoch, run.index, run.created_at_ms) == (epoch, index, created_at_ms)
+                            && run.workload == uid =>
+                    {
+                        run.rows.push(row);
+                        bytes
+                    }
+                    _ => {
+                        let run = v1::TaskRun { epoch, index, workload: uid, created_at_ms, rows: Vec::new() };
+                        let bytes = bytes + run.encoded_len() + FRAME_BYTES;
+                        chunk.tasks.push(v1::TaskRun { rows: vec![row], ..run });
+                        bytes
+                    }
+                }
+            }
+        }
+}
+
+fn header(s: &Snapshot) -> v1::SnapshotHeader {
+    v1::SnapshotHeader {
+        cluster: s.cluster.map(|id| id.0),
+        epoch: s.epoch,
+        schema: s.schema,
+        index: s.index,
+        term: s.term,
+        at_ms: s.at.0,
+        wall_ms: s.wall_ms,
+        seed: s.seed,
+    }
+}
+
+/// A workload's head with its first version, its other versions one by one, its slots in runs.
+fn workload_parts(w: &Workload) -> impl Iterator<Item = v1::Workload> + '_ {
+    let more = |versions, slots: &[Slot]| v1::Workload {
+        uid: Some(w.uid.into()),
+        continued: true,
+        versions,
+        slot_failures: slots.iter().map(|s| s.failures).collect(),
+        slot_not_before_ms: slots.iter().map(|s| s.not_before.0).collect(),
+        ..Default::default()
+    };
+    let version = |v: &Version| v1::Version { number: v.number, spec: Some((&*v.spec).into()) };
+    let first = w.slots.len().min(SLOTS_EACH);
+    let head = move || v1::Workload {
+        continued: false,
+        kind: number::<_, v1::Kind>(w.kind),
+        name: w.name.to_string(),
+        labels: pairs(&w.labels),
+        replicas: w.replicas,
+        revision: w.revision,
+        created_at_ms: w.created_at.0,
+        deleting: w.deleting,
+        decision: w.decision.as_ref().map(Into::into),
+        ..more(w.versions.iter().take(1).map(version).collect(), &w.slots[..first])
+    };
+    std::iter::once_with(head)
+        .chain(w.versions.iter().skip(1).map(move |v| more(vec![version(v)], &[])))
+        .chain(w.slots[first..].chunks(SLOTS_EACH).map(move |slots| more(Vec::new(), slots)))
+}
+
+impl From<&Node> for v1::Node {
+    fn from(n: &Node) -> Self {
+        let resting = |(&port, until): (&u16, &Time)| v1::RestingPort { port: port.into(), until_ms: until.0 };
+        v1::Node {
+            id: n.id.0,
+            info: Some((&n.info).into()),
+            incarnation: n.incarnation,
+            registered_at_ms: n.registered_at.0,
+            reach: Some(n.reach.into()),
+            forgotten: n.forgotten,
+            resting_ports: n.resting_ports.iter().map(resting).collect(),
+            next_port: n.next_port.into(),
+        }
+    }
+}
+impl TryFrom<v1::Node> for Node {
+    type Error = DecodeError;
+    fn try_from(n: v1::Node) -> Result<Self> {
+        ascending("resting_ports", &n.resting_ports, |r| r.port)?;
+        let resting = |r: v1::RestingPort| Ok((port("resting_ports.port", r.port)?, Time(r.until_ms)));
+        Ok(Node::bare(
+            NodeId(n.id),
+            need("info", n.info)?,
+            n.incarnation,
+            Time(n.registered_at_ms),
+            need("reach", n.reach)?,
+            n.forgotten,
+            n.resting_ports.into_iter().map(resting).collect::<Result<_>>()?,
+            port("next_port", n.next_port)?,
+        ))
+    }
+}
+
+fn task_row(t: &Task) -> v1::TaskRow {
+    v1::TaskRow {
+        ordinal: t.id.ordinal,
+        slot: t.slot,
+        version: t.version,
+        node: t.node.map(|n| n.0),
+        generation: t.generation,
+        state: number::<_, v1::TaskState>(t.state),
+        desired: number::<_, v1::Desired>(t.desired),
+        host_ports: t.host_ports.iter().map(|&p| p.into()).collect(),
+        end: t.end.as_deref().map(Into::into),
+        running_at_ms: t.running_at.map(|t| t.0),
+        ended_at_ms: t.ended_at.map(|t| t.0),
+    }
+}
+
+fn task(row: v1::TaskRow, epoch: u32, index: u64, workload: Uid, created_at: Time) -> Result<Task> {
+    let id = TaskId { epoch, index, ordinal: row.ordinal };
+    let mut task = Task::new(id, workload, row.slot, row.version, created_at);
+    task.node = row.node.map(NodeId);
+    task.generation = row.generation;
+    task.state = named::<v1::TaskState, _>("state", row.state)?;
+    task.desired = named::<v1::Desired, _>("desired", row.desired)?;
+    task.host_ports = ports("host_ports", &row.host_ports)?;
+    task.end = maybe::<_, End>("end", row.end)?.map(Box::new);
+    task.running_at = row.running_at_ms.map(Time);
+    task.ended_at = row.ended_at_ms.map(Time);
+    Ok(task)
+}
+
+impl From<&KeyRecord> for v1::KeyRecord {
+    fn from(k: &KeyRecord) -> Self {
+        use v1::key_record::Answer as P;
+        let answer = match &k.answer {
+            Answer::Workload { uid, revision, version, created, task } => P::Workload(v1::WorkloadAnswer {
+                uid: Some((*uid).into()),
+                revision: *revision,
+                version: *version,
+                created: *created,
+                task: task.map(Into::into),
+            }),
+            Answer::Node { node, incarnation } => P::Node(v1::NodeAnswer { node: node.0, incarnation: *incarnation }),
+            Answer::Done => P::Done(v1::Done {}),
+        };
+        v1::KeyRecord { key: k.key.clone(), fingerprint: k.fingerprint, answer: Some(answer) }
+    }
+}
+impl TryFrom<v1::KeyRecord> for KeyRecord {
+    type Error = DecodeError;
+    fn try_from(k: v1::KeyRecord) -> Result<Self> {
+        use v1::key_record::Answer as P;
+        let answer = match k.answer.ok_or_else(|| DecodeError::new("is missing")).within("answer")? {
+            P::Workload(w) => Answer::Workload {
+                uid: need("uid", w.uid)?,
+                revision: w.revision,
+                version: w.version,
+                created: w.created,
+                task: maybe("task", w.task)?,
+            },
+            P::Node(n) => Answer::Node { node: NodeId(n.node), incarnation: n.incarnation },
+            P::Done(_) => Answer::Done,
+        };
+        Ok(KeyRecord { key: k.key, fingerprint: k.fingerprint, answer })
+    }
+}
+
+/// Reads a snapshot chunk by chunk: `push` each in order, then `finish`. After an error the reader is
+/// of no further use.
+#[derive(Default)]
+pub struct SnapshotReader {
+    snapshot: Option<Snapshot>,
+    next: u32,
+    complete: bool,
+}
+
+impl SnapshotReader {
+    /// Takes the next chunk.
+    ///
+    /// # Errors
+    /// When it is not the next chunk of a snapshot.
+    pub fn push(&mut self, chunk: &[u8]) -> std::result::Result<(), DecodeError> {
+        let at = format!("chunk[{}]", self.next);
+        let chunk = v1::SnapshotChunk::decode(chunk).map_err(DecodeError::from).within(&at)?;
+        self.take(chunk).within(&at)
+    }
+
+    /// The snapshot, when its last chunk was pushed.
+    ///
+    /// # Errors
+    /// When chunks are missing.
+    pub fn finish(self) -> std::result::Result<Snapshot, DecodeError> {
+        match self.snapshot {
+            Some(snapshot) if self.complete => Ok(snapshot),
+            _ => Err(DecodeError::new(format!("the snapshot ends after {} chunks, before its last one", self.next))),
+        }
+    }
+
+    fn take(&mut self, chunk: v1::SnapshotChunk) -> Result<()> {
+        if self.complete {
+            return Err(DecodeError::new("stands behind the last one"));
+        }
+        if chunk.sequence != self.next {
+            let message = format!("is {}, not {}", chunk.sequence, self.next);
+            return Err(DecodeError::new(message)).within("sequence");
+        }
+        match (chunk.header, self.next) {
+            (Some(header), 0) => self.snapshot = Some(empty(header)),
+            (None, 1..) => {}
+            _ => return Err(DecodeError::new("belongs in the first chunk, and nowhere else")).within("header"),
+        }
+        self.next = self.next.checked_add(1).ok_or_else(|| DecodeError::new("is one too many"))?;
+        self.complete = chunk.last;
+        let snapshot = self.snapshot.as_mut().expect("the first chunk has the header");
+        add_nodes(snapshot, chunk.nodes)?;
+        for (i, workload) in chunk.workloads.into_iter().enumerate() {
+            add_workload(snapshot, workload).within(&format!("workloads[{i}]"))?;
+        }
+        for (i, run) in chunk.tasks.into_iter().enumerate() {
+            add_run(snapshot, run).within(&format!("tasks[{i}]"))?;
+        }
+        snapshot.keys.extend(each::<_, KeyRecord>("keys", chunk.keys)?);
+        Ok(())
+    }
+}
+
+fn empty(h: v1::SnapshotHeader) -> Snapshot {
+    Snapshot {
+        cluster: h.cluster.map(ClusterId),
+        epoch: h.epoch,
+        schema: h.schema,
+        index: h.index,
+        term: h.term,
+        at: Time(h.at_ms),
+        wall_ms: h.wall_ms,
+        seed: h.seed,
+        nodes: Vec::new(),
+        workloads: Vec::new(),
+        tasks: Vec::new(),
+        keys: Vec::new(),
+    }
+}
+
+fn add_nodes(snapshot: &mut Snapshot, nodes: Vec<v1::Node>) -> Result<()> {
+    for (i, node) in each::<_, Node>("nodes", nodes)?.into_iter().enumerate() {
+        if node.id.slot() != snapshot.nodes.len() {
+            return Err(DecodeError::new("is out of order").within(&format!("nodes[{i}].id")));
+        }
+        snapshot.nodes.push(node);
+    }
+    Ok(())
+}
+
+fn add_workload(snapshot: &mut Snapshot, w: v1::Workload) -> Result<()> {
+    let uid: Uid = need("uid", w.uid)?;
+    if !w.continued {
+        if snapshot.workloads.last().is_some_and(|last| last.uid >= uid) {
+            return Err(DecodeError::new("is out of order")).within("uid");
+        }
+        snapshot.workloads.push(Workload {
+            uid,
+            kind: named::<v1::Kind, _>("kind", w.kind)?,
+            name: w.name.into(),
+            labels: map("labels", w.labels)?,
+            replicas: w.replicas,
+            revision: w.revision,
+            created_at: Time(w.created_at_ms),
+            versions: Vec::new(),
+            deleting: w.deleting,
+            decision: maybe("decision", w.decision)?,
+            slots: Vec::new(),
+        });
+    }
+    let Some(workload) = snapshot.workloads.last_mut().filter(|last| last.uid == uid) else {
+        return Err(DecodeError::new("continues another workload")).within("uid");
+    };
+    for (i, version) in w.versions.into_iter().enumerate() {
+        let spec = need::<_, Spec>("spec", version.spec).within(&format!("versions[{i}]"))?;
+        workload.versions.push(Version::bare(version.number, Arc::new(spec)));
+    }
+    if w.slot_failures.len() != w.slot_not_before_ms.len() {
+        return Err(DecodeError::new("is not as long as the other column")).within("slot_failures");
+    }
+    let slots = w.slot_failures.into_iter().zip(w.slot_not_before_ms);
+    workload.slots.extend(slots.map(|(failures, not_before)| Slot::bare(failures, Time(not_before))));
+    Ok(())
+}
+
+fn add_run(snapshot: &mut Snapshot, run: v1::TaskRun) -> Result<()> {
+    not_empty("rows", &run.rows)?;
+    let workload: Uid = need("workload", run.workload)?;
+    for (i, row) in run.rows.into_iter().enumerate() {
+        let at = || format!("rows[{i}]");
+        let task = task(row, run.epoch, run.index, workload, Time(run.created_at_ms)).map_err(|e| e.within(&at()))?;
+        if snapshot.tasks.last().is_some_and(|last| last.id >= task.id) {
+            return Err(DecodeError::new("is out of order").within(&at()));
+        }
+        snapshot.tasks.push(task);
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! The control stream between a worker and the manager. What comes off it is hostile until it is
+//! decoded: order and bounds that an honest peer keeps are checked here.
+
+use crate::{DecodeError, columns::*, error::*, model::*, v1};
+use orbit_core::model::*;
+use std::{collections::BTreeMap, sync::Arc};
+
+impl From<&ToManager> for v1::ToManager {
+    fn from(m: &ToManager) -> Self {
+        use v1::to_manager::Message as P;
+        let message = match m {
+            ToManager::Register(hello) => P::Register(hello.into()),
+            ToManager::Heartbeat { seq, assigned_seq } => {
+                P::Heartbeat(v1::Heartbeat { seq: *seq, assigned_seq: *assigned_seq })
+            }
+            ToManager::Report { reports } => {
+                P::Report(v1::Report { reports: reports.iter().map(Into::into).collect() })
+            }
+            ToManager::ProbeAck => P::ProbeAck(v1::ProbeAck {}),
+        };
+        v1::ToManager { message: Some(message) }
+    }
+}
+impl TryFrom<v1::ToManager> for ToManager {
+    type Error = DecodeError;
+    fn try_from(m: v1::ToManager) -> Result<Self> {
+        use v1::to_manager::Message as P;
+        Ok(match m.message.ok_or_else(|| DecodeError::new("is missing")).within("message")? {
+            P::Register(hello) => ToManager::Register(hello.try_into().within("register")?),
+            P::Heartbeat(h) => ToManager::Heartbeat { seq: h.seq, assigned_seq: h.assigned_seq },
+            P::Report(r) => ToManager::Report { reports: reports("reports", r.reports).within("report")? },
+            P::ProbeAck(_) => ToManager::ProbeAck,
+        })
+    }
+}
+
+/// A worker's reports: sorted, an end exactly with a terminal state, no message beyond its bound.
+fn reports(field: &str, list: Vec<v1::TaskReport>) -> Result<Vec<TaskReport>> {
+    let reports: Vec<TaskReport> = each(field, list)?;
+    sorted(field, &reports, |r| r.task)?;
+    for (i, report) in reports.iter().enumerate() {
+        let fail = |what: &str| Err(DecodeError::new(what).within(&format!("{field}[{i}].end")));
+        if report.end.is_some() != report.state.is_terminal() {
+            return fail("is there without a terminal state, or missing with one");
+        }
+        if report.end.as_ref().is_some_and(|end| end.message.len() > End::MESSAGE_BYTES_MAX) {
+            return fail("has too long a message");
+        }
+    }
+    Ok(reports)
+}
+
+impl From<&Hello> for v1::Hello {
+    fn from(h: &Hello) -> Self {
+        v1::Hello {
+            cluster: h.cluster.map(|id| id.0),
+            seen_epoch: h.seen.0,
+            seen_term: h.seen.1,
+            nonce: h.nonce,
+            info: Some((&h.info).into()),
+            inventory: h.inventory.iter().map(Into::into).collect(),
+        }
+    }
+}
+impl TryFrom<v1::Hello> for Hello {
+    type Error = DecodeError;
+    fn try_from(h: v1::Hello) -> Result<Self> {
+        Ok(Hello {
+            cluster: h.cluster.map(ClusterId),
+            seen: (h.seen_epoch, h.seen_term),
+            nonce: h.nonce,
+            info: need("info", h.info)?,
+            inventory: reports("inventory", h.inventory)?,
+        })
+    }
+}
+
+impl From<&ToWorker> for v1::ToWorker {
+    fn from(m: &ToWorker) -> Self {
+        use v1::to_worker::Message as P;
+        let message = match m {
+            ToWorker::Welcome(welcome) => P::Welcome(welcome.into()),
+            ToWorker::Refused { message } => P::Refused(v1::Refused { message: message.clone() }),
+            ToWorker::Assigned(assigned) => P::Assigned(assigned.into()),
+            ToWorker::HeartbeatAck { seq } => P::HeartbeatAck(v1::HeartbeatAck { seq: *seq }),
+            ToWorker::Committed { states } => P::Committed(v1::CommittedStates {
+                states: states.iter().map(|&state| Committed(state).into()).collect(),
+            }),
+            ToWorker::Probe => P::Probe(v1::Probe {}),
+            ToWorker::OpenLogs(request) => P::OpenLogs(request.into()),
+        };
+        v1::ToWorker { message: Some(message) }
+    }
+}
+impl TryFrom<v1::ToWorker> for ToWorker {
+    type Error = DecodeError;
+    fn try_from(m: v1::ToWorker) -> Result<Self> {
+        use v1::to_worker::Message as P;
+        Ok(match m.message.ok_or_else(|| DecodeError::new("is missing")).within("message")? {
+            P::Welcome(welcome) => ToWorker::Welcome(welcome.try_into().within("welcome")?),
+            P::Refused(refused) => ToWorker::Refused { message: refused.message },
+            P::Assigned(assigned) => ToWorker::Assigned(assigned.try_into().within("assigned")?),
+            P::HeartbeatAck(ack) => ToWorker::HeartbeatAck { seq: ack.seq },
+            P::Committed(committed) => {
+                let states: Vec<Committed> = each("states", committed.states).within("committed")?;
+                sorted("committed.states", &states, |s| s.0.0)?;
+                ToWorker::Committed { states: states.into_iter().map(|s| s.0).collect() }
+            }
+            P::Probe(_) => ToWorker::Probe,
+            P::OpenLogs(request) => ToWorker::OpenLogs(request.try_into().within("open_logs")?),
+        })
+    }
+}
+
+struct Committed((TaskId, TaskState));
+impl From<Committed> for v1::CommittedState {
+    fn from(Committed((task, state)): Committed) -> Self {
+        v1::CommittedState { task: Some(task.into()), state: number::<_, v1::TaskState>(state) }
+    }
+}
+impl TryFrom<v1::CommittedState> for Committed {
+    type Error = DecodeError;
+    fn try_from(c: v1::CommittedState) -> Result<Self> {
+        Ok(Committed((need("task", c.task)?, named::<v1::TaskState, _>("state", c.state)?)))
+    }
+}
+
+impl From<&Welcome> for v1::Welcome {
+    fn from(w: &Welcome) -> Self {
+        v1::Welcome {
+            cluster: w.cluster.0,
+            epoch: w.epoch,
+            term: w.term,
+            node: w.node.0,
+            incarnation: w.incarnation,
+            heartbeat_ms: w.heartbeat.0,
+            lease_ms: w.lease.0,
+            assigned: Some((&w.assigned).into()),
+        }
+    }
+}
+impl TryFrom<v1::Welcome> for Welcome {
+    type Error = DecodeError;
+    fn try_from(w: v1::Welcome) -> Result<Self> {
+        Ok(Welcome {
+            cluster: ClusterId(w.cluster),
+            epoch: w.epoch,
+            term: w.term,
+            node: NodeId(w.node),
+            incarnation: w.incarnation,
+            heartbeat: Millis(w.heartbeat_ms),
+            lease: Millis(w.lease_ms),
+            assigned: need("assigned", w.assigned)?,
+        })
+    }
+}
+
+impl From<&Assigned> for v1::Assigned {
+    fn from(a: &Assigned) -> Self {
+        // A spec is known again by its address, which lives as long as `a`; equal specs at different
+        // addresses are found where they are neighbours.
+        let mut specs: Vec<&Arc<Spec>> = Vec::new();
+        let mut places: BTreeMap<usize, u32> = BTreeMap::new();
+        let mut tasks = Vec::with_capacity(a.tasks.len());
+        for task in &a.tasks {
+            let place = *places.entry(Arc::as_ptr(&task.spec) as usize).or_insert_with(|| {
+                if specs.last().is_none_or(|spec| **spec != task.spec) {
+                    specs.push(&task.spec);
+                }
+                u32::try_from(specs.len() - 1).expect("fewer specs than tasks")
+            });
+            tasks.push(assignment(task, place));
+        }
+        v1::Assigned {
+            seq: a.seq,
+            full: a.full,
+            specs: specs.into_iter().map(|spec| v1::Spec::from(&**spec)).collect(),
+            tasks,
+            removed: group_tasks(&a.removed),
+        }
+    }
+}
+
+fn assignment(a: &Assignment, spec: u32) -> v1::Assignment {
+    v1::Assignment {
+        task: Some(a.task.into()),
+        generation: a.generation,
+        desired: number::<_, v1::Desired>(a.desired),
+        ended: a.ended,
+        kind: number::<_, v1::Kind>(a.kind),
+        name: a.name.to_string(),
+        slot: a.slot,
+        spec,
+        host_ports: a.host_ports.iter().map(|&p| p.into()).collect(),
+    }
+}
+
+impl TryFrom<v1::Assigned> for Assigned {
+    type Error = DecodeError;
+    fn try_from(a: v1::Assigned) -> Result<Self> {
+        let specs: Vec<Spec> = each("specs", a.specs)?;
+        let specs: Vec<Arc<Spec>> = specs.into_iter().map(Arc::new).collect();
+        let mut tasks = Vec::with_capacity(a.tasks.len());
+        for (i, task) in a.tasks.into_iter().enumerate() {
+            tasks.push(assigned_task(task, &specs).within(&format!("tasks[{i}]"))?);
+        }
+        sorted("tasks", &tasks, |t| t.task)?;
+        let removed = ungroup_tasks("removed", a.removed)?;
+        sorted("removed", &removed, |t| *t)?;
+        Ok(Assigned { seq: a.seq, full: a.full, tasks, removed })
+    }
+}
+
+fn assigned_task(a: v1::Assignment, specs: &[Arc<Spec>]) -> Result<Assignment> {
+    let spec = specs.get(a.spec as usize);
+    let spec = spec.ok_or_else(|| DecodeError::new(format!("{} is beyond the specs", a.spec))).within("spec")?;
+    Ok(Assignment {
+        task: need("task", a.task)?,
+        generation: a.generation,
+        desired: named::<v1::Desired, _>("desired", a.desired)?,
+        ended: a.ended,
+        kind: named::<v1::Kind, _>("kind", a.kind)?,
+        name: a.name.into(),
+        slot: a.slot,
+        spec: spec.clone(),
+        host_ports: ports("host_ports", &a.host_ports)?,
+    })
+}
+
+impl From<&LogRequest> for v1::OpenLogs {
+    fn from(r: &LogRequest) -> Self {
+        v1::OpenLogs { stream: r.stream, task: Some(r.task.into()), follow: r.follow, tail: r.tail }
+    }
+}
+impl TryFrom<v1::OpenLogs> for LogRequest {
+    type Error = DecodeError;
+    fn try_from(r: v1::OpenLogs) -> Result<Self> {
+        Ok(LogRequest { stream: r.stream, task: need("task", r.task)?, follow: r.follow, tail: r.tail })
+    }
+}

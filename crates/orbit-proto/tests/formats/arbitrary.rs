@@ -1,0 +1,348 @@
+//! Any value of every type that has a format.
+
+use orbit_core::{model::*, worker::LedgerTask};
+use proptest::{collection::vec, option::of, prelude::*, strategy::Strategy};
+use std::collections::BTreeMap;
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![Just(String::new()), "[a-z]{1,8}", "\\PC{0,12}"]
+}
+/// Small and large numbers, so that keys repeat and widths vary.
+fn n64() -> impl Strategy<Value = u64> {
+    prop_oneof![0..4u64, any::<u64>()]
+}
+fn n32() -> impl Strategy<Value = u32> {
+    prop_oneof![0..4u32, any::<u32>()]
+}
+fn time() -> impl Strategy<Value = Time> {
+    n64().prop_map(Time)
+}
+fn millis() -> impl Strategy<Value = Millis> {
+    n64().prop_map(Millis)
+}
+fn uid() -> impl Strategy<Value = Uid> {
+    (n32(), n64()).prop_map(|(epoch, index)| Uid { epoch, index })
+}
+fn task_id() -> impl Strategy<Value = TaskId> {
+    (n32(), n64(), n32()).prop_map(|(epoch, index, ordinal)| TaskId { index, epoch, ordinal })
+}
+fn node_id() -> impl Strategy<Value = NodeId> {
+    n32().prop_map(NodeId)
+}
+fn ports() -> impl Strategy<Value = Box<[u16]>> {
+    vec(any::<u16>(), 0..4).prop_map(Vec::into_boxed_slice)
+}
+fn map() -> impl Strategy<Value = BTreeMap<String, String>> {
+    proptest::collection::btree_map(text(), text(), 0..4)
+}
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![Just(Kind::Service), Just(Kind::Task)]
+}
+fn resources() -> impl Strategy<Value = Resources> {
+    (n64(), n64()).prop_map(|(cpu_millis, memory_bytes)| Resources { cpu_millis, memory_bytes })
+}
+fn constraint() -> impl Strategy<Value = Constraint> {
+    let attribute = prop_oneof![
+        Just(Attribute::Name),
+        Just(Attribute::Arch),
+        Just(Attribute::Os),
+        text().prop_map(Attribute::Label),
+    ];
+    (attribute, any::<bool>(), text()).prop_map(|(attribute, equal, value)| Constraint { attribute, equal, value })
+}
+fn placement() -> impl Strategy<Value = Placement> {
+    let strategy = prop_oneof![Just(orbit_core::model::Strategy::Binpack), Just(orbit_core::model::Strategy::Spread)];
+    (strategy, vec(constraint(), 0..3)).prop_map(|(strategy, constraints)| Placement { strategy, constraints })
+}
+fn restart() -> impl Strategy<Value = Restart> {
+    let policy = prop_oneof![Just(RestartPolicy::Always), Just(RestartPolicy::OnFailure), Just(RestartPolicy::Never)];
+    (policy, millis(), millis(), millis()).prop_map(|(policy, backoff_initial, backoff_max, reset_after)| Restart {
+        policy,
+        backoff_initial,
+        backoff_max,
+        reset_after,
+    })
+}
+fn port() -> impl Strategy<Value = Port> {
+    (text(), any::<u16>(), of(any::<u16>())).prop_map(|(name, container, host)| Port { name, container, host })
+}
+pub fn spec() -> impl Strategy<Value = Spec> {
+    let texts = || vec(text(), 0..3);
+    let first = (text(), texts(), texts(), map(), resources());
+    (first, n32(), vec(port(), 0..3), placement(), restart(), millis()).prop_map(
+        |((image, command, args, env, resources), pids_max, ports, placement, restart, stop_grace)| Spec {
+            image,
+            command,
+            args,
+            env,
+            resources,
+            pids_max,
+            ports,
+            placement,
+            restart,
+            stop_grace,
+        },
+    )
+}
+fn state() -> impl Strategy<Value = TaskState> {
+    proptest::sample::select(TaskState::ALL.to_vec())
+}
+fn desired() -> impl Strategy<Value = Desired> {
+    prop_oneof![Just(Desired::Running), Just(Desired::Stopped)]
+}
+fn end() -> impl Strategy<Value = End> {
+    let reason = proptest::sample::select(Reason::ALL.to_vec());
+    (reason, of(any::<i32>()), text()).prop_map(|(reason, exit_code, message)| End { reason, exit_code, message })
+}
+fn report() -> impl Strategy<Value = TaskReport> {
+    (task_id(), state(), of(end())).prop_map(|(task, state, end)| TaskReport { task, state, end })
+}
+/// As an honest worker sends them.
+fn sorted_reports() -> impl Strategy<Value = Vec<TaskReport>> {
+    vec((report(), end()), 0..4).prop_map(|list| {
+        let honest =
+            |(report, end): (TaskReport, End)| TaskReport { end: report.state.is_terminal().then_some(end), ..report };
+        let mut list: Vec<TaskReport> = list.into_iter().map(honest).collect();
+        list.sort();
+        list
+    })
+}
+fn info() -> impl Strategy<Value = NodeInfo> {
+    (n64(), text(), map(), text(), text(), resources(), any::<(u16, u16)>()).prop_map(
+        |(uid, name, labels, arch, os, allocatable, port_range)| NodeInfo {
+            uid: NodeUid(uid),
+            name,
+            labels,
+            arch,
+            os,
+            allocatable,
+            port_range,
+        },
+    )
+}
+fn reach() -> impl Strategy<Value = Reach> {
+    of(time()).prop_map(|since| match since {
+        None => Reach::Reachable,
+        Some(silent_since) => Reach::Unreachable { silent_since },
+    })
+}
+fn decision() -> impl Strategy<Value = Decision> {
+    let refusals = (text(), n32(), text()).prop_map(|(filter, nodes, example)| Refusals { filter, nodes, example });
+    (n64(), n32(), n32(), vec(refusals, 0..3), vec((node_id(), n64()), 0..3))
+        .prop_map(|(parent, placed, unplaced, refusals, best)| Decision { parent, placed, unplaced, refusals, best })
+}
+fn condition() -> impl Strategy<Value = Condition> {
+    prop_oneof![Just(Condition::None), n64().prop_map(Condition::Revision), Just(Condition::Absent)]
+}
+fn target() -> impl Strategy<Value = Target> {
+    (node_id(), ports()).prop_map(|(node, host_ports)| Target { node, host_ports })
+}
+fn create() -> impl Strategy<Value = Create> {
+    (uid(), n32(), n32(), of(task_id()), of(target())).prop_map(|(workload, version, slot, after, target)| Create {
+        workload,
+        version,
+        slot,
+        after,
+        target,
+    })
+}
+fn plan() -> impl Strategy<Value = Plan> {
+    let place = (task_id(), target()).prop_map(|(task, target)| Place { task, target });
+    let ids = || vec(task_id(), 0..6);
+    let first = (n64(), vec(create(), 0..8), vec(place, 0..8), ids(), ids());
+    (first, vec((uid(), n32()), 0..3), vec(uid(), 0..3), vec((uid(), decision()), 0..2)).prop_map(
+        |((parent, creates, places, stops, removes), trims, drops, decisions)| Plan {
+            parent,
+            creates,
+            places,
+            stops,
+            removes,
+            trims,
+            drops,
+            decisions,
+        },
+    )
+}
+fn command() -> impl Strategy<Value = Command> {
+    let definition = (kind(), text(), map(), n32(), spec())
+        .prop_map(|(kind, name, labels, replicas, spec)| Definition { kind, name, labels, replicas, spec });
+    let edge = (node_id(), n64(), reach()).prop_map(|(node, incarnation, reach)| Edge { node, incarnation, reach });
+    prop_oneof![
+        n64().prop_map(|id| Command::Init { cluster: ClusterId(id) }),
+        n64().prop_map(|seed| Command::Barrier { seed }),
+        (definition, condition(), of(text())).prop_map(|(definition, condition, idempotency_key)| {
+            Command::Put(Put { definition, condition, idempotency_key })
+        }),
+        (text(), n32(), condition()).prop_map(|(name, replicas, condition)| Command::Scale {
+            name,
+            replicas,
+            condition
+        }),
+        (kind(), text(), condition()).prop_map(|(kind, name, condition)| Command::Delete { kind, name, condition }),
+        task_id().prop_map(|task| Command::StopTask { task }),
+        (info(), vec(report(), 0..3)).prop_map(|(info, inventory)| Command::Register(Registration { info, inventory })),
+        vec(edge, 0..3).prop_map(Command::Edges),
+        (node_id(), n64(), vec(report(), 0..3)).prop_map(|(node, incarnation, reports)| Command::Reports {
+            node,
+            incarnation,
+            reports
+        }),
+        text().prop_map(|name| Command::Forget { name }),
+        plan().prop_map(Command::Plan),
+    ]
+}
+pub fn entry() -> impl Strategy<Value = Entry> {
+    (n64(), n64(), time(), n64(), command()).prop_map(|(index, term, at, wall_ms, command)| Entry {
+        index,
+        term,
+        at,
+        wall_ms,
+        command,
+    })
+}
+pub fn to_manager() -> impl Strategy<Value = ToManager> {
+    prop_oneof![
+        (of(n64()), (n32(), n64()), n64(), info(), sorted_reports()).prop_map(
+            |(cluster, seen, nonce, info, inventory)| ToManager::Register(Hello {
+                cluster: cluster.map(ClusterId),
+                seen,
+                nonce,
+                info,
+                inventory,
+            })
+        ),
+        (n64(), n64()).prop_map(|(seq, assigned_seq)| ToManager::Heartbeat { seq, assigned_seq }),
+        sorted_reports().prop_map(|reports| ToManager::Report { reports }),
+        Just(ToManager::ProbeAck),
+    ]
+}
+fn assigned() -> impl Strategy<Value = Assigned> {
+    let specs = vec(spec().prop_map(std::sync::Arc::new), 1..4);
+    let labels = (kind(), text(), n32());
+    let order = (task_id(), n32(), desired(), any::<bool>(), labels, spec(), ports()).prop_map(
+        |(task, generation, desired, ended, (kind, name, slot), spec, host_ports)| Assignment {
+            task,
+            generation,
+            desired,
+            ended,
+            kind,
+            name: name.into(),
+            slot,
+            spec: spec.into(),
+            host_ports,
+        },
+    );
+    // Most orders share a spec with others, some have one of their own.
+    let tasks = vec((order, of(any::<prop::sample::Index>())), 0..8);
+    (n64(), any::<bool>(), specs, tasks, vec(task_id(), 0..6)).prop_map(|(seq, full, specs, tasks, mut removed)| {
+        let share = |(order, which): (Assignment, Option<prop::sample::Index>)| match which {
+            Some(which) => Assignment { spec: which.get(&specs).clone(), ..order },
+            None => order,
+        };
+        let mut tasks: Vec<Assignment> = tasks.into_iter().map(share).collect();
+        tasks.sort_by_key(|t| t.task);
+        removed.sort();
+        Assigned { seq, full, tasks, removed }
+    })
+}
+pub fn to_worker() -> impl Strategy<Value = ToWorker> {
+    let log = (n64(), task_id(), any::<bool>(), of(n32())).prop_map(|(stream, task, follow, tail)| LogRequest {
+        stream,
+        task,
+        follow,
+        tail,
+    });
+    prop_oneof![
+        (n64(), n32(), n64(), node_id(), n64(), millis(), millis(), assigned()).prop_map(
+            |(cluster, epoch, term, node, incarnation, heartbeat, lease, assigned)| ToWorker::Welcome(Welcome {
+                cluster: ClusterId(cluster),
+                epoch,
+                term,
+                node,
+                incarnation,
+                heartbeat,
+                lease,
+                assigned,
+            })
+        ),
+        text().prop_map(|message| ToWorker::Refused { message }),
+        assigned().prop_map(ToWorker::Assigned),
+        n64().prop_map(|seq| ToWorker::HeartbeatAck { seq }),
+        vec((task_id(), state()), 0..4).prop_map(|mut states| {
+            states.sort();
+            ToWorker::Committed { states }
+        }),
+        Just(ToWorker::Probe),
+        log.prop_map(ToWorker::OpenLogs),
+    ]
+}
+fn node() -> impl Strategy<Value = Node> {
+    let resting = proptest::collection::btree_map(any::<u16>(), time(), 0..3);
+    (info(), n64(), time(), reach(), any::<bool>(), resting, any::<u16>()).prop_map(
+        |(info, incarnation, at, reach, forgotten, resting, next_port)| {
+            Node::bare(NodeId(0), info, incarnation, at, reach, forgotten, resting, next_port)
+        },
+    )
+}
+fn workload() -> impl Strategy<Value = Workload> {
+    let version = (n32(), spec()).prop_map(|(number, spec)| Version::bare(number, std::sync::Arc::new(spec)));
+    let slot = (n32(), time()).prop_map(|(failures, not_before)| Slot::bare(failures, not_before));
+    let first = (uid(), kind(), text(), map(), n32(), n64(), time());
+    (first, vec(version, 0..3), any::<bool>(), of(decision()), vec(slot, 0..4)).prop_map(
+        |((uid, kind, name, labels, replicas, revision, created_at), versions, deleting, decision, slots)| Workload {
+            uid,
+            kind,
+            name: name.into(),
+            labels,
+            replicas,
+            revision,
+            created_at,
+            versions,
+            deleting,
+            decision,
+            slots,
+        },
+    )
+}
+fn task() -> impl Strategy<Value = Task> {
+    let first = (task_id(), uid(), n32(), n32(), time());
+    (first, of(node_id()), n32(), state(), desired(), ports(), of(end()), of(time()), of(time())).prop_map(
+        |((id, workload, slot, version, at), node, generation, state, desired, host_ports, end, running, ended)| {
+            let mut task = Task::new(id, workload, slot, version, at);
+            task.node = node;
+            task.generation = generation;
+            task.state = state;
+            task.desired = desired;
+            task.host_ports = host_ports;
+            task.end = end.map(Box::new);
+            task.running_at = running;
+            task.ended_at = ended;
+            task
+        },
+    )
+}
+pub fn snapshot() -> impl Strategy<Value = Snapshot> {
+    let answer = prop_oneof![
+        (uid(), n64(), n32(), any::<bool>(), of(task_id())).prop_map(|(uid, revision, version, created, task)| {
+            Answer::Workload { uid, revision, version, created, task }
+        }),
+        (node_id(), n64()).prop_map(|(node, incarnation)| Answer::Node { node, incarnation }),
+        Just(Answer::Done),
+    ];
+    let key = (text(), n64(), answer).prop_map(|(key, fingerprint, answer)| KeyRecord { key, fingerprint, answer });
+    let head = (of(n64()), n32(), n32(), n64(), n64(), time(), n64(), n64());
+    (head, vec(node(), 0..4), vec(workload(), 0..4), vec(task(), 0..8), vec(key, 0..4)).prop_map(
+        |((cluster, epoch, schema, index, term, at, wall_ms, seed), mut nodes, mut workloads, mut tasks, keys)| {
+            nodes.iter_mut().zip(0..).for_each(|(node, id)| node.id = NodeId(id));
+            workloads.sort_by_key(|w| w.uid);
+            workloads.dedup_by_key(|w| w.uid);
+            tasks.sort_by_key(|t| t.id);
+            tasks.dedup_by_key(|t| t.id);
+            let cluster = cluster.map(ClusterId);
+            Snapshot { cluster, epoch, schema, index, term, at, wall_ms, seed, nodes, workloads, tasks, keys }
+        },
+    )
+}
+pub fn ledger_task() -> impl Strategy<Value = LedgerTask> {
+    (any::<bool>(), of(report())).prop_map(|(attempted, end)| LedgerTask { attempted, end })
+}

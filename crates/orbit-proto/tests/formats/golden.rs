@@ -1,0 +1,248 @@
+//! One file per version of the format, which must be read for ever. The text beside it shows the
+//! messages, not the core's values, whose indexes are no part of the format.
+//!
+//! `UPDATE_GOLDEN=1` writes the files
+//! of the present version; a file that was released is never written again.
+
+use orbit_core::model::*;
+use orbit_proto::*;
+use std::{fs, path::PathBuf, sync::Arc};
+
+pub fn spec() -> Spec {
+    Spec {
+        image: "registry.example/web:1".into(),
+        command: vec!["/bin/web".into()],
+        args: vec!["--port".into(), "8080".into()],
+        env: [("A", "1"), ("B", "2")].map(|(k, v)| (k.to_string(), v.to_string())).into(),
+        resources: Resources { cpu_millis: 250, memory_bytes: 128 << 20 },
+        pids_max: 100,
+        ports: vec![
+            Port { name: "http".into(), container: 8080, host: None },
+            Port { name: "admin".into(), container: 9090, host: Some(9090) },
+        ],
+        placement: Placement {
+            strategy: Strategy::Spread,
+            constraints: ["node.name == a", "node.arch != arm64", "node.os == linux", "node.labels.disk == ssd"]
+                .map(|text| Constraint::parse(text).unwrap())
+                .to_vec(),
+        },
+        restart: Restart::with_policy(RestartPolicy::OnFailure),
+        stop_grace: Millis::secs(10),
+    }
+}
+
+fn id(index: u64, ordinal: u32) -> TaskId {
+    TaskId { epoch: 1, index, ordinal }
+}
+
+fn uid(index: u64) -> Uid {
+    Uid { epoch: 1, index }
+}
+
+fn info() -> NodeInfo {
+    NodeInfo {
+        uid: NodeUid(0x0123_4567_89ab_cdef),
+        name: "node-a".into(),
+        labels: [("disk".to_string(), "ssd".to_string())].into(),
+        arch: "amd64".into(),
+        os: "linux".into(),
+        allocatable: Resources { cpu_millis: 4000, memory_bytes: 8 << 30 },
+        port_range: (20_000, 29_999),
+    }
+}
+
+fn end() -> End {
+    End { reason: Reason::Exited, exit_code: Some(-3), message: "gone".into() }
+}
+
+fn decision() -> Decision {
+    Decision {
+        parent: 9,
+        placed: 2,
+        unplaced: 1,
+        refusals: vec![Refusals { filter: "memory".into(), nodes: 3, example: "128Mi of 64Mi".into() }],
+        best: vec![(NodeId(0), 900), (NodeId(2), 100)],
+    }
+}
+
+fn plan() -> Plan {
+    let create = |slot, after, target| Create { workload: uid(3), version: 2, slot, after, target };
+    let target = |node, ports: &[u16]| Target { node: NodeId(node), host_ports: ports.into() };
+    Plan {
+        parent: 9,
+        creates: vec![
+            create(0, None, Some(target(0, &[20_000, 9090]))),
+            create(1, None, Some(target(1, &[20_001, 9090]))),
+            create(5, Some(id(4, 2)), None),
+            create(4, Some(id(4, 1)), None),
+        ],
+        places: vec![
+            Place { task: id(5, 0), target: target(2, &[]) },
+            Place { task: id(5, 3), target: target(1, &[]) },
+        ],
+        stops: vec![id(4, 0), id(4, 7), id(6, 1)],
+        removes: vec![id(2, 0)],
+        trims: vec![(uid(3), 4)],
+        drops: vec![uid(2)],
+        decisions: vec![(uid(3), decision())],
+    }
+}
+
+/// One of each command.
+fn entries() -> Vec<Entry> {
+    let definition = |kind, condition, idempotency_key: Option<&str>| {
+        Command::Put(Put {
+            definition: Definition {
+                kind,
+                name: "web".into(),
+                labels: [("team".to_string(), "a".to_string())].into(),
+                replicas: 3,
+                spec: spec(),
+            },
+            condition,
+            idempotency_key: idempotency_key.map(Into::into),
+        })
+    };
+    let report = TaskReport { task: id(5, 1), state: TaskState::Failed, end: Some(end()) };
+    let running = TaskReport { task: id(5, 0), state: TaskState::Running, end: None };
+    let edge = |node, reach| Edge { node: NodeId(node), incarnation: 4, reach };
+    let commands = [
+        Command::Init { cluster: ClusterId(0xfeed_f00d) },
+        Command::Barrier { seed: u64::MAX },
+        definition(Kind::Service, Condition::Absent, Some("key-1")),
+        definition(Kind::Task, Condition::Revision(3), None),
+        Command::Scale { name: "web".into(), replicas: 0, condition: Condition::None },
+        Command::Delete { kind: Kind::Task, name: "once".into(), condition: Condition::Revision(4) },
+        Command::StopTask { task: id(5, 1) },
+        Command::Register(Registration { info: info(), inventory: vec![running.clone()] }),
+        Command::Edges(vec![edge(0, Reach::Unreachable { silent_since: Time(5000) }), edge(1, Reach::Reachable)]),
+        Command::Reports { node: NodeId(1), incarnation: 8, reports: vec![running, report] },
+        Command::Forget { name: "node-b".into() },
+        Command::Plan(plan()),
+    ];
+    let entry = |(index, command)| Entry {
+        index,
+        term: 2,
+        at: Time(1000 * index),
+        wall_ms: 1_700_000_000_000 + index,
+        command,
+    };
+    (1..).zip(commands).map(entry).collect()
+}
+
+pub fn snapshot() -> Snapshot {
+    let node = |slot: u32, reach, forgotten| {
+        let info = NodeInfo { name: format!("node-{slot}"), uid: NodeUid(slot.into()), ..info() };
+        Node::bare(NodeId(slot), info, 4, Time(4000), reach, forgotten, [(20_007, Time(9000))].into(), 20_008)
+    };
+    let mut running = Task::new(id(5, 0), uid(3), 0, 2, Time(5000));
+    running.node = Some(NodeId(0));
+    running.generation = 2;
+    running.state = TaskState::Running;
+    running.desired = Desired::Stopped;
+    running.host_ports = [20_000, 9090].into();
+    running.running_at = Some(Time(6000));
+    let mut failed = Task::new(id(5, 1), uid(3), 1, 1, Time(5000));
+    failed.node = Some(NodeId(1));
+    failed.generation = 1;
+    failed.state = TaskState::Failed;
+    failed.end = Some(Box::new(end()));
+    failed.running_at = Some(Time(6000));
+    failed.ended_at = Some(Time(8000));
+    Snapshot {
+        cluster: Some(ClusterId(0xfeed_f00d)),
+        epoch: 1,
+        schema: 1,
+        index: 12,
+        term: 2,
+        at: Time(12_000),
+        wall_ms: 1_700_000_000_012,
+        seed: u64::MAX,
+        nodes: vec![
+            node(0, Reach::Reachable, false),
+            node(1, Reach::Unreachable { silent_since: Time(7000) }, false),
+            node(2, Reach::Reachable, true),
+        ],
+        workloads: vec![Workload {
+            uid: uid(3),
+            kind: Kind::Service,
+            name: "web".into(),
+            labels: [("team".to_string(), "a".to_string())].into(),
+            replicas: 3,
+            revision: 7,
+            created_at: Time(3000),
+            versions: vec![
+                Version::bare(1, Arc::new(Spec { image: "registry.example/web:0".into(), ..spec() })),
+                Version::bare(2, Arc::new(spec())),
+            ],
+            deleting: true,
+            decision: Some(decision()),
+            slots: vec![Slot::bare(0, Time(0)), Slot::bare(4, Time(13_000)), Slot::bare(1, Time(0))],
+        }],
+        tasks: vec![running, failed, Task::new(id(9, 0), uid(3), 2, 2, Time(5000))],
+        keys: vec![
+            KeyRecord {
+                key: "key-1".into(),
+                fingerprint: 77,
+                answer: Answer::Workload { uid: uid(3), revision: 3, version: 1, created: true, task: Some(id(3, 0)) },
+            },
+            KeyRecord { key: "key-2".into(), fingerprint: 78, answer: Answer::Done },
+            KeyRecord {
+                key: "key-3".into(),
+                fingerprint: 79,
+                answer: Answer::Node { node: NodeId(1), incarnation: 8 },
+            },
+        ],
+    }
+}
+
+/// Records in a file: each with its length before it, four bytes, little-endian.
+fn pack(records: &[Vec<u8>]) -> Vec<u8> {
+    let framed = |r: &Vec<u8>| [&u32::try_from(r.len()).unwrap().to_le_bytes()[..], r].concat();
+    records.iter().flat_map(framed).collect()
+}
+
+fn unpack(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut records = Vec::new();
+    while let Some((len, rest)) = bytes.split_first_chunk::<4>() {
+        let (record, rest) = rest.split_at(u32::from_le_bytes(*len) as usize);
+        records.push(record.to_vec());
+        bytes = rest;
+    }
+    records
+}
+
+/// The messages as a person reads them.
+fn shown<M: prost::Message + Default + std::fmt::Debug>(records: &[Vec<u8>]) -> String {
+    records.iter().map(|record| format!("{:#?}\n", M::decode(&record[..]).unwrap())).collect()
+}
+
+fn golden(name: &str, records: &[Vec<u8>], text: &str) -> Vec<Vec<u8>> {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/v1");
+    let (bin, txt) = (dir.join(format!("{name}.bin")), dir.join(format!("{name}.txt")));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&bin, pack(records)).unwrap();
+        fs::write(&txt, text).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&txt).unwrap(), text, "{} differs", txt.display());
+    unpack(&fs::read(bin).unwrap())
+}
+
+#[test]
+fn entries_of_version_1_are_read_and_written_byte_for_byte() {
+    let entries = entries();
+    let records: Vec<Vec<u8>> = entries.iter().map(encode_entry).collect();
+    let stored = golden("entries", &records, &shown::<v1::Entry>(&records));
+    let read: Vec<Entry> = stored.iter().map(|r| decode_entry(r).unwrap()).collect();
+    assert_eq!(read, entries);
+    assert_eq!(records, stored);
+}
+
+#[test]
+fn a_snapshot_of_version_1_is_read_and_written_byte_for_byte() {
+    let snapshot = snapshot();
+    let chunks = encode_snapshot(&snapshot);
+    let stored = golden("snapshot", &chunks, &shown::<v1::SnapshotChunk>(&chunks));
+    assert_eq!(decode_snapshot(&stored), Ok(snapshot));
+    assert_eq!(chunks, stored);
+}

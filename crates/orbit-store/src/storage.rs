@@ -1,0 +1,101 @@
+//! What a manager's storage is, whatever it is made of.
+
+use crate::Result;
+use orbit_core::model::{Entry, Snapshot};
+use std::sync::Arc;
+
+/// What consensus must remember apart from the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HardState {
+    /// The newest term seen; 0 before the first election.
+    pub term: u64,
+    /// For whom this manager voted in that term.
+    pub vote: Option<u64>,
+}
+
+/// What a crash left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// As it was set last.
+    pub hard_state: HardState,
+    /// The newest snapshot.
+    pub snapshot: Option<Snapshot>,
+    /// The entries behind it, without gaps; from index 1 where there is no snapshot.
+    pub entries: Vec<Entry>,
+}
+
+/// One manager's log, hard state and snapshots: what is kept, not what is committed.
+///
+/// Call [`load`](Storage::load) first and once; then the others in any order. Each is durable when it
+/// returns. See the crate for what follows an error.
+pub trait Storage: Send {
+    /// Everything that is kept.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not what was written.
+    fn load(&mut self) -> Result<Recovered>;
+
+    /// Adds entries behind the last one, all of them or none.
+    ///
+    /// # Errors
+    /// [`Full`](crate::StoreError::Full) when free space is below the reserve: nothing was tried.
+    ///
+    /// # Panics
+    /// If the entries would leave a gap: the caller's bug.
+    fn append(&mut self, entries: &[Entry]) -> Result<()>;
+
+    /// Replaces the hard state.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn set_hard_state(&mut self, state: HardState) -> Result<()>;
+
+    /// Drops the entries from `index` on: they were never committed.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    ///
+    /// # Panics
+    /// If `index` is in the snapshot, and so was committed.
+    fn truncate_from(&mut self, index: u64) -> Result<()>;
+
+    /// Takes over a snapshot from a leader. Entries behind it stay if the log agrees with it, and go
+    /// if it does not. One that is not newer than the present snapshot changes nothing.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn install(&mut self, snapshot: &Snapshot) -> Result<()>;
+
+    /// Bytes free on the file system.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    fn free_bytes(&self) -> Result<u64>;
+
+    /// A handle that compacts beside the calls above, from another thread.
+    fn compactor(&self) -> Arc<dyn Compactor>;
+}
+
+/// Shortens a log while it is being written: loads the last snapshot, replays the log into a copy of
+/// its own, writes the next snapshot, drops the prefix. Appends wait for one small transaction at
+/// most. A crash at any point leaves what can be loaded.
+pub trait Compactor: Send + Sync {
+    /// Makes a snapshot that contains the entries up to and including `up_to`, all of which must be
+    /// committed. A second call waits for the first.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    fn compact(&self, up_to: u64) -> Result<Compacted>;
+}
+
+/// What came of a compaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compacted {
+    /// A new snapshot stands.
+    Done {
+        /// Index of the last entry that it contains.
+        index: u64,
+    },
+    /// The snapshot reached that far already, or the log not that far; or one was installed meanwhile.
+    Nothing,
+}

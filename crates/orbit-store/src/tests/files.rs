@@ -1,0 +1,105 @@
+use super::*;
+use std::{fs, os::unix::fs::PermissionsExt};
+
+#[test]
+fn a_state_directory_is_made_for_its_owner_and_read_again() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("a/state");
+    let mut log = RedbStorage::open(&dir, OPTIONS).unwrap();
+    assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+    assert!(log.free_bytes().unwrap() > 0);
+    log.append(&entries(1..=3)).unwrap();
+    drop(log);
+    assert_eq!(RedbStorage::open(&dir, OPTIONS).unwrap().load().unwrap().entries, entries(1..=3));
+}
+
+#[test]
+fn one_process_has_a_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = RedbStorage::open(dir.path(), OPTIONS).unwrap();
+    let refused = RedbStorage::open(dir.path(), OPTIONS).err().unwrap();
+    let text = refused.to_string();
+    assert!(matches!(refused, StoreError::InUse { .. }) && text.contains(&dir.path().display().to_string()), "{text}");
+    // A compaction that still runs has it as well.
+    let compactor = log.compactor();
+    drop(log);
+    assert!(matches!(RedbStorage::open(dir.path(), OPTIONS), Err(StoreError::InUse { .. })));
+    drop(compactor);
+    RedbStorage::open(dir.path(), OPTIONS).unwrap();
+}
+
+#[test]
+fn a_crash_in_the_first_creation_is_made_good() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("log.redb.new"), b"half a fi").unwrap();
+    let mut log = RedbStorage::open(dir.path(), OPTIONS).unwrap();
+    log.append(&entries(1..=1)).unwrap();
+    assert!(!dir.path().join("log.redb.new").exists());
+}
+
+#[test]
+fn another_format_is_refused_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = RedbStorage::open(dir.path(), OPTIONS).unwrap();
+    log.db()
+        .write(|txn| {
+            txn.open_table(crate::database::META)?.insert("format", 99)?;
+            Ok(())
+        })
+        .unwrap();
+    drop(log);
+    let refused = RedbStorage::open(dir.path(), OPTIONS).err().unwrap();
+    assert!(matches!(refused, StoreError::WrongVersion { found: 99, known: 1, .. }));
+    assert!(refused.to_string().contains("run the version of Orbit that wrote it"), "{refused}");
+}
+
+#[test]
+fn a_foreign_file_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log.redb");
+    for foreign in [&b""[..], b"#!/bin/sh\n", &[0; 8192]] {
+        fs::write(&path, foreign).unwrap();
+        let refused = RedbStorage::open(dir.path(), OPTIONS).err().unwrap();
+        assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused:?}");
+        assert_eq!(fs::read(&path).unwrap(), foreign, "and left as it was");
+    }
+    // A worker's ledger under the log's name.
+    fs::remove_file(&path).unwrap();
+    drop(RedbLedger::open(dir.path(), OPTIONS).unwrap());
+    fs::rename(dir.path().join("ledger.redb"), &path).unwrap();
+    assert!(matches!(RedbStorage::open(dir.path(), OPTIONS), Err(StoreError::Corrupt { .. })));
+}
+
+#[test]
+fn a_torn_file_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log.redb");
+    let mut log = RedbStorage::open(dir.path(), OPTIONS).unwrap();
+    log.append(&entries(1..=200)).unwrap();
+    drop(log);
+    let whole = fs::read(&path).unwrap();
+    for len in [100, 4096, whole.len() / 2] {
+        fs::write(&path, &whole[..len]).unwrap();
+        let refused = RedbStorage::open(dir.path(), OPTIONS).err().unwrap();
+        assert!(matches!(refused, StoreError::Corrupt { .. }), "cut at {len}: {refused:?}");
+    }
+    let mut log = {
+        fs::write(&path, &whole).unwrap();
+        RedbStorage::open(dir.path(), OPTIONS).unwrap()
+    };
+    assert_eq!(log.load().unwrap().entries, entries(1..=200));
+}
+
+#[test]
+fn a_damaged_entry_is_refused_with_its_name() {
+    let mut log = on_redb();
+    log.append(&entries(1..=3)).unwrap();
+    log.db()
+        .write(|txn| {
+            txn.open_table(crate::redb_storage::LOG)?.remove(2)?;
+            Ok(())
+        })
+        .unwrap();
+    let refused = log.load().unwrap_err();
+    assert!(refused.to_string().contains("no entry 2"), "{refused}");
+}

@@ -1,0 +1,71 @@
+//! Tests of the stores. Both forms of each go through the same ones.
+
+mod files;
+mod ledger;
+mod log;
+mod power_loss;
+
+use crate::*;
+use orbit_core::model::*;
+
+/// A short history that uses the parts of a snapshot that compaction has to carry.
+pub fn entry(index: u64, term: u64) -> Entry {
+    let command = match index {
+        1 => Command::Init { cluster: ClusterId(7) },
+        2 => Command::Barrier { seed: 9 },
+        _ => Command::Put(Put {
+            definition: Definition {
+                kind: Kind::Service,
+                name: format!("web-{}", index % 50),
+                labels: Default::default(),
+                replicas: 3,
+                spec: Spec {
+                    image: format!("web:{index}"),
+                    command: vec![],
+                    args: vec![],
+                    env: Default::default(),
+                    resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
+                    pids_max: 64,
+                    ports: vec![],
+                    placement: Placement::default(),
+                    restart: Restart::with_policy(RestartPolicy::Always),
+                    stop_grace: Millis::secs(10),
+                },
+            },
+            condition: Condition::None,
+            idempotency_key: index.is_multiple_of(3).then(|| format!("key-{index}")),
+        }),
+    };
+    Entry { index, term, at: Time(index * 10), wall_ms: index, command }
+}
+
+pub fn entries(range: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
+    range.map(|index| entry(index, 1)).collect()
+}
+
+/// The state after the entries up to `index`.
+pub fn state_at(index: u64) -> Snapshot {
+    let mut cluster = Cluster::default();
+    entries(1..=index).iter().for_each(|entry| {
+        cluster.apply(entry);
+    });
+    cluster.snapshot()
+}
+
+/// What a recovered log amounts to: snapshot and replay.
+pub fn replayed(recovered: Recovered) -> Snapshot {
+    let mut cluster =
+        recovered.snapshot.map_or_else(Cluster::default, |s| Cluster::restore(s).expect("our own snapshot"));
+    recovered.entries.iter().for_each(|entry| {
+        cluster.apply(entry);
+    });
+    cluster.snapshot()
+}
+
+/// For tests: no reserve.
+pub const OPTIONS: Options = Options { cache_bytes: 1 << 20, reserve_bytes: 0 };
+
+pub fn on_redb() -> RedbStorage {
+    let free = || Ok(u64::MAX);
+    RedbStorage::create_with_backend(redb::backends::InMemoryBackend::new(), OPTIONS, free).unwrap()
+}
