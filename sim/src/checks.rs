@@ -90,6 +90,10 @@ pub(crate) fn pending(cluster: &Cluster, workers: &[WorkerHost], good_images: &[
         }
         for container in worker.engine.containers() {
             let Some(identity) = container.identity else { continue };
+            // What always fails is on its way in or out at any moment.
+            if !good_images.contains(&container.spec.image) {
+                continue;
+            }
             match cluster.task(identity.task) {
                 None => pending.push(format!("{} is not known and has a container", identity.task)),
                 Some(task) if container.is_running() && task.state != TaskState::Running => {
@@ -102,7 +106,8 @@ pub(crate) fn pending(cluster: &Cluster, workers: &[WorkerHost], good_images: &[
             }
         }
     }
-    for task in cluster.tasks() {
+    let image = |task: &Task| cluster.spec_of(task).image.clone();
+    for task in cluster.tasks().filter(|task| good_images.contains(&image(task))) {
         let runs = running.contains_key(&task.id);
         if task.state == TaskState::Running && !runs {
             pending.push(format!("{} is said to run and does not", task.id));
@@ -123,8 +128,14 @@ pub(crate) fn pending(cluster: &Cluster, workers: &[WorkerHost], good_images: &[
             let current = |task: &Task| task.version == workload.current().number && running.contains_key(&task.id);
             first.is_some_and(current) && live.next().is_none()
         };
+        // A cluster that is full says so, and is not held to more.
+        let unplaced = cluster.pending_of(workload.uid).count();
+        let explained = workload.decision.as_ref().is_some_and(|d| d.unplaced > 0 && !d.refusals.is_empty());
+        if unplaced > 0 && !explained {
+            pending.push(format!("{} waits for a node and nobody says why (I30)", workload.name));
+        }
         let serving = workload.slots.iter().filter(|slot| serves(slot)).count();
-        if workload.kind == Kind::Service && good && serving != workload.replicas as usize {
+        if workload.kind == Kind::Service && good && unplaced == 0 && serving != workload.replicas as usize {
             pending.push(format!("{} serves with {serving} of {}", workload.name, workload.replicas));
         }
         if workload.slots.len() > workload.replicas as usize {

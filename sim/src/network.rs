@@ -28,6 +28,9 @@ pub(crate) struct Network {
     lose: u64,
     double: u64,
     delay_ms_max: u64,
+    /// A healed network keeps each direction of a connection in order, as a stream does: when the
+    /// last message of each arrives.
+    in_order: Option<BTreeMap<(SessionId, bool), u64>>,
 }
 
 impl Network {
@@ -41,6 +44,7 @@ impl Network {
             lose,
             double,
             delay_ms_max,
+            in_order: None,
         }
     }
 
@@ -61,12 +65,18 @@ impl Network {
     }
 
     /// After how many milliseconds each copy of a message arrives: none, one or two copies.
-    pub fn copies(&mut self) -> Vec<u64> {
+    pub fn copies(&mut self, now: u64, direction: (SessionId, bool)) -> Vec<u64> {
         if self.random.chance(self.lose) {
             return Vec::new();
         }
         let count = if self.random.chance(self.double) { 2 } else { 1 };
-        (0..count).map(|_| self.random.between(0, self.delay_ms_max)).collect()
+        let mut delays: Vec<u64> = (0..count).map(|_| self.random.between(0, self.delay_ms_max)).collect();
+        if let Some(last) = &mut self.in_order {
+            let last = last.entry(direction).or_default();
+            *last = (now + delays[0]).max(*last);
+            delays[0] = *last - now;
+        }
+        delays
     }
 
     pub fn delay(&mut self) -> u64 {
@@ -76,6 +86,7 @@ impl Network {
     pub fn heal(&mut self) {
         self.cut_up.clear();
         self.cut_down.clear();
+        self.in_order = Some(BTreeMap::new());
         self.lose = 0;
         self.double = 0;
         self.delay_ms_max = self.delay_ms_max.min(20);

@@ -12,6 +12,8 @@ pub struct Options {
     pub seed: u64,
     /// How many workers.
     pub workers: usize,
+    /// Thousandths of a processor of each worker: small ones are soon full.
+    pub cpu_millis: u64,
     /// How long the faults last, in virtual milliseconds.
     pub chaos_ms: u64,
     /// How many different services and tasks the client knows.
@@ -52,6 +54,7 @@ impl Options {
         Options {
             seed,
             workers: random.between(1, 6) as usize,
+            cpu_millis: [2000, 64_000, 64_000][random.below(3)],
             chaos_ms: random.between(30, 240) * 1000,
             names: random.between(1, 5) as usize,
             lose,

@@ -26,7 +26,7 @@ pub(crate) struct WorkerHost {
 }
 
 impl WorkerHost {
-    pub fn new(index: usize, mut random: Random, engine: FakeEngine) -> WorkerHost {
+    pub fn new(index: usize, mut random: Random, engine: FakeEngine, cpu_millis: u64) -> WorkerHost {
         let uid = NodeUid(random.bits());
         let config = Config {
             info: NodeInfo {
@@ -35,7 +35,7 @@ impl WorkerHost {
                 labels: Default::default(),
                 arch: "amd64".into(),
                 os: "linux".into(),
-                allocatable: Resources { cpu_millis: 4000, memory_bytes: 8 << 30 },
+                allocatable: Resources { cpu_millis, memory_bytes: 8 << 30 },
                 port_range: (20_000, 20_099),
             },
             pull_deadline: Millis::secs(20),

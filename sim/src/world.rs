@@ -29,7 +29,7 @@ enum Happening {
     ManagerSynced { life: u32 },
     ManagerHears { session: SessionId, message: ToManager },
     ManagerHangup { session: SessionId },
-    ManagerAsked { id: RequestId, request: manager::Request },
+    ManagerAsked { life: u32, id: RequestId, request: manager::Request },
     ManagerCrash,
     ManagerPause { ms: u64 },
     Compact,
@@ -154,7 +154,7 @@ impl World {
         let images = images.map(|image| image.to_string()).collect();
         let mut engine_random = stream(5);
         let workers = (0..options.workers)
-            .map(|i| WorkerHost::new(i, stream(100 + i as u64), engine(&mut engine_random)))
+            .map(|i| WorkerHost::new(i, stream(100 + i as u64), engine(&mut engine_random), options.cpu_millis))
             .collect();
         let Options { lose, double, delay_ms_max, names, .. } = options;
         World {
@@ -259,8 +259,10 @@ impl World {
                 }
             }
             Happening::ManagerHangup { session } => self.manager_step(manager::Event::SessionClosed(session))?,
-            Happening::ManagerAsked { id, request } => {
-                self.manager_step(manager::Event::Request { id, request })?;
+            Happening::ManagerAsked { life, id, request } => {
+                if life == self.manager.life {
+                    self.manager_step(manager::Event::Request { id, request })?;
+                }
             }
             Happening::ManagerCrash => self.manager_crash(),
             Happening::ManagerPause { ms } => self.manager_paused_until = self.now + ms,
@@ -390,7 +392,7 @@ impl World {
                     if self.network.cut_down.contains(&worker) {
                         continue;
                     }
-                    for delay in self.network.copies() {
+                    for delay in self.network.copies(self.now, (session, false)) {
                         self.after(delay, Happening::WorkerHears { session, message: message.clone() });
                     }
                 }
@@ -464,7 +466,7 @@ impl World {
         if self.manager.machine.is_some()
             && let Some((id, request)) = self.client.ask(&tasks)
         {
-            self.after(1, Happening::ManagerAsked { id, request });
+            self.after(1, Happening::ManagerAsked { life: self.manager.life, id, request });
         }
         if !self.calm {
             let pause = self.chaos.between(100, 4000);
@@ -507,7 +509,7 @@ impl World {
                     if self.network.cut_up.contains(&worker) {
                         continue;
                     }
-                    for delay in self.network.copies() {
+                    for delay in self.network.copies(self.now, (session, true)) {
                         self.after(delay, Happening::ManagerHears { session, message: message.clone() });
                     }
                 }
@@ -660,6 +662,9 @@ impl World {
 
     fn pending(&self) -> Vec<String> {
         let Some(machine) = &self.manager.machine else { return vec!["the manager is down".to_string()] };
+        if self.now < self.manager_paused_until {
+            return vec!["the manager is paused".to_string()];
+        }
         let good = IMAGES_GOOD.map(str::to_string);
         checks::pending(machine.cluster(), &self.workers, &good)
     }

@@ -209,7 +209,9 @@ impl Worker {
             Event::Message { link, message } => self.message(now, link, message, &mut actions),
             Event::Done { op, result } => self.done(now, op, result, &mut actions),
             Event::Hint(task) => {
-                if let Some(known) = self.tasks.get_mut(&task) {
+                // What has ended stays so; what somebody does to it later, the next listing shows.
+                let ended = |known: &WorkerTask| matches!(known.container, Known::Is(ContainerState::Exited { .. }));
+                if let Some(known) = self.tasks.get_mut(&task).filter(|known| !ended(known)) {
                     known.stale = true;
                     self.due.insert(task);
                 }
