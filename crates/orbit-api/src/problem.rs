@@ -37,6 +37,7 @@ fn status(code: Code) -> u16 {
         Code::RevisionConflict => 412,
         Code::KeyReused => 422,
         Code::LimitReached => 429,
+        Code::StorageFull => 507,
         Code::NodeUnreachable | Code::Unavailable => 503,
     }
 }

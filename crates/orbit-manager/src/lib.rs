@@ -1,1 +1,24 @@
-//! manager
+//! The manager's shell: it carries out what the core's manager machine decides.
+//!
+//! It holds no branch on the state of a task or a node: every decision, retry and timer is the
+//! machine's. What differs between production and simulation comes from outside, in [`Parts`]: the
+//! storage, the executor for blocking work, the seeds. Requests come in through the [`Door`], of
+//! which the REST API is one user; workers come in through [`sessions`].
+//!
+//! Storage and consensus are apart: [`consensus`] says what is committed. There is one manager, so
+//! it elects itself at start, and everything durable is committed.
+
+#![forbid(unsafe_code)]
+
+pub mod consensus;
+#[cfg(all(feature = "daemon", not(madsim)))]
+pub mod daemon;
+mod door;
+mod driver;
+#[cfg(all(feature = "daemon", not(madsim)))]
+pub mod http;
+pub mod sessions;
+pub mod views;
+
+pub use door::{Door, Replied};
+pub use driver::{Error, Parts, start};

@@ -21,6 +21,8 @@ pub enum Code {
     LimitReached,
     /// The node that has to answer is not reachable now.
     NodeUnreachable,
+    /// The manager's disk is full: nothing was tried.
+    StorageFull,
     /// This manager does not lead, or lost the lead while the request was under way.
     Unavailable,
 }
@@ -37,6 +39,7 @@ impl Code {
             Code::Conflict => "conflict",
             Code::LimitReached => "limit_reached",
             Code::NodeUnreachable => "node_unreachable",
+            Code::StorageFull => "storage_full",
             Code::Unavailable => "unavailable",
         }
     }

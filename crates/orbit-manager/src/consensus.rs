@@ -1,0 +1,189 @@
+//! What is committed. With one manager: everything that is durable.
+//!
+//! Proposals are numbered in the order in which they come, and written in groups: while one group
+//! is being synced, the next gathers. So a sync costs the same for one entry and for a thousand.
+//! Several managers put a Raft library here; the driver would not notice.
+
+use orbit_core::{
+    manager::ProposalId,
+    model::{Cluster, Command, Entry, Time},
+};
+use orbit_store::{BlockingExecutor, Compacted, Compactor, HardState, Recovered, Storage, StoreError, call};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+/// At most so many entries are written by one transaction.
+const GROUP_MAX: usize = 4096;
+/// After so many entries the next snapshot is written.
+pub const COMPACT_EVERY: u64 = 50_000;
+/// How long to wait before a full disk is tried again.
+const FULL_RETRY: Duration = Duration::from_secs(1);
+
+/// What consensus tells the driver.
+#[derive(Debug)]
+pub enum Committed {
+    /// These are durable, in order, each with the proposal that it was.
+    Entries(Vec<(ProposalId, Entry)>),
+    /// The store cannot go on, and so neither can the process.
+    Failed(StoreError),
+}
+
+/// Numbers proposals and hands them to the writer.
+pub struct Consensus {
+    term: u64,
+    last: (u64, Time),
+    queue: mpsc::UnboundedSender<(ProposalId, Entry)>,
+    /// The disk is full: writes are refused before they are tried.
+    full: Arc<AtomicBool>,
+}
+
+impl Consensus {
+    /// The state as the storage has it, without leading yet: call [`Consensus::elect`] next.
+    ///
+    /// # Errors
+    /// When the storage cannot be read, or is damaged.
+    pub fn recover(storage: &mut dyn Storage) -> Result<(Cluster, HardState), StoreError> {
+        let Recovered { hard_state, snapshot, entries } = storage.load()?;
+        let damaged = |what| StoreError::Corrupt { place: "the snapshot".to_string(), what };
+        let mut cluster = match snapshot {
+            Some(snapshot) => Cluster::restore(snapshot).map_err(damaged)?,
+            None => Cluster::default(),
+        };
+        entries.iter().for_each(|entry| {
+            cluster.apply(entry);
+        });
+        Ok((cluster, hard_state))
+    }
+
+    /// Begins the next term, durably, and starts the writer.
+    ///
+    /// # Errors
+    /// When the storage cannot be written.
+    pub fn elect(
+        mut storage: Box<dyn Storage>,
+        blocking: Arc<dyn BlockingExecutor>,
+        cluster: &Cluster,
+        before: HardState,
+        committed: mpsc::UnboundedSender<Committed>,
+    ) -> Result<Consensus, StoreError> {
+        let term = before.term.max(cluster.term) + 1;
+        storage.set_hard_state(HardState { term, vote: None })?;
+        let (queue, receiver) = mpsc::unbounded_channel();
+        let full = Arc::new(AtomicBool::new(false));
+        let compactor = storage.compactor();
+        let writer = Writer { storage: Some(storage), compactor, blocking, committed, full: full.clone() };
+        tokio::spawn(writer.write(receiver, cluster.index));
+        Ok(Consensus { term, last: (cluster.index, cluster.at), queue, full })
+    }
+
+    /// The present term.
+    pub fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// Whether there is room for what users ask for. Below the reserve their writes are refused;
+    /// what the cluster itself has to write still finds room in it.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Numbers a proposal and queues it.
+    pub fn propose(&mut self, proposal: ProposalId, at: Time, wall_ms: u64, command: Command) {
+        self.last = (self.last.0 + 1, self.last.1.max(at));
+        let entry = Entry { index: self.last.0, term: self.term, at: self.last.1, wall_ms, command };
+        // A writer that has failed has said so already.
+        let _ = self.queue.send((proposal, entry));
+    }
+}
+
+struct Writer {
+    storage: Option<Box<dyn Storage>>,
+    compactor: Arc<dyn Compactor>,
+    blocking: Arc<dyn BlockingExecutor>,
+    committed: mpsc::UnboundedSender<Committed>,
+    full: Arc<AtomicBool>,
+}
+
+impl Writer {
+    /// Writes until nobody proposes any more, or the store fails.
+    async fn write(mut self, mut queue: mpsc::UnboundedReceiver<(ProposalId, Entry)>, mut compacted: u64) {
+        while let Some(first) = queue.recv().await {
+            let mut group = vec![first];
+            while group.len() < GROUP_MAX
+                && let Ok(next) = queue.try_recv()
+            {
+                group.push(next);
+            }
+            match self.append(group).await {
+                Ok(group) => {
+                    let last = group.last().map_or(0, |(_, entry)| entry.index);
+                    if self.committed.send(Committed::Entries(group)).is_err() {
+                        return;
+                    }
+                    if last >= compacted + COMPACT_EVERY {
+                        compacted = last;
+                        tokio::spawn(compact(
+                            self.compactor.clone(),
+                            self.blocking.clone(),
+                            last,
+                            self.committed.clone(),
+                        ));
+                    }
+                }
+                Err(error) => {
+                    let _ = self.committed.send(Committed::Failed(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Makes a group durable. A full disk is waited for: nothing that was numbered is given up.
+    async fn append(&mut self, group: Vec<(ProposalId, Entry)>) -> Result<Vec<(ProposalId, Entry)>, StoreError> {
+        let entries: Arc<Vec<Entry>> = Arc::new(group.iter().map(|(_, entry)| entry.clone()).collect());
+        loop {
+            let mut storage = self.storage.take().expect("given back after every write");
+            let entries = entries.clone();
+            let (storage, written) = call(&self.blocking, move || {
+                let written = storage.append(&entries);
+                (storage, written)
+            })
+            .await;
+            self.storage = Some(storage);
+            match written {
+                Ok(()) => {
+                    self.full.store(false, Ordering::Relaxed);
+                    return Ok(group);
+                }
+                Err(error @ StoreError::Full { .. }) => {
+                    tracing::error!("{error}");
+                    self.full.store(true, Ordering::Relaxed);
+                    tokio::time::sleep(FULL_RETRY).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+async fn compact(
+    compactor: Arc<dyn Compactor>,
+    blocking: Arc<dyn BlockingExecutor>,
+    up_to: u64,
+    committed: mpsc::UnboundedSender<Committed>,
+) {
+    match call(&blocking, move || compactor.compact(up_to)).await {
+        Ok(Compacted::Done { index }) => tracing::info!(index, "snapshot written, log compacted"),
+        Ok(Compacted::Nothing) => {}
+        Err(StoreError::Full { .. }) => tracing::warn!("no room for a snapshot: the log is kept"),
+        Err(error) => {
+            let _ = committed.send(Committed::Failed(error));
+        }
+    }
+}

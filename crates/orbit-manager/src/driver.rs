@@ -1,0 +1,197 @@
+//! The loop: one event in, its actions out, in order.
+
+use crate::{
+    consensus::{Committed, Consensus},
+    door::{Door, Replied},
+};
+use orbit_core::{
+    manager::{Action, Event, Manager, Request, RequestId, SessionId},
+    model::{ClusterId, Code, Rejection, Time, Timing, ToManager, ToWorker},
+};
+use orbit_store::{BlockingExecutor, Storage, StoreError};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+/// What a manager is made of.
+pub struct Parts {
+    /// Leases and heartbeats.
+    pub timing: Timing,
+    /// The log.
+    pub storage: Box<dyn Storage>,
+    /// Where the log is written.
+    pub blocking: Arc<dyn BlockingExecutor>,
+    /// Fresh randomness for the first term.
+    pub seed: u64,
+    /// The cluster's ID, should the log be empty.
+    pub cluster: ClusterId,
+}
+
+/// Why a manager cannot go on. It recovers by starting again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The log.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Looks at the machine between two steps.
+pub(crate) type Look = Box<dyn FnOnce(&Manager, Time) + Send>;
+
+/// What reaches the loop from the tasks around it.
+pub(crate) enum Input {
+    Request(Request, oneshot::Sender<Replied>),
+    Read(Look),
+    SessionOpened(SessionId, mpsc::Sender<ToWorker>),
+    Message(SessionId, ToManager),
+    SessionClosed(SessionId),
+}
+
+struct Driver {
+    machine: Manager,
+    consensus: Consensus,
+    started: Instant,
+    requests: u64,
+    replies: BTreeMap<RequestId, oneshot::Sender<Replied>>,
+    sessions: BTreeMap<SessionId, mpsc::Sender<ToWorker>>,
+    inputs: mpsc::UnboundedSender<Input>,
+}
+
+/// Recovers from the storage and begins a term. The door is open once this returns; the returned
+/// future runs the manager until `stop` is ready.
+///
+/// # Errors
+/// At once when the storage cannot be read; from the future when it cannot be written.
+pub fn start(
+    mut parts: Parts,
+    stop: impl Future<Output = ()>,
+) -> Result<(Door, impl Future<Output = Result<(), Error>>), Error> {
+    let (cluster, hard_state) = Consensus::recover(&mut *parts.storage)?;
+    let (sender, committed) = mpsc::unbounded_channel();
+    let consensus = Consensus::elect(parts.storage, parts.blocking, &cluster, hard_state, sender)?;
+    tracing::info!(revision = cluster.index, term = consensus.term(), "manager starts");
+    let (inputs, receiver) = mpsc::unbounded_channel();
+    let door = Door::new(inputs.clone());
+    let driver = Driver {
+        machine: Manager::restore(cluster, parts.timing),
+        consensus,
+        started: Instant::now(),
+        requests: 0,
+        replies: BTreeMap::new(),
+        sessions: BTreeMap::new(),
+        inputs,
+    };
+    Ok((door, driver.run(parts.seed, parts.cluster, receiver, committed, stop)))
+}
+
+/// The wall clock, in milliseconds since 1970.
+pub(crate) fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Driver {
+    async fn run(
+        mut self,
+        seed: u64,
+        cluster: ClusterId,
+        mut inputs: mpsc::UnboundedReceiver<Input>,
+        mut committed: mpsc::UnboundedReceiver<Committed>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), Error> {
+        let mut stop = std::pin::pin!(stop);
+        let term = self.consensus.term();
+        self.step(Event::Elected { term, seed, cluster, wall_ms: wall_ms() });
+        loop {
+            let due = self.machine.deadline().map(|due| self.started + Duration::from_millis(due.0));
+            let wake = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! { biased;
+                () = &mut stop => break,
+                // What is durable comes first: it makes room and answers those who wait longest.
+                entries = committed.recv() => match entries.expect("the writer says why before it ends") {
+                    Committed::Entries(entries) => {
+                        for (proposal, entry) in entries {
+                            self.step(Event::Committed { entry, proposal: Some(proposal) });
+                        }
+                    }
+                    Committed::Failed(error) => return Err(error.into()),
+                },
+                input = inputs.recv() => self.take(input.expect("the driver holds a sender")),
+                () = wake => self.step(Event::Wake),
+            }
+        }
+        tracing::info!("manager stops; workers and containers go on");
+        Ok(())
+    }
+
+    fn now(&self) -> Time {
+        let elapsed = self.started.elapsed().as_millis();
+        Time(u64::try_from(elapsed).expect("fewer milliseconds than that"))
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Request(request, reply) => {
+                if self.consensus.is_full() && !matches!(request, Request::Logs(_)) {
+                    let message = "the manager's disk is full: nothing was written; free some space";
+                    let result = Err(Rejection::new(Code::StorageFull, message));
+                    let _ = reply.send(Replied { result, revision: self.machine.cluster().index });
+                    return;
+                }
+                self.requests += 1;
+                let id = RequestId(self.requests);
+                self.replies.insert(id, reply);
+                self.step(Event::Request { id, request });
+            }
+            Input::Read(look) => look(&self.machine, self.now()),
+            Input::SessionOpened(session, sender) => {
+                self.sessions.insert(session, sender);
+            }
+            Input::Message(session, message) => self.step(Event::Message { session, message }),
+            Input::SessionClosed(session) => {
+                self.sessions.remove(&session);
+                self.step(Event::SessionClosed(session));
+            }
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        let now = self.now();
+        for action in self.machine.step(now, event) {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Propose { proposal, at, command } => self.consensus.propose(proposal, at, wall_ms(), command),
+            Action::Send { session, message } => {
+                if let Some(sender) = self.sessions.get(&session)
+                    && sender.try_send(message).is_err()
+                {
+                    // The worker does not take what it is sent: the connection is as good as gone.
+                    let _ = self.inputs.send(Input::SessionClosed(session));
+                }
+            }
+            // Dropping the sender ends the stream after what was sent before.
+            Action::Close(session) => drop(self.sessions.remove(&session)),
+            Action::Reply { id, result } => {
+                let reply = self.replies.remove(&id).expect("a request is answered once");
+                // Whoever asked may have gone.
+                let _ = reply.send(Replied { result, revision: self.machine.cluster().index });
+            }
+        }
+    }
+}

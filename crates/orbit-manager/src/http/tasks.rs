@@ -1,0 +1,173 @@
+//! `/v1/tasks`: definitions go in, attempts come out.
+//!
+//! `{id}` is an attempt's ID (it begins with a digit) or a definition's name (it does not).
+
+use super::{services::idempotency_key, *};
+use crate::views;
+use axum::extract::Path;
+use futures_util::StreamExt;
+use orbit_core::{
+    manager::Request as Ask,
+    model::{Answer, Cluster, Kind, Put, Task, TaskId},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> OpenApiRouter<Door> {
+    OpenApiRouter::new().routes(routes!(list, submit)).routes(routes!(read, delete)).routes(routes!(logs))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Filter {
+    kind: Option<String>,
+    name: Option<String>,
+    service: Option<String>,
+    node: Option<String>,
+    state: Option<String>,
+    selector: Option<String>,
+    limit: Option<usize>,
+    #[serde(rename = "continue")]
+    after: Option<String>,
+}
+
+impl Filter {
+    fn matches(&self, cluster: &Cluster, task: &Task, selector: &Selector) -> bool {
+        let Some(workload) = cluster.workload(task.workload) else { return false };
+        let node = task.node.and_then(|node| cluster.node(node)).map(|node| node.info.name.as_str());
+        let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        let of_service = self.service.as_deref().is_none_or(|s| workload.kind == Kind::Service && s == &*workload.name);
+        of_service
+            && is(&self.kind, &workload.kind.to_string())
+            && is(&self.name, &workload.name)
+            && is(&self.state, task.state.as_str())
+            && self.node.as_deref().is_none_or(|wanted| node == Some(wanted))
+            && selector.matches(&workload.labels)
+    }
+}
+
+/// All attempts, by ID, which is by age.
+#[utoipa::path(get, path = "/v1/tasks", tag = "tasks",
+    params(("kind" = Option<String>, Query, description = "`service` or `task`"),
+        ("name" = Option<String>, Query, description = "of the object they belong to"),
+        ("service" = Option<String>, Query), ("node" = Option<String>, Query), ("state" = Option<String>, Query),
+        ("selector" = Option<String>, Query, description = "KEY=VALUE,… of the object they belong to"),
+        ("limit" = Option<usize>, Query), ("continue" = Option<String>, Query, description = "from the page before")),
+    responses((status = 200, body = view::List<view::Task>), (status = 400, body = Problem)))]
+async fn list(State(door): State<Door>, Query(filter): Query<Filter>) -> Answered<Json<view::List<view::Task>>> {
+    let selector = Selector::parse(filter.selector.as_deref())?;
+    let limit = Page { limit: filter.limit, after: None }.limit()?;
+    let after = match filter.after.as_deref().map(str::parse::<TaskId>) {
+        None => TaskId::MIN,
+        Some(Ok(after)) => after,
+        Some(Err(error)) => return Err(Rejection::invalid("continue", error.to_string()).into()),
+    };
+    let listed = door.read(move |manager, _| {
+        let cluster = manager.cluster();
+        let tasks = cluster.tasks_after(after).filter(|task| filter.matches(cluster, task, &selector));
+        page(cluster.index, limit, tasks, |task| task.id.to_string(), |task| views::task(cluster, task))
+    });
+    Ok(Json(listed.await?))
+}
+
+/// Submit a task definition: one run. Answers with its first attempt.
+#[utoipa::path(post, path = "/v1/tasks", tag = "tasks", request_body = Manifest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "a repetition changes nothing and has the same answer")),
+    responses((status = 200, body = view::Submitted, description = "it stood already"), (status = 201, body = view::Submitted),
+        (status = 400, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+async fn submit(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    ManifestBody(manifest): ManifestBody,
+) -> Answered<Response> {
+    if manifest.kind != manifest::ManifestKind::Task {
+        return Err(Rejection::invalid("kind", "this route takes tasks: PUT services to /v1/services/NAME").into());
+    }
+    let name = manifest.name.clone();
+    let put = Put {
+        definition: manifest.definition()?,
+        condition: condition(&headers)?,
+        idempotency_key: idempotency_key(&headers)?,
+    };
+    let answer = door.request(Ask::Put(put)).await.result?;
+    let Answer::Workload { uid, revision, created, task, .. } = answer else {
+        unreachable!("a submitted task is answered as one");
+    };
+    let task = task.map_or_else(String::new, |task| task.to_string());
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(tagged(status, revision, view::Submitted { name, uid: uid.to_string(), revision, task, created }))
+}
+
+fn no_task(id: &str) -> Rejection {
+    Rejection::new(Code::NotFound, format!("there is no task `{id}`"))
+}
+
+/// An attempt by its ID, or a definition by its name.
+#[utoipa::path(get, path = "/v1/tasks/{id}", tag = "tasks",
+    responses((status = 200, description = "an attempt (Task) or a definition (TaskDefinition)",
+        content((view::Task = "application/json"), (view::TaskDefinition = "application/json"))),
+        (status = 404, body = Problem)))]
+async fn read(State(door): State<Door>, Path(id): Path<String>) -> Answered<Response> {
+    if let Ok(attempt) = id.parse::<TaskId>() {
+        let found = door
+            .read(move |manager, _| manager.cluster().task(attempt).map(|task| views::task(manager.cluster(), task)));
+        return Ok(Json(found.await?.ok_or_else(|| no_task(&id))?).into_response());
+    }
+    let found = door.read(move |manager, _| {
+        let cluster = manager.cluster();
+        let definition = cluster.workload_named(Kind::Task, &id);
+        definition.map(|definition| views::task_definition(cluster, definition)).ok_or_else(|| no_task(&id))
+    });
+    let definition = found.await??;
+    Ok(tagged(StatusCode::OK, definition.revision, definition))
+}
+
+/// Stop an attempt (a service brings a new one), or delete a definition.
+#[utoipa::path(delete, path = "/v1/tasks/{id}", tag = "tasks",
+    params(("If-Match" = Option<String>, Header, description = "only if the definition is at this revision")),
+    responses((status = 204), (status = 404, body = Problem)))]
+async fn delete(State(door): State<Door>, Path(id): Path<String>, headers: HeaderMap) -> Answered<StatusCode> {
+    let request = match id.parse::<TaskId>() {
+        Ok(attempt) => Ask::StopTask(attempt),
+        Err(_) => Ask::Delete { kind: Kind::Task, name: id, condition: condition(&headers)? },
+    };
+    door.request(request).await.result?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Output {
+    follow: Option<String>,
+    tail: Option<u32>,
+}
+
+/// What an attempt has written, standard output and standard error as they came.
+#[utoipa::path(get, path = "/v1/tasks/{id}/logs", tag = "tasks",
+    params(("follow" = Option<String>, Query, description = "`1`: go on until it has ended"),
+        ("tail" = Option<u32>, Query, description = "only so many of the last lines")),
+    responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = Problem),
+        (status = 503, body = Problem)))]
+async fn logs(State(door): State<Door>, Path(id): Path<String>, Query(query): Query<Output>) -> Answered<Response> {
+    let follow = match query.follow.as_deref() {
+        None | Some("0" | "false") => false,
+        Some("1" | "true" | "") => true,
+        Some(other) => return Err(Rejection::invalid("follow", format!("`{other}` is neither 1 nor 0")).into()),
+    };
+    let attempt = match id.parse::<TaskId>() {
+        Ok(attempt) => attempt,
+        Err(_) => newest_attempt(&door, id).await?,
+    };
+    let chunks = door.logs(attempt, follow, query.tail).await?;
+    Ok(streamed(ReceiverStream::new(chunks).map(|chunk| chunk.map_err(std::io::Error::other))))
+}
+
+async fn newest_attempt(door: &Door, name: String) -> Answered<TaskId> {
+    let found = door.read(move |manager, _| {
+        let cluster = manager.cluster();
+        let definition = cluster.workload_named(Kind::Task, &name).ok_or_else(|| no_task(&name))?;
+        let newest = definition.slots.first().and_then(|slot| cluster.attempts(slot).next());
+        newest.map(|task| task.id).ok_or_else(|| no_task(&name))
+    });
+    Ok(found.await??)
+}

@@ -1,0 +1,86 @@
+//! Where workers come in: the control stream of each, and the log streams that they dial.
+
+use crate::{door::Door, driver::Input};
+use bytes::Bytes;
+use orbit_core::{
+    manager::SessionId,
+    model::{ToManager, ToWorker},
+};
+use orbit_proto::v1::{
+    self,
+    worker_server::{Worker, WorkerServer},
+};
+use std::{
+    pin::Pin,
+    sync::atomic::{AtomicU64, Ordering},
+};
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming};
+
+/// Everything that a node shall run comes in one message.
+const MESSAGE_BYTES_MAX: usize = 256 << 20;
+/// Messages that wait for a slow worker before its connection counts as stuck.
+const QUEUE_MAX: usize = 1024;
+
+/// The service that workers dial.
+pub fn service(door: Door) -> WorkerServer<Workers> {
+    WorkerServer::new(Workers { door, next: AtomicU64::new(1) })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+/// Turns connections into the machine's sessions.
+pub struct Workers {
+    door: Door,
+    next: AtomicU64,
+}
+
+#[tonic::async_trait]
+impl Worker for Workers {
+    type SessionStream = Pin<Box<dyn Stream<Item = Result<v1::ToWorker, Status>> + Send>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<v1::ToManager>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let session = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
+        let (sender, receiver) = mpsc::channel::<ToWorker>(QUEUE_MAX);
+        let inputs = self.door.inputs.clone();
+        let _ = inputs.send(Input::SessionOpened(session, sender));
+        let mut incoming = request.into_inner();
+        tokio::spawn(async move {
+            while let Ok(Some(message)) = incoming.message().await {
+                match ToManager::try_from(message) {
+                    Ok(message) => {
+                        let _ = inputs.send(Input::Message(session, message));
+                    }
+                    Err(error) => {
+                        tracing::warn!(session = session.0, %error, "a worker sends what cannot be read");
+                        break;
+                    }
+                }
+            }
+            let _ = inputs.send(Input::SessionClosed(session));
+        });
+        let outgoing = ReceiverStream::new(receiver).map(|message| Ok(v1::ToWorker::from(&message)));
+        Ok(Response::new(Box::pin(outgoing)))
+    }
+
+    async fn logs(&self, request: Request<Streaming<v1::LogChunk>>) -> Result<Response<v1::LogsDone>, Status> {
+        let mut incoming = request.into_inner();
+        let first = incoming.message().await?.ok_or_else(|| Status::invalid_argument("no stream was named"))?;
+        let reader = self.door.take_stream(first.stream);
+        let reader = reader.ok_or_else(|| Status::not_found("nobody waits for this stream"))?;
+        while let Some(chunk) = incoming.message().await? {
+            let chunk = match chunk.error {
+                Some(error) => Err(error),
+                None => Ok(Bytes::from(chunk.data)),
+            };
+            if reader.send(chunk).await.is_err() {
+                break; // the reader has gone: the worker need not go on
+            }
+        }
+        Ok(Response::new(v1::LogsDone {}))
+    }
+}

@@ -1,0 +1,172 @@
+//! From the replicated state to the API's objects.
+
+use orbit_api::{Manifest, view};
+use orbit_core::{manager::Manager, model::*, reconciler::Absence};
+use std::time::{Duration, SystemTime};
+
+/// RFC 3339. The wall clock of an earlier point of the cluster's clock is reckoned back from the
+/// last entry, which carries both.
+fn moment(cluster: &Cluster, at: Time) -> String {
+    let back = cluster.at.since(at).0;
+    let wall = SystemTime::UNIX_EPOCH + Duration::from_millis(cluster.wall_ms.saturating_sub(back));
+    humantime::format_rfc3339_millis(wall).to_string()
+}
+
+fn definition(workload: &Workload) -> Definition {
+    Definition {
+        kind: workload.kind,
+        name: workload.name.to_string(),
+        labels: workload.labels.clone(),
+        replicas: workload.replicas,
+        spec: (*workload.current().spec).clone(),
+    }
+}
+
+/// A service, desired beside actual.
+pub fn service(cluster: &Cluster, workload: &Workload) -> view::Service {
+    view::Service {
+        name: workload.name.to_string(),
+        uid: workload.uid.to_string(),
+        revision: workload.revision,
+        version: workload.current().number,
+        created_at: moment(cluster, workload.created_at),
+        desired: Manifest::of(&definition(workload)),
+        actual: status(cluster, workload),
+    }
+}
+
+fn status(cluster: &Cluster, workload: &Workload) -> view::ServiceStatus {
+    let mut status = view::ServiceStatus::default();
+    let mut last_end = None;
+    for slot in &workload.slots {
+        status.failures = status.failures.max(slot.failures);
+        for task in cluster.attempts(slot) {
+            match task.state {
+                _ if task.state.is_terminal() => last_end = last_end.max(task.ended_at.map(|at| (at, task.id))),
+                _ if task.desired == Desired::Stopped => status.stopping += 1,
+                TaskState::Pending => status.pending += 1,
+                TaskState::Running => {
+                    status.running += 1;
+                    status.current += u32::from(task.version == workload.current().number);
+                }
+                _ => status.starting += 1,
+            }
+        }
+    }
+    let last_end = last_end.and_then(|(_, id)| cluster.task(id)?.end.clone());
+    status.message = message(workload, &status, last_end.as_deref());
+    status
+}
+
+/// What stands between desired and actual, in one sentence.
+fn message(workload: &Workload, status: &view::ServiceStatus, last_end: Option<&End>) -> String {
+    if status.current >= workload.wanted() && status.running == status.current && status.stopping == 0 {
+        return String::new();
+    }
+    if status.pending > 0 {
+        return format!("{} waiting for a node: {}", status.pending, why_pending(workload));
+    }
+    let failed = last_end
+        .filter(|end| status.failures > 0 && status.current < workload.wanted() && end.reason != Reason::Stopped);
+    match failed {
+        Some(end) => format!("last attempt ended: {}", how_it_ended(end)),
+        None if status.current < workload.wanted() => format!("{} to start", workload.wanted() - status.current),
+        None => "stopping what is no longer wanted".to_string(),
+    }
+}
+
+/// `2 nodes: not enough memory: needs 1Gi, 512Mi free; 1 node: not reachable`
+fn why_pending(workload: &Workload) -> String {
+    let refusals = workload.decision.as_ref().map_or(&[][..], |decision| &decision.refusals);
+    if refusals.is_empty() {
+        return "no node has registered".to_string();
+    }
+    let say = |r: &Refusals| format!("{} node{}: {}", r.nodes, if r.nodes == 1 { "" } else { "s" }, r.example);
+    refusals.iter().map(say).collect::<Vec<_>>().join("; ")
+}
+
+fn how_it_ended(end: &End) -> String {
+    let code = end.exit_code.map_or_else(String::new, |code| format!(" with code {code}"));
+    let more = if end.message.is_empty() { String::new() } else { format!(": {}", end.message) };
+    format!("{}{code}{more}", end.reason.as_str())
+}
+
+/// A task definition with its newest attempt.
+pub fn task_definition(cluster: &Cluster, workload: &Workload) -> view::TaskDefinition {
+    let newest = workload.slots.first().and_then(|slot| cluster.attempts(slot).next());
+    view::TaskDefinition {
+        name: workload.name.to_string(),
+        uid: workload.uid.to_string(),
+        revision: workload.revision,
+        created_at: moment(cluster, workload.created_at),
+        desired: Manifest::of(&definition(workload)),
+        attempt: newest.map(|task_| task(cluster, task_)),
+    }
+}
+
+/// One attempt.
+///
+/// # Panics
+/// If the task is not of this cluster.
+pub fn task(cluster: &Cluster, task: &Task) -> view::Task {
+    let workload = cluster.workload(task.workload).expect("a task's workload lives as long as it");
+    let spec = cluster.spec_of(task);
+    let node = task.node.and_then(|id| cluster.node(id));
+    let pending = (task.state == TaskState::Pending).then(|| why_pending(workload));
+    let ports = spec.ports.iter().enumerate().map(|(i, port)| view::TaskPort {
+        name: port.name.clone(),
+        container: port.container,
+        host: task.host_ports.get(i).copied(),
+    });
+    view::Task {
+        id: task.id.to_string(),
+        kind: workload.kind.to_string(),
+        name: workload.name.to_string(),
+        slot: task.slot,
+        version: task.version,
+        image: spec.image.clone(),
+        node: node.map(|node| node.info.name.clone()),
+        desired: if task.desired == Desired::Running { "running" } else { "stopped" }.to_string(),
+        actual: task.state.to_string(),
+        unreachable: !task.state.is_terminal() && node.is_some_and(|node| node.reach != Reach::Reachable),
+        reason: task.end.as_ref().map(|end| end.reason.as_str().to_string()),
+        exit_code: task.end.as_ref().and_then(|end| end.exit_code),
+        message: pending.or(task.end.as_ref().map(|end| end.message.clone())).unwrap_or_default(),
+        ports: ports.collect(),
+        created_at: moment(cluster, task.created_at),
+        running_at: task.running_at.map(|at| moment(cluster, at)),
+        ended_at: task.ended_at.map(|at| moment(cluster, at)),
+    }
+}
+
+/// A node, and what follows from its silence.
+pub fn node(manager: &Manager, node: &Node, now: Time) -> view::Node {
+    let cluster = manager.cluster();
+    let amount = |r: Resources| view::Amount { cpu_millis: r.cpu_millis, memory_bytes: r.memory_bytes };
+    let ready = node.reach == Reach::Reachable;
+    let at = manager.cluster_time(now);
+    let message = match manager.absences().get(&node.id) {
+        _ if ready => String::new(),
+        Some(Absence::ReplaceAt(due)) if *due > at => {
+            format!("tasks are replaced in {} s unless it returns", due.since(at).0.div_ceil(1000))
+        }
+        Some(Absence::Braked) => {
+            "too many nodes fell silent together: nothing is replaced until some return".to_string()
+        }
+        _ => "tasks are replaced".to_string(),
+    };
+    let tasks = node.tasks().filter(|id| cluster.task(*id).is_some_and(|task| !task.state.is_terminal()));
+    view::Node {
+        name: node.info.name.clone(),
+        uid: node.info.uid.to_string(),
+        state: if ready { "ready" } else { "unreachable" }.to_string(),
+        message,
+        labels: node.info.labels.clone(),
+        arch: node.info.arch.clone(),
+        os: node.info.os.clone(),
+        allocatable: amount(node.info.allocatable),
+        used: amount(node.used()),
+        tasks: tasks.count() as u32,
+        registered_at: moment(cluster, node.registered_at),
+    }
+}

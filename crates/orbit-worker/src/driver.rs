@@ -1,0 +1,212 @@
+//! The loop: one event in, its actions out, in order.
+
+use crate::{hints, logs, session};
+use orbit_core::{
+    model::{TaskId, Time, ToManager, ToWorker},
+    worker::{Action, Config, Event, Ledger, LinkId, OpId, OpResult, Worker},
+};
+use orbit_runtime::ContainerRuntime;
+use orbit_store::{BlockingExecutor, LedgerStore, StoreError};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+
+/// What a worker is made of.
+pub struct Parts {
+    /// What its operator says. The node's own ID in it is replaced by the ledger's.
+    pub config: Config,
+    /// Where the manager listens for workers, for example `http://127.0.0.1:7071`.
+    pub manager: String,
+    /// The container engine.
+    pub runtime: Arc<dyn ContainerRuntime>,
+    /// The durable memory. An empty one is filled with the node ID of `config`.
+    pub ledger: Box<dyn LedgerStore>,
+    /// Where the ledger is written.
+    pub blocking: Arc<dyn BlockingExecutor>,
+    /// Fresh randomness for this process.
+    pub nonce: u64,
+}
+
+/// Why a worker cannot go on. It recovers by starting again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The ledger.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What reaches the loop from the tasks around it.
+pub(crate) enum Input {
+    LinkUp(LinkId, mpsc::Sender<ToManager>),
+    LinkDown(LinkId),
+    Message(LinkId, ToWorker),
+    Done(OpId, OpResult),
+    Hint(TaskId),
+    HintsLost,
+}
+
+struct Driver {
+    machine: Worker,
+    parts: Parts,
+    ledger: Option<Box<dyn LedgerStore>>,
+    started: Instant,
+    inputs: mpsc::UnboundedSender<Input>,
+    links: BTreeMap<LinkId, Dialled>,
+    following_hints: bool,
+}
+
+/// A connection that the machine has asked for.
+struct Dialled {
+    task: JoinHandle<()>,
+    sender: Option<mpsc::Sender<ToManager>>,
+}
+
+/// Runs a worker until `stop` is ready. Its containers go on running.
+///
+/// # Errors
+/// When the ledger cannot be read or written.
+pub async fn run(mut parts: Parts, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    let ledger = match parts.ledger.load()? {
+        Some(ledger) => ledger,
+        None => {
+            let ledger = Ledger::new(parts.config.info.uid);
+            parts.ledger.create(&ledger)?;
+            ledger
+        }
+    };
+    tracing::info!(node = %parts.config.info.name, uid = %ledger.node, manager = %parts.manager, "worker starts");
+    let (sender, mut inputs) = mpsc::unbounded_channel();
+    let machine = Worker::restore(parts.config.clone(), ledger, parts.nonce);
+    let store = std::mem::replace(&mut parts.ledger, Box::new(Nothing));
+    let mut driver = Driver {
+        machine,
+        parts,
+        ledger: Some(store),
+        started: Instant::now(),
+        inputs: sender,
+        links: BTreeMap::new(),
+        following_hints: false,
+    };
+    let mut stop = std::pin::pin!(stop);
+    driver.step(Event::Wake).await?;
+    loop {
+        let due = driver.machine.deadline().map(|due| driver.started + Duration::from_millis(due.0));
+        let wake = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        let input = tokio::select! { biased;
+            () = &mut stop => break,
+            input = inputs.recv() => Some(input.expect("the driver holds a sender")),
+            () = wake => None,
+        };
+        match input {
+            Some(input) => driver.take(input).await?,
+            None => driver.step(Event::Wake).await?,
+        }
+    }
+    driver.links.into_values().for_each(|link| link.task.abort());
+    tracing::info!("worker stops; its containers go on running");
+    Ok(())
+}
+
+impl Driver {
+    async fn take(&mut self, input: Input) -> Result<(), Error> {
+        let event = match input {
+            Input::LinkUp(link, sender) => {
+                if let Some(dialled) = self.links.get_mut(&link) {
+                    dialled.sender = Some(sender);
+                }
+                Event::LinkUp(link)
+            }
+            Input::LinkDown(link) => {
+                self.links.remove(&link);
+                Event::LinkDown(link)
+            }
+            Input::Message(link, message) => Event::Message { link, message },
+            Input::Done(op, result) => Event::Done { op, result },
+            Input::Hint(task) => Event::Hint(task),
+            Input::HintsLost => Event::HintsLost,
+        };
+        self.step(event).await
+    }
+
+    async fn step(&mut self, event: Event) -> Result<(), Error> {
+        let elapsed = self.started.elapsed().as_millis();
+        let now = Time(u64::try_from(elapsed).expect("fewer milliseconds than that"));
+        for action in self.machine.step(now, event) {
+            self.act(action).await?;
+        }
+        if let Some(owner) = self.machine.owner().filter(|_| !self.following_hints) {
+            self.following_hints = true;
+            tokio::spawn(hints::follow(self.parts.runtime.clone(), owner, self.inputs.clone()));
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, action: Action) -> Result<(), Error> {
+        match action {
+            Action::Persist(writes) => {
+                let mut store = self.ledger.take().expect("given back after every write");
+                let (store, written) = orbit_store::call(&self.parts.blocking, move || {
+                    let written = store.persist(&writes);
+                    (store, written)
+                })
+                .await;
+                self.ledger = Some(store);
+                written?;
+            }
+            Action::Runtime { op, request } => {
+                let (runtime, inputs) = (self.parts.runtime.clone(), self.inputs.clone());
+                tokio::spawn(async move {
+                    tracing::debug!(op = op.0, ?request, "begun");
+                    let result = runtime.perform(request).await;
+                    tracing::debug!(op = op.0, ?result, "ended");
+                    let _ = inputs.send(Input::Done(op, result));
+                });
+            }
+            Action::Connect(link) => {
+                let task = tokio::spawn(session::dial(self.parts.manager.clone(), link, self.inputs.clone()));
+                self.links.insert(link, Dialled { task, sender: None });
+            }
+            Action::Disconnect(link) => {
+                if let Some(dialled) = self.links.remove(&link) {
+                    dialled.task.abort();
+                }
+            }
+            Action::Send { link, message } => {
+                if let Some(sender) = self.links.get(&link).and_then(|dialled| dialled.sender.as_ref())
+                    && sender.try_send(message).is_err()
+                {
+                    // Nobody takes it: the connection is as good as gone.
+                    let _ = self.inputs.send(Input::LinkDown(link));
+                }
+            }
+            Action::OpenLogs { request, container } => {
+                tokio::spawn(logs::send(self.parts.manager.clone(), self.parts.runtime.clone(), request, container));
+            }
+            Action::Warn(text) => tracing::warn!("{text}"),
+        }
+        Ok(())
+    }
+}
+
+/// Stands where the ledger was until the driver has taken it.
+struct Nothing;
+
+impl LedgerStore for Nothing {
+    fn load(&mut self) -> orbit_store::Result<Option<Ledger>> {
+        Ok(None)
+    }
+    fn create(&mut self, _: &Ledger) -> orbit_store::Result<()> {
+        unreachable!("the driver has taken the ledger")
+    }
+    fn persist(&mut self, _: &[orbit_core::worker::LedgerWrite]) -> orbit_store::Result<()> {
+        unreachable!("the driver has taken the ledger")
+    }
+}
