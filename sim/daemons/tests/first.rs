@@ -1,0 +1,81 @@
+//! One manager and two workers, as shipped, on a simulated network.
+
+use madsim::runtime::Handle;
+use orbit_core::{
+    manager::Request,
+    model::{Condition, Definition, Kind, Millis, Placement, Put, Resources, Restart, RestartPolicy, Spec, Strategy},
+};
+use orbit_sim_daemons::{ManagerHost, WorkerHost};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::{sleep, timeout};
+
+fn web(replicas: u32) -> Request {
+    let definition = Definition {
+        kind: Kind::Service,
+        name: "web".into(),
+        labels: BTreeMap::new(),
+        replicas,
+        spec: Spec {
+            image: "web:1".into(),
+            command: vec![],
+            args: vec![],
+            env: BTreeMap::new(),
+            resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
+            pids_max: 100,
+            ports: vec![],
+            placement: Placement { strategy: Strategy::Spread, constraints: vec![] },
+            restart: Restart::with_policy(RestartPolicy::Always),
+            stop_grace: Millis::secs(5),
+        },
+    };
+    Request::Put(Put { definition, condition: Condition::None, idempotency_key: None })
+}
+
+/// Waits, in virtual time, until the condition holds.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_secs(120), waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+async fn nodes_ready(manager: &ManagerHost) -> usize {
+    let Some(door) = manager.door() else { return 0 };
+    door.read(|manager, _| manager.cluster().nodes().filter(|node| node.is_ready()).count()).await.unwrap_or(0)
+}
+
+#[madsim::test]
+async fn a_service_runs_on_two_workers_and_outlives_every_daemon() {
+    let manager = ManagerHost::boot();
+    let workers = [WorkerHost::boot(1), WorkerHost::boot(2)];
+    until("both workers register", async || nodes_ready(&manager).await == 2).await;
+
+    let replied = manager.door().unwrap().request(web(4)).await;
+    assert!(replied.result.is_ok(), "{replied:?}");
+    until("two containers on each", async || workers.iter().all(|worker| worker.running().len() == 2)).await;
+    let before = [workers[0].running(), workers[1].running()];
+
+    let handle = Handle::current();
+    handle.restart(workers[0].node.id());
+    handle.restart(manager.node.id());
+    until("both workers come back", async || nodes_ready(&manager).await == 2).await;
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!([workers[0].running(), workers[1].running()], before, "the same containers, none replaced");
+
+    handle.kill(workers[1].node.id());
+    until("its tasks run on the other", async || workers[0].running().len() == 4).await;
+    let door = manager.door().unwrap();
+    let delete = Request::Delete { kind: Kind::Service, name: "web".into(), condition: Condition::None };
+    assert!(door.request(delete).await.result.is_ok());
+    until("nothing is left on the living one", async || {
+        workers[0].runtime.with(|engine| engine.containers().count() == 0)
+    })
+    .await;
+    handle.restart(workers[1].node.id());
+    until("nothing is left on the one that came back", async || {
+        workers[1].runtime.with(|engine| engine.containers().count() == 0)
+    })
+    .await;
+}
