@@ -186,15 +186,31 @@ impl std::error::Error for ReadError {}
 /// # Errors
 /// The first thing that is wrong, with its line; also when there is no document at all.
 pub fn read_all(text: &str) -> Result<Vec<Manifest>, ReadError> {
-    let mut manifests = Vec::new();
-    for document in serde_yaml_ng::Deserializer::from_str(text) {
-        let manifest: Option<Manifest> = Deserialize::deserialize(document).map_err(|e| ReadError(e.to_string()))?;
-        manifests.extend(manifest);
-    }
+    let manifests: Vec<_> = read_documents(text).into_iter().map(|(_, manifest)| manifest).collect::<Result<_, _>>()?;
     if manifests.is_empty() {
         return Err(ReadError("no manifest in it".to_string()));
     }
     Ok(manifests)
+}
+
+/// Reads each document of a YAML (or JSON) text by itself, with its number in the text (from 1).
+/// Empty documents are counted and passed over.
+pub fn read_documents(text: &str) -> Vec<(usize, Result<Manifest, ReadError>)> {
+    let mut manifests = Vec::new();
+    let mut failed_at = None;
+    for (number, document) in (1..).zip(serde_yaml_ng::Deserializer::from_str(text)) {
+        let manifest: Result<Option<Manifest>, serde_yaml_ng::Error> = Deserialize::deserialize(document);
+        if let Err(error) = &manifest {
+            // The parser repeats without end what is no YAML.
+            let at = error.location().map(|location| location.index());
+            if at.is_some() && at == failed_at {
+                break;
+            }
+            failed_at = at;
+        }
+        manifests.extend(manifest.transpose().map(|read| (number, read.map_err(|e| ReadError(e.to_string())))));
+    }
+    manifests
 }
 
 /// Reads one JSON document.
@@ -376,6 +392,18 @@ stop: { grace: 10s }
         let two = "kind: Task\nname: a\nimage: x\n---\n---\nkind: Task\nname: b\nimage: x\n";
         let names: Vec<_> = read_all(two).unwrap().into_iter().map(|m| m.name).collect();
         assert_eq!(names, ["a", "b"]);
+    }
+
+    #[test]
+    fn each_document_is_read_by_itself() {
+        let text = "kind: Task\nname: a\nimage: x\n---\n---\nkind: Pod\n---\nkind: Task\nname: b\nimage: x\n";
+        let read = read_documents(text);
+        let numbers: Vec<_> = read.iter().map(|(number, manifest)| (*number, manifest.is_ok())).collect();
+        assert_eq!(numbers, [(1, true), (3, false), (4, true)]);
+        let broken = read_documents("kind: Task\nname: a\nimage: x\n---\nname: [web\n---\nkind: Task\n");
+        assert!(broken[0].1.is_ok() && broken[1..].iter().all(|(_, manifest)| manifest.is_err()));
+        let last = broken.last().map(|(_, manifest)| manifest.clone().unwrap_err().to_string()).unwrap();
+        assert!(last.contains("did not find expected"), "what is no YAML ends the text: {last}");
     }
 
     /// Bad input gets one clear sentence that says where.

@@ -1,0 +1,382 @@
+//! What may be written on the line.
+
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValue, TypedValueParser},
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+use orbit_api::quantity::{Cpu, Memory, Span};
+use std::{ffi::OsStr, time::Duration};
+
+/// Runs containers on many machines and keeps them running.
+#[derive(Parser)]
+#[command(
+    name = "orbit",
+    version,
+    after_help = "\
+Exit codes: 0 done; 2 usage or API error; 3 cannot be placed; 4 what was applied failed;
+5 timed out; 6 revision conflict; 130 interrupted. `run` ends with the container's code, or 125.
+
+Environment: ORBIT_ADDR (the manager), ORBIT_FORMAT (as -o), NO_COLOR. Flags are stronger."
+)]
+pub struct Cli {
+    /// The manager's address [env: ORBIT_ADDR] [default: http://127.0.0.1:7070]
+    #[arg(long, global = true, value_name = "URL")]
+    pub addr: Option<String>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Create or change what files describe
+    #[command(after_help = "\
+Examples:
+  orbit apply -f web.yaml
+  orbit apply -f web.yaml -f jobs.yaml --wait --timeout 2m
+  cat web.yaml | orbit apply -f -
+  orbit apply -f web.yaml --if-revision 57     # only if nobody changed it since")]
+    Apply(Apply),
+    /// Run one task, now
+    #[command(after_help = "\
+Follows the task's log and ends with the container's exit code, or with 125 where there is none.
+
+Examples:
+  orbit run alpine:3.20 -- echo hello
+  orbit run --name import --env DAY=monday --cpu 500m --memory 256Mi importer:4
+  orbit logs $(orbit run --detach busybox:1 -- date)")]
+    Run(Run),
+    /// Show objects
+    #[command(after_help = "\
+Examples:
+  orbit get services
+  orbit get tasks -l team=shop -o wide
+  orbit get tasks --service web --state running
+  orbit get service web -o yaml
+  orbit get tasks -o name | head -1")]
+    Get(Get),
+    /// Show everything about one object
+    #[command(after_help = "\
+Examples:
+  orbit describe service web
+  orbit describe task 1.57.0
+  orbit describe node worker-1")]
+    Describe(Describe),
+    /// Delete objects; what runs of them is stopped
+    #[command(after_help = "\
+An attempt of a service that is deleted is replaced by a new one; delete the service to stop it.
+
+Examples:
+  orbit delete service web
+  orbit delete task import
+  orbit delete task 1.57.0
+  orbit delete -f web.yaml")]
+    Delete(Delete),
+    /// Change the number of replicas of a service
+    #[command(after_help = "\
+Examples:
+  orbit scale web=5
+  orbit scale web=0")]
+    Scale(Scale),
+    /// Show the log of a task, or of all living tasks of a service
+    #[command(after_help = "\
+Examples:
+  orbit logs 1.57.0
+  orbit logs -f --tail 20 web
+  orbit logs task/import           # where a service and a task have the same name")]
+    Logs(Logs),
+    /// Show and forget nodes
+    #[command(subcommand)]
+    Node(Node),
+    /// Print a completion script
+    #[command(after_help = "\
+Examples:
+  source <(orbit completion bash)
+  orbit completion zsh > ~/.zfunc/_orbit")]
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args)]
+pub struct Apply {
+    /// A file with manifests in YAML or JSON; `-` is standard input
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    pub files: Vec<String>,
+    /// Wait until every service runs as desired and every task has ended
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = span, requires = "wait")]
+    pub timeout: Duration,
+    /// Change the one service in the files only if this is its revision; 0: only if it does not exist
+    #[arg(long, value_name = "N")]
+    pub if_revision: Option<u64>,
+}
+
+#[derive(Args)]
+pub struct Run {
+    /// The image
+    pub image: String,
+    /// The task's name [default: made from the image's]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// An environment variable
+    #[arg(short, long, value_name = "K=V", value_parser = variable)]
+    pub env: Vec<(String, String)>,
+    /// Processors, for example 250m, 0.5 or 2
+    #[arg(long, value_parser = Cpu::parse)]
+    pub cpu: Option<Cpu>,
+    /// Memory, for example 64Mi
+    #[arg(long, value_parser = Memory::parse)]
+    pub memory: Option<Memory>,
+    /// Print the task's ID and do not wait for it
+    #[arg(short, long)]
+    pub detach: bool,
+    /// The arguments of the image's entrypoint
+    #[arg(last = true, value_name = "CMD")]
+    pub args: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct Get {
+    /// services, tasks or nodes; or KIND/NAME
+    #[arg(value_name = "KIND", value_parser = TargetParser)]
+    pub target: Target,
+    /// One object; of tasks: an attempt's ID or a definition's name
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub show: Show,
+    /// Only tasks of this service
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// Only tasks on this node
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Only tasks in this actual state, for example running
+    #[arg(long)]
+    pub state: Option<String>,
+}
+
+/// Which objects of a list, and how.
+#[derive(Args)]
+pub struct Show {
+    /// Only objects with these labels
+    #[arg(short = 'l', long, value_name = "K=V[,K=V]", value_parser = selector)]
+    pub selector: Option<String>,
+    /// How they are shown [env: ORBIT_FORMAT] [default: table]
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+}
+
+#[derive(Args)]
+pub struct Describe {
+    /// service, task or node; or KIND/NAME
+    #[arg(value_name = "KIND", value_parser = TargetParser)]
+    pub target: Target,
+    /// Its name; of tasks: an attempt's ID or a definition's name
+    pub name: Option<String>,
+}
+
+#[derive(Args)]
+pub struct Delete {
+    /// service, task or node; or KIND/NAME
+    #[arg(value_name = "KIND", value_parser = TargetParser, required_unless_present = "files")]
+    pub target: Option<Target>,
+    /// Their names; of tasks: attempts' IDs or definitions' names
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Delete what is described in a file; `-` is standard input
+    #[arg(short, long = "file", value_name = "FILE", conflicts_with_all = ["target", "names"])]
+    pub files: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct Scale {
+    /// The service and its new number of replicas
+    #[arg(value_name = "NAME=N", value_parser = scale)]
+    pub target: (String, u32),
+}
+
+#[derive(Args)]
+pub struct Logs {
+    /// Wait for more
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only so many of the last lines
+    #[arg(long, value_name = "N")]
+    pub tail: Option<u32>,
+    /// An attempt's ID, a task definition's name or a service's name
+    #[arg(value_name = "TASK|SERVICE")]
+    pub target: String,
+}
+
+#[derive(Subcommand)]
+pub enum Node {
+    /// Show the nodes
+    Ls(Show),
+    /// Give a node up: its tasks are lost and replaced elsewhere
+    #[command(after_help = "\
+Examples:
+  orbit node forget worker-1")]
+    Forget {
+        /// The node
+        name: String,
+    },
+}
+
+/// How objects are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns
+    Table,
+    /// More columns
+    Wide,
+    /// The API's own objects
+    Json,
+    /// The API's own objects
+    Yaml,
+    /// KIND/NAME
+    Name,
+}
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectKind {
+    Service,
+    Task,
+    Node,
+}
+
+impl ObjectKind {
+    const ALL: [ObjectKind; 3] = [ObjectKind::Service, ObjectKind::Task, ObjectKind::Node];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ObjectKind::Service => "service",
+            ObjectKind::Task => "task",
+            ObjectKind::Node => "node",
+        }
+    }
+    /// As in the API's paths.
+    pub fn plural(self) -> &'static str {
+        match self {
+            ObjectKind::Service => "services",
+            ObjectKind::Task => "tasks",
+            ObjectKind::Node => "nodes",
+        }
+    }
+    fn short(self) -> &'static str {
+        match self {
+            ObjectKind::Service => "svc",
+            ObjectKind::Task => "task",
+            ObjectKind::Node => "no",
+        }
+    }
+    /// Reads the singular, the plural or the short form.
+    pub fn parse(text: &str) -> Option<ObjectKind> {
+        ObjectKind::ALL.into_iter().find(|kind| [kind.as_str(), kind.plural(), kind.short()].contains(&text))
+    }
+}
+
+/// `KIND` or `KIND/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub kind: ObjectKind,
+    pub name: Option<String>,
+}
+
+/// Reads a [`Target`], and tells completion the kinds.
+#[derive(Clone)]
+struct TargetParser;
+
+impl TypedValueParser for TargetParser {
+    type Value = Target;
+
+    fn parse_ref(&self, cmd: &clap::Command, arg: Option<&clap::Arg>, value: &OsStr) -> Result<Target, clap::Error> {
+        let text = value.to_string_lossy();
+        let (kind, name) = match text.split_once('/') {
+            Some((kind, name)) if !name.is_empty() => (kind, Some(name.to_string())),
+            _ => (&*text, None),
+        };
+        ObjectKind::parse(kind).map(|kind| Target { kind, name }).ok_or_else(|| {
+            let mut error = clap::Error::new(ErrorKind::InvalidValue).with_cmd(cmd);
+            let kinds = ObjectKind::ALL.map(|kind| kind.plural().to_string()).to_vec();
+            let arg = arg.map(ToString::to_string).unwrap_or_default();
+            error.insert(ContextKind::InvalidArg, ContextValue::String(arg));
+            error.insert(ContextKind::InvalidValue, ContextValue::String(text.into_owned()));
+            error.insert(ContextKind::ValidValue, ContextValue::Strings(kinds));
+            error
+        })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(
+            ObjectKind::ALL
+                .into_iter()
+                .map(|kind| PossibleValue::new(kind.plural()).aliases([kind.as_str(), kind.short()])),
+        ))
+    }
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    Span::parse(text).map(|span| Duration::from_millis(span.millis))
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_string(), value.to_string())),
+        _ => Err("write NAME=VALUE".to_string()),
+    }
+}
+
+fn selector(text: &str) -> Result<String, String> {
+    let ok = |part: &str| part.split_once('=').is_some_and(|(key, value)| !key.is_empty() && !value.starts_with('='));
+    match text.split(',').all(ok) {
+        true => Ok(text.to_string()),
+        false => Err("write KEY=VALUE, several with commas between them".to_string()),
+    }
+}
+
+fn scale(text: &str) -> Result<(String, u32), String> {
+    let wrong = || "write NAME=N, for example web=3".to_string();
+    let (name, number) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
+    Ok((name.to_string(), number.parse().map_err(|_| wrong())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn kinds_are_read_in_every_form_that_people_write() {
+        for text in ["service", "services", "svc"] {
+            assert_eq!(ObjectKind::parse(text), Some(ObjectKind::Service));
+        }
+        assert_eq!(ObjectKind::parse("tasks"), Some(ObjectKind::Task));
+        assert_eq!(ObjectKind::parse("no"), Some(ObjectKind::Node));
+        assert_eq!(ObjectKind::parse("pods"), None);
+    }
+
+    #[test]
+    fn pairs_are_read_with_their_mistakes_named() {
+        assert_eq!(variable("A=b=c"), Ok(("A".into(), "b=c".into())));
+        assert_eq!(variable("A="), Ok(("A".into(), String::new())));
+        assert!(variable("=b").is_err() && variable("A").is_err());
+        assert_eq!(scale("web=3"), Ok(("web".into(), 3)));
+        for bad in ["web", "=3", "web=", "web=-1", "web=three"] {
+            assert!(scale(bad).is_err(), "{bad}");
+        }
+        assert!(selector("a=b,c=d").is_ok());
+        for bad in ["a", "=b", "a=b,", "a==b"] {
+            assert!(selector(bad).is_err(), "{bad}");
+        }
+    }
+}

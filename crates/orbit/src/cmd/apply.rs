@@ -1,0 +1,80 @@
+//! `orbit apply`.
+
+use crate::{
+    Session,
+    cli::Apply,
+    client::path,
+    error::Error,
+    files::{self, Document},
+    wait::{self, Awaited},
+};
+use hyper::{
+    Method,
+    header::{HeaderName, IF_MATCH, IF_NONE_MATCH},
+};
+use orbit_api::{
+    manifest::ManifestKind,
+    view::{Stored, Submitted},
+};
+use tokio::time::Instant;
+
+pub async fn apply(session: &mut Session<'_>, args: Apply) -> Result<u8, Error> {
+    let documents = files::read(session, &args.files)?;
+    let condition = condition(&documents, args.if_revision)?;
+    let mut awaited = Vec::new();
+    for document in &documents {
+        let object = document.object();
+        let place = format!("{}: {object}", document.place);
+        let applied = match document.manifest.kind {
+            ManifestKind::Service => put_service(session, document, &condition).await,
+            ManifestKind::Task => post_task(session, document).await,
+        };
+        let (what, one) = applied.map_err(|e| e.at(&place))?;
+        session.print(&format!("{object} {what}\n"))?;
+        awaited.push(one);
+    }
+    if args.wait {
+        "what was applied stays applied; only the waiting has ended".clone_into(&mut session.farewell.borrow_mut());
+        wait::wait(session, awaited, Instant::now() + args.timeout).await?;
+    }
+    Ok(0)
+}
+
+/// The header that lets the change happen only at the given revision.
+fn condition(documents: &[Document], revision: Option<u64>) -> Result<Vec<(HeaderName, String)>, Error> {
+    let Some(revision) = revision else { return Ok(Vec::new()) };
+    match documents {
+        [one] if one.manifest.kind == ManifestKind::Service => {}
+        _ => {
+            return Err(Error::usage(
+                "--if-revision: the revision of one service, so one service must be in the files",
+            ));
+        }
+    }
+    Ok(vec![match revision {
+        0 => (IF_NONE_MATCH, "*".to_string()),
+        revision => (IF_MATCH, format!("\"{revision}\"")),
+    }])
+}
+
+async fn put_service(
+    session: &Session<'_>,
+    document: &Document,
+    condition: &[(HeaderName, String)],
+) -> Result<(&'static str, Awaited), Error> {
+    let to = path(&["services", &document.manifest.name], &[]);
+    let stored: Stored = session.client.ask(Method::PUT, &to, condition, Some(&document.manifest)).await?;
+    let what = match (stored.created, stored.changed) {
+        (true, _) => "created",
+        (false, true) => "changed",
+        (false, false) => "unchanged",
+    };
+    Ok((what, Awaited::service(&stored.name, &stored.uid)))
+}
+
+async fn post_task(session: &Session<'_>, document: &Document) -> Result<(&'static str, Awaited), Error> {
+    let to = path(&["tasks"], &[]);
+    let submitted: Submitted = session.client.ask(Method::POST, &to, &[], Some(&document.manifest)).await?;
+    let what = if submitted.created { "created" } else { "unchanged" };
+    Ok((what, Awaited::task(&submitted.name, &submitted.uid)))
+}

@@ -1,0 +1,58 @@
+//! `orbit delete`, `orbit node forget`.
+
+use crate::{
+    Session,
+    cli::{Delete, ObjectKind},
+    client::path,
+    error::{Error, Kind},
+    files,
+};
+use orbit_api::manifest::ManifestKind;
+
+pub async fn delete(session: &mut Session<'_>, args: Delete) -> Result<u8, Error> {
+    let mut objects = Vec::new();
+    for document in files::read_if_any(session, &args.files)? {
+        let kind = match document.manifest.kind {
+            ManifestKind::Service => ObjectKind::Service,
+            ManifestKind::Task => ObjectKind::Task,
+        };
+        objects.push((kind, document.manifest.name));
+    }
+    if let Some(target) = args.target {
+        objects.extend(target.name.map(|name| (target.kind, name)));
+        for name in args.names {
+            // `orbit delete service/a service/b`, as `-o name` prints them.
+            objects.push(match name.split_once('/') {
+                Some((kind, name)) => {
+                    let unknown = || Error::usage(format!("`{kind}` is not a kind: write services, tasks or nodes"));
+                    (ObjectKind::parse(kind).ok_or_else(unknown)?, name.to_string())
+                }
+                None => (target.kind, name),
+            });
+        }
+    }
+    if objects.is_empty() {
+        return Err(Error::usage("which one? Write `orbit delete KIND NAME`"));
+    }
+    // One that is not there does not keep the others.
+    let mut failed = None;
+    for (kind, name) in objects {
+        match delete_one(session, kind, &name).await {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind, Kind::Problem(_)) => {
+                session.say(&format!("orbit: {}", error.text().unwrap_or_default()));
+                failed = Some(error.exit_code());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(failed.unwrap_or(0))
+}
+
+/// Deletes one object and says so.
+pub async fn delete_one(session: &mut Session<'_>, kind: ObjectKind, name: &str) -> Result<(), Error> {
+    let object = format!("{}/{name}", kind.as_str());
+    session.client.delete(&path(&[kind.plural(), name], &[])).await.map_err(|e| e.at(&object))?;
+    let done = if kind == ObjectKind::Node { "forgotten" } else { "deleted" };
+    session.print(&format!("{object} {done}\n"))
+}

@@ -1,0 +1,204 @@
+//! `orbit describe`: everything about one object, desired beside actual.
+
+use super::one_name;
+use crate::{
+    Session,
+    cli::{Describe, ObjectKind},
+    client::path,
+    error::Error,
+    format::{NOTHING, age, node_cpu, node_memory, or_nothing, reason},
+    table::{self, pairs, replicas},
+};
+use orbit_api::{
+    Manifest,
+    view::{List, Node, Service, Task, TaskDefinition},
+};
+use orbit_core::model::TaskId;
+use serde::Serialize;
+
+pub async fn describe(session: &mut Session<'_>, args: Describe) -> Result<u8, Error> {
+    let kind = args.target.kind;
+    let name = one_name(&args.target, args.name)?;
+    let name = name.ok_or_else(|| Error::usage(format!("which one? Write `orbit describe {} NAME`", kind.as_str())))?;
+    let at = path(&[kind.plural(), &name], &[]);
+    let mut page = Page::default();
+    match kind {
+        ObjectKind::Service => {
+            let service: Service = session.client.get(&at).await?;
+            page.service(session, &service);
+            let tasks = session.client.list("tasks", &[("kind", "service"), ("name", &name)]).await?;
+            page.tasks(session, &tasks);
+        }
+        ObjectKind::Task if name.parse::<TaskId>().is_ok() => {
+            let task: Task = session.client.get(&at).await?;
+            page.task(session, &task);
+        }
+        ObjectKind::Task => {
+            let definition: TaskDefinition = session.client.get(&at).await?;
+            page.definition(session, &definition);
+            let tasks = session.client.list("tasks", &[("kind", "task"), ("name", &name)]).await?;
+            page.tasks(session, &tasks);
+        }
+        ObjectKind::Node => {
+            let node: Node = session.client.get(&at).await?;
+            page.node(session, &node);
+            let tasks = session.client.list("tasks", &[("node", &name)]).await?;
+            page.tasks(session, &tasks);
+        }
+    }
+    session.print(&page.text)?;
+    Ok(0)
+}
+
+/// Fields under one another, their values aligned, and tables below.
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+const VALUE_COLUMN: usize = 14;
+
+impl Page {
+    fn field(&mut self, name: &str, value: impl std::fmt::Display) {
+        let value = or_nothing(&value.to_string());
+        let label = format!("{name}:");
+        self.text += &format!("{label:<VALUE_COLUMN$}{}\n", value.replace(|c: char| c.is_control(), " "));
+    }
+    /// A field that is left out where there is nothing.
+    fn field_if_any(&mut self, name: &str, value: &str) {
+        if !value.is_empty() {
+            self.field(name, value);
+        }
+    }
+    fn time(&mut self, session: &Session, name: &str, time: &str) {
+        self.field(name, format!("{time} ({} ago)", age(time, session.now)));
+    }
+
+    fn service(&mut self, session: &Session, service: &Service) {
+        let actual = &service.actual;
+        self.field("Name", &service.name);
+        self.field("Kind", "service");
+        self.field("UID", &service.uid);
+        self.field("Revision", service.revision);
+        self.field("Version", service.version);
+        self.time(session, "Created", &service.created_at);
+        self.field("Desired", replicas(service));
+        let older = actual.running.saturating_sub(actual.current);
+        let older = if older > 0 { format!(" ({older} of an older version)") } else { String::new() };
+        self.field("Running", format!("{}{older}", actual.running));
+        self.field("Starting", actual.starting);
+        self.field("Pending", actual.pending);
+        self.field("Stopping", actual.stopping);
+        self.field("Failures", if actual.failures > 0 { format!("{} in a row", actual.failures) } else { "0".into() });
+        self.field_if_any("Message", &actual.message);
+        self.manifest(&service.desired);
+    }
+
+    fn definition(&mut self, session: &Session, definition: &TaskDefinition) {
+        self.field("Name", &definition.name);
+        self.field("Kind", "task");
+        self.field("UID", &definition.uid);
+        self.field("Revision", definition.revision);
+        self.time(session, "Created", &definition.created_at);
+        self.manifest(&definition.desired);
+    }
+
+    fn manifest(&mut self, manifest: &Manifest) {
+        self.field("Labels", pairs(&manifest.labels));
+        self.field("Image", &manifest.image);
+        self.field_if_any("Command", &words(&manifest.command));
+        self.field_if_any("Args", &words(&manifest.args));
+        let mut label = "Env";
+        for (key, value) in &manifest.env {
+            match label {
+                "" => self.text += &format!("{:VALUE_COLUMN$}{key}={value}\n", ""),
+                label => self.field(label, format!("{key}={value}")),
+            }
+            label = "";
+        }
+        if let Some(resources) = &manifest.resources {
+            let or_default = |text: Option<String>| text.unwrap_or_else(|| "default".to_string());
+            self.field("CPU", or_default(resources.cpu.map(|cpu| cpu.to_string())));
+            self.field("Memory", or_default(resources.memory.map(|memory| memory.to_string())));
+            self.field_if_any("Pids", &resources.pids.map(|pids| pids.to_string()).unwrap_or_default());
+        }
+        for port in &manifest.ports {
+            let host = port.host.map_or("any port of the node".to_string(), |host| format!("port {host} of the node"));
+            self.field("Port", format!("{} {} on {host}", port.name, port.container));
+        }
+        if let Some(placement) = &manifest.placement {
+            self.field("Strategy", plain(&placement.strategy));
+            placement.constraints.iter().for_each(|constraint| self.field("Constraint", constraint));
+        }
+        if let Some(restart) = &manifest.restart {
+            let policy = restart.policy.as_ref().map(plain).unwrap_or_default();
+            let span = |span: Option<orbit_api::quantity::Span>| span.map(|s| s.to_string());
+            let backoff = restart.backoff.as_ref().and_then(|b| span(b.initial).zip(span(b.max)));
+            let backoff = backoff.map(|(initial, max)| format!(", backoff {initial} to {max}")).unwrap_or_default();
+            self.field("Restart", format!("{policy}{backoff}"));
+        }
+        if let Some(grace) = manifest.stop.as_ref().and_then(|stop| stop.grace) {
+            self.field("Stop grace", grace);
+        }
+    }
+
+    fn task(&mut self, session: &Session, task: &Task) {
+        self.field("ID", &task.id);
+        self.field("Of", format!("{}/{}, slot {}, version {}", task.kind, task.name, task.slot, task.version));
+        self.field("Image", &task.image);
+        self.field("Node", task.node.as_deref().unwrap_or(NOTHING));
+        self.field("Desired", &task.desired);
+        self.field("Actual", &task.actual);
+        self.field_if_any("Reason", &reason(task, true));
+        for port in &task.ports {
+            let host = port.host.map_or("not chosen yet".to_string(), |host| format!("port {host} of the node"));
+            self.field("Port", format!("{} {} on {host}", port.name, port.container));
+        }
+        self.time(session, "Created", &task.created_at);
+        if let Some(time) = &task.running_at {
+            self.time(session, "Running", time);
+        }
+        if let Some(time) = &task.ended_at {
+            self.time(session, "Ended", time);
+        }
+    }
+
+    fn node(&mut self, session: &Session, node: &Node) {
+        self.field("Name", &node.name);
+        self.field("UID", &node.uid);
+        self.field("State", &node.state);
+        self.field_if_any("Message", &node.message);
+        self.field("Labels", pairs(&node.labels));
+        self.field("Platform", format!("{}/{}", node.os, node.arch));
+        self.field("CPU", format!("{} used/allocatable", node_cpu(node)));
+        self.field("Memory", format!("{} used/allocatable", node_memory(node)));
+        self.field("Tasks", node.tasks);
+        self.time(session, "Registered", &node.registered_at);
+    }
+
+    fn tasks(&mut self, session: &Session, tasks: &List<Task>) {
+        match tasks.items.is_empty() {
+            true => self.text += "\nNo tasks.\n",
+            false => self.text += &format!("\n{}", table::tasks(&tasks.items, false, session.now)),
+        }
+        let mut messages = tasks.items.iter().filter(|task| !task.message.is_empty()).peekable();
+        if messages.peek().is_some() {
+            self.text += "\nMessages:\n";
+        }
+        for task in messages {
+            self.text += &format!("  {}: {}\n", task.id, task.message.replace(|c: char| c.is_control(), " "));
+        }
+    }
+}
+
+/// The spelling of the manifest.
+fn plain(value: &impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_string)).unwrap_or_default()
+}
+
+/// Words as they would be typed; those with blanks or quotes in them are quoted.
+fn words(words: &[String]) -> String {
+    let bare = |word: &str| !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || "'\"\\$`".contains(c));
+    let quote = |word: &String| if bare(word) { word.clone() } else { format!("{word:?}") };
+    words.iter().map(quote).collect::<Vec<_>>().join(" ")
+}

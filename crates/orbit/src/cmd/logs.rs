@@ -1,0 +1,269 @@
+//! `orbit logs`: of a task as it is, of a service with the task in front of each line.
+
+use crate::{
+    Session,
+    cli::{Logs, ObjectKind},
+    client::{Client, path},
+    error::{Error, Kind},
+    format::has_ended,
+};
+use futures_util::{Stream, StreamExt, future, stream, stream::SelectAll};
+use http_body_util::BodyDataStream;
+use hyper::body::{Bytes, Incoming};
+use orbit_api::view::{List, Service, Task, TaskDefinition};
+use orbit_core::model::TaskId;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::Pin,
+};
+
+/// A line that does not end is cut here.
+const LINE_BYTES_MAX: usize = 64 << 10;
+
+enum Source {
+    Task(String),
+    Service(String),
+}
+
+pub async fn logs(session: &mut Session<'_>, args: Logs) -> Result<u8, Error> {
+    match find(session, &args.target).await? {
+        Source::Task(id) => stream_one(session, &id, args.follow, args.tail).await?,
+        Source::Service(name) if args.follow => follow_service(session, &name, args.tail).await?,
+        Source::Service(name) => print_service(session, &name, args.tail).await?,
+    }
+    Ok(0)
+}
+
+/// What the word means: an attempt, the newest attempt of a task definition, or a service.
+async fn find(session: &Session<'_>, word: &str) -> Result<Source, Error> {
+    let (kind, name) = match word.split_once('/') {
+        None => (None, word),
+        Some((kind, name)) => match ObjectKind::parse(kind) {
+            Some(kind @ (ObjectKind::Task | ObjectKind::Service)) => (Some(kind), name),
+            _ => return Err(Error::usage(format!("`{word}`: only tasks and services have logs"))),
+        },
+    };
+    if name.parse::<TaskId>().is_ok() && kind != Some(ObjectKind::Service) {
+        return Ok(Source::Task(name.to_string()));
+    }
+    let task = match kind {
+        Some(ObjectKind::Service) => None,
+        _ => session.client.find::<TaskDefinition>(&path(&["tasks", name], &[])).await?,
+    };
+    let service = match kind {
+        Some(ObjectKind::Task) => None,
+        _ => session.client.find::<Service>(&path(&["services", name], &[])).await?,
+    };
+    match (task, service) {
+        (Some(_), Some(_)) => {
+            Err(Error::usage(format!("a task and a service are named {name}: write task/{name} or service/{name}")))
+        }
+        (Some(task), None) => match task.attempt {
+            Some(attempt) => Ok(Source::Task(attempt.id)),
+            None => Err(Error::usage(format!("task/{name} has no attempt yet"))),
+        },
+        (None, Some(service)) => Ok(Source::Service(service.name)),
+        (None, None) => {
+            Err(Error::usage(format!("no {} is named {name}", kind.map_or("task or service", |k| k.as_str()))))
+        }
+    }
+}
+
+async fn open(client: &Client, id: &str, follow: bool, tail: Option<u32>) -> Result<BodyDataStream<Incoming>, Error> {
+    let tail = tail.map(|lines| lines.to_string());
+    let mut query = Vec::new();
+    if follow {
+        query.push(("follow", "1"));
+    }
+    query.extend(tail.as_deref().map(|lines| ("tail", lines)));
+    Ok(BodyDataStream::new(client.stream(&path(&["tasks", id, "logs"], &query)).await?))
+}
+
+/// The log of one task, byte for byte.
+pub async fn stream_one(session: &mut Session<'_>, id: &str, follow: bool, tail: Option<u32>) -> Result<(), Error> {
+    let mut chunks = open(&session.client, id, follow, tail).await?;
+    while let Some(chunk) = chunks.next().await {
+        session.out.write_all(&chunk.map_err(|_| broken(id))?)?;
+        session.out.flush()?;
+    }
+    Ok(())
+}
+
+fn broken(id: &str) -> Error {
+    Error::new(Kind::Unanswered(format!("the log of task {id} broke off: the manager or the node went away")))
+}
+
+/// The tasks of a service that have a container: those before have no log yet.
+async fn living(session: &Session<'_>, name: &str) -> Result<Vec<Task>, Error> {
+    let list: List<Task> = session.client.list("tasks", &[("kind", "service"), ("name", name)]).await?;
+    Ok(list.items.into_iter().filter(|task| task.running_at.is_some() && !has_ended(&task.actual)).collect())
+}
+
+/// The logs of a service's tasks, one after the other. A node that does not answer does not keep
+/// the others' logs.
+async fn print_service(session: &mut Session<'_>, name: &str, tail: Option<u32>) -> Result<(), Error> {
+    let tasks = living(session, name).await?;
+    if tasks.is_empty() {
+        session
+            .say(&format!("service/{name} has no running tasks: `orbit get tasks --service {name}` shows the others"));
+    }
+    let mut failed = false;
+    for task in tasks {
+        let mut lines = Lines::new(&task.id);
+        let result = match open(&session.client, &task.id, false, tail).await {
+            Ok(mut chunks) => loop {
+                match chunks.next().await {
+                    Some(Ok(chunk)) => session.out.write_all(&lines.push(&chunk))?,
+                    Some(Err(_)) => break Err(broken(&task.id)),
+                    None => break Ok(()),
+                }
+            },
+            Err(error) if matches!(error.kind, Kind::NoManager { .. }) => return Err(error),
+            Err(error) => Err(error.at(&format!("task {}", task.id))),
+        };
+        session.out.write_all(&lines.rest())?;
+        session.out.flush()?;
+        if let Err(error) = result {
+            session.say(&format!("orbit: {}", error.text().unwrap_or_default()));
+            failed = true;
+        }
+    }
+    if failed { Err(Error::new(Kind::Said(2))) } else { Ok(()) }
+}
+
+/// A chunk of a task's log; `None` where it ends.
+type Piece = (String, Option<Result<Bytes, ()>>);
+
+/// The logs of a service's tasks as they come, also of tasks that begin meanwhile. Ends with the
+/// service.
+async fn follow_service(session: &mut Session<'_>, name: &str, tail: Option<u32>) -> Result<(), Error> {
+    let mut pieces: SelectAll<Pin<Box<dyn Stream<Item = Piece>>>> = SelectAll::new();
+    let mut lines: BTreeMap<String, Lines> = BTreeMap::new();
+    let mut known = BTreeSet::new();
+    let mut first = true;
+    let mut look = tokio::time::interval(session.timing.poll);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut exists = true;
+    // `lines` has the streams that have not ended; `pieces` lets go of an ended one only later.
+    while exists || !lines.is_empty() {
+        let piece = tokio::select! {
+            _ = look.tick(), if exists => None,
+            // Without streams there is nothing to wait for here.
+            piece = next(&mut pieces) => Some(piece),
+        };
+        match piece {
+            None => {
+                let new = match still_there(session, name, &mut exists).await {
+                    Ok(tasks) => tasks,
+                    Err(error) if error.may_pass() && !first => continue,
+                    Err(error) => return Err(error),
+                };
+                for task in new {
+                    if !known.insert(task.id.clone()) {
+                        continue;
+                    }
+                    // What began meanwhile is shown from its beginning.
+                    match open(&session.client, &task.id, true, tail.filter(|_| first)).await {
+                        Ok(chunks) => {
+                            lines.insert(task.id.clone(), Lines::new(&task.id));
+                            pieces.push(labelled(task.id, chunks));
+                        }
+                        // Asked for again at the next look.
+                        Err(error) if error.may_pass() => {
+                            known.remove(&task.id);
+                        }
+                        Err(error) => {
+                            session.say(&format!("orbit: task {}: {}", task.id, error.text().unwrap_or_default()))
+                        }
+                    }
+                }
+                first = false;
+            }
+            Some((id, Some(Ok(chunk)))) => {
+                let text = lines.get_mut(&id).map(|lines| lines.push(&chunk)).unwrap_or_default();
+                session.out.write_all(&text)?;
+                session.out.flush()?;
+            }
+            Some((id, end)) => {
+                if end.is_some() {
+                    session.say(&format!("orbit: {}", broken(&id).text().unwrap_or_default()));
+                }
+                let rest = lines.remove(&id).map(|mut lines| lines.rest()).unwrap_or_default();
+                session.out.write_all(&rest)?;
+                session.out.flush()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The next piece; never, while there is no stream.
+async fn next(pieces: &mut SelectAll<Pin<Box<dyn Stream<Item = Piece>>>>) -> Piece {
+    match pieces.next().await {
+        Some(piece) => piece,
+        None => future::pending().await,
+    }
+}
+
+fn labelled(id: String, chunks: BodyDataStream<Incoming>) -> Pin<Box<dyn Stream<Item = Piece>>> {
+    let end = (id.clone(), None);
+    let pieces = chunks.map(move |chunk| (id.clone(), Some(chunk.map_err(|_| ()))));
+    Box::pin(pieces.chain(stream::once(future::ready(end))))
+}
+
+async fn still_there(session: &Session<'_>, name: &str, exists: &mut bool) -> Result<Vec<Task>, Error> {
+    *exists = session.client.find::<Service>(&path(&["services", name], &[])).await?.is_some();
+    if *exists { living(session, name).await } else { Ok(Vec::new()) }
+}
+
+/// Cuts a log into lines and puts the task's ID in front of each.
+struct Lines {
+    prefix: String,
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    fn new(id: &str) -> Lines {
+        Lines { prefix: format!("{id}  "), partial: Vec::new() }
+    }
+    /// The lines that are whole with this chunk.
+    fn push(&mut self, chunk: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for part in chunk.split_inclusive(|&byte| byte == b'\n') {
+            self.partial.extend_from_slice(part);
+            if part.ends_with(b"\n") || self.partial.len() >= LINE_BYTES_MAX {
+                out.extend(self.rest());
+            }
+        }
+        out
+    }
+    /// What has come without an end of line.
+    fn rest(&mut self) -> Vec<u8> {
+        if self.partial.is_empty() {
+            return Vec::new();
+        }
+        let mut line = self.prefix.clone().into_bytes();
+        line.append(&mut self.partial);
+        if !line.ends_with(b"\n") {
+            line.push(b'\n');
+        }
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_whole_however_they_come() {
+        let mut lines = Lines::new("1.2.0");
+        assert_eq!(lines.push(b"on"), b"");
+        assert_eq!(lines.push(b"e\n\ntw"), b"1.2.0  one\n1.2.0  \n");
+        assert_eq!(lines.push(b"o\xff"), b"");
+        assert_eq!(lines.rest(), b"1.2.0  two\xff\n");
+        assert_eq!(lines.rest(), b"");
+        let cut = lines.push(&vec![b'x'; LINE_BYTES_MAX]);
+        assert!(cut.ends_with(b"x\n") && lines.partial.is_empty());
+    }
+}

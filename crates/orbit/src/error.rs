@@ -1,0 +1,118 @@
+//! What can go wrong, what is said of it, and the exit code.
+
+use orbit_api::Problem;
+use std::io;
+
+/// The exit code after Ctrl-C.
+pub const INTERRUPTED: u8 = 130;
+/// The exit code of `run` where there is no container's code to end with.
+pub const RUN_FAILED: u8 = 125;
+
+/// A failure, and where it happened.
+#[derive(Debug)]
+pub struct Error {
+    /// For example the file and the document.
+    at: String,
+    pub kind: Kind,
+}
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Kind {
+    #[error("{0}")]
+    Usage(String),
+    #[error("no manager answers at {addr}: start one with `orbit dev`, or set ORBIT_ADDR")]
+    NoManager { addr: String },
+    /// The connection stood, and no whole answer came.
+    #[error("{0}")]
+    Unanswered(String),
+    #[error("{}", problem_text(.0))]
+    Problem(Box<Problem>),
+    #[error("{0}")]
+    Unplaceable(String),
+    /// What was applied ran, and failed.
+    #[error("{0}")]
+    Failed(String),
+    #[error("{0}")]
+    TimedOut(String),
+    #[error("writing the output: {0}")]
+    Output(io::Error),
+    #[error("")]
+    Interrupted,
+    /// Everything has been said.
+    #[error("")]
+    Said(u8),
+    /// `run`: Orbit failed, not the container.
+    #[error("{0}")]
+    Run(String),
+}
+
+fn problem_text(problem: &Problem) -> String {
+    let detail = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
+    match problem.field.is_empty() {
+        true => detail.clone(),
+        false => format!("{}: {detail}", problem.field),
+    }
+}
+
+impl Error {
+    pub fn new(kind: Kind) -> Error {
+        Error { at: String::new(), kind }
+    }
+    pub fn usage(text: impl Into<String>) -> Error {
+        Error::new(Kind::Usage(text.into()))
+    }
+    /// The same failure, with the place in front.
+    pub fn at(self, place: &str) -> Error {
+        // One line that says what to do needs no place.
+        if place.is_empty() || matches!(self.kind, Kind::NoManager { .. }) {
+            return self;
+        }
+        let at = if self.at.is_empty() { place.to_string() } else { format!("{place}: {}", self.at) };
+        Error { at, ..self }
+    }
+
+    /// What is said on stderr, if anything.
+    pub fn text(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Interrupted | Kind::Said(_) => None,
+            // The reader has what it wanted.
+            Kind::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            kind if self.at.is_empty() => Some(kind.to_string()),
+            kind => Some(format!("{}: {kind}", self.at)),
+        }
+    }
+
+    pub fn exit_code(&self) -> u8 {
+        match &self.kind {
+            Kind::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Kind::Problem(problem) if problem.code == "revision_conflict" => 6,
+            Kind::Usage(_) | Kind::NoManager { .. } | Kind::Unanswered(_) | Kind::Problem(_) | Kind::Output(_) => 2,
+            Kind::Unplaceable(_) => 3,
+            Kind::Failed(_) => 4,
+            Kind::TimedOut(_) => 5,
+            Kind::Interrupted => INTERRUPTED,
+            Kind::Said(code) => *code,
+            Kind::Run(_) => RUN_FAILED,
+        }
+    }
+
+    pub fn is_not_found(&self) -> bool {
+        matches!(&self.kind, Kind::Problem(problem) if problem.status == 404)
+    }
+    /// Whether asking again later may help: no manager, or none that leads.
+    pub fn may_pass(&self) -> bool {
+        match &self.kind {
+            Kind::NoManager { .. } | Kind::Unanswered(_) => true,
+            Kind::Problem(problem) => problem.status == 503,
+            _ => false,
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    /// Only the output fails in this way: every other use of files says which file.
+    fn from(error: io::Error) -> Error {
+        Error::new(Kind::Output(error))
+    }
+}

@@ -1,0 +1,93 @@
+//! Manifests from files: all of them are read and checked before the first is sent.
+
+use crate::{Session, error::Error, error::Kind};
+use orbit_api::{
+    Manifest,
+    manifest::{ManifestKind, read_documents},
+};
+use std::collections::BTreeMap;
+
+/// A manifest and where it stands.
+pub struct Document {
+    pub manifest: Manifest,
+    /// `web.yaml`, or `web.yaml: document 2` where there are several.
+    pub place: String,
+}
+
+impl Document {
+    /// `service/web`.
+    pub fn object(&self) -> String {
+        format!("{}/{}", kind(&self.manifest), self.manifest.name)
+    }
+}
+
+fn kind(manifest: &Manifest) -> &'static str {
+    match manifest.kind {
+        ManifestKind::Service => "service",
+        ManifestKind::Task => "task",
+    }
+}
+
+/// Reads all files; says everything that is wrong in them, not only the first.
+pub fn read(session: &mut Session, files: &[String]) -> Result<Vec<Document>, Error> {
+    let mut documents = Vec::new();
+    let mut wrong = Vec::new();
+    for file in files {
+        match text_of(session, file) {
+            Ok(text) => parse(file, &text, &mut documents, &mut wrong),
+            Err(error) => wrong.push(error),
+        }
+    }
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for document in &documents {
+        if let Some(first) = seen.insert(document.object(), &document.place) {
+            wrong.push(format!("{}: {} stands in {first} already", document.place, document.object()));
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(documents);
+    }
+    for line in wrong {
+        session.say(&format!("orbit: {line}"));
+    }
+    Err(Error::new(Kind::Said(2)))
+}
+
+fn text_of(session: &mut Session, file: &str) -> Result<String, String> {
+    let read = match file {
+        "-" => {
+            let mut text = String::new();
+            session.stdin.read_to_string(&mut text).map(|_| text)
+        }
+        file => std::fs::read_to_string(file),
+    };
+    read.map_err(|e| format!("{}: {e}", shown(file)))
+}
+
+fn shown(file: &str) -> &str {
+    if file == "-" { "standard input" } else { file }
+}
+
+fn parse(file: &str, text: &str, documents: &mut Vec<Document>, wrong: &mut Vec<String>) {
+    let all = read_documents(text);
+    if all.is_empty() {
+        wrong.push(format!("{}: no manifest in it", shown(file)));
+    }
+    let several = all.len() > 1 || all.iter().any(|(number, _)| *number > 1);
+    for (number, manifest) in all {
+        let place = if several { format!("{}: document {number}", shown(file)) } else { shown(file).to_string() };
+        let checked = manifest.map_err(|e| e.to_string()).and_then(|manifest| {
+            manifest.definition().map_err(|rejection| rejection.to_string())?;
+            Ok(manifest)
+        });
+        match checked {
+            Ok(manifest) => documents.push(Document { manifest, place }),
+            Err(what) => wrong.push(format!("{place}: {what}")),
+        }
+    }
+}
+
+/// As [`read`]; without files, nothing.
+pub fn read_if_any(session: &mut Session, files: &[String]) -> Result<Vec<Document>, Error> {
+    if files.is_empty() { Ok(Vec::new()) } else { read(session, files) }
+}

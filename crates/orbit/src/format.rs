@@ -1,0 +1,149 @@
+//! Small things as people read them: ages, states, amounts.
+
+use orbit_api::view::{Node, Task};
+use orbit_core::model::{Bytes, TaskState};
+use std::time::{Duration, SystemTime};
+
+/// What stands where there is nothing.
+pub const NOTHING: &str = "<none>";
+
+/// The age of something with this RFC 3339 time, in the units that matter at its size.
+pub fn age(since: &str, now: SystemTime) -> String {
+    match humantime::parse_rfc3339(since) {
+        // A clock that is behind the manager's makes things new, not wrong.
+        Ok(since) => span(now.duration_since(since).unwrap_or_default()),
+        Err(_) => "<unknown>".to_string(),
+    }
+}
+
+/// Two units at most, and the second only while it matters.
+pub fn span(span: Duration) -> String {
+    let s = span.as_secs();
+    let (m, h, d) = (s / 60, s / 3600, s / 86_400);
+    let two = |big: u64, unit: &str, small: u64, small_unit: &str| match small {
+        0 => format!("{big}{unit}"),
+        small => format!("{big}{unit}{small}{small_unit}"),
+    };
+    match () {
+        () if s < 120 => format!("{s}s"),
+        () if m < 10 => two(m, "m", s % 60, "s"),
+        () if h < 3 => format!("{m}m"),
+        () if h < 8 => two(h, "h", m % 60, "m"),
+        () if h < 48 => format!("{h}h"),
+        () if d < 8 => two(d, "d", h % 24, "h"),
+        () if d < 730 => format!("{d}d"),
+        () if d < 8 * 365 => two(d / 365, "y", d % 365, "d"),
+        () => format!("{}y", d / 365),
+    }
+}
+
+/// Whether a task in this actual state has ended. A state that is not known has not.
+pub fn has_ended(actual: &str) -> bool {
+    state(actual).is_some_and(TaskState::is_terminal)
+}
+/// Whether a task in this actual state has a container, or had one.
+pub fn has_run(task: &Task) -> bool {
+    task.running_at.is_some() || task.exit_code.is_some() || state(&task.actual) == Some(TaskState::Running)
+}
+fn state(actual: &str) -> Option<TaskState> {
+    TaskState::ALL.into_iter().find(|state| state.as_str() == actual)
+}
+
+/// Why a task ended or waits; with `long`, everything that is known of it.
+pub fn reason(task: &Task, long: bool) -> String {
+    let mut text = task.reason.clone().unwrap_or_default();
+    if let Some(code) = task.exit_code {
+        text = if text.is_empty() { format!("exit code {code}") } else { format!("{text} ({code})") };
+    }
+    let message = task.message.trim().replace('\n', " ");
+    if !message.is_empty() && (long || text.is_empty()) {
+        text = if text.is_empty() { message } else { format!("{text}: {message}") };
+    }
+    if task.unreachable && !has_ended(&task.actual) {
+        text = if text.is_empty() { "node unreachable".into() } else { format!("node unreachable; {text}") };
+    }
+    text
+}
+
+/// `31234->80`, or `80` while the node's port is not known.
+pub fn ports(task: &Task) -> String {
+    let port = |port: &orbit_api::view::TaskPort| match port.host {
+        Some(host) => format!("{host}->{}", port.container),
+        None => port.container.to_string(),
+    };
+    or_nothing(&task.ports.iter().map(port).collect::<Vec<_>>().join(","))
+}
+
+/// Used and allocatable processors.
+pub fn node_cpu(node: &Node) -> String {
+    format!("{}/{}", cpu(node.used.cpu_millis), cpu(node.allocatable.cpu_millis))
+}
+/// Used and allocatable memory.
+pub fn node_memory(node: &Node) -> String {
+    format!("{}/{}", memory(node.used.memory_bytes), memory(node.allocatable.memory_bytes))
+}
+pub fn cpu(millis: u64) -> String {
+    orbit_api::quantity::Cpu { millis }.to_string()
+}
+/// Whole mebibytes where it is more than one: a node's memory is never a round number.
+pub fn memory(bytes: u64) -> String {
+    let whole = if bytes >= 1 << 20 { bytes >> 20 << 20 } else { bytes };
+    Bytes(whole).to_string()
+}
+
+pub fn or_nothing(text: &str) -> String {
+    if text.is_empty() { NOTHING.to_string() } else { text.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_two_units_at_most() {
+        let said = |s: u64| span(Duration::from_secs(s));
+        let cases = [
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (125, "2m5s"),
+            (599, "9m59s"),
+            (600, "10m"),
+            (3 * 3600 - 1, "179m"),
+            (3 * 3600, "3h"),
+            (5 * 3600 + 61, "5h1m"),
+            (47 * 3600, "47h"),
+            (48 * 3600, "2d"),
+            (7 * 86_400 + 3600, "7d1h"),
+            (30 * 86_400, "30d"),
+            (3 * 365 * 86_400 + 86_400, "3y1d"),
+            (20 * 365 * 86_400, "20y"),
+        ];
+        for (seconds, expected) in cases {
+            assert_eq!(said(seconds), expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn an_age_survives_clocks_and_texts_that_are_off() {
+        let now = humantime::parse_rfc3339("2026-01-02T03:04:05Z").unwrap();
+        assert_eq!(age("2026-01-02T03:04:00Z", now), "5s");
+        assert_eq!(age("2026-01-02T03:04:04.500Z", now), "0s");
+        assert_eq!(age("2026-01-02T03:05:00Z", now), "0s");
+        assert_eq!(age("yesterday", now), "<unknown>");
+    }
+
+    #[test]
+    fn amounts_are_short() {
+        assert_eq!((cpu(250), cpu(4000)), ("250m".into(), "4".into()));
+        assert_eq!(memory(128 << 20), "128Mi");
+        assert_eq!(memory((7 << 30) + (300 << 20) + 4321), "7468Mi");
+        assert_eq!(memory(0), "0");
+    }
+
+    #[test]
+    fn a_state_that_is_not_known_has_not_ended() {
+        assert!(has_ended("lost") && has_ended("complete"));
+        assert!(!has_ended("stopping") && !has_ended("hibernating"));
+    }
+}

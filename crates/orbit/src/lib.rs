@@ -1,0 +1,175 @@
+//! The command line, as a library: [`main_with`] is the whole program on streams that are given.
+//!
+//! `cli` is what may be written on the line, `settings` what follows from it and the environment,
+//! `client` the way to the manager, `cmd` one module per command, `table` and `format` what is shown.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod client;
+mod cmd;
+pub mod dev;
+mod error;
+mod files;
+mod format;
+mod settings;
+mod table;
+mod wait;
+
+use clap::{CommandFactory, FromArgMatches};
+use cli::Cli;
+use client::Client;
+use error::{Error, Kind};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    ffi::OsString,
+    future::Future,
+    io::{Read, Write},
+    pin::Pin,
+    time::{Duration, SystemTime},
+};
+
+/// What the program has of the outside world, beside the manager.
+pub struct Host<'a> {
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// Read by `-f -` alone.
+    pub stdin: &'a mut dyn Read,
+    /// For data.
+    pub stdout: &'a mut dyn Write,
+    /// For errors and progress.
+    pub stderr: &'a mut dyn Write,
+    /// Help may have colours there.
+    pub stdout_is_terminal: bool,
+    /// Usage errors may have colours there.
+    pub stderr_is_terminal: bool,
+    /// For ages.
+    pub now: SystemTime,
+    /// For the names of tasks that were given none, and for idempotency keys. Another one each time.
+    pub seed: u64,
+    /// How long to wait between questions.
+    pub timing: Timing,
+    /// Ready when the user presses Ctrl-C.
+    pub interrupt: Pin<Box<dyn Future<Output = ()> + 'a>>,
+}
+
+/// How long to wait between questions.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Between two looks at what is waited for.
+    pub poll: Duration,
+    /// So long a manager that does not answer is forgiven by a command that follows a task.
+    pub patience: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Timing {
+        Timing { poll: Duration::from_millis(400), patience: Duration::from_secs(60) }
+    }
+}
+
+/// What a command works with.
+struct Session<'a> {
+    client: Client,
+    env: &'a BTreeMap<String, String>,
+    stdin: &'a mut dyn Read,
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+    now: SystemTime,
+    seed: u64,
+    timing: Timing,
+    /// What is said when Ctrl-C ends the command.
+    farewell: &'a RefCell<String>,
+}
+
+impl Session<'_> {
+    /// Data.
+    fn print(&mut self, text: &str) -> Result<(), Error> {
+        self.out.write_all(text.as_bytes())?;
+        Ok(self.out.flush()?)
+    }
+    /// Progress and errors. Nobody can be told that nobody reads it.
+    fn say(&mut self, line: &str) {
+        say(self.err, line);
+    }
+}
+
+fn say(err: &mut dyn Write, line: &str) {
+    let _ = writeln!(err, "{line}").and_then(|()| err.flush());
+}
+
+/// The whole program. Returns the exit code.
+pub fn main_with(args: impl IntoIterator<Item = OsString>, host: Host) -> u8 {
+    let Host { env, stdin, stdout, stderr, now, seed, timing, interrupt, .. } = host;
+    let no_color =
+        env.get("NO_COLOR").is_some_and(|set| !set.is_empty()) || env.get("TERM").is_some_and(|t| t == "dumb");
+    let mut command = Cli::command().max_term_width(100);
+    if !host.stdout_is_terminal {
+        command = command.term_width(100);
+    }
+    let parsed = command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(usage) => {
+            let (stream, terminal): (&mut dyn Write, bool) = match usage.use_stderr() {
+                true => (stderr, host.stderr_is_terminal),
+                false => (stdout, host.stdout_is_terminal),
+            };
+            let text = usage.render();
+            let text = if terminal && !no_color { text.ansi().to_string() } else { text.to_string() };
+            let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+            return usage.exit_code() as u8;
+        }
+    };
+    let farewell = RefCell::new(String::new());
+    let result = {
+        let addr = match settings::addr(cli.addr.as_deref(), &env) {
+            Ok(addr) => addr,
+            Err(error) => return report(error, stderr),
+        };
+        let session = Session {
+            client: Client::new(addr),
+            env: &env,
+            stdin,
+            out: stdout,
+            err: &mut *stderr,
+            now,
+            seed,
+            timing,
+            farewell: &farewell,
+        };
+        block_on(cmd::execute(cli.command, session), interrupt)
+    };
+    let code = match result {
+        Ok(code) => code,
+        Err(error) => report(error, stderr),
+    };
+    if code == error::INTERRUPTED && !farewell.borrow().is_empty() {
+        say(stderr, &format!("orbit: {}", farewell.borrow()));
+    }
+    code
+}
+
+fn block_on(
+    command: impl Future<Output = Result<u8, Error>>,
+    interrupt: Pin<Box<dyn Future<Output = ()> + '_>>,
+) -> Result<u8, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Error::new(Kind::Usage(format!("the program's runtime does not start: {e}"))))?;
+    runtime.block_on(async {
+        tokio::select! {
+            // The command first: what it reads from a terminal before it waits, Ctrl-C ends as ever.
+            biased;
+            result = command => result,
+            () = interrupt => Err(Error::new(Kind::Interrupted)),
+        }
+    })
+}
+
+fn report(error: Error, stderr: &mut dyn Write) -> u8 {
+    if let Some(text) = error.text() {
+        say(stderr, &format!("orbit: {text}"));
+    }
+    error.exit_code()
+}

@@ -1,0 +1,115 @@
+//! Columns without borders, and the tables of the three kinds.
+
+use crate::format::{NOTHING, age, node_cpu, node_memory, or_nothing, ports, reason};
+use comfy_table::{ContentArrangement, Table, presets};
+use orbit_api::view::{Node, Service, Task};
+use std::{collections::BTreeMap, time::SystemTime};
+
+/// Aligned columns under upper-case heads, two blanks between them, none at a line's end.
+pub fn render(head: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(head);
+    for row in rows {
+        // A line break or an escape in a message must not break the table or the terminal.
+        table.add_row(row.into_iter().map(|cell| cell.replace(|c: char| c.is_control(), " ")));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+pub fn services(items: &[Service], wide: bool, now: SystemTime) -> String {
+    let mut head = vec!["NAME", "DESIRED", "RUNNING", "VERSION", "AGE"];
+    if wide {
+        head.extend(["IMAGE", "REVISION"]);
+    }
+    head.push("MESSAGE");
+    let row = |service: &Service| {
+        let mut row = vec![
+            service.name.clone(),
+            replicas(service).to_string(),
+            service.actual.running.to_string(),
+            service.version.to_string(),
+            age(&service.created_at, now),
+        ];
+        if wide {
+            row.extend([service.desired.image.clone(), service.revision.to_string()]);
+        }
+        row.push(service.actual.message.clone());
+        row
+    };
+    render(&head, items.iter().map(row).collect())
+}
+
+/// How many replicas a service shall have.
+pub fn replicas(service: &Service) -> u32 {
+    service.desired.replicas.unwrap_or(1)
+}
+
+pub fn tasks(items: &[Task], wide: bool, now: SystemTime) -> String {
+    let mut head = vec!["ID", "NAME", "SLOT", "NODE", "DESIRED", "ACTUAL", "PORTS", "AGE"];
+    if wide {
+        head.extend(["IMAGE", "VERSION"]);
+    }
+    head.push("REASON");
+    let row = |task: &Task| {
+        let mut row = vec![
+            task.id.clone(),
+            task.name.clone(),
+            task.slot.to_string(),
+            task.node.clone().unwrap_or_else(|| NOTHING.to_string()),
+            task.desired.clone(),
+            task.actual.clone(),
+            ports(task),
+            age(&task.created_at, now),
+        ];
+        if wide {
+            row.extend([task.image.clone(), task.version.to_string()]);
+        }
+        row.push(reason(task, wide));
+        row
+    };
+    render(&head, items.iter().map(row).collect())
+}
+
+pub fn nodes(items: &[Node], wide: bool, now: SystemTime) -> String {
+    let mut head = vec!["NAME", "STATE", "TASKS", "CPU", "MEMORY", "AGE"];
+    if wide {
+        head.extend(["OS", "ARCH", "LABELS"]);
+    }
+    head.push("MESSAGE");
+    let row = |node: &Node| {
+        let mut row = vec![
+            node.name.clone(),
+            node.state.clone(),
+            node.tasks.to_string(),
+            node_cpu(node),
+            node_memory(node),
+            age(&node.registered_at, now),
+        ];
+        if wide {
+            row.extend([node.os.clone(), node.arch.clone(), or_nothing(&pairs(&node.labels))]);
+        }
+        row.push(node.message.clone());
+        row
+    };
+    render(&head, items.iter().map(row).collect())
+}
+
+/// `a=b,c=d`.
+pub fn pairs(map: &BTreeMap<String, String>) -> String {
+    map.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_what_is_in_them_cannot_break_them() {
+        let rows = vec![vec!["a".into(), "one\ntwo".into()], vec!["longer".into(), "\u{1b}[31mred".into()]];
+        assert_eq!(render(&["NAME", "MESSAGE"], rows), "NAME    MESSAGE\na       one two\nlonger   [31mred\n");
+    }
+}

@@ -1,0 +1,204 @@
+//! `run` and `logs`: streams, exit codes, Ctrl-C; and the binary itself.
+
+use crate::{Line, data::*, fake::*};
+use serde_json::{Value, json};
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+/// A manager that takes the task `once` and lets it go through these states.
+fn running(states: Vec<Reply>, log: Reply) -> Fake {
+    Fake::new([
+        ("POST /v1/tasks", vec![json(201, submitted("once", true))]),
+        ("GET /v1/tasks/1.70.0", states),
+        ("GET /v1/tasks/1.70.0/logs?follow=1", vec![log]),
+    ])
+}
+
+const RUN: &[&str] = &["run", "alpine:3.20", "--name", "once", "--", "echo", "hello"];
+
+#[test]
+fn run_follows_the_log_and_ends_with_the_containers_code() {
+    let unplaced = {
+        let mut task = once("1.70.0", "pending");
+        task["node"] = Value::Null;
+        task["message"] = json!("no node is registered yet");
+        ok(task)
+    };
+    let away = problem(503, "unavailable", "", "ask again");
+    let fake = running(
+        vec![unplaced, away, ok(once("1.70.0", "preparing")), ok(once("1.70.0", "running")), ok(ended("1.70.0", 7))],
+        log(&["hel", "lo\nbye"], End::Whole),
+    );
+    let ran = Line::to(&fake).run(RUN);
+    assert_eq!((ran.code, ran.out.as_str()), (7, "hello\nbye"));
+    assert_eq!(ran.err, "task/once: pending: no node is registered yet\ntask/once: preparing on worker-1\n");
+    let asked = &fake.asked()[0];
+    let expected = json!({"kind": "Task", "name": "once", "image": "alpine:3.20", "args": ["echo", "hello"]});
+    assert_eq!(asked.body, expected);
+    assert_eq!(asked.headers["idempotency-key"], "run-0000000000001267");
+}
+
+#[test]
+fn run_detached_prints_the_id_alone() {
+    let fake = running(vec![], log(&[], End::Whole));
+    let args = ["run", "-d", "--env", "A=1", "-e", "B=x=y", "--cpu", "0.5", "--memory", "64Mi", "library/Alpine:3"];
+    let ran = Line::to(&fake).run(&args);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "1.70.0\n", ""));
+    let body = &fake.asked()[0].body;
+    assert_eq!(body["env"], json!({"A": "1", "B": "x=y"}));
+    assert_eq!(body["resources"], json!({"cpu": "500m", "memory": "64Mi"}));
+    assert!(body["name"].as_str().unwrap().starts_with("alpine-"), "{body}");
+}
+
+#[test]
+fn run_ends_with_125_where_there_is_no_containers_code() {
+    let mut failed = once("1.70.0", "rejected");
+    failed["reason"] = json!("pull_failed");
+    failed["message"] = json!("no such image");
+    let fake = running(vec![ok(failed)], log(&[], End::Whole));
+    let ran = Line::to(&fake).run(RUN);
+    assert_eq!((ran.code, ran.err.as_str()), (125, "orbit: task/once rejected: pull_failed: no such image\n"));
+    assert!(!fake.lines().iter().any(|line| line.contains("logs")), "there is no container to have a log");
+
+    let taken = Fake::new([("POST /v1/tasks", vec![problem(409, "name_in_use", "name", "once is taken")])]);
+    let ran = Line::to(&taken).run(RUN);
+    assert_eq!((ran.code, ran.err.as_str()), (125, "orbit: name: once is taken\n"));
+
+    let away = running(vec![problem(503, "unavailable", "", "ask again")], log(&[], End::Whole));
+    let ran = Line { patience: Duration::from_millis(20), ..Line::to(&away) }.run(RUN);
+    assert_eq!((ran.code, ran.err.as_str()), (125, "orbit: ask again\n"));
+}
+
+#[test]
+fn run_says_why_a_container_did_not_end_by_itself_and_survives_a_broken_log() {
+    let mut killed = ended("1.70.0", 137);
+    killed["reason"] = json!("out_of_memory");
+    let fake = running(vec![ok(once("1.70.0", "running")), ok(killed)], log(&["one\n"], End::Broken));
+    let ran = Line::to(&fake).run(RUN);
+    assert_eq!(ran.code, 137);
+    assert!(ran.err.contains("the log is not complete"), "{}", ran.err);
+    assert!(ran.err.ends_with("orbit: task/once failed: out_of_memory (137)\n"), "{}", ran.err);
+}
+
+#[test]
+fn ctrl_c_ends_run_and_says_that_the_task_goes_on() {
+    let fake = running(vec![ok(once("1.70.0", "running"))], log(&["hello\n"], End::Open));
+    let ran = Line { interrupt_after: Some("hello\n"), ..Line::to(&fake) }.run(RUN);
+    assert_eq!((ran.code, ran.out.as_str()), (130, "hello\n"));
+    assert_eq!(ran.err, "orbit: task/once goes on; stop it with `orbit delete task once`\n");
+}
+
+#[test]
+fn logs_are_found_by_id_by_definition_and_by_service() {
+    let running =
+        vec![task("1.57.0", "running"), pending("1.57.1"), task("1.57.2", "running"), task("1.50.0", "failed")];
+    let fake = Fake::new([
+        ("GET /v1/tasks/1.57.0/logs", vec![log(&["as it is\n\x1b[1mbold"], End::Whole)]),
+        ("GET /v1/tasks/1.57.0/logs?tail=2", vec![log(&["one\ntw", "o"], End::Whole)]),
+        ("GET /v1/tasks/1.57.2/logs?tail=2", vec![log(&["three\n"], End::Whole)]),
+        ("GET /v1/tasks/once", vec![ok(definition("once", "never", ended("1.70.0", 0)))]),
+        ("GET /v1/tasks/1.70.0/logs", vec![log(&["done\n"], End::Whole)]),
+        ("GET /v1/services/web", vec![ok(service("web", 3, 2, ""))]),
+        ("GET /v1/tasks?kind=service&name=web", vec![ok(list(running))]),
+        ("GET /v1/services/both", vec![ok(service("both", 1, 0, ""))]),
+        ("GET /v1/tasks/both", vec![ok(definition("both", "never", Value::Null))]),
+        ("GET /v1/tasks?kind=service&name=both", vec![ok(list(vec![]))]),
+    ]);
+    let logs = |args: &[&str]| {
+        let ran = Line::to(&fake).run(args);
+        (ran.code, ran.out, ran.err)
+    };
+    let said = |code: u8, out: &str, err: &str| (code, out.to_string(), err.to_string());
+    assert_eq!(logs(&["logs", "1.57.0"]), said(0, "as it is\n\x1b[1mbold", ""));
+    assert_eq!(logs(&["logs", "once"]), said(0, "done\n", ""));
+    assert_eq!(logs(&["logs", "--tail", "2", "web"]), said(0, "1.57.0  one\n1.57.0  two\n1.57.2  three\n", ""));
+    let ambiguous = "orbit: a task and a service are named both: write task/both or service/both\n";
+    assert_eq!(logs(&["logs", "both"]), said(2, "", ambiguous));
+    assert_eq!(logs(&["logs", "task/both"]), said(2, "", "orbit: task/both has no attempt yet\n"));
+    let (code, out, err) = logs(&["logs", "service/both"]);
+    assert_eq!((code, out.as_str()), (0, ""));
+    assert!(err.starts_with("service/both has no running tasks"), "{err}");
+    assert_eq!(logs(&["logs", "nobody"]), said(2, "", "orbit: no task or service is named nobody\n"));
+}
+
+#[test]
+fn a_node_that_does_not_answer_does_not_keep_the_other_logs() {
+    let running = vec![task("1.1.0", "running"), task("1.1.1", "running"), task("1.1.2", "running")];
+    let fake = Fake::new([
+        ("GET /v1/services/web", vec![ok(service("web", 3, 3, ""))]),
+        ("GET /v1/tasks?kind=service&name=web", vec![ok(list(running))]),
+        ("GET /v1/tasks/1.1.0/logs", vec![problem(503, "node_unreachable", "", "node worker-1 is not heard")]),
+        ("GET /v1/tasks/1.1.1/logs", vec![log(&["half"], End::Broken)]),
+        ("GET /v1/tasks/1.1.2/logs", vec![log(&["whole\n"], End::Whole)]),
+    ]);
+    let ran = Line::to(&fake).run(&["logs", "web"]);
+    assert_eq!((ran.code, ran.out.as_str()), (2, "1.1.1  half\n1.1.2  whole\n"));
+    let expected = "orbit: task 1.1.0: node worker-1 is not heard\n\
+                    orbit: the log of task 1.1.1 broke off: the manager or the node went away\n";
+    assert_eq!(ran.err, expected);
+}
+
+#[test]
+fn following_a_service_takes_in_tasks_that_begin_later_and_ends_with_it() {
+    let first = vec![task("1.1.0", "running")];
+    let later = vec![task("1.1.0", "failed"), task("1.2.0", "running")];
+    let fake = Fake::new([
+        (
+            "GET /v1/services/web",
+            vec![
+                ok(service("web", 1, 1, "")),
+                ok(service("web", 1, 1, "")),
+                problem(503, "unavailable", "", "ask again"),
+                ok(service("web", 1, 1, "")),
+                problem(404, "not_found", "", "no service is named web"),
+            ],
+        ),
+        ("GET /v1/tasks?kind=service&name=web", vec![ok(list(first)), ok(list(later))]),
+        ("GET /v1/tasks/1.1.0/logs?follow=1&tail=1", vec![log(&["old\n"], End::Whole)]),
+        ("GET /v1/tasks/1.2.0/logs?follow=1", vec![log(&["new"], End::Whole)]),
+    ]);
+    let ran = Line::to(&fake).run(&["logs", "-f", "--tail", "1", "web"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let mut lines: Vec<_> = ran.out.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["1.1.0  old", "1.2.0  new"]);
+}
+
+fn binary(fake: &Fake, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orbit"));
+    command.args(args).env("ORBIT_ADDR", &fake.addr).env_remove("ORBIT_FORMAT");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn the_binary_ends_quietly_when_its_reader_goes() {
+    let many = (0..20_000).map(|i| task(&format!("1.{i}.0"), "running")).collect();
+    let fake = Fake::new([("GET /v1/tasks", vec![ok(list(many))])]);
+    let mut child = binary(&fake, &["get", "tasks"]).spawn().unwrap();
+    let mut head = String::new();
+    BufReader::with_capacity(16, child.stdout.take().unwrap()).read_line(&mut head).unwrap();
+    assert!(head.starts_with("ID "), "{head}");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn the_binary_ends_with_130_on_ctrl_c() {
+    let fake = Fake::new([("GET /v1/tasks/1.1.0/logs?follow=1", vec![log(&["one\n"], End::Open)])]);
+    let mut child = binary(&fake, &["logs", "-f", "1.1.0"]).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "one\n");
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), rest.as_str()), (Some(130), ""));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
