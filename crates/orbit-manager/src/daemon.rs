@@ -1,9 +1,14 @@
 //! The manager as a program: flags and environment into one validated configuration, the real log,
 //! the real listeners.
 
-use crate::{Door, Error, Parts, http, sessions, start};
+use crate::{
+    Door, Error, Parts, http,
+    sessions::{MESSAGE_BYTES_MAX, Workers},
+    start,
+};
 use clap::Args;
 use orbit_core::model::{ClusterId, Timing};
+use orbit_proto::v1::worker_server::WorkerServer;
 use orbit_store::{Options, RedbStorage, TokioBlocking};
 use std::{
     future::Future,
@@ -96,6 +101,9 @@ async fn serve_workers(listener: TcpListener, door: Door) -> Result<(), Box<dyn 
     // A worker whose machine has vanished does not close its connection: it is asked now and then.
     let keepalive = Some(std::time::Duration::from_secs(10));
     let mut server = tonic::transport::Server::builder().http2_keepalive_interval(keepalive);
-    server.add_service(sessions::service(door)).serve_with_incoming(incoming).await?;
+    let service = WorkerServer::new(Workers::new(door))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    server.add_service(service).serve_with_incoming(incoming).await?;
     Ok(())
 }

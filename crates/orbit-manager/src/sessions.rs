@@ -6,10 +6,7 @@ use orbit_core::{
     manager::SessionId,
     model::{ToManager, ToWorker},
 };
-use orbit_proto::v1::{
-    self,
-    worker_server::{Worker, WorkerServer},
-};
+use orbit_proto::v1::{self, worker_server::Worker};
 use std::{
     pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
@@ -19,21 +16,22 @@ use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
 /// Everything that a node shall run comes in one message.
-const MESSAGE_BYTES_MAX: usize = 256 << 20;
+pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
 /// Messages that wait for a slow worker before its connection counts as stuck.
 const QUEUE_MAX: usize = 1024;
 
-/// The service that workers dial.
-pub fn service(door: Door) -> WorkerServer<Workers> {
-    WorkerServer::new(Workers { door, next: AtomicU64::new(1) })
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX)
-}
-
-/// Turns connections into the machine's sessions.
+/// The service that workers dial: wrap it in a `WorkerServer`. Turns connections into the machine's
+/// sessions.
 pub struct Workers {
     door: Door,
     next: AtomicU64,
+}
+
+impl Workers {
+    /// The service of a running manager.
+    pub fn new(door: Door) -> Workers {
+        Workers { door, next: AtomicU64::new(1) }
+    }
 }
 
 #[tonic::async_trait]

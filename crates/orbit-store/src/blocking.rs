@@ -33,6 +33,8 @@ pub struct TokioBlocking;
 
 impl BlockingExecutor for TokioBlocking {
     fn run(&self, work: Box<dyn FnOnce() + Send>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        // Under madsim it runs inline, which is what a simulation without an executor of its own wants.
+        #[cfg_attr(madsim, allow(deprecated))]
         let running = tokio::task::spawn_blocking(work);
         Box::pin(async move {
             running.await.expect("blocking work neither panics nor is cancelled");

@@ -14,7 +14,8 @@ use orbit_core::{
     model::{ClusterId, Millis, NodeInfo, NodeUid, Resources, Timing},
     worker::Config,
 };
-use orbit_manager::Door;
+use orbit_manager::{Door, sessions::Workers};
+use orbit_proto::v1::worker_server::WorkerServer;
 use orbit_runtime::fake::{FakeEngine, FakeRuntime, ImagePlace, Program};
 use orbit_store::{LedgerDisk, MemoryDisk, MemoryLedger, MemoryStorage, TokioBlocking};
 use std::{
@@ -59,7 +60,7 @@ impl ManagerHost {
                 let (door, manager) = orbit_manager::start(parts, pending()).expect("the log in memory is readable");
                 *hall.lock().unwrap() = Some(door.clone());
                 let workers = tonic::transport::Server::builder()
-                    .add_service(orbit_manager::sessions::service(door))
+                    .add_service(WorkerServer::new(Workers::new(door)))
                     .serve(format!("0.0.0.0:{WORKERS_PORT}").parse().unwrap());
                 tokio::select! { biased;
                     ended = manager => panic!("the manager ended: {ended:?}"),
@@ -67,7 +68,8 @@ impl ManagerHost {
                 }
             }
         };
-        let node = Handle::current().create_node().name("manager").ip(MANAGER_IP.parse().unwrap()).init(process).build();
+        let node =
+            Handle::current().create_node().name("manager").ip(MANAGER_IP.parse().unwrap()).init(process).build();
         ManagerHost { node, door }
     }
 

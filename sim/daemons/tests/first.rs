@@ -58,6 +58,9 @@ async fn a_service_runs_on_two_workers_and_outlives_every_daemon() {
     let before = [workers[0].running(), workers[1].running()];
 
     let handle = Handle::current();
+    handle.kill(workers[0].node.id());
+    handle.kill(manager.node.id());
+    sleep(Duration::from_millis(500)).await;
     handle.restart(workers[0].node.id());
     handle.restart(manager.node.id());
     until("both workers come back", async || nodes_ready(&manager).await == 2).await;
