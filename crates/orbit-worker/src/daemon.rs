@@ -48,9 +48,31 @@ pub struct Flags {
     #[arg(long, env = "ORBIT_PUBLISH", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDRESS")]
     pub publish: IpAddr,
     /// How long pulling an image may take, in seconds.
-    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    #[arg(long, default_value_t = PULL_DEADLINE_DEFAULT, value_name = "SECONDS")]
     pub pull_deadline: u64,
 }
+
+impl Flags {
+    /// A worker on the manager's own machine, with the defaults for everything else.
+    pub fn local(manager: String, state_dir: PathBuf) -> Flags {
+        Flags {
+            manager,
+            state_dir,
+            name: None,
+            labels: Vec::new(),
+            cpu_millis: None,
+            memory_mib: None,
+            ports: PORTS_DEFAULT,
+            publish: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            pull_deadline: PULL_DEADLINE_DEFAULT,
+        }
+    }
+}
+
+/// Below the range from which Linux gives ports to outgoing connections.
+const PORTS_DEFAULT: (u16, u16) = (20_000, 29_999);
+/// Seconds.
+const PULL_DEADLINE_DEFAULT: u64 = 600;
 
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;

@@ -29,6 +29,14 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
+    /// Run a manager and a worker on this machine, on the local Docker engine
+    #[command(after_help = "\
+Ctrl-C ends both; containers go on running, and are taken up again at the next start.
+
+Examples:
+  orbit dev
+  orbit dev --state-dir /tmp/orbit --listen 127.0.0.1:8070 --listen-workers 127.0.0.1:8071")]
+    Dev(crate::dev::DevArgs),
     /// Create or change what files describe
     #[command(after_help = "\
 Examples:

@@ -3,6 +3,7 @@
 use clap::Args;
 use std::{
     collections::BTreeMap,
+    future::Future,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -16,6 +17,9 @@ pub struct DevArgs {
     /// Where the manager listens
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070")]
     pub listen: SocketAddr,
+    /// Where the manager listens for workers
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7071")]
+    pub listen_workers: SocketAddr,
 }
 
 /// What `orbit dev` runs with.
@@ -25,6 +29,8 @@ pub struct DevSettings {
     pub state_dir: PathBuf,
     /// Where the manager listens.
     pub listen: SocketAddr,
+    /// Where the manager listens for workers.
+    pub listen_workers: SocketAddr,
 }
 
 impl DevArgs {
@@ -37,7 +43,45 @@ impl DevArgs {
             Some(dir) => dir.clone(),
             None => state_dir(env).ok_or("neither XDG_STATE_HOME nor HOME is set: say --state-dir DIR")?,
         };
-        Ok(DevSettings { state_dir, listen: self.listen })
+        Ok(DevSettings { state_dir, listen: self.listen, listen_workers: self.listen_workers })
+    }
+}
+
+/// Runs both daemons until `stop` is ready.
+///
+/// # Errors
+/// One sentence where one of them cannot start, or cannot go on.
+pub async fn serve(settings: DevSettings, stop: impl Future<Output = ()>) -> Result<(), String> {
+    let manager = orbit_manager::daemon::Flags {
+        listen: settings.listen,
+        listen_workers: settings.listen_workers,
+        state_dir: settings.state_dir.join("manager"),
+    };
+    let worker = orbit_worker::daemon::Flags::local(
+        format!("http://{}", settings.listen_workers),
+        settings.state_dir.join("worker"),
+    );
+    // Both stop at the same moment; neither waits for the other.
+    let (say_stop, stopped) = tokio::sync::watch::channel(false);
+    let told = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let manager = async {
+        let served = orbit_manager::daemon::serve(manager, told(stopped.clone())).await;
+        served.map_err(|error| error.to_string())
+    };
+    let worker = async {
+        let served = orbit_worker::daemon::serve(worker, told(stopped.clone())).await;
+        served.map_err(|error| error.to_string())
+    };
+    let stop = async {
+        stop.await;
+        let _ = say_stop.send(true);
+        std::future::pending::<Result<(), String>>().await
+    };
+    tokio::select! { biased;
+        ended = async { tokio::try_join!(manager, worker) } => ended.map(|_| ()),
+        never = stop => never,
     }
 }
 

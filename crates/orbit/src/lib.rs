@@ -122,6 +122,13 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, host: Host) -> u8 {
             return usage.exit_code() as u8;
         }
     };
+    if let cli::Command::Dev(args) = cli.command {
+        let colours = host.stderr_is_terminal && !no_color;
+        return match args.settings(&env).and_then(|settings| run_dev(settings, colours, interrupt)) {
+            Ok(()) => 0,
+            Err(text) => report(Error::usage(text), stderr),
+        };
+    }
     let farewell = RefCell::new(String::new());
     let result = {
         let addr = match settings::addr(cli.addr.as_deref(), &env) {
@@ -149,6 +156,31 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, host: Host) -> u8 {
         say(stderr, &format!("orbit: {}", farewell.borrow()));
     }
     code
+}
+
+/// Both daemons log to the process's own standard error.
+fn run_dev(
+    settings: dev::DevSettings,
+    colours: bool,
+    interrupt: Pin<Box<dyn Future<Output = ()> + '_>>,
+) -> Result<(), String> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call in one process keeps the first's.
+    let _ = log.with_target(false).with_ansi(colours).try_init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|e| format!("the program's runtime does not start: {e}"))?;
+    let stop = async {
+        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+        let mut terminate = terminate.expect("signals can be waited for");
+        tokio::select! { biased;
+            () = interrupt => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    let served = runtime.block_on(dev::serve(settings, stop));
+    runtime.shutdown_background();
+    served
 }
 
 fn block_on(

@@ -33,6 +33,7 @@ pub async fn execute(command: Command, mut session: Session<'_>) -> Result<u8, E
             delete::delete_one(session, ObjectKind::Node, &name).await?;
             Ok(0)
         }
+        Command::Dev(_) => unreachable!("the daemons are run without a session"),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "orbit", &mut script);
