@@ -1,0 +1,95 @@
+//! One daemon as a process.
+
+use crate::poll_for;
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    fs::{self, OpenOptions},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+/// A program with its arguments, started and ended as often as a test wants. Its log goes on in one
+/// file.
+pub struct Daemon {
+    program: PathBuf,
+    args: Vec<String>,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Daemon {
+    /// Not started yet.
+    pub fn new(program: &Path, args: Vec<String>, log: PathBuf) -> Daemon {
+        Daemon { program: program.to_owned(), args, log, child: None }
+    }
+
+    /// # Panics
+    /// If it runs already, or cannot be run.
+    pub fn start(&mut self) {
+        assert!(self.child.is_none(), "{} runs already", self.program.display());
+        let log = OpenOptions::new().create(true).append(true).open(&self.log).expect("the log can be written");
+        let mut command = Command::new(&self.program);
+        // The settings of whoever runs the tests are not the cluster's.
+        let ours = |name: &str| name.starts_with("ORBIT_");
+        std::env::vars().filter(|(name, _)| ours(name)).for_each(|(name, _)| {
+            command.env_remove(name);
+        });
+        command.args(&self.args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.child = Some(command.spawn().expect("the daemon can be run"));
+    }
+
+    /// # Panics
+    /// If it does not run.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the daemon runs").id()
+    }
+
+    /// `kill -9`. Returns once it is gone; without effect where it does not run.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM, and its exit status.
+    ///
+    /// # Panics
+    /// If it does not run, or takes too long.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the daemon runs");
+        let pid = Pid::from_raw(child.id() as i32).expect("a process has an ID");
+        kill_process(pid, Signal::TERM).expect("a child can be signalled");
+        let ended = || child.try_wait().expect("a child can be waited for").ok_or_else(|| "it runs".to_string());
+        let status = poll_for("the daemon ends after SIGTERM", Duration::from_secs(10), ended);
+        if status.is_err() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        status.unwrap_or_else(|error| panic!("{error}\n{}", self.log_tail(40)))
+    }
+
+    /// Whether it runs by itself still.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// All that it has written to standard error.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The last lines of it.
+    pub fn log_tail(&self, lines: usize) -> String {
+        let log = self.log();
+        let all: Vec<&str> = log.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

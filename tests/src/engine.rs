@@ -1,0 +1,182 @@
+//! The Docker engine, asked itself.
+
+use crate::{block_on, repository};
+use bollard::{
+    API_DEFAULT_VERSION, Docker,
+    models::{ContainerCreateBody, ContainerInspectResponse},
+    query_parameters::{
+        CreateContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+        RemoveContainerOptionsBuilder,
+    },
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// The example web server.
+pub const IMAGE: &str = "orbit-web:1";
+
+/// An engine that answers and has [`IMAGE`].
+#[derive(Clone)]
+pub struct Engine {
+    pub docker: Docker,
+}
+
+/// What the engine says of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    pub id: String,
+    pub name: String,
+    /// Of its first process; 0 where it does not run.
+    pub pid: i64,
+    pub started_at: String,
+    pub finished_at: String,
+    /// `created`, `running`, `exited`, …
+    pub status: String,
+    pub restart_count: i64,
+    pub exit_code: i64,
+    pub oom_killed: bool,
+    pub hostname: String,
+    pub labels: BTreeMap<String, String>,
+    /// `80/tcp` and the port of the host.
+    pub ports: BTreeMap<String, u16>,
+}
+
+impl Container {
+    pub fn is_running(&self) -> bool {
+        self.status == "running"
+    }
+    /// One label, empty where it is missing.
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+    /// The task that it belongs to.
+    pub fn task(&self) -> &str {
+        self.label("orbit.task")
+    }
+}
+
+/// The engine that `DOCKER_HOST` names, with the image in it; `None`, and a line that says so, where
+/// no engine answers: the test then passes without having tested.
+///
+/// # Panics
+/// Where none answers and `ORBIT_REQUIRE_ENGINE=1`; or if the image cannot be made.
+pub fn engine() -> Option<Engine> {
+    static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
+    match ENGINE.get_or_init(|| block_on(connect())) {
+        Ok(engine) => Some(engine.clone()),
+        Err(error) => {
+            let required = std::env::var("ORBIT_REQUIRE_ENGINE").is_ok_and(|required| required == "1");
+            assert!(!required, "no Docker engine ({error}), and ORBIT_REQUIRE_ENGINE=1");
+            println!("skipped: no Docker engine ({error})");
+            None
+        }
+    }
+}
+
+async fn connect() -> Result<Engine, String> {
+    let said = |error: bollard::errors::Error| error.to_string();
+    let docker = match std::env::var("DOCKER_HOST") {
+        Ok(host) if !host.is_empty() => Docker::connect_with_host(&host),
+        _ => Docker::connect_with_unix("/var/run/docker.sock", 60, API_DEFAULT_VERSION),
+    };
+    let docker = docker.map_err(said)?.negotiate_version().await.map_err(said)?;
+    docker.ping().await.map_err(said)?;
+    if docker.inspect_image(IMAGE).await.is_err() {
+        let made = Command::new(repository().join("examples/web/image")).arg(IMAGE).output();
+        let made = made.expect("the script can be run");
+        assert!(made.status.success(), "{IMAGE} cannot be made:\n{}", String::from_utf8_lossy(&made.stderr));
+    }
+    Ok(Engine { docker })
+}
+
+impl Engine {
+    /// All containers with a label, running or not, by name. One that goes away meanwhile is left out.
+    pub fn labelled(&self, label: &str) -> Vec<Container> {
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let listed = block_on(self.docker.list_containers(Some(options))).expect("the engine lists containers");
+        let ids = listed.into_iter().filter_map(|container| container.id);
+        let mut all: Vec<_> = ids.filter_map(|id| self.container(&id)).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// One container, by ID or name.
+    pub fn container(&self, id: &str) -> Option<Container> {
+        block_on(self.docker.inspect_container(id, None)).ok().map(container)
+    }
+
+    /// `docker kill`
+    pub fn kill(&self, id: &str) {
+        let options = KillContainerOptionsBuilder::default().signal("KILL").build();
+        block_on(self.docker.kill_container(id, Some(options))).expect("a running container can be killed");
+    }
+
+    /// `docker rm -f`. One that is gone already is a success.
+    pub fn remove(&self, id: &str) {
+        let options = RemoveContainerOptionsBuilder::default().force(true).build();
+        let _ = block_on(self.docker.remove_container(id, Some(options)));
+    }
+
+    /// A container that is nobody's, removed with its guard.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn foreign(&self, labels: &[(&str, &str)], args: &[&str]) -> Foreign {
+        let body = ContainerCreateBody {
+            image: Some(IMAGE.to_string()),
+            cmd: Some(args.iter().map(|arg| arg.to_string()).collect()),
+            labels: Some(labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()),
+            ..ContainerCreateBody::default()
+        };
+        let created =
+            block_on(self.docker.create_container(Some(CreateContainerOptionsBuilder::default().build()), body));
+        let foreign = Foreign { engine: self.clone(), id: created.expect("a container can be created").id };
+        block_on(self.docker.start_container(&foreign.id, None)).expect("a container can be started");
+        foreign
+    }
+}
+
+/// A container beside Orbit's.
+pub struct Foreign {
+    engine: Engine,
+    pub id: String,
+}
+
+impl Foreign {
+    /// # Panics
+    /// If it is gone.
+    pub fn look(&self) -> Container {
+        self.engine.container(&self.id).expect("nobody removes the container of somebody else")
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        self.engine.remove(&self.id);
+    }
+}
+
+fn container(inspected: ContainerInspectResponse) -> Container {
+    let state = inspected.state.unwrap_or_default();
+    let config = inspected.config.unwrap_or_default();
+    let bindings = inspected.host_config.and_then(|host| host.port_bindings).unwrap_or_default();
+    let host = |bound: Option<Vec<bollard::models::PortBinding>>| bound?.first()?.host_port.clone()?.parse().ok();
+    Container {
+        id: inspected.id.unwrap_or_default(),
+        name: inspected.name.unwrap_or_default().trim_start_matches('/').to_string(),
+        pid: state.pid.unwrap_or_default(),
+        started_at: state.started_at.unwrap_or_default(),
+        finished_at: state.finished_at.unwrap_or_default(),
+        status: state.status.map(|status| status.to_string()).unwrap_or_default(),
+        restart_count: inspected.restart_count.unwrap_or_default(),
+        exit_code: state.exit_code.unwrap_or_default(),
+        oom_killed: state.oom_killed.unwrap_or_default(),
+        hostname: config.hostname.unwrap_or_default(),
+        labels: config.labels.unwrap_or_default().into_iter().collect(),
+        ports: bindings.into_iter().filter_map(|(inside, bound)| Some((inside, host(bound)?))).collect(),
+    }
+}

@@ -1,0 +1,75 @@
+//! Just enough of an HTTP client.
+
+use crate::block_on;
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request, body::Bytes};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::Value;
+use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
+
+/// An answer in full.
+#[derive(Clone, Debug)]
+pub struct Response {
+    pub status: u16,
+    /// By name in lower case.
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// # Panics
+    /// If it is not JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+    /// One header, empty where it is missing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// How long an answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+/// Asks, and reads the whole answer. Connections are kept and shared.
+///
+/// # Errors
+/// When there is no answer.
+pub fn ask_with(method: &str, url: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Response, String> {
+    static CLIENT: OnceLock<Client<HttpConnector, Full<Bytes>>> = OnceLock::new();
+    let client = CLIENT.get_or_init(|| Client::builder(TokioExecutor::new()).build_http());
+    let method = Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
+    let mut request = Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
+    let asked = async {
+        let answer = client.request(request).await.map_err(|error| error.to_string())?;
+        let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = answer.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes().to_vec();
+        Ok(Response { status, headers, body })
+    };
+    block_on(async { tokio::time::timeout(ANSWER_MAX, asked).await })
+        .unwrap_or_else(|_| Err("no answer in time".to_string()))
+}
+
+/// The same without headers; an empty body is none.
+///
+/// # Errors
+/// When there is no answer.
+pub fn ask(method: &str, url: &str, body: Vec<u8>) -> Result<Response, String> {
+    let json: &[_] = if body.is_empty() { &[] } else { &[("content-type", "application/json")] };
+    ask_with(method, url, json, body)
+}
