@@ -7,7 +7,10 @@ use crate::quantity::{Cpu, Memory, Span};
 use orbit_core::model::{
     Constraint, Definition, Kind, Millis, Placement, Port, Rejection, Resources, Restart, RestartPolicy, Spec, Strategy,
 };
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -194,38 +197,36 @@ pub fn read_all(text: &str) -> Result<Vec<Manifest>, ReadError> {
 }
 
 /// Reads each document of a YAML (or JSON) text by itself, with its number in the text (from 1).
-/// Empty documents are counted and passed over.
+/// Empty documents are counted and passed over; what is no YAML ends the text.
 pub fn read_documents(text: &str) -> Vec<(usize, Result<Manifest, ReadError>)> {
     let mut manifests = Vec::new();
-    let mut failed_at = None;
-    for (number, document) in (1..).zip(serde_yaml_ng::Deserializer::from_str(text)) {
-        let manifest: Result<Option<Manifest>, serde_yaml_ng::Error> = Deserialize::deserialize(document);
-        if let Err(error) = &manifest {
-            // The parser repeats without end what is no YAML.
-            let at = error.location().map(|location| location.index());
-            if at.is_some() && at == failed_at {
-                break;
-            }
-            failed_at = at;
+    let documents = || serde_yaml_ng::Deserializer::from_str(text);
+    for (number, (document, again)) in (1..).zip(documents().zip(documents())) {
+        // The parser goes on after a document that it could not read to its end, and says so twice.
+        if let Err(error) = IgnoredAny::deserialize(document) {
+            manifests.push((number, Err(ReadError(error.to_string()))));
+            break;
         }
+        let manifest = Option::<Manifest>::deserialize(again);
         manifests.extend(manifest.transpose().map(|read| (number, read.map_err(|e| ReadError(e.to_string())))));
     }
     manifests
 }
 
-/// Reads one JSON document.
+/// Reads one JSON document: a manifest, or what else a request may have for its body.
 ///
 /// # Errors
 /// A rejection with the path of the offending field.
-pub fn read_json(body: &[u8]) -> Result<Manifest, Rejection> {
+pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let manifest = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        // `.` is the document itself, `?` a place in it that has no name yet.
         let path = error.path().to_string();
-        let field = if path == "." { String::new() } else { path };
+        let field = path.trim_end_matches(['.', '?']).to_string();
         Rejection::invalid(field, error.into_inner().to_string())
     })?;
     json.end().map_err(|error| Rejection::invalid("", error.to_string()))?;
-    Ok(manifest)
+    Ok(value)
 }
 
 impl Manifest {
@@ -401,7 +402,8 @@ stop: { grace: 10s }
         let numbers: Vec<_> = read.iter().map(|(number, manifest)| (*number, manifest.is_ok())).collect();
         assert_eq!(numbers, [(1, true), (3, false), (4, true)]);
         let broken = read_documents("kind: Task\nname: a\nimage: x\n---\nname: [web\n---\nkind: Task\n");
-        assert!(broken[0].1.is_ok() && broken[1..].iter().all(|(_, manifest)| manifest.is_err()));
+        let read: Vec<_> = broken.iter().map(|(number, manifest)| (*number, manifest.is_ok())).collect();
+        assert_eq!(read, [(1, true), (2, false)], "said once");
         let last = broken.last().map(|(_, manifest)| manifest.clone().unwrap_err().to_string()).unwrap();
         assert!(last.contains("did not find expected"), "what is no YAML ends the text: {last}");
     }
@@ -463,10 +465,11 @@ stop: { grace: 10s }
 
     #[test]
     fn json_says_the_path_of_what_is_wrong() {
-        let said = |body: &str| read_json(body.as_bytes()).unwrap_err();
+        let said = |body: &str| read_json::<Manifest>(body.as_bytes()).unwrap_err();
         let rejection = said(r#"{"kind":"Service","name":"a","image":"b","ports":[{"name":"x","container":-1}]}"#);
         assert_eq!(rejection.field, "ports[0].container");
         assert_eq!(said(r#"{"kind":"Service","name":"a","image":"b"} x"#).field, "");
+        assert_eq!(said(r#"{"kind":"Service","#).field, "");
         assert!(said(r#"{"kind":"Service","nmae":"a"}"#).message.contains("nmae"));
     }
 }
