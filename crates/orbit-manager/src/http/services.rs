@@ -123,8 +123,7 @@ async fn scale(
     headers: HeaderMap,
     BodyBytes(body): BodyBytes,
 ) -> Answered<Response> {
-    let scale: view::Scale =
-        serde_json::from_slice(&body).map_err(|error| Rejection::invalid("replicas", error.to_string()))?;
+    let scale: view::Scale = manifest::read_json(&body)?;
     let request = Ask::Scale { name: name.clone(), replicas: scale.replicas, condition: condition(&headers)? };
     stored(name, door.request(request).await)
 }

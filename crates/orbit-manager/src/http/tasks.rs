@@ -147,7 +147,7 @@ struct Output {
     params(("follow" = Option<String>, Query, description = "`1`: go on until it has ended"),
         ("tail" = Option<u32>, Query, description = "only so many of the last lines")),
     responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = Problem),
-        (status = 503, body = Problem)))]
+        (status = 409, body = Problem, description = "it has no node yet"), (status = 503, body = Problem)))]
 async fn logs(State(door): State<Door>, Path(id): Path<String>, Query(query): Query<Output>) -> Answered<Response> {
     let follow = match query.follow.as_deref() {
         None | Some("0" | "false") => false,
