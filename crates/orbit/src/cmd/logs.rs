@@ -146,7 +146,7 @@ async fn follow_service(session: &mut Session<'_>, name: &str, tail: Option<u32>
     let mut exists = true;
     // `lines` has the streams that have not ended; `pieces` lets go of an ended one only later.
     while exists || !lines.is_empty() {
-        let piece = tokio::select! {
+        let piece = tokio::select! { biased;
             _ = look.tick(), if exists => None,
             // Without streams there is nothing to wait for here.
             piece = next(&mut pieces) => Some(piece),

@@ -117,7 +117,7 @@ impl Fake {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                tokio::select! {
+                tokio::select! { biased;
                     served = std::future::IntoFuture::into_future(axum::serve(listener, router)) => served.unwrap(),
                     _ = stopped => {}
                 }
