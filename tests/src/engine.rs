@@ -104,6 +104,16 @@ impl Engine {
         all
     }
 
+    /// How many containers with all of these labels run, in one look.
+    ///
+    /// # Panics
+    /// If the engine does not answer.
+    pub fn count_running(&self, labels: &[&str]) -> usize {
+        let filters = HashMap::from([("label", labels.to_vec()), ("status", vec!["running"])]);
+        let options = ListContainersOptionsBuilder::default().filters(&filters).build();
+        block_on(self.docker.list_containers(Some(options))).expect("the engine lists containers").len()
+    }
+
     /// One container, by ID or name.
     pub fn container(&self, id: &str) -> Option<Container> {
         block_on(self.docker.inspect_container(id, None)).ok().map(container)

@@ -6,7 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+mod cli;
+mod failure;
+mod input;
+mod openapi;
 mod service;
+mod state_dir;
+mod task;
 
 use orbit_tests::{Container, IMAGE};
 use serde_json::{Value, json};

@@ -1,0 +1,84 @@
+//! Rules of the house that no compiler knows.
+
+#![forbid(unsafe_code)]
+
+use orbit_tests::repository;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// All Rust sources below some folders of the tree, with their paths in it.
+fn sources(folders: &[&str]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = folders.iter().map(|folder| repository().join(folder)).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of the source tree can be read").flatten() {
+            let path = entry.path();
+            if path.is_dir() && !path.ends_with("target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(repository()).unwrap_or(&path).display().to_string();
+                found.push((name, fs::read_to_string(&path).expect("a source is text")));
+            }
+        }
+    }
+    found.sort();
+    assert!(found.len() > 10, "these are not the sources");
+    found
+}
+
+/// The text without its comment lines, each line kept as a line.
+fn code(text: &str) -> String {
+    text.lines()
+        .map(|line| if line.trim_start().starts_with("//") { "\n".into() } else { format!("{line}\n") })
+        .collect()
+}
+
+/// `file:line` of each place in the code where `wrong` holds for what follows the words.
+fn places(sources: &[(String, String)], words: &str, wrong: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut places = Vec::new();
+    for (name, text) in sources {
+        let code = code(text);
+        for (at, _) in code.match_indices(words) {
+            if wrong(&code[at + words.len()..]) {
+                places.push(format!("{name}:{}", code[..at].matches('\n').count() + 1));
+            }
+        }
+    }
+    places
+}
+
+/// Otherwise a tie is broken at random, and the simulation is no longer the same for the same seed.
+#[test]
+fn every_select_is_biased() {
+    let unbiased = |rest: &str| {
+        let body = rest.trim_start();
+        body.strip_prefix(['{', '(', '[']).is_some_and(|body| !body.trim_start().starts_with("biased;"))
+    };
+    let found = places(&sources(&["crates", "sim"]), "select!", unbiased);
+    assert!(found.is_empty(), "`biased;` does not come first in {found:#?}");
+}
+
+#[test]
+fn nothing_is_left_to_be_written() {
+    let sources = sources(&["crates", "sim", "examples"]);
+    let found = ["todo!(", "unimplemented!("].map(|words| places(&sources, words, |_| true)).concat();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn no_source_knows_somebodys_home() {
+    let crates = fs::read_dir(repository().join("crates")).expect("there are crates").flatten();
+    let folders = crates.map(|entry| format!("crates/{}/src", entry.file_name().to_string_lossy()));
+    let folders: Vec<String> = folders.filter(|folder| Path::new(repository()).join(folder).is_dir()).collect();
+    let mut folders: Vec<&str> = folders.iter().map(String::as_str).collect();
+    folders.extend(["sim/src", "sim/daemons/src"]);
+    let mut found = Vec::new();
+    for (name, text) in sources(&folders) {
+        for home in ["/home/", "/root/", "/Users/"] {
+            found.extend(text.contains(home).then(|| format!("{name}: {home}")));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
