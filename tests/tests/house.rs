@@ -76,6 +76,8 @@ fn no_source_knows_somebodys_home() {
     folders.extend(["sim/src", "sim/daemons/src"]);
     let mut found = Vec::new();
     for (name, text) in sources(&folders) {
+        // A unit test may make one up.
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
         for home in ["/home/", "/root/", "/Users/"] {
             found.extend(text.contains(home).then(|| format!("{name}: {home}")));
         }
