@@ -1,0 +1,3 @@
+//! idle
+/// r
+pub fn run() {}

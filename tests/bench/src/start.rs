@@ -1,0 +1,3 @@
+//! start
+/// r
+pub fn run() {}

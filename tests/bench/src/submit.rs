@@ -1,0 +1,3 @@
+//! submit
+/// r
+pub fn run() {}
