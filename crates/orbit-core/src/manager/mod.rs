@@ -149,6 +149,9 @@ pub enum Action {
 pub struct Manager {
     cluster: Cluster,
     timing: Timing,
+    /// Counts proposals over every term of this process: what an earlier one left under way is
+    /// never taken for another's.
+    proposals: u64,
     leader: Option<Leader>,
 }
 
@@ -222,7 +225,7 @@ impl Manager {
     /// A manager that follows, with the state of a snapshot. The entries after it are given with
     /// [`Event::Committed`].
     pub fn restore(cluster: Cluster, timing: Timing) -> Manager {
-        Manager { cluster, timing, leader: None }
+        Manager { cluster, timing, proposals: 0, leader: None }
     }
 
     /// Takes in one event. Carry out all actions, in order, before the next step.
@@ -269,12 +272,13 @@ impl Manager {
 impl Manager {
     fn elected(&mut self, now: Time, term: u64, seed: u64, id: ClusterId, wall_ms: u64, actions: &mut Vec<Action>) {
         assert!(term > self.cluster.term, "a new leader has a higher term");
+        self.deposed(actions);
         let since = if self.cluster.wall_ms == 0 { 0 } else { wall_ms.saturating_sub(self.cluster.wall_ms) };
         let at = self.cluster.at + Millis(since);
         let mut leader = Leader {
             elected: (at, now),
             barrier_passed: false,
-            proposals: 0,
+            proposals: self.proposals,
             outstanding: BTreeMap::new(),
             proposed_at: at,
             planner: Planner::default(),
@@ -293,6 +297,7 @@ impl Manager {
 
     fn deposed(&mut self, actions: &mut Vec<Action>) {
         let Some(leader) = self.leader.take() else { return };
+        self.proposals = leader.proposals;
         for purpose in leader.outstanding.into_values() {
             if let Purpose::Request(id) = purpose {
                 actions.push(Action::Reply { id, result: Err(unavailable("lost the lead: ask again")) });
@@ -307,6 +312,7 @@ impl Manager {
         let purpose = proposal.and_then(|proposal| leader.outstanding.remove(&proposal));
         leader.planner.touch(&self.cluster, &touched);
         leader.sessions.untold(&touched.tasks);
+        leader.dismiss_forgotten(&self.cluster, &touched, actions);
         let at = leader.time(now);
         match purpose {
             None | Some(Purpose::Init) => {}
@@ -399,6 +405,16 @@ impl Leader {
         self.proposed_at = self.proposed_at.max(self.time(now));
         self.outstanding.insert(proposal, purpose);
         actions.push(Action::Propose { proposal, at: self.proposed_at, command });
+    }
+
+    /// A forgotten node that speaks again is another node: it has to register anew.
+    fn dismiss_forgotten(&mut self, cluster: &Cluster, touched: &Touched, actions: &mut Vec<Action>) {
+        for id in touched.nodes.iter().filter(|id| cluster.node(**id).is_some_and(|node| node.forgotten)) {
+            if let Some(session) = self.sessions.of_node(*id) {
+                self.sessions.close(session);
+                actions.push(Action::Close(session));
+            }
+        }
     }
 
     fn next_due(&self) -> Option<Time> {
