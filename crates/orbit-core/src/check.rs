@@ -4,7 +4,10 @@
 //! this after every step.
 
 use crate::model::*;
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// An invariant that does not hold: always our own bug.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +94,11 @@ impl Cluster {
                     violations.push(Violation { invariant: "I2", found });
                 }
             }
+        }
+        let finished = self.workloads().filter_map(|w| Some((self.finished_at(w)?, w.uid)));
+        if finished.collect::<BTreeSet<_>>() != self.finished {
+            let found = "the index of finished task definitions is not what a recomputation gives".to_string();
+            violations.push(Violation { invariant: "I2", found });
         }
         let slots: u64 = self.workloads().map(|w| u64::from(w.replicas)).sum();
         if slots != self.slots {
