@@ -564,8 +564,8 @@ impl Cluster {
     /// The next search for a port starts behind those that were chosen now.
     fn turn_ports(&mut self, spec: &Spec, target: &Target) {
         let node = &mut self.nodes[target.node.slot()];
-        let chosen = spec.ports.iter().zip(&target.host_ports).filter(|(port, _)| port.host.is_none());
-        if let Some((_, &last)) = chosen.last() {
+        let mut chosen = spec.ports.iter().zip(&target.host_ports).filter(|(port, _)| port.host.is_none());
+        if let Some((_, &last)) = chosen.next_back() {
             let (first, end) = node.info.port_range;
             node.next_port = if last >= end { first } else { last + 1 };
         }

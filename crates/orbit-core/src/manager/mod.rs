@@ -82,6 +82,7 @@ pub enum Event {
 
 /// What a user can ask for. Reading needs no request: the shell reads the [`Cluster`].
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 pub enum Request {
     /// Create or change a workload.
     Put(Put),
@@ -116,6 +117,7 @@ pub enum Request {
 
 /// What the shell has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "short-lived: carried out directly after its step")]
 pub enum Action {
     /// Append to the log; once durable, come back with [`Event::Committed`].
     Propose {
