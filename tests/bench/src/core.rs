@@ -105,7 +105,12 @@ pub fn run() {
         &format!("{:.0} x a scan of all nodes for each task ({naive:.0}/s)", rate / naive),
     );
     let row = size_of::<Task>();
-    line("memory per task", format!("{bytes:.0} B"), "1,024 B", &format!("{row} B of them its row; resident set, before and after"));
+    line(
+        "memory per task",
+        format!("{bytes:.0} B"),
+        "1,024 B",
+        &format!("{row} B of them its row; resident set, before and after"),
+    );
 }
 
 /// What planning alone costs when every task looks at every node: the usual way.

@@ -538,7 +538,8 @@ impl Manager {
             let key = (report.task, report.state);
             let task = self.cluster.task(report.task).filter(|task| task.node == Some(node));
             match task {
-                Some(task) if task.state.may_become(report.state) => {
+                // `Lost` is the manager's own word: from a worker it is noise.
+                Some(task) if task.state.may_become(report.state) && report.state != TaskState::Lost => {
                     if session.proposed.insert(key) {
                         new.push(report);
                     }
