@@ -10,9 +10,11 @@ FROM ?= 1
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# One line that says what to install, and nothing is begun.
 cargo:
-	@test -n "$(CARGO)" || { echo "orbit: cargo is needed: install Rust 1.95 or newer, as https://rustup.rs says"; exit 1; }
-	@command -v cc >/dev/null || { echo "orbit: a C compiler is needed to link: apt-get install gcc libc6-dev"; exit 1; }
+	$(if $(CARGO),,$(error cargo is needed: install Rust 1.95 or newer, as https://rustup.rs says))
+	$(if $(shell command -v cc),,$(error a C compiler is needed to link: apt-get install gcc libc6-dev))
+	@:
 
 build: cargo ## build the three programs, in release
 	$(CARGO) build --release --locked -p orbit -p orbit-manager -p orbit-worker

@@ -1,7 +1,10 @@
 //! What must hold, by name. S-checks read the manager's state, W-checks the engines' truth alone.
 
 use crate::{client::Wish, worker_host::WorkerHost};
-use orbit_core::model::*;
+use orbit_core::{
+    model::*,
+    worker::{Action, Op, Worker},
+};
 use orbit_runtime::fake::FakeEngine;
 use std::collections::BTreeMap;
 
@@ -32,6 +35,51 @@ impl TaskWatch {
                 if node.is_some() && node != task.node {
                     return Err(("I5", format!("{} moved from {node:?} to {:?}", task.id, task.node)));
                 }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Remembers what each worker was told, to see that no older word is followed (I9), and that a task
+/// that was told to stop is not started (I6).
+#[derive(Debug, Default)]
+pub(crate) struct OrderWatch {
+    /// By worker: the highest (epoch, term) that it followed.
+    seen: BTreeMap<usize, (u32, u64)>,
+    /// By worker, its life and task: the highest generation taken up.
+    generations: BTreeMap<(usize, u32, TaskId), u32>,
+}
+
+impl OrderWatch {
+    /// After every step of a worker, with what it begins.
+    ///
+    /// `seen` is what its disk holds: what a crash took with it was never followed.
+    pub fn look(&mut self, index: usize, life: u32, seen: (u32, u64), worker: &Worker, actions: &[Action]) -> Check {
+        let before = self.seen.insert(index, seen).unwrap_or_default();
+        if seen < before {
+            return Err(("I9", format!("worker {index} followed {before:?}, then {seen:?}")));
+        }
+        let mut told: BTreeMap<TaskId, Desired> = BTreeMap::new();
+        for (task, generation, desired) in worker.orders() {
+            told.insert(task, desired);
+            let before = self.generations.insert((index, life, task), generation).unwrap_or_default();
+            if generation < before {
+                let found = format!("worker {index} took up order {before} about {task}, then {generation}");
+                return Err(("I9", found));
+            }
+        }
+        for action in actions {
+            let Action::Runtime { request, .. } = action else { continue };
+            let name = match request {
+                Op::Create(spec) => &spec.name,
+                Op::Start(name) => name,
+                _ => continue,
+            };
+            let task: Option<TaskId> = name.rsplit('-').next().and_then(|id| id.parse().ok());
+            match task.and_then(|task| told.get(&task)) {
+                Some(Desired::Running) => {}
+                other => return Err(("I6", format!("{name} is begun on worker {index}, its order is {other:?}"))),
             }
         }
         Ok(())

@@ -77,7 +77,9 @@ fn message(workload: &Workload, status: &view::ServiceStatus, last_end: Option<&
 
 /// `2 nodes: not enough memory: needs 1Gi, 512Mi free; 1 node: not reachable`
 fn why_pending(workload: &Workload) -> String {
-    let refusals = workload.decision.as_ref().map_or(&[][..], |decision| &decision.refusals);
+    let Some(Decision { refusals, .. }) = &workload.decision else {
+        return "not looked at yet".to_string();
+    };
     if refusals.is_empty() {
         return "no node has registered".to_string();
     }
