@@ -1,7 +1,7 @@
 //! The world: one queue of events, and what each does.
 
 use crate::{
-    checks::{self, TaskWatch},
+    checks::{self, OrderWatch, TaskWatch},
     client::Client,
     manager_host::ManagerHost,
     network::{Connection, Network},
@@ -141,6 +141,7 @@ struct World {
     engines: Random,
     crashes: Random,
     watch: TaskWatch,
+    orders: OrderWatch,
     calm: bool,
     report: Report,
     trace: VecDeque<String>,
@@ -172,6 +173,7 @@ impl World {
             engines: engine_random,
             crashes: stream(6),
             watch: TaskWatch::default(),
+            orders: OrderWatch::default(),
             calm: false,
             report: Report::default(),
             trace: VecDeque::new(),
@@ -277,18 +279,18 @@ impl World {
             Happening::WorkerWake { worker, life, due } => {
                 if self.workers[worker].life == life && self.workers[worker].wake == Some(due) {
                     self.workers[worker].wake = None;
-                    self.worker_step(worker, life, worker::Event::Wake);
+                    self.worker_step(worker, life, worker::Event::Wake)?;
                 }
             }
             Happening::WorkerLinkUp { worker, life, link } => {
-                self.worker_step(worker, life, worker::Event::LinkUp(link));
+                self.worker_step(worker, life, worker::Event::LinkUp(link))?;
             }
             Happening::WorkerLinkDown { worker, life, link } => {
-                self.worker_step(worker, life, worker::Event::LinkDown(link));
+                self.worker_step(worker, life, worker::Event::LinkDown(link))?;
             }
             Happening::WorkerHears { session, message } => {
                 if let Some(Connection { worker, life, link }) = self.network.open.get(&session).cloned() {
-                    self.worker_step(worker, life, worker::Event::Message { link, message });
+                    self.worker_step(worker, life, worker::Event::Message { link, message })?;
                 }
             }
             Happening::WorkerCrash { worker, reboot } => self.worker_crash(worker, reboot),
@@ -298,15 +300,15 @@ impl World {
             }
             Happening::EngineActs { worker, life, op, request } => self.engine_acts(worker, life, op, &request),
             Happening::EngineAnswers { worker, life, op, result } => {
-                self.worker_step(worker, life, worker::Event::Done { op, result });
+                self.worker_step(worker, life, worker::Event::Done { op, result })?;
             }
             Happening::EngineHint { worker, life, task } => {
-                self.worker_step(worker, life, worker::Event::Hint(task));
+                self.worker_step(worker, life, worker::Event::Hint(task))?;
             }
             Happening::EngineUp { worker } => {
                 self.workers[worker].engine.engine_down(false);
                 let life = self.workers[worker].life;
-                self.worker_step(worker, life, worker::Event::HintsLost);
+                self.worker_step(worker, life, worker::Event::HintsLost)?;
             }
             Happening::ClientAsks => self.client_asks(),
             Happening::Chaos => self.wreak(),
@@ -372,7 +374,11 @@ impl World {
             checks::state(machine.cluster())?;
             self.watch.look(machine.cluster())?;
         }
-        self.manager_acts(actions)
+        self.manager_acts(actions)?;
+        match &self.manager.machine {
+            Some(machine) if machine.is_ready() => checks::acknowledged(machine.cluster(), &self.client.known),
+            _ => Ok(()),
+        }
     }
 
     fn manager_acts(&mut self, actions: Vec<manager::Action>) -> Lived {
@@ -477,11 +483,15 @@ impl World {
 
 // The workers.
 impl World {
-    fn worker_step(&mut self, worker: usize, life: u32, event: worker::Event) {
+    fn worker_step(&mut self, worker: usize, life: u32, event: worker::Event) -> Lived {
         if self.workers[worker].life == life {
             let actions = self.workers[worker].step(self.now, event);
+            if let Some(machine) = &self.workers[worker].machine {
+                self.orders.look(worker, life, self.workers[worker].ledger.seen, machine, &actions)?;
+            }
             self.worker_acts(worker, actions);
         }
+        Ok(())
     }
 
     fn worker_acts(&mut self, worker: usize, actions: Vec<worker::Action>) {

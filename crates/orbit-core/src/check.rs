@@ -4,7 +4,10 @@
 //! this after every step.
 
 use crate::model::*;
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// An invariant that does not hold: always our own bug.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +95,11 @@ impl Cluster {
                 }
             }
         }
+        let finished = self.workloads().filter_map(|w| Some((self.finished_at(w)?, w.uid)));
+        if finished.collect::<BTreeSet<_>>() != self.finished {
+            let found = "the index of finished task definitions is not what a recomputation gives".to_string();
+            violations.push(Violation { invariant: "I2", found });
+        }
         let slots: u64 = self.workloads().map(|w| u64::from(w.replicas)).sum();
         if slots != self.slots {
             let found = format!("{} slots by the cache, {slots} by the workloads", self.slots);
@@ -119,5 +127,81 @@ impl Cluster {
                 violations.push(Violation { invariant: "I6", found });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Each index is spoiled once, and the check has to see it.
+
+    use super::*;
+
+    const UID: Uid = Uid { epoch: 1, index: 2 };
+    const TASK: TaskId = TaskId { epoch: 1, index: 2, ordinal: 0 };
+
+    /// One node, and one task definition whose attempt stands on it.
+    fn cluster() -> Cluster {
+        let mut cluster = Cluster::default();
+        let resources = Resources { cpu_millis: 100, memory_bytes: 64 << 20 };
+        let info = NodeInfo {
+            uid: NodeUid(1),
+            name: "n0".into(),
+            labels: BTreeMap::new(),
+            arch: "amd64".into(),
+            os: "linux".into(),
+            allocatable: resources,
+            port_range: (20_000, 20_099),
+        };
+        let spec = Spec {
+            image: "job:1".into(),
+            command: vec![],
+            args: vec![],
+            env: BTreeMap::new(),
+            resources,
+            pids_max: 10,
+            ports: vec![Port { name: "p".into(), container: 80, host: None }],
+            placement: Placement::default(),
+            restart: Restart::with_policy(RestartPolicy::Never),
+            stop_grace: Millis(0),
+        };
+        let (kind, name, labels) = (Kind::Task, "job".to_string(), BTreeMap::new());
+        let definition = Definition { kind, name, labels, replicas: 1, spec };
+        let target = Target { node: NodeId(0), host_ports: [20_000].into() };
+        let commands = [
+            Command::Register(Registration { info, inventory: vec![] }),
+            Command::Put(Put { definition, condition: Condition::None, idempotency_key: None }),
+            Command::Plan(Plan { places: vec![Place { task: TASK, target }], ..Plan::default() }),
+        ];
+        for (index, command) in (1..).zip(commands) {
+            cluster.apply(&Entry { index, term: 1, at: Time(index), wall_ms: index, command });
+        }
+        assert_eq!(cluster.check(), []);
+        cluster
+    }
+
+    fn spoiled(spoil: impl FnOnce(&mut Cluster)) -> Vec<&'static str> {
+        let mut cluster = cluster();
+        spoil(&mut cluster);
+        cluster.check().iter().map(|violation| violation.invariant).collect()
+    }
+
+    #[test]
+    fn every_spoiled_index_is_seen() {
+        assert_eq!(spoiled(|c| c.nodes[0].used = Resources::ZERO), ["I2"], "used");
+        assert_eq!(spoiled(|c| c.nodes[0].held_ports.clear()), ["I2"], "held ports");
+        assert_eq!(spoiled(|c| c.nodes[0].tasks.clear()), ["I2"], "the node's tasks");
+        assert_eq!(spoiled(|c| _ = c.pending.insert((UID, TASK))), ["I2"], "pending");
+        assert_eq!(spoiled(|c| _ = c.finished.insert((Time(1), UID))), ["I2"], "finished");
+        assert_eq!(spoiled(|c| c.slots += 1), ["I2"], "slots");
+    }
+
+    #[test]
+    fn more_than_a_node_has_and_an_end_that_is_none_are_seen() {
+        assert_eq!(spoiled(|c| c.nodes[0].info.allocatable = Resources::ZERO), ["I1"]);
+        let end = |c: &mut Cluster| {
+            let key = c.tasks.key(TASK).expect("it exists");
+            c.tasks.at_mut(key).end = Some(Box::new(End::exited(Reason::Exited, 0)));
+        };
+        assert_eq!(spoiled(end), ["I6"]);
     }
 }

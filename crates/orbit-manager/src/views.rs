@@ -54,17 +54,17 @@ fn status(cluster: &Cluster, workload: &Workload) -> view::ServiceStatus {
         }
     }
     let last_end = last_end.and_then(|(_, id)| cluster.task(id)?.end.clone());
-    status.message = message(cluster, workload, &status, last_end.as_deref());
+    status.message = message(workload, &status, last_end.as_deref());
     status
 }
 
 /// What stands between desired and actual, in one sentence.
-fn message(cluster: &Cluster, workload: &Workload, status: &view::ServiceStatus, last_end: Option<&End>) -> String {
+fn message(workload: &Workload, status: &view::ServiceStatus, last_end: Option<&End>) -> String {
     if status.current >= workload.wanted() && status.running == status.current && status.stopping == 0 {
         return String::new();
     }
     if status.pending > 0 {
-        return format!("{} waiting for a node: {}", status.pending, why_pending(cluster, workload));
+        return format!("{} waiting for a node: {}", status.pending, why_pending(workload));
     }
     let failed = last_end
         .filter(|end| status.failures > 0 && status.current < workload.wanted() && end.reason != Reason::Stopped);
@@ -76,11 +76,12 @@ fn message(cluster: &Cluster, workload: &Workload, status: &view::ServiceStatus,
 }
 
 /// `2 nodes: not enough memory: needs 1Gi, 512Mi free; 1 node: not reachable`
-fn why_pending(cluster: &Cluster, workload: &Workload) -> String {
-    let refusals = workload.decision.as_ref().map_or(&[][..], |decision| &decision.refusals);
+fn why_pending(workload: &Workload) -> String {
+    let Some(Decision { refusals, .. }) = &workload.decision else {
+        return "not looked at yet".to_string();
+    };
     if refusals.is_empty() {
-        let nobody = cluster.nodes().next().is_none();
-        return if nobody { "no node has registered" } else { "to be placed" }.to_string();
+        return "no node has registered".to_string();
     }
     let say = |r: &Refusals| format!("{} node{}: {}", r.nodes, if r.nodes == 1 { "" } else { "s" }, r.example);
     refusals.iter().map(say).collect::<Vec<_>>().join("; ")
@@ -113,7 +114,7 @@ pub fn task(cluster: &Cluster, task: &Task) -> view::Task {
     let workload = cluster.workload(task.workload).expect("a task's workload lives as long as it");
     let spec = cluster.spec_of(task);
     let node = task.node.and_then(|id| cluster.node(id));
-    let pending = (task.state == TaskState::Pending).then(|| why_pending(cluster, workload));
+    let pending = (task.state == TaskState::Pending).then(|| why_pending(workload));
     let ports = spec.ports.iter().enumerate().map(|(i, port)| view::TaskPort {
         name: port.name.clone(),
         container: port.container,

@@ -390,7 +390,9 @@ impl Cluster {
         }
         let task = self.tasks.at(key);
         let (uid, slot, id, node) = (task.workload, task.slot as usize, task.id, task.node);
-        let by_itself = task.desired == Desired::Running && state != TaskState::Lost;
+        // How an older version fails says nothing about the current one.
+        let current = self.workloads[&uid].current().number == task.version;
+        let by_itself = current && task.desired == Desired::Running && state != TaskState::Lost;
         let ran = task.running_at.map(|since| self.at.since(since));
         let ports = if port_taken { task.host_ports.clone() } else { Box::default() };
         if let Some(node) = node {
@@ -489,8 +491,10 @@ impl Cluster {
         if newest && task.slot < workload.wanted() {
             return;
         }
+        let uid = task.workload;
         touched.tasks.extend(task.node.map(|node| (node, id)));
         self.remove_task(key);
+        self.refresh_finished(uid);
     }
 
     /// Returns false where the plan has become stale.
@@ -500,7 +504,10 @@ impl Cluster {
         let fresh = create.slot < workload.wanted()
             && workload.current().number == create.version
             && slot.map_or(create.slot as usize == workload.slots.len(), |slot| {
-                self.at >= slot.not_before && self.attempts(&slot).next().map(|task| task.id) == create.after
+                let newest = self.attempts(&slot).next();
+                // It may have reported a good end since the plan gave it up with its node.
+                let follows = !newest.is_some_and(|task| reconciler::is_final(workload, task));
+                follows && self.at >= slot.not_before && newest.map(|task| task.id) == create.after
             });
         if !fresh {
             return false;
@@ -557,8 +564,8 @@ impl Cluster {
     /// The next search for a port starts behind those that were chosen now.
     fn turn_ports(&mut self, spec: &Spec, target: &Target) {
         let node = &mut self.nodes[target.node.slot()];
-        let chosen = spec.ports.iter().zip(&target.host_ports).filter(|(port, _)| port.host.is_none());
-        if let Some((_, &last)) = chosen.last() {
+        let mut chosen = spec.ports.iter().zip(&target.host_ports).filter(|(port, _)| port.host.is_none());
+        if let Some((_, &last)) = chosen.next_back() {
             let (first, end) = node.info.port_range;
             node.next_port = if last >= end { first } else { last + 1 };
         }
@@ -586,7 +593,6 @@ impl Cluster {
             let key = self.tasks.key(id).expect("just found");
             let task = self.tasks.at(key);
             touched.tasks.extend(task.node.map(|node| (node, id)));
-            self.finished.remove(&(task.ended_at.unwrap_or_default(), uid));
             self.remove_task(key);
         }
         self.drop_workload(uid);

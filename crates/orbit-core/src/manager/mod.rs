@@ -82,6 +82,7 @@ pub enum Event {
 
 /// What a user can ask for. Reading needs no request: the shell reads the [`Cluster`].
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 pub enum Request {
     /// Create or change a workload.
     Put(Put),
@@ -116,6 +117,7 @@ pub enum Request {
 
 /// What the shell has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "short-lived: carried out directly after its step")]
 pub enum Action {
     /// Append to the log; once durable, come back with [`Event::Committed`].
     Propose {
@@ -149,6 +151,9 @@ pub enum Action {
 pub struct Manager {
     cluster: Cluster,
     timing: Timing,
+    /// Counts proposals over every term of this process: what an earlier one left under way is
+    /// never taken for another's.
+    proposals: u64,
     leader: Option<Leader>,
 }
 
@@ -222,7 +227,7 @@ impl Manager {
     /// A manager that follows, with the state of a snapshot. The entries after it are given with
     /// [`Event::Committed`].
     pub fn restore(cluster: Cluster, timing: Timing) -> Manager {
-        Manager { cluster, timing, leader: None }
+        Manager { cluster, timing, proposals: 0, leader: None }
     }
 
     /// Takes in one event. Carry out all actions, in order, before the next step.
@@ -269,12 +274,13 @@ impl Manager {
 impl Manager {
     fn elected(&mut self, now: Time, term: u64, seed: u64, id: ClusterId, wall_ms: u64, actions: &mut Vec<Action>) {
         assert!(term > self.cluster.term, "a new leader has a higher term");
+        self.deposed(actions);
         let since = if self.cluster.wall_ms == 0 { 0 } else { wall_ms.saturating_sub(self.cluster.wall_ms) };
         let at = self.cluster.at + Millis(since);
         let mut leader = Leader {
             elected: (at, now),
             barrier_passed: false,
-            proposals: 0,
+            proposals: self.proposals,
             outstanding: BTreeMap::new(),
             proposed_at: at,
             planner: Planner::default(),
@@ -293,6 +299,7 @@ impl Manager {
 
     fn deposed(&mut self, actions: &mut Vec<Action>) {
         let Some(leader) = self.leader.take() else { return };
+        self.proposals = leader.proposals;
         for purpose in leader.outstanding.into_values() {
             if let Purpose::Request(id) = purpose {
                 actions.push(Action::Reply { id, result: Err(unavailable("lost the lead: ask again")) });
@@ -307,6 +314,7 @@ impl Manager {
         let purpose = proposal.and_then(|proposal| leader.outstanding.remove(&proposal));
         leader.planner.touch(&self.cluster, &touched);
         leader.sessions.untold(&touched.tasks);
+        leader.dismiss_forgotten(&self.cluster, &touched, actions);
         let at = leader.time(now);
         match purpose {
             None | Some(Purpose::Init) => {}
@@ -399,6 +407,16 @@ impl Leader {
         self.proposed_at = self.proposed_at.max(self.time(now));
         self.outstanding.insert(proposal, purpose);
         actions.push(Action::Propose { proposal, at: self.proposed_at, command });
+    }
+
+    /// A forgotten node that speaks again is another node: it has to register anew.
+    fn dismiss_forgotten(&mut self, cluster: &Cluster, touched: &Touched, actions: &mut Vec<Action>) {
+        for id in touched.nodes.iter().filter(|id| cluster.node(**id).is_some_and(|node| node.forgotten)) {
+            if let Some(session) = self.sessions.of_node(*id) {
+                self.sessions.close(session);
+                actions.push(Action::Close(session));
+            }
+        }
     }
 
     fn next_due(&self) -> Option<Time> {
@@ -520,7 +538,8 @@ impl Manager {
             let key = (report.task, report.state);
             let task = self.cluster.task(report.task).filter(|task| task.node == Some(node));
             match task {
-                Some(task) if task.state.may_become(report.state) => {
+                // `Lost` is the manager's own word: from a worker it is noise.
+                Some(task) if task.state.may_become(report.state) && report.state != TaskState::Lost => {
                     if session.proposed.insert(key) {
                         new.push(report);
                     }

@@ -126,8 +126,9 @@ impl Sessions {
             let mut assigned = Assigned { seq: session.sent.0 + 1, full: false, tasks: vec![], removed: vec![] };
             for task in std::mem::take(&mut session.untold) {
                 match cluster.task(task) {
-                    Some(task) => assigned.tasks.push(assignment(cluster, task)),
-                    None => assigned.removed.push(task),
+                    Some(task) if task.node == Some(session.node) => assigned.tasks.push(assignment(cluster, task)),
+                    // Forgotten, or never this node's: nobody else is told what to run (I5).
+                    _ => assigned.removed.push(task),
                 }
             }
             session.sent = (assigned.seq, now);

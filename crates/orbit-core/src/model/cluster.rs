@@ -249,12 +249,13 @@ impl Cluster {
     pub(crate) fn remove_task(&mut self, key: TaskKey) {
         let task = self.tasks.at(key);
         assert!(task.state.is_terminal(), "only an ended task is forgotten");
-        let (id, uid, slot, number, node, older) =
-            (task.id, task.workload, task.slot, task.version, task.node, task.older);
+        let (id, uid, slot, number, node, older, ended_at) =
+            (task.id, task.workload, task.slot, task.version, task.node, task.older, task.ended_at);
         let workload = self.workloads.get_mut(&uid).expect("a task's workload lives as long as it");
         let slot = &mut workload.slots[slot as usize];
         if slot.newest == Some(key) {
             slot.newest = older;
+            self.finished.remove(&(ended_at.unwrap_or_default(), uid));
         } else {
             let mut at = slot.newest.expect("a task is in its slot's chain");
             while self.tasks.at(at).older != Some(key) {
@@ -273,18 +274,19 @@ impl Cluster {
 
     /// Keeps the index of finished task definitions current.
     pub(crate) fn refresh_finished(&mut self, uid: Uid) {
-        let Some(workload) = self.workloads.get(&uid) else { return };
+        let Some(at) = self.workloads.get(&uid).and_then(|workload| self.finished_at(workload)) else { return };
+        self.finished.insert((at, uid));
+    }
+
+    /// When a task definition finished: its newest attempt was its last one, and no other is still
+    /// under way on a node that is not heard. Then it can be dropped.
+    pub(crate) fn finished_at(&self, workload: &Workload) -> Option<Time> {
         if workload.kind != Kind::Task {
-            return;
+            return None;
         }
-        let newest = workload.slots.first().and_then(|slot| self.attempts(slot).next());
-        let finished_at = match newest {
-            Some(task) if crate::reconciler::is_final(workload, task) => task.ended_at,
-            _ => None,
-        };
-        if let Some(at) = finished_at {
-            self.finished.insert((at, uid));
-        }
+        let attempts = || workload.slots.iter().flat_map(|slot| self.attempts(slot));
+        let newest = attempts().next().filter(|task| crate::reconciler::is_final(workload, task))?;
+        newest.ended_at.filter(|_| attempts().all(|task| task.state.is_terminal()))
     }
 }
 

@@ -175,6 +175,10 @@ impl Cluster {
                 return Err(format!("node {} stands in place {i}", node.id));
             }
             if !node.forgotten {
+                let known = cluster.node_names.contains_key(&node.info.name);
+                if known || cluster.node_uids.contains_key(&node.info.uid) {
+                    return Err(format!("node {} has the name or the ID of another", node.id));
+                }
                 cluster.node_names.insert(node.info.name.clone(), node.id);
                 cluster.node_uids.insert(node.info.uid, node.id);
             }
@@ -190,6 +194,10 @@ impl Cluster {
             if workload.versions.is_empty() || !numbers.is_sorted_by(|a, b| a < b) {
                 return Err(format!("the versions of workload {uid} are out of order"));
             }
+            let name = (workload.kind, workload.name.clone());
+            if !workload.deleting && cluster.names.contains_key(&name) {
+                return Err(format!("workload {uid} has the name of another"));
+            }
             cluster.insert_workload(workload);
         }
         for task in snapshot.tasks {
@@ -202,6 +210,9 @@ impl Cluster {
             node.granted = node.used;
         }
         for record in snapshot.keys {
+            if cluster.keys.get(&record.key).is_some() {
+                return Err(format!("the idempotency key `{}` stands twice", record.key));
+            }
             cluster.keys.insert(&record.key, record.fingerprint, record.answer);
         }
         Ok(cluster)

@@ -222,7 +222,9 @@ fn fill_slot(
     changes: &mut Changes,
 ) {
     let newest = cluster.attempts(slot).next();
-    if newest.is_some_and(|task| is_final(workload, task)) {
+    // A single run that was told to stop is over: nothing follows, now or once it has ended.
+    let over = |task: &Task| workload.kind == Kind::Task && task.desired == Desired::Stopped;
+    if newest.is_some_and(|task| over(task) || is_final(workload, task)) {
         return;
     }
     if context.at < slot.not_before {

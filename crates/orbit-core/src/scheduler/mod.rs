@@ -16,6 +16,10 @@ use std::{
 /// So many of the best scores are kept in a decision.
 const BEST_MAX: usize = 3;
 
+/// The score of an empty node for [`Strategy::Spread`]: each task of the same service there costs
+/// 10,000, each thousandth of fullness 1. For people: the choice itself compares without a cap.
+const SPREAD_BEST: u64 = 1_000_000;
+
 /// Places tasks on the nodes of one state.
 pub struct Scheduler<'a> {
     cluster: &'a Cluster,
@@ -124,7 +128,7 @@ impl<'a> Scheduler<'a> {
         let count_of = |node: &Node| own.get(&node.id).copied().unwrap_or(0);
         let mut heap: BinaryHeap<_> = self.candidates(class).map(|node| rank(self, node, count_of(node))).collect();
         // A score is better when it is higher, so that of spreading counts down.
-        let score = |own: u32, fullness: u64| u64::MAX - (u64::from(own) << 32) - fullness.min(1 << 31);
+        let score = |own: u32, fullness: u64| SPREAD_BEST.saturating_sub(u64::from(own) * 10_000 + fullness);
         let mut in_order = heap.clone();
         let best = std::iter::from_fn(|| in_order.pop().map(|Reverse((own, full, node))| (node, score(own, full))));
         let best = best.take(BEST_MAX).collect();

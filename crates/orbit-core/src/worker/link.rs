@@ -185,7 +185,10 @@ impl Up {
         let news: Vec<TaskReport> = unconfirmed.iter().filter(|report| is_new(report)).cloned().collect();
         self.reported = keys(&unconfirmed);
         if !news.is_empty() {
-            self.repeat_at = now + Millis(self.heartbeat.0 * 2);
+            // Only a repetition puts the next one off: news that keep coming must not.
+            if repeat {
+                self.repeat_at = now + Millis(self.heartbeat.0.saturating_mul(2));
+            }
             actions.push(Action::Send { link, message: ToManager::Report { reports: news } });
         }
         if self.heartbeat_at <= now {

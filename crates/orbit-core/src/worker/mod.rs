@@ -161,6 +161,14 @@ impl Worker {
     pub fn owner(&self) -> Option<Owner> {
         Some(Owner { cluster: self.ledger.cluster?, node: self.ledger.node })
     }
+    /// The orders that it has taken up in this life: task, generation, what is wanted. By task.
+    pub fn orders(&self) -> impl Iterator<Item = (TaskId, u32, Desired)> + '_ {
+        let order = |(id, task): (&TaskId, &WorkerTask)| {
+            let order = task.order.as_ref()?;
+            Some((*id, order.generation, order.desired))
+        };
+        self.tasks.iter().filter_map(order)
+    }
     /// Whether the manager has welcomed it on the present connection.
     pub fn is_welcome(&self) -> bool {
         self.link.welcomed().is_some()

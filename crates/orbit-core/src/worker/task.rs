@@ -199,13 +199,17 @@ impl Worker {
             else {
                 continue;
             };
-            places -= 1;
             if task.container == Known::Is(ContainerState::Created) {
+                places -= 1;
                 self.begin_step(id, Step::Start, actions);
-            } else {
+            } else if !self.ledger.tasks.contains_key(&id) && !matches!(task.container, Known::Is(_)) {
+                places -= 1;
                 // Durable before the create is begun: attempted and absent means vanished.
                 self.persist(LedgerWrite::Attempted(id), actions);
                 self.begin_step(id, Step::Create, actions);
+            } else {
+                // Something else was seen since it began to wait, and it was not looked at yet.
+                self.due.insert(id);
             }
         }
     }

@@ -1,0 +1,131 @@
+//! The words of a command, and how values are written in them.
+
+use orbit_core::model::*;
+use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+
+/// A command: a verb, words, and `key=value` pairs.
+pub struct Words<'a> {
+    pub verb: &'a str,
+    pub words: Vec<&'a str>,
+    options: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Words<'a> {
+    pub fn of(line: &'a str) -> Words<'a> {
+        let mut parts = line.split_whitespace();
+        let verb = parts.next().unwrap_or_default();
+        let mut words = Words { verb, words: Vec::new(), options: BTreeMap::new() };
+        for part in parts {
+            match part.split_once('=') {
+                Some((key, value)) => _ = words.options.insert(key, value),
+                None => words.words.push(part),
+            }
+        }
+        words
+    }
+    pub fn word(&self, nth: usize) -> &'a str {
+        self.words.get(nth).unwrap_or_else(|| panic!("`{}` needs more words", self.verb))
+    }
+    pub fn option(&self, key: &str) -> Option<&'a str> {
+        self.options.get(key).copied()
+    }
+    pub fn text(&self, key: &str, default: &'a str) -> &'a str {
+        self.option(key).unwrap_or(default)
+    }
+    pub fn number<N: FromStr>(&self, key: &str, default: N) -> N {
+        self.option(key).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{key}={text}")))
+    }
+    pub fn span(&self, key: &str, default: u64) -> Millis {
+        self.option(key).map_or(Millis(default), span)
+    }
+}
+
+/// `500ms`, `10s`, `2m`.
+pub fn span(text: &str) -> Millis {
+    let text = text.trim_start_matches('+');
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let factor = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => panic!("{text} is not a span"),
+    };
+    Millis(digits.parse::<u64>().expect("a span begins with a number") * factor)
+}
+
+/// `128Mi`, `8Gi`.
+pub fn bytes(text: &str) -> u64 {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let shift = match unit {
+        "Gi" => 30,
+        "Mi" => 20,
+        _ => 0,
+    };
+    digits.parse::<u64>().expect("bytes begin with a number") << shift
+}
+
+/// `a==b,c!=d` as constraints.
+fn constraints(text: &str) -> Vec<Constraint> {
+    let read = |part: &str| Constraint::parse(part).unwrap_or_else(|error| panic!("{error}"));
+    text.split(',').filter(|part| !part.is_empty()).map(read).collect()
+}
+
+/// `8080` for a chosen port, `8080:80` for one pinned to the node's port 80; several with commas.
+fn ports(text: &str) -> Vec<Port> {
+    let read = |(i, part): (usize, &str)| {
+        let (container, host) = part.split_once(':').map_or((part, None), |(c, h)| (c, Some(h)));
+        let number = |text: &str| text.parse().expect("a port is a number");
+        Port { name: format!("p{i}"), container: number(container), host: host.map(number) }
+    };
+    text.split(',').filter(|part| !part.is_empty()).enumerate().map(read).collect()
+}
+
+/// The spec that a command describes.
+pub fn spec(words: &Words, policy: RestartPolicy) -> Spec {
+    let strategy = match words.text("strategy", "binpack") {
+        "spread" => Strategy::Spread,
+        _ => Strategy::Binpack,
+    };
+    Spec {
+        image: words.text("image", "web:1").to_string(),
+        command: Vec::new(),
+        args: Vec::new(),
+        env: BTreeMap::new(),
+        resources: Resources { cpu_millis: words.number("cpu", 100), memory_bytes: bytes(words.text("mem", "64Mi")) },
+        pids_max: 100,
+        ports: ports(words.text("ports", "")),
+        placement: Placement { strategy, constraints: constraints(words.text("where", "").trim_matches('"')) },
+        restart: Restart {
+            policy,
+            backoff_initial: words.span("initial", 1000),
+            backoff_max: words.span("max", 300_000),
+            reset_after: words.span("reset", 600_000),
+        },
+        stop_grace: words.span("grace", 10_000),
+    }
+}
+
+pub fn state(text: &str) -> TaskState {
+    *TaskState::ALL.iter().find(|state| state.as_str() == text).unwrap_or_else(|| panic!("no state {text}"))
+}
+
+pub fn reason(text: &str) -> Reason {
+    *Reason::ALL.iter().find(|reason| reason.as_str() == text).unwrap_or_else(|| panic!("no reason {text}"))
+}
+
+/// The end that a report of a terminal state carries.
+pub fn end(words: &Words, state: TaskState) -> Option<End> {
+    let usual = if state == TaskState::Stopped { "stopped" } else { "exited" };
+    let end = End {
+        reason: reason(words.text("reason", usual)),
+        exit_code: words.option("exit").map(|code| code.parse().expect("an exit code is a number")),
+        message: String::new(),
+    };
+    state.is_terminal().then_some(end)
+}
+
+pub fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    if items.is_empty() { "nothing".to_string() } else { items.join(", ") }
+}

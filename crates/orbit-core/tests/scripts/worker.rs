@@ -1,0 +1,335 @@
+//! A worker's machine between a manager and an engine, both played by the script.
+//!
+//! What the worker asks for is printed; operations are answered by `done OP TASK …`, where the task
+//! may be left out for `list`. Writes to the ledger are durable at once, and survive `crash`.
+
+use crate::{
+    World,
+    words::{Words, end, list, span, spec, state},
+};
+use orbit_core::{model::*, worker::*};
+use std::collections::BTreeMap;
+
+pub fn world() -> Box<dyn World> {
+    Box::new(Working::new())
+}
+
+const CLUSTER: ClusterId = ClusterId(0xabc);
+const NODE: NodeUid = NodeUid(1);
+
+struct Working {
+    now: u64,
+    worker: Worker,
+    ledger: Ledger,
+    ops: BTreeMap<OpId, Op>,
+    link: LinkId,
+    nonce: u64,
+    seq: u64,
+    /// What each task was ordered with, to order it again.
+    orders: BTreeMap<TaskId, Assignment>,
+    printed: String,
+}
+
+impl World for Working {
+    fn obey(&mut self, line: &str) -> String {
+        let quiet = line.strip_prefix("quiet ");
+        self.command(&Words::of(quiet.unwrap_or(line)));
+        assert_eq!(*self.worker.ledger(), self.ledger, "the ledger is what was persisted, after `{line}`");
+        let printed = std::mem::take(&mut self.printed);
+        if quiet.is_some() { String::new() } else { printed }
+    }
+}
+
+fn machine(ledger: Ledger, nonce: u64) -> Worker {
+    let info = NodeInfo {
+        uid: NODE,
+        name: "n0".into(),
+        labels: BTreeMap::new(),
+        arch: "amd64".into(),
+        os: "linux".into(),
+        allocatable: Resources { cpu_millis: 4000, memory_bytes: 8 << 30 },
+        port_range: (20_000, 20_099),
+    };
+    let (pull_deadline, resync_every) = (Millis::secs(20), Millis::secs(30));
+    Worker::restore(Config { info, pull_deadline, starts_max: 2, resync_every }, ledger, nonce)
+}
+
+fn id(text: &str) -> TaskId {
+    text.parse().unwrap_or_else(|_| panic!("{text} is no task"))
+}
+
+/// `created`, `running`, `exited(1)`, `oom(137)`.
+fn container_state(text: &str) -> ContainerState {
+    let code = |text: &str| text.trim_end_matches(')').parse().expect("an exit code");
+    match text.split_once('(') {
+        None if text == "created" => ContainerState::Created,
+        None => ContainerState::Running,
+        Some((kind, rest)) => ContainerState::Exited { code: code(rest), out_of_memory: kind == "oom" },
+    }
+}
+
+fn container(task: TaskId, text: &str) -> Container {
+    Container { name: format!("orbit-{CLUSTER}-{task}"), task, spec: 0, state: container_state(text) }
+}
+
+fn error(text: &str) -> OpErrorKind {
+    match text {
+        "engine" => OpErrorKind::Engine,
+        "not_found" => OpErrorKind::NotFound,
+        "name_taken" => OpErrorKind::NameTaken,
+        "image_missing" => OpErrorKind::ImageMissing,
+        "port_taken" => OpErrorKind::PortTaken,
+        "timeout" => OpErrorKind::Timeout,
+        "refused" => OpErrorKind::Refused,
+        _ => panic!("no error {text}"),
+    }
+}
+
+impl Working {
+    fn new() -> Working {
+        let ledger = Ledger::new(NODE);
+        Working {
+            now: 1000,
+            worker: machine(ledger.clone(), 1),
+            ledger,
+            ops: BTreeMap::new(),
+            link: LinkId(0),
+            nonce: 1,
+            seq: 0,
+            orders: BTreeMap::new(),
+            printed: String::new(),
+        }
+    }
+
+    fn say(&mut self, line: impl AsRef<str>) {
+        self.printed += line.as_ref();
+        self.printed += "\n";
+    }
+
+    fn command(&mut self, words: &Words) {
+        match words.verb {
+            "world" => *self = Working::new(),
+            "boot" => self.step(Event::Wake),
+            "link" if words.word(0) == "up" => self.step(Event::LinkUp(self.link)),
+            "link" => self.step(Event::LinkDown(self.link)),
+            "welcome" => self.welcome(words),
+            "refuse" => self.hear(ToWorker::Refused { message: "not now".into() }),
+            "ack" => self.hear(ToWorker::HeartbeatAck { seq: 0 }),
+            "probe" => self.hear(ToWorker::Probe),
+            "assign" | "order" => self.assign(words),
+            "committed" => {
+                let states = vec![(id(words.word(0)), state(words.word(1)))];
+                self.hear(ToWorker::Committed { states });
+            }
+            "remember" => self.remember(words),
+            "done" => self.done(words),
+            "hint" => self.step(Event::Hint(id(words.word(0)))),
+            "hints-lost" => self.step(Event::HintsLost),
+            "wait" => self.wait(span(words.word(0)).0),
+            "crash" => self.crash(),
+            "ledger" => self.print_ledger(),
+            "ops" => {
+                let ops = list(self.ops.values().map(op_text));
+                self.say(ops);
+            }
+            verb => panic!("no command `{verb}`"),
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        for action in self.worker.step(Time(self.now), event) {
+            let text = match action {
+                Action::Persist(writes) => {
+                    writes.iter().for_each(|write| self.ledger.apply(write));
+                    format!("remember {}", list(writes.iter().map(write_text)))
+                }
+                Action::Runtime { op, request } => {
+                    let text = op_text(&request);
+                    self.ops.insert(op, request);
+                    text
+                }
+                Action::Connect(link) => {
+                    self.link = link;
+                    self.seq = 0;
+                    "dial".to_string()
+                }
+                Action::Disconnect(_) => "hang up".to_string(),
+                Action::Send { message, .. } => format!("say {}", message_text(&message)),
+                Action::OpenLogs { container, .. } => format!("send the logs of {container}"),
+                Action::Warn(text) => format!("warn: {text}"),
+            };
+            self.say(text);
+        }
+    }
+
+    fn hear(&mut self, message: ToWorker) {
+        self.step(Event::Message { link: self.link, message });
+    }
+
+    /// `1.5.0=run` and the like, or `1.5.0` with the words that follow the verb.
+    fn assignment(&mut self, words: &Words, id: TaskId, wanted: &str) -> Assignment {
+        let known = self.orders.get(&id).map_or(0, |order| order.generation);
+        let desired = if wanted == "stop" { Desired::Stopped } else { Desired::Running };
+        let order = Assignment {
+            task: id,
+            generation: words.number("generation", known + 1),
+            desired,
+            ended: wanted == "ended",
+            kind: Kind::Service,
+            name: "web".into(),
+            slot: 0,
+            spec: spec(words, RestartPolicy::Always).into(),
+            host_ports: Box::default(),
+        };
+        self.orders.insert(id, order.clone());
+        order
+    }
+
+    /// Orders as `run:1.5.0`, `stop:1.5.0`, `ended:1.5.0`, `remove:1.5.0`.
+    fn orders_of(&mut self, words: &Words, full: bool) -> Assigned {
+        self.seq = words.number("seq", self.seq + 1);
+        let mut assigned = Assigned { seq: self.seq, full, tasks: Vec::new(), removed: Vec::new() };
+        for word in words.words.iter().filter(|word| word.contains(':')) {
+            let (wanted, task) = word.split_once(':').expect("just looked");
+            match wanted {
+                "remove" => assigned.removed.push(id(task)),
+                wanted => assigned.tasks.push(self.assignment(words, id(task), wanted)),
+            }
+        }
+        assigned
+    }
+
+    fn welcome(&mut self, words: &Words) {
+        self.seq = 0;
+        let cluster = if words.option("cluster").is_some() { ClusterId(99) } else { CLUSTER };
+        let welcome = Welcome {
+            cluster,
+            epoch: words.number("epoch", 1),
+            term: words.number("term", 1),
+            node: NodeId(0),
+            incarnation: 1,
+            heartbeat: Millis::secs(1),
+            lease: Millis::secs(5),
+            assigned: self.orders_of(words, true),
+        };
+        self.hear(ToWorker::Welcome(welcome));
+    }
+
+    fn assign(&mut self, words: &Words) {
+        let full = words.words.contains(&"everything");
+        let assigned = self.orders_of(words, full);
+        self.hear(ToWorker::Assigned(assigned));
+    }
+
+    /// What the ledger of an earlier life holds: `remember attempted 1.5.0`, `remember ended …`.
+    fn remember(&mut self, words: &Words) {
+        self.ledger.apply(&LedgerWrite::Seen { cluster: CLUSTER, seen: (1, words.number("term", 1)) });
+        for pair in words.words.chunks_exact(2) {
+            let task = id(pair[1]);
+            self.ledger.apply(&LedgerWrite::Attempted(task));
+            if pair[0] != "attempted" {
+                let state = state(pair[0]);
+                self.ledger.apply(&LedgerWrite::Ended(TaskReport { task, state, end: end(words, state) }));
+            }
+        }
+        self.restart();
+    }
+
+    fn restart(&mut self) {
+        self.nonce += 1;
+        self.worker = machine(self.ledger.clone(), self.nonce);
+        self.ops.clear();
+    }
+
+    fn crash(&mut self) {
+        self.restart();
+        self.step(Event::Wake);
+    }
+
+    /// `done create 1.5.0`, `done start 1.5.0 error=port_taken`, `done list 1.5.0=running`,
+    /// `done inspect 1.5.0 exited(1)`.
+    fn done(&mut self, words: &Words) {
+        let verb = words.word(0);
+        let of_task = |op: &Op| words.words.get(1).is_none_or(|task| op_text(op).ends_with(task));
+        let is = |(_, op): &(&OpId, &Op)| op_text(op).starts_with(verb) && (verb == "list" || of_task(op));
+        let found = self.ops.iter().find(is).map(|(op, _)| *op);
+        let op = found.unwrap_or_else(|| panic!("no {verb} is under way: {}", list(self.ops.values().map(op_text))));
+        self.ops.remove(&op);
+        let of_list = |word: &&str| word.split_once(':').map(|(state, task)| container(id(task), state));
+        let result = match (words.option("error"), verb) {
+            (Some(kind), _) => Err(OpError { kind: error(kind), message: format!("the engine says {kind}") }),
+            (None, "list") => Ok(OpOutput::Containers(words.words.iter().filter_map(of_list).collect())),
+            (None, "inspect") => {
+                Ok(OpOutput::Container(words.words.get(2).map(|text| container(id(words.word(1)), text))))
+            }
+            (None, _) => Ok(OpOutput::Done),
+        };
+        self.step(Event::Done { op, result });
+    }
+
+    /// Time passes; the manager acknowledges nothing, so that a long wait is its silence.
+    fn wait(&mut self, ms: u64) {
+        let end = self.now + ms;
+        let mut wakes = 0;
+        while let Some(due) = self.worker.deadline().filter(|due| due.0 <= end) {
+            wakes += 1;
+            assert!(wakes < 1000, "the worker's deadline does not move: {due}");
+            self.now = self.now.max(due.0);
+            self.step(Event::Wake);
+        }
+        self.now = end;
+    }
+
+    fn print_ledger(&mut self) {
+        let task = |(id, task): (&TaskId, &LedgerTask)| match &task.end {
+            Some(report) => format!("{id} ended {}", report.state),
+            None => format!("{id} attempted"),
+        };
+        let text = format!("seen {:?}: {}", self.ledger.seen, list(self.ledger.tasks.iter().map(task)));
+        self.say(text);
+    }
+}
+
+fn task_of(container: &str) -> &str {
+    container.rsplit('-').next().unwrap_or(container)
+}
+
+fn op_text(op: &Op) -> String {
+    match op {
+        Op::List(_) => "list".to_string(),
+        Op::Inspect { name, .. } => format!("inspect {}", task_of(name)),
+        Op::EnsureImage { image, deadline } => format!("fetch within {deadline} {image}"),
+        Op::Create(spec) => format!("create {}", task_of(&spec.name)),
+        Op::Start(name) => format!("start {}", task_of(name)),
+        Op::Stop { name, grace } => format!("stop with grace {grace} {}", task_of(name)),
+        Op::Remove(name) => format!("remove {}", task_of(name)),
+    }
+}
+
+fn report_text(report: &TaskReport) -> String {
+    let end = report.end.as_ref().map_or_else(String::new, |end| {
+        let code = end.exit_code.map_or_else(String::new, |code| format!(" {code}"));
+        format!(" ({}{code})", end.reason.as_str())
+    });
+    format!("{} {}{end}", report.task, report.state)
+}
+
+fn write_text(write: &LedgerWrite) -> String {
+    match write {
+        LedgerWrite::Seen { seen, .. } => format!("seen {seen:?}"),
+        LedgerWrite::Attempted(id) => format!("attempted {id}"),
+        LedgerWrite::Ended(report) => format!("ended {}", report_text(report)),
+        LedgerWrite::Forgotten(id) => format!("forgotten {id}"),
+    }
+}
+
+fn message_text(message: &ToManager) -> String {
+    match message {
+        ToManager::Register(hello) => {
+            format!("hello, seen {:?}, with {}", hello.seen, list(hello.inventory.iter().map(report_text)))
+        }
+        ToManager::Heartbeat { seq, assigned_seq } => format!("heartbeat {seq}, assigned {assigned_seq}"),
+        ToManager::Report { reports } => format!("report {}", list(reports.iter().map(report_text))),
+        ToManager::ProbeAck => "here".to_string(),
+    }
+}
