@@ -4,11 +4,9 @@ use orbit_api::{Manifest, view};
 use orbit_core::{manager::Manager, model::*, reconciler::Absence};
 use std::time::{Duration, SystemTime};
 
-/// RFC 3339. The wall clock of an earlier point of the cluster's clock is reckoned back from the
-/// last entry, which carries both.
-fn moment(cluster: &Cluster, at: Time) -> String {
-    let back = cluster.at.since(at).0;
-    let wall = SystemTime::UNIX_EPOCH + Duration::from_millis(cluster.wall_ms.saturating_sub(back));
+/// RFC 3339.
+fn moment(manager: &Manager, at: Time) -> String {
+    let wall = SystemTime::UNIX_EPOCH + Duration::from_millis(manager.wall_ms(at));
     humantime::format_rfc3339_millis(wall).to_string()
 }
 
@@ -23,15 +21,15 @@ fn definition(workload: &Workload) -> Definition {
 }
 
 /// A service, desired beside actual.
-pub fn service(cluster: &Cluster, workload: &Workload) -> view::Service {
+pub fn service(manager: &Manager, workload: &Workload) -> view::Service {
     view::Service {
         name: workload.name.to_string(),
         uid: workload.uid.to_string(),
         revision: workload.revision,
         version: workload.current().number,
-        created_at: moment(cluster, workload.created_at),
+        created_at: moment(manager, workload.created_at),
         desired: Manifest::of(&definition(workload)),
-        actual: status(cluster, workload),
+        actual: status(manager.cluster(), workload),
     }
 }
 
@@ -94,15 +92,16 @@ fn how_it_ended(end: &End) -> String {
 }
 
 /// A task definition with its newest attempt.
-pub fn task_definition(cluster: &Cluster, workload: &Workload) -> view::TaskDefinition {
+pub fn task_definition(manager: &Manager, workload: &Workload) -> view::TaskDefinition {
+    let cluster = manager.cluster();
     let newest = workload.slots.first().and_then(|slot| cluster.attempts(slot).next());
     view::TaskDefinition {
         name: workload.name.to_string(),
         uid: workload.uid.to_string(),
         revision: workload.revision,
-        created_at: moment(cluster, workload.created_at),
+        created_at: moment(manager, workload.created_at),
         desired: Manifest::of(&definition(workload)),
-        attempt: newest.map(|task_| task(cluster, task_)),
+        attempt: newest.map(|newest| task(manager, newest)),
     }
 }
 
@@ -110,7 +109,8 @@ pub fn task_definition(cluster: &Cluster, workload: &Workload) -> view::TaskDefi
 ///
 /// # Panics
 /// If the task is not of this cluster.
-pub fn task(cluster: &Cluster, task: &Task) -> view::Task {
+pub fn task(manager: &Manager, task: &Task) -> view::Task {
+    let cluster = manager.cluster();
     let workload = cluster.workload(task.workload).expect("a task's workload lives as long as it");
     let spec = cluster.spec_of(task);
     let node = task.node.and_then(|id| cluster.node(id));
@@ -135,9 +135,9 @@ pub fn task(cluster: &Cluster, task: &Task) -> view::Task {
         exit_code: task.end.as_ref().and_then(|end| end.exit_code),
         message: pending.or(task.end.as_ref().map(|end| end.message.clone())).unwrap_or_default(),
         ports: ports.collect(),
-        created_at: moment(cluster, task.created_at),
-        running_at: task.running_at.map(|at| moment(cluster, at)),
-        ended_at: task.ended_at.map(|at| moment(cluster, at)),
+        created_at: moment(manager, task.created_at),
+        running_at: task.running_at.map(|at| moment(manager, at)),
+        ended_at: task.ended_at.map(|at| moment(manager, at)),
     }
 }
 
@@ -169,6 +169,6 @@ pub fn node(manager: &Manager, node: &Node, now: Time) -> view::Node {
         allocatable: amount(node.info.allocatable),
         used: amount(node.used()),
         tasks: tasks.count() as u32,
-        registered_at: moment(cluster, node.registered_at),
+        registered_at: moment(manager, node.registered_at),
     }
 }

@@ -162,6 +162,8 @@ pub struct Manager {
 struct Leader {
     /// Cluster time and the caller's time at the election.
     elected: (Time, Time),
+    /// The wall clock at the election, in milliseconds since 1970.
+    elected_wall_ms: u64,
     /// The seed's entry is committed: everything before it is known.
     barrier_passed: bool,
     proposals: u64,
@@ -210,6 +212,13 @@ impl Manager {
     /// The cluster's clock at the caller's `now`; that of the last entry if it does not lead.
     pub fn cluster_time(&self, now: Time) -> Time {
         self.leader.as_ref().map_or(self.cluster.at, |leader| leader.time(now))
+    }
+    /// The wall clock at a point of the cluster's clock, in milliseconds since 1970, for people: the
+    /// same answer for the same point as long as this process leads, whatever is done to the clock.
+    pub fn wall_ms(&self, at: Time) -> u64 {
+        let anchor = self.leader.as_ref().map(|leader| (leader.elected.0, leader.elected_wall_ms));
+        let (known, wall_ms) = anchor.unwrap_or((self.cluster.at, self.cluster.wall_ms));
+        (wall_ms + at.since(known).0).saturating_sub(known.since(at).0)
     }
     /// What becomes of the tasks of each unreachable node, for people.
     pub fn absences(&self) -> BTreeMap<NodeId, crate::reconciler::Absence> {
@@ -279,6 +288,7 @@ impl Manager {
         let at = self.cluster.at + Millis(since);
         let mut leader = Leader {
             elected: (at, now),
+            elected_wall_ms: wall_ms,
             barrier_passed: false,
             proposals: self.proposals,
             outstanding: BTreeMap::new(),

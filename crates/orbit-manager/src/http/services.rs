@@ -35,7 +35,7 @@ async fn list(State(door): State<Door>, Query(filter): Query<Filter>) -> Answere
         let cluster = manager.cluster();
         let services = cluster.workloads_by_name(Kind::Service, part.after.as_deref());
         let chosen = services.filter(|service| selector.matches(&service.labels));
-        page(cluster.index, limit, chosen, |s| s.name.to_string(), |s| views::service(cluster, s))
+        page(cluster.index, limit, chosen, |s| s.name.to_string(), |s| views::service(manager, s))
     });
     Ok(Json(listed.await?))
 }
@@ -47,7 +47,7 @@ async fn read(State(door): State<Door>, Path(name): Path<String>) -> Answered<Re
     let found = door.read(move |manager, _| {
         let cluster = manager.cluster();
         let service = cluster.workload_named(Kind::Service, &name);
-        service.map(|service| views::service(cluster, service)).ok_or_else(|| no_service(&name))
+        service.map(|service| views::service(manager, service)).ok_or_else(|| no_service(&name))
     });
     let service = found.await??;
     Ok(tagged(StatusCode::OK, service.revision, service))

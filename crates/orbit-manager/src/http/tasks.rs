@@ -65,7 +65,7 @@ async fn list(State(door): State<Door>, Query(filter): Query<Filter>) -> Answere
     let listed = door.read(move |manager, _| {
         let cluster = manager.cluster();
         let tasks = cluster.tasks_after(after).filter(|task| filter.matches(cluster, task, &selector));
-        page(cluster.index, limit, tasks, |task| task.id.to_string(), |task| views::task(cluster, task))
+        page(cluster.index, limit, tasks, |task| task.id.to_string(), |task| views::task(manager, task))
     });
     Ok(Json(listed.await?))
 }
@@ -109,14 +109,13 @@ fn no_task(id: &str) -> Rejection {
         (status = 404, body = Problem)))]
 async fn read(State(door): State<Door>, Path(id): Path<String>) -> Answered<Response> {
     if let Ok(attempt) = id.parse::<TaskId>() {
-        let found = door
-            .read(move |manager, _| manager.cluster().task(attempt).map(|task| views::task(manager.cluster(), task)));
+        let found = door.read(move |manager, _| manager.cluster().task(attempt).map(|task| views::task(manager, task)));
         return Ok(Json(found.await?.ok_or_else(|| no_task(&id))?).into_response());
     }
     let found = door.read(move |manager, _| {
         let cluster = manager.cluster();
         let definition = cluster.workload_named(Kind::Task, &id);
-        definition.map(|definition| views::task_definition(cluster, definition)).ok_or_else(|| no_task(&id))
+        definition.map(|definition| views::task_definition(manager, definition)).ok_or_else(|| no_task(&id))
     });
     let definition = found.await??;
     Ok(tagged(StatusCode::OK, definition.revision, definition))

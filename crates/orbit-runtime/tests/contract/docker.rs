@@ -33,6 +33,8 @@ pub async fn engine() -> Option<Docker> {
     let answers = ANSWERS
         .get_or_init(|| async {
             if let Err(error) = runtime.info().await {
+                let required = std::env::var("ORBIT_REQUIRE_ENGINE").is_ok_and(|required| required == "1");
+                assert!(!required, "no Docker engine ({}), and ORBIT_REQUIRE_ENGINE=1", error.message);
                 println!("skipped: no Docker engine ({})", error.message);
                 return false;
             }
