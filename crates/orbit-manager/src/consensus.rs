@@ -8,7 +8,8 @@ use orbit_core::{
     manager::ProposalId,
     model::{Cluster, Command, Entry, Time},
 };
-use orbit_store::{BlockingExecutor, Compacted, Compactor, HardState, Recovered, Storage, StoreError, call};
+use orbit_shell::{BlockingExecutor, call};
+use orbit_store::{Compacted, Compactor, HardState, Recovered, Storage, StoreError};
 use std::{
     sync::{
         Arc,

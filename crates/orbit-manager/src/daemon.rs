@@ -9,10 +9,10 @@ use crate::{
 use clap::Args;
 use orbit_core::model::{ClusterId, Timing};
 use orbit_proto::v1::worker_server::WorkerServer;
-use orbit_store::{Options, RedbStorage, TokioBlocking};
+use orbit_shell::TokioBlocking;
+use orbit_store::{Options, RedbStorage};
 use std::{
     future::Future,
-    hash::{BuildHasher, RandomState},
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
@@ -64,12 +64,6 @@ fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartE
     TcpListener::bind(address).map_err(|source| StartError::Listen { address, source, flag })
 }
 
-/// 64 bits that no other process draws: the standard library seeds its hash tables from the
-/// system's randomness.
-fn random() -> u64 {
-    RandomState::new().hash_one(std::process::id())
-}
-
 /// Runs a manager until `stop` is ready.
 ///
 /// # Errors
@@ -82,8 +76,8 @@ pub async fn serve(flags: Flags, stop: impl Future<Output = ()>) -> Result<(), S
         timing: Timing::default(),
         storage: Box::new(storage),
         blocking: Arc::new(TokioBlocking),
-        seed: random(),
-        cluster: ClusterId(random()),
+        seed: orbit_shell::random(),
+        cluster: ClusterId(orbit_shell::random()),
     };
     let (door, manager) = start(parts, stop)?;
     tracing::info!(users = %flags.listen, workers = %flags.listen_workers, "listening");

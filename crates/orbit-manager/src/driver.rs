@@ -8,7 +8,8 @@ use orbit_core::{
     manager::{Action, Event, Manager, Request, RequestId, SessionId},
     model::{ClusterId, Code, Rejection, Time, Timing, ToManager, ToWorker},
 };
-use orbit_store::{BlockingExecutor, Storage, StoreError};
+use orbit_shell::BlockingExecutor;
+use orbit_store::{Storage, StoreError};
 use std::{
     collections::BTreeMap,
     future::Future,

@@ -11,7 +11,6 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-mod blocking;
 mod compact;
 mod database;
 mod error;
@@ -22,7 +21,6 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub use blocking::{BlockingExecutor, TokioBlocking, call};
 pub use compact::RedbCompactor;
 pub use database::Options;
 pub use error::{Result, StoreError};

@@ -8,11 +8,11 @@ use orbit_core::{
     worker::Config,
 };
 use orbit_runtime::{ContainerRuntime, docker::DockerRuntime};
-use orbit_store::{Options, RedbLedger, TokioBlocking};
+use orbit_shell::TokioBlocking;
+use orbit_store::{Options, RedbLedger};
 use std::{
     collections::BTreeMap,
     future::Future,
-    hash::{BuildHasher, RandomState},
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     sync::Arc,
@@ -89,12 +89,6 @@ fn port_range(text: &str) -> Result<(u16, u16), String> {
     Ok((first, last))
 }
 
-/// 64 bits that no other process draws: the standard library seeds its hash tables from the
-/// system's randomness.
-pub fn random() -> u64 {
-    RandomState::new().hash_one(std::process::id())
-}
-
 /// Why a worker could not start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -139,7 +133,7 @@ pub async fn serve(flags: Flags, stop: impl Future<Output = ()>) -> Result<(), S
     };
     let config = Config {
         info: NodeInfo {
-            uid: NodeUid(random()),
+            uid: NodeUid(orbit_shell::random()),
             name,
             labels,
             arch: info.arch,
@@ -160,7 +154,7 @@ pub async fn serve(flags: Flags, stop: impl Future<Output = ()>) -> Result<(), S
         runtime,
         ledger: Box::new(ledger),
         blocking: Arc::new(TokioBlocking),
-        nonce: random(),
+        nonce: orbit_shell::random(),
     };
     Ok(run(parts, stop).await?)
 }

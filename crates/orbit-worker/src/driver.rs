@@ -6,7 +6,8 @@ use orbit_core::{
     worker::{Action, Config, Event, Ledger, LinkId, OpId, OpResult, Worker},
 };
 use orbit_runtime::ContainerRuntime;
-use orbit_store::{BlockingExecutor, LedgerStore, StoreError};
+use orbit_shell::BlockingExecutor;
+use orbit_store::{LedgerStore, StoreError};
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
@@ -153,7 +154,7 @@ impl Driver {
         match action {
             Action::Persist(writes) => {
                 let mut store = self.ledger.take().expect("given back after every write");
-                let (store, written) = orbit_store::call(&self.parts.blocking, move || {
+                let (store, written) = orbit_shell::call(&self.parts.blocking, move || {
                     let written = store.persist(&writes);
                     (store, written)
                 })

@@ -123,8 +123,7 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, host: Host) -> u8 {
         }
     };
     if let cli::Command::Dev(args) = cli.command {
-        let colours = host.stderr_is_terminal && !no_color;
-        return match args.settings(&env).and_then(|settings| run_dev(settings, colours, interrupt)) {
+        return match args.settings(&env).and_then(|settings| run_dev(settings, interrupt)) {
             Ok(()) => 0,
             Err(text) => report(Error::usage(text), stderr),
         };
@@ -159,28 +158,15 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, host: Host) -> u8 {
 }
 
 /// Both daemons log to the process's own standard error.
-fn run_dev(
-    settings: dev::DevSettings,
-    colours: bool,
-    interrupt: Pin<Box<dyn Future<Output = ()> + '_>>,
-) -> Result<(), String> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second call in one process keeps the first's.
-    let _ = log.with_target(false).with_ansi(colours).try_init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|e| format!("the program's runtime does not start: {e}"))?;
+fn run_dev(settings: dev::DevSettings, interrupt: Pin<Box<dyn Future<Output = ()> + '_>>) -> Result<(), String> {
+    orbit_shell::program::log_to_stderr();
     let stop = async {
-        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-        let mut terminate = terminate.expect("signals can be waited for");
         tokio::select! { biased;
             () = interrupt => {}
-            _ = terminate.recv() => {}
+            () = orbit_shell::program::asked_to_end() => {}
         }
     };
-    let served = runtime.block_on(dev::serve(settings, stop));
-    runtime.shutdown_background();
-    served
+    orbit_shell::program::block_on(dev::serve(settings, stop))
 }
 
 fn block_on(
@@ -190,9 +176,8 @@ fn block_on(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Error::new(Kind::Usage(format!("the program's runtime does not start: {e}"))))?;
     runtime.block_on(async {
-        tokio::select! {
-            // The command first: what it reads from a terminal before it waits, Ctrl-C ends as ever.
-            biased;
+        // The command first: what it reads from a terminal before it waits, Ctrl-C ends as ever.
+        tokio::select! { biased;
             result = command => result,
             () = interrupt => Err(Error::new(Kind::Interrupted)),
         }

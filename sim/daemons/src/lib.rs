@@ -17,7 +17,8 @@ use orbit_core::{
 use orbit_manager::{Door, sessions::Workers};
 use orbit_proto::v1::worker_server::WorkerServer;
 use orbit_runtime::fake::{FakeEngine, FakeRuntime, ImagePlace, Program};
-use orbit_store::{LedgerDisk, MemoryDisk, MemoryLedger, MemoryStorage, TokioBlocking};
+use orbit_shell::TokioBlocking;
+use orbit_store::{LedgerDisk, MemoryDisk, MemoryLedger, MemoryStorage};
 use std::{
     future::pending,
     sync::{Arc, Mutex},

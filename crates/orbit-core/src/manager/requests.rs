@@ -1,0 +1,63 @@
+//! What users ask for: refused at once, or proposed.
+
+use super::*;
+
+impl Manager {
+    pub(super) fn request(&mut self, now: Time, id: RequestId, request: Request, actions: &mut Vec<Action>) {
+        match self.admit(request) {
+            Ok(Admitted::Command(command)) => {
+                let leader = self.leader.as_mut().expect("admitted by a leader");
+                leader.propose(now, Purpose::Request(id), command, actions);
+            }
+            Ok(Admitted::Send { session, message }) => {
+                actions.push(Action::Send { session, message });
+                actions.push(Action::Reply { id, result: Ok(Answer::Done) });
+            }
+            Err(rejection) => actions.push(Action::Reply { id, result: Err(rejection) }),
+        }
+    }
+
+    /// What is wrong with a request in itself is refused before it reaches the log.
+    fn admit(&self, request: Request) -> Result<Admitted, Rejection> {
+        let leader = self.leader.as_ref().filter(|leader| leader.barrier_passed);
+        let leader = leader.ok_or_else(|| unavailable("this manager does not lead yet: ask again"))?;
+        Ok(Admitted::Command(match request {
+            Request::Put(put) => {
+                put.definition.validate()?;
+                if let Some(key) = &put.idempotency_key
+                    && (key.is_empty() || key.len() > limits::NAME_BYTES_MAX * 4 || !key.is_ascii())
+                {
+                    let message = "an idempotency key has 1 to 252 ASCII characters";
+                    return Err(Rejection::new(Code::Invalid, message));
+                }
+                Command::Put(put)
+            }
+            Request::Scale { name, replicas, condition } => {
+                check_replicas(replicas)?;
+                Command::Scale { name, replicas, condition }
+            }
+            Request::Delete { kind, name, condition } => Command::Delete { kind, name, condition },
+            Request::StopTask(task) => Command::StopTask { task },
+            Request::Forget { name } => Command::Forget { name },
+            Request::Logs(request) => {
+                let Some(task) = self.cluster.task(request.task) else {
+                    return Err(Rejection::new(Code::NotFound, format!("there is no task {}", request.task)));
+                };
+                let Some(node) = task.node else {
+                    return Err(Rejection::new(Code::Conflict, format!("task {} has no node yet", task.id)));
+                };
+                let Some(session) = leader.sessions.of_node(node) else {
+                    let name = self.cluster.node(node).map_or("?", |n| n.info.name.as_str());
+                    let message = format!("node `{name}`, where task {} is, is not connected", task.id);
+                    return Err(Rejection::new(Code::NodeUnreachable, message));
+                };
+                return Ok(Admitted::Send { session, message: ToWorker::OpenLogs(request) });
+            }
+        }))
+    }
+}
+
+enum Admitted {
+    Command(Command),
+    Send { session: SessionId, message: ToWorker },
+}
