@@ -38,6 +38,9 @@ pub struct Options {
     pub container_faults: bool,
     /// Images that are missing, slow or broken.
     pub bad_images: bool,
+    /// How long an operation of the engine takes at most beside its nature, in milliseconds. Slow
+    /// engines make tasks wait for their turn, and much can happen to a container meanwhile.
+    pub engine_ms_max: u64,
     /// How long a sync of the manager's log takes at most, in milliseconds.
     pub sync_ms_max: u64,
 }
@@ -67,6 +70,7 @@ impl Options {
             engine_faults: random.chance(500),
             container_faults: random.chance(500),
             bad_images: random.chance(300),
+            engine_ms_max: [20, 20, 3000][random.below(3)],
             sync_ms_max: [2, 50][random.below(2)],
         }
     }

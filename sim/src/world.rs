@@ -299,7 +299,8 @@ impl World {
             }
             Happening::WorkerCrash { worker, reboot } => self.worker_crash(worker, reboot),
             Happening::EngineBegins { worker, life, op, request } => {
-                let takes = self.workers[worker].engine.takes(&request).0 + self.engines.between(0, 20);
+                let takes =
+                    self.workers[worker].engine.takes(&request).0 + self.engines.between(0, self.options.engine_ms_max);
                 self.after(takes, Happening::EngineActs { worker, life, op, request });
             }
             Happening::EngineActs { worker, life, op, request } => self.engine_acts(worker, life, op, &request),

@@ -7,7 +7,7 @@ impl World {
         if self.calm {
             return;
         }
-        let pause = self.chaos.between(500, 15_000);
+        let pause = self.chaos.between(100, 15_000);
         self.after(pause, Happening::Chaos);
         let worker = self.chaos.below(self.workers.len());
         match self.chaos.below(6) {
@@ -46,13 +46,15 @@ impl World {
 
     pub(super) fn hurt_container(&mut self, worker: usize) {
         let engine = &mut self.workers[worker].engine;
-        let ours = engine.containers().filter(|c| c.identity.is_some() && c.is_running());
-        let names: Vec<String> = ours.map(|c| c.spec.name.clone()).collect();
+        let ours = engine.containers().filter(|c| c.identity.is_some());
+        let names: Vec<(String, bool)> = ours.map(|c| (c.spec.name.clone(), c.is_running())).collect();
         if names.is_empty() {
             return;
         }
-        let name = &names[self.chaos.below(names.len())];
-        match self.chaos.below(5) {
+        let (name, runs) = &names[self.chaos.below(names.len())];
+        // What does not run can only be removed.
+        let what = if *runs { self.chaos.below(5) } else { 4 };
+        match what {
             0 => engine.exit(name, 0),
             1 => engine.exit(name, 1),
             2 => engine.kill(name),
@@ -66,6 +68,7 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.calm = true;
         self.network.heal();
+        self.options.engine_ms_max = self.options.engine_ms_max.min(20);
         self.options.manager_crash = 0;
         self.options.worker_crash = 0;
         for worker in 0..self.workers.len() {
