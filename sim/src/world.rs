@@ -47,6 +47,7 @@ enum Happening {
     EngineActs { worker: usize, life: u32, op: OpId, request: Op },
     EngineAnswers { worker: usize, life: u32, op: OpId, result: OpResult },
     EngineHint { worker: usize, life: u32, task: TaskId },
+    EngineHintsLost { worker: usize, life: u32 },
     EngineUp { worker: usize },
     ClientAsks,
     Chaos,
@@ -309,6 +310,9 @@ impl World {
             }
             Happening::EngineHint { worker, life, task } => {
                 self.worker_step(worker, life, worker::Event::Hint(task))?;
+            }
+            Happening::EngineHintsLost { worker, life } => {
+                self.worker_step(worker, life, worker::Event::HintsLost)?;
             }
             Happening::EngineUp { worker } => {
                 self.workers[worker].engine.engine_down(false);

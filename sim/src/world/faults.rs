@@ -10,7 +10,7 @@ impl World {
         let pause = self.chaos.between(100, 15_000);
         self.after(pause, Happening::Chaos);
         let worker = self.chaos.below(self.workers.len());
-        match self.chaos.below(6) {
+        match self.chaos.below(8) {
             0 if self.options.outages => self.after(0, Happening::ManagerCrash),
             1 if self.options.outages => {
                 let reboot = self.chaos.chance(300);
@@ -27,6 +27,12 @@ impl World {
                 self.after(down, Happening::EngineUp { worker });
             }
             5 if self.options.container_faults => self.hurt_container(worker),
+            6 if self.options.container_faults => self.prune(worker),
+            7 if self.options.engine_faults => {
+                // The engine's events break off and begin anew: what happened meanwhile was not told.
+                let life = self.workers[worker].life;
+                self.after(0, Happening::EngineHintsLost { worker, life });
+            }
             _ => {}
         }
     }
@@ -41,6 +47,22 @@ impl World {
             self.network.cut_up.extend(up.then_some(victim));
             self.network.cut_down.extend(down.then_some(victim));
             self.after(ms, Happening::Mend { worker: victim });
+        }
+    }
+
+    /// Somebody tidies up, as `docker container prune` does: whatever of ours does not run is gone.
+    fn prune(&mut self, worker: usize) {
+        let engine = &mut self.workers[worker].engine;
+        let idle = engine.containers().filter(|c| c.identity.is_some() && !c.is_running());
+        let names: Vec<String> = idle.map(|c| c.spec.name.clone()).collect();
+        names.iter().for_each(|name| engine.remove_behind_our_back(name));
+        if self.chaos.chance(500) {
+            self.tell_hints(worker);
+        } else {
+            let host = &mut self.workers[worker];
+            host.followed = host.engine.happenings_count();
+            let life = host.life;
+            self.after(0, Happening::EngineHintsLost { worker, life });
         }
     }
 

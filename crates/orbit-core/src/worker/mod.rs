@@ -314,8 +314,11 @@ impl Worker {
         self.engine.listed = true;
         self.engine.down_until = None;
         let mut present: BTreeMap<TaskId, Container> = containers.into_iter().map(|c| (c.task, c)).collect();
+        // Whoever has been told everything it shall run knows that nobody wants the others: what an
+        // earlier life asked for may take place only now. Before that, the welcome will say.
+        let unwanted = self.link.welcomed().is_some();
         for id in present.keys() {
-            self.tasks.entry(*id).or_default();
+            self.tasks.entry(*id).or_insert_with(|| WorkerTask { unwanted, ..WorkerTask::default() });
         }
         for (id, task) in &mut self.tasks {
             if task.op || task.touched > begun {

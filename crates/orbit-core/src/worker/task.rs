@@ -48,7 +48,7 @@ pub(super) struct WorkerTask {
     /// The count of operations when one of this task's began or ended last.
     pub touched: u64,
     /// The image is there.
-    fetched: bool,
+    pub fetched: bool,
     /// How far it has come, terminal states apart: those are in the ledger.
     pub observed: Option<TaskState>,
     /// The latest state that is known to be committed.
