@@ -1,7 +1,7 @@
 //! The invariants of the replicated state, as code: everything that can be recomputed is.
 //!
 //! Names are those of `sim/INVARIANTS.md`. The simulator, the property tests and the fuzzer call
-//! this after every step.
+//! this after every entry.
 
 use crate::model::*;
 use std::{
