@@ -145,7 +145,8 @@ pub async fn serve(flags: Flags, stop: impl Future<Output = ()>) -> Result<(), S
             port_range: flags.ports,
         },
         pull_deadline: Millis::secs(flags.pull_deadline),
-        starts_max: 8,
+        // A few more than the engine works on at once: it is never idle while a result is on its way.
+        starts_max: 12,
         resync_every: Millis::secs(30),
     };
     let parts = Parts {
