@@ -30,6 +30,8 @@ struct Outstanding {
     object: Object,
     /// What the object is if it is done: one wish, unless it was not known exactly before.
     wishes: Vec<Wish>,
+    /// How to ask for it again.
+    ask: Ask,
     /// Its idempotency key, if it has one.
     key: Option<String>,
     /// It has to be refused.
@@ -75,17 +77,21 @@ pub struct Client {
 }
 
 impl Client {
-    /// Nobody answers any more: what is outstanding may have been done, or not.
-    pub fn disconnected(&mut self) {
+    /// Nobody answers any more: what is outstanding may have been done, or not. With that, so that it
+    /// can be asked for again.
+    pub fn disconnected(&mut self) -> Vec<Ask> {
+        let mut asks = Vec::new();
         self.waiting.clear();
         self.repeated.clear();
         self.forgetting.clear();
-        for (_, Outstanding { object, wishes, key, stale, .. }) in std::mem::take(&mut self.outstanding) {
+        for (_, Outstanding { object, wishes, key, stale, ask, .. }) in std::mem::take(&mut self.outstanding) {
+            asks.push(ask);
             if !stale {
                 self.known.entry(object).or_insert_with(|| vec![None]).extend(wishes);
                 self.unanswered.extend(key);
             }
         }
+        asks
     }
 
     /// Draws the next thing that a user asks for. `images` are those to choose from.
@@ -152,7 +158,7 @@ impl Client {
             Ask::Put(want) => {
                 let object = (kind_of(want.once), want.name.clone());
                 let wish = Some((want.replicas, want.image.clone()));
-                let condition = self.begin(id, object, vec![wish], want.condition, Some(want.key.clone()))?;
+                let condition = self.begin(id, object, vec![wish], want.condition, ask)?;
                 let put = Put { definition: definition(want), condition, idempotency_key: Some(want.key.clone()) };
                 self.puts.insert(want.key.clone(), put.clone());
                 Request::Put(put)
@@ -161,13 +167,13 @@ impl Client {
                 let object = (Kind::Service, name.clone());
                 let images = self.known.get(&object)?.iter().flatten().map(|(_, image)| image);
                 let wishes: Vec<Wish> = images.map(|image| Some((*replicas, image.clone()))).collect();
-                let condition = self.begin(id, object, wishes, *condition, None)?;
+                let condition = self.begin(id, object, wishes, *condition, ask)?;
                 self.scaling.insert(name.clone());
                 Request::Scale { name: name.clone(), replicas: *replicas, condition }
             }
             Ask::Delete { once, name, condition } => {
                 let object = (kind_of(*once), name.clone());
-                let condition = self.begin(id, object, vec![None], *condition, None)?;
+                let condition = self.begin(id, object, vec![None], *condition, ask)?;
                 Request::Delete { kind: kind_of(*once), name: name.clone(), condition }
             }
         };
@@ -181,17 +187,13 @@ impl Client {
     }
 
     /// Notes a request about an object, if nobody else is asking about it.
-    fn begin(
-        &mut self,
-        id: RequestId,
-        object: Object,
-        wishes: Vec<Wish>,
-        when: If,
-        key: Option<String>,
-    ) -> Option<Condition> {
-        if self.outstanding.values().any(|other| other.object == object)
-            || key.as_ref().is_some_and(|key| self.puts.contains_key(key))
-        {
+    fn begin(&mut self, id: RequestId, object: Object, wishes: Vec<Wish>, when: If, ask: &Ask) -> Option<Condition> {
+        let (key, again) = match ask {
+            Ask::Put(want) => (Some(want.key.clone()), Ask::Again { key: want.key.clone() }),
+            other => (None, other.clone()),
+        };
+        let busy = self.outstanding.values().any(|other| other.object == object);
+        if busy || key.as_ref().is_some_and(|key| self.puts.contains_key(key)) {
             return None;
         }
         let revision = self.revisions.get(&object).copied();
@@ -202,7 +204,7 @@ impl Client {
         };
         let conditional = condition != Condition::None;
         let (stale, fresh) = (conditional && when == If::Stale, conditional && when == If::Fresh);
-        self.outstanding.insert(id, Outstanding { object, wishes, key, stale, fresh });
+        self.outstanding.insert(id, Outstanding { object, wishes, ask: again, key, stale, fresh });
         Some(condition)
     }
 
@@ -220,8 +222,8 @@ impl Client {
         if busy || self.known.get(&object).and_then(|known| known.last()) != Some(&wish) {
             return None;
         }
-        let key = Some(key.to_string());
-        self.outstanding.insert(id, Outstanding { object, wishes: vec![wish], key, stale: false, fresh: false });
+        let (key, ask) = (Some(key.to_string()), Ask::Again { key: key.to_string() });
+        self.outstanding.insert(id, Outstanding { object, wishes: vec![wish], ask, key, stale: false, fresh: false });
         Some(put)
     }
 
@@ -250,7 +252,7 @@ impl Client {
         if self.forgetting.remove(&id) {
             return Ok(result.is_ok().then_some(News::Forgotten));
         }
-        let Some(Outstanding { object, wishes, key, stale, fresh }) = self.outstanding.remove(&id) else {
+        let Some(Outstanding { object, wishes, key, stale, fresh, .. }) = self.outstanding.remove(&id) else {
             return Ok(None);
         };
         match result {

@@ -37,6 +37,7 @@ pub(crate) enum Happening {
         id: RequestId,
         request: Request,
     },
+    AskAgain,
     Compact,
     WorkerStart {
         worker: usize,
@@ -151,6 +152,7 @@ impl Happening {
             | Happening::ClientDraws
             | Happening::Input(_)
             | Happening::ManagerStart
+            | Happening::AskAgain
             | Happening::Compact
             | Happening::Heal => {}
             Happening::ManagerWake { life, due } => (life, due).hash(hash),
@@ -195,6 +197,7 @@ impl Happening {
             Happening::ManagerAsked { id, request, .. } => {
                 (manager(), "asked", format!("request {}: {request:?}", id.0))
             }
+            Happening::AskAgain => ("world".into(), "ask again", String::new()),
             Happening::Compact => (manager(), "compact", String::new()),
             Happening::WorkerStart { worker: nth } => (worker(nth), "start", String::new()),
             Happening::WorkerWake { worker: nth, .. } => (worker(nth), "wake", String::new()),

@@ -52,6 +52,8 @@ pub enum Input {
     Prune { worker: usize, told: bool },
     /// A stranger takes a port of the machine, for a while.
     HoldPort { worker: usize, port: u16, ms: u64 },
+    /// Not a fault: at this time, so many containers of an object run, over all engines.
+    Expect { name: String, running: usize },
     /// The next thing of a kind is struck.
     Strike { point: Point, worker: usize, strike: Strike },
 }
@@ -200,7 +202,7 @@ impl Input {
     /// Which fault of the table it is; `None` for what users ask for and for what ends a fault.
     pub fn fault(&self) -> Option<Fault> {
         Some(match self {
-            Input::Ask(_) | Input::Mend { .. } => return None,
+            Input::Ask(_) | Input::Mend { .. } | Input::Expect { .. } => return None,
             Input::ManagerCrash { .. } => Fault::ManagerCrash,
             Input::ManagerPause { .. } => Fault::ManagerPause,
             Input::WallJump { .. } => Fault::WallClockJump,

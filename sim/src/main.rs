@@ -1,7 +1,7 @@
 //! `orbit-sim`: the pure world from the command line.
 
+mod named;
 mod report;
-mod scenarios;
 
 use clap::{Parser, Subcommand};
 use orbit_sim::{Options, Plan, Script, Trace, run};
@@ -92,8 +92,8 @@ fn main() -> ExitCode {
                 }
             }
         }
-        Command::Scenario { name } => scenarios::named(name.as_deref()),
-        Command::CrashPoints => scenarios::crash_points(),
+        Command::Scenario { name } => named::scenario(name.as_deref()),
+        Command::CrashPoints => named::crash_points(),
     }
 }
 

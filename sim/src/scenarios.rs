@@ -1,7 +1,367 @@
-use std::process::ExitCode;
-pub fn named(_: Option<&str>) -> ExitCode {
-    ExitCode::SUCCESS
+//! What bit real orchestrators, each by name, as a script with what has to come of it.
+//!
+//! Every scenario is also lived through once for each boundary between two of its effects, with the
+//! process that acts dying there: it has to end as it ends without (the differential oracle of
+//! Sieve, OSDI'22).
+
+use crate::{
+    input::{Ask, Harm, If, Input, Point, Script, Step, Strike, Want},
+    options::Options,
+    world::{CrashPoint, Failure, Outcome, Phase, Plan, Report, run, run_watched},
+};
+
+/// A named course of events.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// For the command line.
+    pub name: &'static str,
+    /// What it stands for, and where it was seen.
+    pub about: &'static str,
+    /// What happens.
+    pub script: Script,
+    /// By name, how many containers are started in all, at least and at most.
+    pub started: Vec<(&'static str, u32, u32)>,
+    /// A crash of one process anywhere changes nothing in how it ends (I26). Not so where its
+    /// course depends on when something happens.
+    pub exact: bool,
 }
-pub fn crash_points() -> ExitCode {
-    ExitCode::SUCCESS
+
+/// The crash of a process at every boundary: how many there were, by moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Before an effect.
+    pub before: u64,
+    /// Applied, and not acknowledged.
+    pub applied: u64,
+    /// Acknowledged.
+    pub acknowledged: u64,
+}
+
+impl Scenario {
+    /// Lives through it.
+    ///
+    /// # Errors
+    /// An invariant that did not hold, or an end that is not the one expected.
+    pub fn run(&self) -> Result<(Report, Outcome), Box<Failure>> {
+        let (report, outcome) = run(&Plan::script(&self.script))?;
+        for &(name, least, most) in &self.started {
+            let started = outcome.started.get(name).copied().unwrap_or(0);
+            if !(least..=most).contains(&started) {
+                return Err(self.failed(format!("{started} containers of {name} were started, not {least} to {most}")));
+            }
+        }
+        Ok((report, outcome))
+    }
+
+    fn failed(&self, found: String) -> Box<Failure> {
+        Box::new(Failure {
+            invariant: "I26",
+            found: format!("{}: {found}", self.name),
+            at_ms: 0,
+            event: 0,
+            script: self.script.clone(),
+            tail: Vec::new(),
+        })
+    }
+
+    /// Lives through it once for each boundary from `first` on, in steps, with a crash there.
+    ///
+    /// # Errors
+    /// The first boundary at which a crash makes a difference that matters.
+    pub fn crash_points(&self, first: u64, step: usize) -> Result<Coverage, Box<Failure>> {
+        // How it waits to converge costs most and changes nothing here.
+        let mut script = self.script.clone();
+        script.options.rest_ms = 15_000;
+        let without = Script { steps: without_expectations(&script.steps), ..script };
+        // What comes after the scenario is the way to rest, in which nothing goes wrong.
+        let mut report = Report::default();
+        let (_, outcome) = run_watched(&Plan::script(&without), &mut |phase, so_far| {
+            if phase == Phase::Healing {
+                report = *so_far;
+            }
+        })?;
+        for boundary in (first..report.boundaries).step_by(step) {
+            let crash = Some(CrashPoint { boundary, down_ms: 1500 });
+            let (_, faulted) = run(&Plan { crash, ..Plan::script(&without) }).map_err(|mut failure| {
+                failure.found = format!("{}, a crash at boundary {boundary}: {}", self.name, failure.found);
+                failure
+            })?;
+            if self.exact && faulted != outcome {
+                return Err(
+                    self.failed(format!("a crash at boundary {boundary} gives\n{faulted:#?}\nnot\n{outcome:#?}"))
+                );
+            }
+        }
+        let [before, applied, acknowledged] = report.moments;
+        Ok(Coverage { before, applied, acknowledged })
+    }
+}
+
+/// What is expected at a certain time comes later where a process was away.
+fn without_expectations(steps: &[Step]) -> Vec<Step> {
+    steps.iter().filter(|step| !matches!(step.input, Input::Expect { .. })).cloned().collect()
+}
+
+/// A scenario in the making.
+struct Course {
+    options: Options,
+    steps: Vec<Step>,
+}
+
+impl Course {
+    fn with(workers: usize) -> Course {
+        Course { options: Options::calm(workers), steps: Vec::new() }
+    }
+    fn at(mut self, at: u64, input: Input) -> Course {
+        self.steps.push(Step { at, skip: 0, input });
+        self
+    }
+    fn ask(self, at: u64, ask: Ask) -> Course {
+        self.at(at, Input::Ask(ask))
+    }
+    fn put(self, at: u64, want: Want) -> Course {
+        self.ask(at, Ask::Put(want))
+    }
+    fn scale(self, at: u64, name: &str, replicas: u32) -> Course {
+        self.ask(at, Ask::Scale { name: name.into(), replicas, condition: If::Always })
+    }
+    fn delete(self, at: u64, name: &str) -> Course {
+        self.ask(at, Ask::Delete { once: name.starts_with("once"), name: name.into(), condition: If::Always })
+    }
+    fn expect(self, at: u64, name: &str, running: usize) -> Course {
+        self.at(at, Input::Expect { name: name.into(), running })
+    }
+    fn strike(self, at: u64, point: Point, worker: usize, strike: Strike) -> Course {
+        self.at(at, Input::Strike { point, worker, strike })
+    }
+    fn cut(self, from: u64, to: u64, worker: usize) -> Course {
+        self.at(from, Input::Cut { worker, up: true, down: true }).at(to, Input::Mend { worker })
+    }
+    fn crash_manager(self, at: u64, durable: usize) -> Course {
+        self.at(at, Input::ManagerCrash { down_ms: 1000, durable })
+    }
+    fn named(
+        self,
+        name: &'static str,
+        about: &'static str,
+        lasts_ms: u64,
+        started: &[(&'static str, u32, u32)],
+        exact: bool,
+    ) -> Scenario {
+        let Course { mut options, mut steps } = self;
+        options.chaos_ms = lasts_ms;
+        steps.sort_by_key(|step| step.at);
+        let script = Script { about: format!("{name}: {about}"), options, steps };
+        Scenario { name, about, script, started: started.to_vec(), exact }
+    }
+}
+
+fn web(replicas: u32, image: &str) -> Want {
+    Want::service("web", replicas, image)
+}
+
+/// All of them.
+pub fn scenarios() -> Vec<Scenario> {
+    let stubborn = |replicas, grace_ms| Want { grace_ms, cpu_millis: 400, ..web(replicas, "web:2") };
+    let small =
+        |workers, cpu_millis| Course { options: Options { cpu_millis, ..Options::calm(workers) }, steps: Vec::new() };
+    let pinned =
+        |name: &str, image: &str| Want { pinned: Some(8080), grace_ms: 20_000, ..Want::service(name, 1, image) };
+    let everybody = |course: Course, from, to, workers| (0..workers).fold(course, |course, w| course.cut(from, to, w));
+    let times = |course: Course, times: u64, every: u64, from: u64, point: Point, strike: Strike| {
+        (0..times).fold(course, |course, nth| course.strike(from + nth * every, point, 0, strike))
+    };
+    vec![
+        Course::with(3).put(1000, web(3, "web:1")).expect(2500, "web", 3).named(
+            "deploy",
+            "three replicas are asked for, and run",
+            8000,
+            &[("web", 3, 3)],
+            true,
+        ),
+        Course::with(2).put(1000, web(2, "web:1")).put(4000, web(2, "web:2")).expect(3900, "web", 2).named(
+            "rollout",
+            "a new version replaces the old one slot by slot",
+            14_000,
+            &[("web", 4, 4)],
+            true,
+        ),
+        Course::with(2)
+            .put(1000, web(2, "web:1"))
+            .scale(3000, "web", 5)
+            .scale(6000, "web", 1)
+            .expect(5900, "web", 5)
+            .named("scale", "up, then down", 12_000, &[("web", 5, 5)], true),
+        Course::with(2).put(1000, web(3, "web:1")).delete(4000, "web").expect(3900, "web", 3).named(
+            "delete",
+            "a service is deleted, and nothing of it remains",
+            10_000,
+            &[("web", 3, 3)],
+            true,
+        ),
+        Course::with(1).put(1000, Want::once("once", "exit:0")).expect(6000, "once", 0).named(
+            "run-once",
+            "a task runs to its end, once",
+            8000,
+            &[("once", 1, 1)],
+            true,
+        ),
+        everybody(Course::with(2).put(1000, web(1, "web:1")), 10_000, 40_000, 1)
+            .at(25_000, Input::WorkerCrash { worker: 0, reboot: false, down_ms: 1000 })
+            .expect(35_000, "web", 2)
+            .expect(49_000, "web", 1)
+            .named(
+                "task-moved-while-its-node-was-away",
+                "a task is replaced elsewhere, and its worker restarts before it hears of that: kubernetes#59848",
+                50_000,
+                &[("web", 2, 2)],
+                false,
+            ),
+        times(Course::with(1).put(1000, web(3, "web:1")), 6, 700, 1010, Point::Up, Strike::Late { ms: 8000 }).named(
+            "status-delayed",
+            "no extra tasks while their status is late: kubernetes#129795",
+            20_000,
+            &[("web", 3, 3)],
+            false,
+        ),
+        Course::with(2)
+            .put(1000, web(2, "web:2"))
+            .delete(1100, "web")
+            .put(1150, Want { key: "again".into(), ..web(2, "web:1") })
+            .expect(11_900, "web", 2)
+            .named(
+                "deleted-and-recreated-in-flight",
+                "the same name again while the first is being pulled: kubernetes#131917",
+                12_000,
+                &[("web", 2, 4)],
+                false,
+            ),
+        small(1, 1000)
+            .put(1000, stubborn(2, 60_000))
+            .scale(6000, "web", 0)
+            .put(6500, Want { cpu_millis: 400, ..Want::service("next", 2, "web:1") })
+            .expect(60_000, "next", 0)
+            .expect(75_000, "next", 2)
+            .named(
+                "stop-hangs",
+                "what is told to stop holds its room until it has ended: kubernetes#106884",
+                76_000,
+                &[("web", 2, 2), ("next", 2, 2)],
+                true,
+            ),
+        Course::with(2)
+            .put(1000, web(2, "web:1"))
+            .at(5000, Input::EngineDown { worker: 0, ms: 4000, live_restore: false })
+            .at(6000, Input::WorkerCrash { worker: 0, reboot: false, down_ms: 2000 })
+            .strike(8500, Point::Up, 0, Strike::Late { ms: 9000 })
+            .expect(29_000, "web", 2)
+            .named(
+                "exit-while-nobody-looked",
+                "a late status does not revive what has ended: kubernetes#58711",
+                30_000,
+                &[("web", 3, 4)],
+                false,
+            ),
+        everybody(Course::with(3).put(1000, web(6, "web:1")), 10_000, 610_000, 3).expect(615_000, "web", 6).named(
+            "manager-isolated",
+            "ten minutes without anybody, and nothing is replaced: kubernetes#6228, #24200, #32510",
+            620_000,
+            &[("web", 6, 6)],
+            true,
+        ),
+        Course::with(1).put(1000, web(2, "absent:1")).put(60_000, web(2, "web:1")).expect(61_000, "web", 2).named(
+            "bad-image-then-good",
+            "the fix does not wait for the backoff of what it fixes: kubernetes#60164, #67250",
+            62_000,
+            &[("web", 2, 2)],
+            true,
+        ),
+        Course::with(2)
+            .put(1000, web(2, "web:1"))
+            .cut(5000, 30_000, 0)
+            .expect(29_000, "web", 3)
+            .expect(39_000, "web", 2)
+            .named(
+                "node-returns-after-replacement",
+                "of the original and its replacement one goes, and none starts twice: nomad#12680",
+                40_000,
+                &[("web", 3, 3)],
+                false,
+            ),
+        Course::with(1).put(1000, web(2, "web:1")).crash_manager(1002, 1).expect(9000, "web", 2).named(
+            "intent-without-follow-up",
+            "the manager dies between a request and what follows from it: nomad#8435",
+            10_000,
+            &[("web", 2, 2)],
+            true,
+        ),
+        Course::with(1)
+            .put(1000, pinned("web", "web:2"))
+            .delete(6000, "web")
+            .put(6100, pinned("next", "web:1"))
+            .expect(20_000, "next", 0)
+            .expect(30_000, "next", 1)
+            .named(
+                "host-port-of-what-is-stopping",
+                "a host port is given on when its holder has ended: nomad#24904",
+                31_000,
+                &[("web", 1, 1), ("next", 1, 1)],
+                true,
+            ),
+        Course::with(1)
+            .put(1000, web(1, "web:1"))
+            .strike(1000, Point::Engine, 0, Strike::Lose)
+            .strike(1001, Point::Engine, 0, Strike::Lose)
+            .expect(9000, "web", 1)
+            .named(
+                "create-response-lost",
+                "what was created and not heard of is adopted: nomad#3419, #2084",
+                10_000,
+                &[("web", 1, 1)],
+                true,
+            ),
+        Course::with(1)
+            .put(1000, Want::once("once", "exit:0"))
+            .crash_manager(1004, 9)
+            .crash_manager(3000, 0)
+            .crash_manager(5000, 9)
+            .named(
+                "once-under-three-crashes",
+                "three restarts of the manager, one run: moby#53632",
+                10_000,
+                &[("once", 1, 1)],
+                true,
+            ),
+        times(Course::with(1).put(1000, web(3, "web:1")), 20, 10, 1005, Point::Up, Strike::Double).named(
+            "status-doubled",
+            "a status that comes twice counts once: swarmkit#2046",
+            6000,
+            &[("web", 3, 3)],
+            true,
+        ),
+        Course::with(2)
+            .put(1000, web(2, "web:1"))
+            .at(19_000, Input::Container { worker: 0, nth: 0, harm: Harm::Exit(1) })
+            .cut(19_200, 50_000, 0)
+            .expect(45_000, "web", 2)
+            .named(
+                "restart-then-node-lost",
+                "a restart is due while its node is lost: swarmkit#1305",
+                60_000,
+                &[("web", 3, 4)],
+                false,
+            ),
+        Course::with(2)
+            .put(1000, web(2, "web:1"))
+            .cut(9000, 50_000, 0)
+            .at(19_000, Input::Container { worker: 0, nth: 0, harm: Harm::Exit(1) })
+            .expect(45_000, "web", 2)
+            .named(
+                "node-lost-then-restart",
+                "a node is lost, and then what ran there ends: swarmkit#1305",
+                60_000,
+                &[("web", 3, 4)],
+                false,
+            ),
+    ]
 }

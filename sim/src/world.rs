@@ -11,7 +11,7 @@ use crate::{
     checks::{self, EngineWatch, OrderWatch, PlanWatch, TaskWatch, WorkerView},
     client::{Client, IMAGES_BAD, IMAGES_GOOD},
     happening::{Happening, Rank},
-    input::{Input, Point, Script, Step, Strike},
+    input::{Ask, Input, Point, Script, Step, Strike},
     manager_host::ManagerHost,
     network::{Connection, Network},
     options::Options,
@@ -148,6 +148,8 @@ pub struct Report {
     pub started: u64,
     /// Boundaries between effects, at each of which a process could have died.
     pub boundaries: u64,
+    /// Of those, by moment: before an effect, applied and not acknowledged, acknowledged.
+    pub moments: [u64; 3],
     /// Of everything that happened, in order: equal for equal plans, in any process.
     pub hash: u64,
     /// What was reached.
@@ -288,6 +290,8 @@ struct World {
     names: BTreeMap<TaskId, String>,
     /// Nodes that were forgotten while their worker was away.
     forgotten: u64,
+    /// Requests of a script that were never answered.
+    unanswered: VecDeque<Ask>,
     calm: bool,
     report: Report,
     tail: VecDeque<String>,
@@ -325,6 +329,7 @@ impl World {
             homes: EngineWatch::default(),
             names: BTreeMap::new(),
             forgotten: 0,
+            unanswered: VecDeque::new(),
             calm: false,
             report: Report { hash: 0xcbf2_9ce4_8422_2325, ..Report::default() },
             tail: VecDeque::new(),
@@ -426,8 +431,9 @@ impl World {
     }
 
     /// A boundary between two effects of a process: whether it dies here.
-    fn boundary(&mut self, _moment: Moment) -> bool {
+    fn boundary(&mut self, moment: Moment) -> bool {
         let here = self.report.boundaries;
+        self.report.moments[moment as usize] += 1;
         self.report.boundaries += 1;
         self.crash.is_some_and(|crash| crash.boundary == here)
     }
@@ -475,6 +481,7 @@ impl World {
                     self.manager_step(manager::Event::Request { id, request })?;
                 }
             }
+            Happening::AskAgain => self.ask_again(),
             Happening::Compact => {
                 if self.now >= self.disk_full_until {
                     self.manager.disk.compact(5);

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub(crate) struct PlanWatch {
     acknowledged_at: BTreeMap<NodeId, u64>,
+    /// When the brake held for each node last.
+    braked_at: BTreeMap<NodeId, u64>,
     /// Since when the manager's process has run without a longer break, in virtual milliseconds.
     pub awake_since: u64,
 }
@@ -23,6 +25,13 @@ impl PlanWatch {
     /// A heartbeat of a node was answered.
     pub fn acknowledged(&mut self, node: NodeId, now: u64) {
         self.acknowledged_at.insert(node, now);
+    }
+
+    /// Before an entry is applied that changes which nodes are there.
+    pub fn before_nodes_change(&mut self, now: u64, cluster: &Cluster, lease: Millis) {
+        let silent = cluster.nodes().filter_map(|node| Some((node.id, node.silent_since()?)));
+        let braked = silent.filter(|(_, since)| brake_holds(cluster, *since, lease));
+        self.braked_at.extend(braked.map(|(node, _)| (node, now)));
     }
 
     /// S: before an action of the manager is carried out.
@@ -69,15 +78,26 @@ impl PlanWatch {
             let awake = self.awake_since;
             return Err(("I32", format!("{} is replaced at {now}, the manager is awake since {awake}", task.id)));
         }
-        let total = cluster.nodes().count();
-        let silent: Vec<Time> = cluster.nodes().filter_map(Node::silent_since).collect();
-        let within = |from: &Time| silent.iter().filter(|it| (*from..=*from + timing.lease).contains(it)).count();
-        let windows = silent.iter().filter(|from| (**from..=**from + timing.lease).contains(&since));
-        if total >= 3 && windows.map(within).any(|together| together * 3 > total) {
+        if brake_holds(cluster, since, timing.lease) {
             return Err(("I32", format!("{} of {} is replaced under the brake", task.id, node.info.name)));
+        }
+        let braked_at = self.braked_at.get(&node.id).copied();
+        if braked_at.is_some_and(|at| now + SLACK_MS < at + timing.replace_after.0) {
+            let found = format!("{} of {} is replaced at {now}, braked at {braked_at:?}", task.id, node.info.name);
+            return Err(("I32", found));
         }
         Ok(())
     }
+}
+
+/// Whether a node that fell silent then is one of more than a third of at least three that did so
+/// within one lease.
+fn brake_holds(cluster: &Cluster, since: Time, lease: Millis) -> bool {
+    let total = cluster.nodes().count();
+    let silent: Vec<Time> = cluster.nodes().filter_map(Node::silent_since).collect();
+    let within = |from: &Time| silent.iter().filter(|it| (*from..=*from + lease).contains(it)).count();
+    let windows = silent.iter().filter(|from| (**from..=**from + lease).contains(&since));
+    total >= 3 && windows.map(within).any(|together| together * 3 > total)
 }
 
 /// I3: a version is replaced slot by slot: a second live task beside one that serves is made only in

@@ -21,7 +21,7 @@ impl World {
         if self.now < self.manager_paused_until {
             return vec!["the manager is paused".to_string()];
         }
-        if self.client.is_waiting() {
+        if self.client.is_waiting() || !self.unanswered.is_empty() {
             return vec!["a user waits for an answer".to_string()];
         }
         checks::pending(machine.cluster(), self.manager.cluster_time(self.now), &self.views())

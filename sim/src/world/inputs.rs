@@ -62,6 +62,7 @@ impl World {
         }
         match input {
             Input::Ask(ask) => self.ask(&ask),
+            Input::Expect { name, running } => self.expect(&name, running)?,
             Input::ManagerCrash { down_ms, durable } => {
                 if self.manager.machine.is_some() {
                     self.tally_fault(&input);
@@ -140,11 +141,45 @@ impl World {
         Ok(())
     }
 
+    /// A user asks; in a run with a crash point, only once those before him have been answered.
     fn ask(&mut self, ask: &Ask) {
-        let Some(machine) = &self.manager.machine else { return };
+        let patient = self.crash.is_some();
+        let waits = |machine: &&manager::Manager| patient && (self.client.is_waiting() || !machine.is_ready());
+        let Some(machine) = self.manager.machine.as_ref().filter(|machine| !waits(machine)) else {
+            if patient {
+                self.unanswered.push_back(ask.clone());
+                self.after(100, Happening::AskAgain);
+            }
+            return;
+        };
         let tasks: Vec<TaskId> = machine.cluster().tasks().filter(|task| task.is_live()).map(|task| task.id).collect();
         if let Some((id, request)) = self.client.ask(ask, &tasks, node_name) {
             self.after(1, Happening::ManagerAsked { life: self.manager.life, id, request });
+        }
+    }
+
+    /// Whoever had no answer asks again. (A drawn user decides that by himself.)
+    pub(super) fn ask_again(&mut self) {
+        if self.manager.machine.as_ref().is_some_and(|machine| machine.is_ready())
+            && !self.client.is_waiting()
+            && let Some(ask) = self.unanswered.pop_front()
+        {
+            self.ask(&ask);
+        }
+        if !self.unanswered.is_empty() {
+            self.after(100, Happening::AskAgain);
+        }
+    }
+
+    fn expect(&self, name: &str, expected: usize) -> Lived {
+        let containers = self.workers.iter().flat_map(|worker| worker.engine.containers());
+        let of_it = containers.filter(|container| {
+            let task = container.identity.map(|identity| identity.task);
+            container.is_running() && task.and_then(|task| self.names.get(&task)).is_some_and(|it| it == name)
+        });
+        match of_it.count() {
+            running if running == expected => Ok(()),
+            running => Err(("expected", format!("{expected} containers of {name}, and {running} run"))),
         }
     }
 

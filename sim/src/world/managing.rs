@@ -159,7 +159,11 @@ impl World {
             let situation = if whole { Situation::EntryDurableUnanswered } else { Situation::EntryPartlyDurable };
             self.report.tally.reach(situation);
         }
-        self.client.disconnected();
+        let unanswered = self.client.disconnected();
+        if self.crash.is_some() {
+            unanswered.into_iter().rev().for_each(|ask| self.unanswered.push_front(ask));
+            self.after(100, Happening::AskAgain);
+        }
         let sessions: Vec<SessionId> = self.network.open.keys().copied().collect();
         sessions.into_iter().for_each(|session| self.hang_up(session));
         // A process that was stopped and is killed is gone.

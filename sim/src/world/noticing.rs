@@ -42,6 +42,9 @@ impl World {
     pub(super) fn notice_entry(&mut self, entry: &Entry) {
         let Some(machine) = &self.manager.machine else { return };
         let cluster = machine.cluster();
+        if matches!(entry.command, Command::Edges(_) | Command::Register(_) | Command::Forget { .. }) {
+            self.plans.before_nodes_change(self.now, cluster, machine.timing().lease);
+        }
         let tally = &mut self.report.tally;
         match &entry.command {
             Command::Reports { node, incarnation, reports } => {

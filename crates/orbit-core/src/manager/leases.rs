@@ -5,7 +5,7 @@
 //! own absence is never held against a node.
 
 use crate::{model::*, reconciler::Absence};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// When each node was heard last. Memory of the leader.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,10 @@ pub(super) struct Leases {
     rearmed_at: Time,
     /// No lease ends before this time: between two looks it costs nothing to ask.
     next_look: Time,
+    /// The nodes for which the brake holds.
+    braked: BTreeSet<NodeId>,
+    /// When the brake let go of each silent node.
+    released_at: BTreeMap<NodeId, Time>,
 }
 
 impl Leases {
@@ -23,6 +27,20 @@ impl Leases {
         self.rearmed_at = now;
         self.heard.clear();
         self.next_look = now + timing.lease;
+    }
+
+    /// The nodes that are there have changed. Those of which the brake lets go have all their time
+    /// once more: when many return, the last ones are most likely on their way (invariant I32).
+    pub fn nodes_changed(&mut self, cluster: &Cluster, now: Time, timing: &Timing) {
+        // A leader cannot know in which order those fell silent that were so when its watch began.
+        let silent: Vec<(Time, NodeId)> =
+            silent(cluster).into_iter().map(|(since, node)| (since.max(self.rearmed_at), node)).collect();
+        let total = cluster.nodes().count();
+        let holds = |(i, _): &(usize, &(Time, NodeId))| braked(&silent, *i, total, timing.lease);
+        let held: BTreeSet<NodeId> = silent.iter().enumerate().filter(holds).map(|(_, (_, node))| *node).collect();
+        self.released_at.retain(|node, _| silent.iter().any(|(_, id)| id == node));
+        self.released_at.extend(self.braked.difference(&held).map(|node| (*node, now)));
+        self.braked = held;
     }
 
     /// A node was heard.
@@ -65,23 +83,27 @@ impl Leases {
     }
 
     /// What becomes of the tasks of every unreachable node: replaced some time after its last
-    /// heartbeat or the last re-arming, unless the mass-loss brake holds (invariant I32).
+    /// heartbeat, the last re-arming or the release by the brake, unless that holds (invariant I32).
     pub fn absences(&self, cluster: &Cluster, timing: &Timing) -> BTreeMap<NodeId, Absence> {
-        let mut silent: Vec<(Time, NodeId)> =
-            cluster.nodes().filter_map(|node| Some((node.silent_since()?, node.id))).collect();
-        silent.sort_unstable();
-        let total = cluster.nodes().count();
-        let mut absences = BTreeMap::new();
-        for (i, &(since, node)) in silent.iter().enumerate() {
-            let replace_at = since.max(self.rearmed_at) + timing.replace_after;
-            let absence = match braked(&silent, i, total, timing.lease) {
+        let absence = |(since, node): (Time, NodeId)| {
+            let released_at = self.released_at.get(&node).copied().unwrap_or_default();
+            let from = since.max(self.rearmed_at).max(released_at);
+            let absence = match self.braked.contains(&node) {
                 true => Absence::Braked,
-                false => Absence::ReplaceAt(replace_at),
+                false => Absence::ReplaceAt(from + timing.replace_after),
             };
-            absences.insert(node, absence);
-        }
-        absences
+            (node, absence)
+        };
+        silent(cluster).into_iter().map(absence).collect()
     }
+}
+
+/// The unreachable nodes, by the time since which they are silent.
+fn silent(cluster: &Cluster) -> Vec<(Time, NodeId)> {
+    let mut silent: Vec<(Time, NodeId)> =
+        cluster.nodes().filter_map(|node| Some((node.silent_since()?, node.id))).collect();
+    silent.sort_unstable();
+    silent
 }
 
 /// Whether the i-th silent node (by time) is one of a group of more than a third of all nodes that

@@ -339,11 +339,15 @@ impl Manager {
         leader.sessions.untold(&touched.tasks);
         leader.dismiss_forgotten(&self.cluster, &touched, actions);
         let at = leader.time(now);
+        if touched.reach_changed {
+            leader.leases.nodes_changed(&self.cluster, at, &self.timing);
+        }
         match purpose {
             None | Some(Purpose::Init) => {}
             Some(Purpose::Barrier) => {
                 leader.barrier_passed = true;
                 leader.leases.rearm(at, &self.timing);
+                leader.leases.nodes_changed(&self.cluster, at, &self.timing);
                 leader.planner.look_at_all(&self.cluster);
             }
             Some(Purpose::Request(id)) => actions.push(Action::Reply { id, result: answer }),

@@ -138,14 +138,14 @@ fn stand<'a>(cluster: &'a Cluster, workload: &Workload, slot: &Slot, context: &C
     let current = workload.current().number;
     let mut standing = Standing::default();
     for task in cluster.attempts(slot).filter(|task| !task.state.is_terminal()) {
+        if is_given_up(cluster, workload, slot, task, context) {
+            continue; // neither counted nor, until its replacement serves, stopped
+        }
         let absence = task.node.and_then(|node| context.absences.get(&node));
-        if let Some(Absence::ReplaceAt(at)) = absence {
-            if *at <= context.at && may_rerun(workload) {
-                continue; // given up: neither counted nor, until it is replaced, stopped
-            }
-            if *at > context.at {
-                standing.replace_at = Some(standing.replace_at.map_or(*at, |sooner| sooner.min(*at)));
-            }
+        if let Some(Absence::ReplaceAt(at)) = absence
+            && *at > context.at
+        {
+            standing.replace_at = Some(standing.replace_at.map_or(*at, |sooner| sooner.min(*at)));
         }
         if task.desired == Desired::Stopped {
             standing.leaving = true;
@@ -186,7 +186,7 @@ fn reconcile_slot(
         None => [standing.candidate, fallback].into_iter().flatten().any(|kept| task.id == kept.id),
     };
     for task in cluster.attempts(slot).filter(|task| task.is_live()) {
-        let given_up = is_given_up(task, workload, context);
+        let given_up = is_given_up(cluster, workload, slot, task, context);
         // What was given up is told to stop only once its replacement serves: its node may return
         // before that.
         if !keeps(task) && (!given_up || standing.keeper.is_some()) {
@@ -207,9 +207,17 @@ fn reconcile_slot(
     standing.keeper.is_some()
 }
 
-fn is_given_up(task: &Task, workload: &Workload, context: &Context) -> bool {
+/// Whether a task is not counted on any more, though it is not known to have ended: its node has been
+/// silent for too long, or was, and its replacement is under way. That is not taken back when a
+/// leader gives the node more time, because it is new or was asleep: it would begin again later.
+fn is_given_up(cluster: &Cluster, workload: &Workload, slot: &Slot, task: &Task, context: &Context) -> bool {
     let absence = task.node.and_then(|node| context.absences.get(&node));
-    may_rerun(workload) && matches!(absence, Some(Absence::ReplaceAt(at)) if *at <= context.at)
+    let silent_for_too_long = || matches!(absence, Some(Absence::ReplaceAt(at)) if *at <= context.at);
+    let replaced = || {
+        let newer = cluster.attempts(slot).take_while(|newer| newer.id != task.id);
+        newer.into_iter().any(|newer| newer.is_live() && newer.version == task.version)
+    };
+    may_rerun(workload) && absence.is_some() && (silent_for_too_long() || replaced())
 }
 
 /// A new attempt, unless there is to be none, or not yet.
