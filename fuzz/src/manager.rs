@@ -126,9 +126,11 @@ impl World {
             }
             Action::Send { session, message } => {
                 bytes::from_our_manager(&message);
-                let connection = self.connections.iter_mut().find(|c| c.id == session && !c.closed);
-                let connection = connection.expect("only a connection that stands is written to");
+                let connection = self.connections.iter_mut().find(|c| c.id == session);
+                let connection = connection.expect("only who has connected is written to");
                 match message {
+                    ToWorker::Refused { .. } => {}
+                    _ if connection.closed => panic!("{session:?} was ended, then {message:?}"),
                     ToWorker::Welcome(welcome) => {
                         assert!(connection.node.is_none(), "a session is welcomed once");
                         connection.node = Some(welcome.node);
@@ -142,8 +144,8 @@ impl World {
                 }
             }
             Action::Close(session) => {
-                let connection = self.connections.iter_mut().find(|c| c.id == session && !c.closed);
-                connection.expect("only a connection that stands is ended").closed = true;
+                assert!((1..=self.sessions).contains(&session.0), "what is ended was there");
+                self.connections.iter_mut().filter(|c| c.id == session).for_each(|c| c.closed = true);
             }
             Action::Reply { id, result } => {
                 let request = self.waiting.remove(&id).expect("a request is answered once");

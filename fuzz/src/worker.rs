@@ -116,7 +116,13 @@ impl World {
         match action {
             Action::Persist(writes) => {
                 assert!(!writes.is_empty(), "nothing is written for nothing");
-                writes.iter().for_each(|write| self.ledger.apply(write));
+                for write in &writes {
+                    self.ledger.apply(write);
+                    if let LedgerWrite::Forgotten(id) = write {
+                        // Should its container turn up once more, it is a stranger to be removed.
+                        self.ends.remove(id);
+                    }
+                }
             }
             Action::Runtime { op, request } => self.begin(op, request),
             Action::Connect(link) => {
