@@ -7,7 +7,7 @@ use crate::{bytes, draws::Draws};
 use orbit_core::{
     manager::*,
     model::*,
-    reconciler::{self, Context},
+    reconciler::{self, Absence, Context},
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use truth::Truth;
@@ -242,10 +242,30 @@ impl World {
         id
     }
 
+    /// Lets the manager wake when it wants to, until every node has been silent for so long that it is
+    /// given up, if the brake does not hold. A leader that has just slept gives them all another
+    /// chance and does not look at their workloads again before that is over.
+    fn falls_silent(&mut self) {
+        for _ in 0..40 {
+            self.commit(usize::MAX);
+            let now = self.leader.manager.cluster_time(Time(self.now));
+            let waits = |absence: &Absence| matches!(absence, Absence::ReplaceAt(at) if *at > now);
+            let heard = self.cluster().nodes().any(|node| node.reach == Reach::Reachable);
+            if !heard && !self.leader.manager.absences().values().any(waits) {
+                return;
+            }
+            let due = self.leader.manager.deadline().expect("a leader that waits for a time names it");
+            self.now = self.now.max(due.0);
+            self.wake();
+        }
+        panic!("silent nodes are given up in bounded time");
+    }
+
     /// All is committed and nothing more happens: then nothing is left to do.
     fn comes_to_rest(&mut self) {
         self.commit(usize::MAX);
         assert!(self.waiting.is_empty(), "every request is answered: {:?}", self.waiting);
+        self.falls_silent();
         let (cluster, absences) = (self.cluster(), self.leader.manager.absences());
         let at = self.leader.manager.cluster_time(Time(self.now));
         let context = Context { at, absences: &absences, creates_max: 1000 };
