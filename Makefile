@@ -1,7 +1,7 @@
 # Everything a person types. `make help` lists it.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help build run demo test lint bench sim replay bless clean cargo
+.PHONY: help build run demo test lint bench sim replay fuzz bless clean cargo
 
 CARGO := $(shell command -v cargo 2>/dev/null || { test -x $$HOME/.cargo/bin/cargo && echo $$HOME/.cargo/bin/cargo; })
 SEEDS ?= 2000
@@ -32,6 +32,7 @@ lint: cargo ## formatting and clippy, warnings denied, also under madsim
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	cd sim/daemons && $(CARGO) fmt --check
+	cd fuzz/targets && $(CARGO) fmt --check
 	cd sim/daemons && env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_RUSTFLAGS \
 		$(CARGO) clippy --locked --all-targets -- -D warnings
 
@@ -46,6 +47,9 @@ sim: cargo ## SEEDS=2000 seeds of the pure world, FROM=1
 
 replay: cargo ## one seed of the pure world with every event: SEED=n
 	$(CARGO) run --release --locked -q -p orbit-sim -- replay $(SEED)
+
+fuzz: cargo ## SECS=60 seconds of fuzzing in all (KEEP=1 keeps the inputs it found)
+	@fuzz/run
 
 bless: cargo ## accept the present output of every golden file
 	UPDATE_GOLDEN=1 INSTA_UPDATE=always $(CARGO) test --locked -q -p orbit-core -p orbit-proto -p orbit-api -p orbit

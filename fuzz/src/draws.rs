@@ -1,0 +1,122 @@
+//! Values drawn from a fuzzer's bytes. Small worlds, so that things meet; the numbers at the edges,
+//! so that arithmetic is tried there.
+
+use arbitrary::Unstructured;
+use orbit_core::model::*;
+use std::collections::BTreeMap;
+
+/// The bytes that are left. When there are none left every draw is zero.
+pub struct Draws<'a>(Unstructured<'a>);
+
+impl<'a> Draws<'a> {
+    /// Draws from these bytes.
+    pub fn new(data: &'a [u8]) -> Draws<'a> {
+        Draws(Unstructured::new(data))
+    }
+    pub fn is_over(&self) -> bool {
+        self.0.is_empty()
+    }
+    pub fn byte(&mut self) -> u8 {
+        self.0.arbitrary().unwrap_or(0)
+    }
+    pub fn below(&mut self, end: usize) -> usize {
+        usize::from(self.byte()) % end
+    }
+    pub fn bool(&mut self) -> bool {
+        self.byte() & 1 == 1
+    }
+    /// True in one of so many draws.
+    pub fn one_in(&mut self, draws: u8) -> bool {
+        self.byte() % draws == draws - 1
+    }
+    pub fn of<T: Clone>(&mut self, list: &[T]) -> T {
+        list[self.below(list.len())].clone()
+    }
+    /// Mostly small; else at an edge of some width.
+    pub fn number(&mut self) -> u64 {
+        match self.byte() {
+            small @ 0..=199 => small.into(),
+            shift @ 200..=231 => 1 << (2 * (shift - 200)),
+            shift @ 232..=247 => (1 << (4 * (shift - 232))) - 1,
+            edge => u64::MAX - u64::from(edge - 248),
+        }
+    }
+    pub fn span(&mut self) -> Millis {
+        Millis(self.number())
+    }
+    pub fn state(&mut self) -> TaskState {
+        self.of(&TaskState::ALL)
+    }
+    pub fn text(&mut self) -> String {
+        match self.below(8) {
+            0 => "ü".repeat(self.below(256) * 4),
+            n => "no".repeat(n),
+        }
+    }
+    pub fn end(&mut self) -> End {
+        let exit_code = self.bool().then(|| i32::from(self.byte()));
+        End { reason: self.of(&Reason::ALL), exit_code, message: self.text() }
+    }
+    /// A report that agrees with itself.
+    pub fn report(&mut self, task: TaskId, state: TaskState) -> TaskReport {
+        TaskReport { task, state, end: state.is_terminal().then(|| self.end()) }
+    }
+    pub fn labels(&mut self) -> BTreeMap<String, String> {
+        if self.one_in(4) { [("disk".to_string(), self.of(&["ssd", "hdd"]).to_string())].into() } else { [].into() }
+    }
+
+    pub fn resources(&mut self) -> Resources {
+        let edges = [limits::CPU_MILLIS_MIN, 100, 400, 1000, limits::CPU_MILLIS_MAX, 0, u64::MAX];
+        let cpu_millis = self.of(&edges);
+        let edges = [limits::MEMORY_BYTES_MIN, 64 << 20, 1 << 30, limits::MEMORY_BYTES_MAX, 0, u64::MAX];
+        Resources { cpu_millis, memory_bytes: self.of(&edges) }
+    }
+    fn port(&mut self) -> Port {
+        let name = self.of(&["a", "b", "c", "A"]).to_string();
+        let host = if self.bool() { Some(self.of(&[8080, 8081, 20_000, 0])) } else { None };
+        Port { name, container: self.of(&[80, 81, 82, 0]), host }
+    }
+    fn constraint(&mut self) -> Constraint {
+        let label = Attribute::Label("disk".into());
+        let attribute = self.of(&[Attribute::Name, Attribute::Arch, Attribute::Os, label]);
+        Constraint { attribute, equal: self.bool(), value: self.of(&["n0", "amd64", "ssd"]).into() }
+    }
+    /// The words are those of an honest user, the numbers anybody's.
+    pub fn spec(&mut self, policy: RestartPolicy) -> Spec {
+        let restart = match self.bool() {
+            false => Restart::with_policy(policy),
+            true => Restart {
+                policy,
+                backoff_initial: self.span(),
+                backoff_max: Millis(self.number().saturating_mul(1000)),
+                reset_after: self.span(),
+            },
+        };
+        let ports = (0..self.below(4).saturating_sub(1)).map(|_| self.port()).collect();
+        let constraints = (0..self.below(4).saturating_sub(2)).map(|_| self.constraint()).collect();
+        Spec {
+            image: self.of(&["image:1", "image:2", ""]).into(),
+            command: vec![],
+            args: vec![],
+            env: [].into(),
+            resources: self.resources(),
+            pids_max: 10,
+            ports,
+            placement: Placement { strategy: self.of(&[Strategy::Binpack, Strategy::Spread]), constraints },
+            restart,
+            stop_grace: self.span(),
+        }
+    }
+    pub fn info(&mut self, node: u8) -> NodeInfo {
+        let range = [(20_000, 20_002), (20_000, 20_099), (1, u16::MAX), (u16::MAX, u16::MAX), (0, 0), (9, 1)];
+        NodeInfo {
+            uid: NodeUid(u64::from(node)),
+            name: format!("n{}", if self.one_in(8) { node ^ 1 } else { node }),
+            labels: self.labels(),
+            arch: self.of(&["amd64", "arm64"]).into(),
+            os: "linux".into(),
+            allocatable: self.resources(),
+            port_range: self.of(&range),
+        }
+    }
+}
