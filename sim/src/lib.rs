@@ -19,6 +19,7 @@ mod input;
 mod manager_host;
 mod network;
 mod options;
+mod queue;
 mod random;
 mod scenarios;
 mod shrink;

@@ -15,6 +15,7 @@ use crate::{
     manager_host::ManagerHost,
     network::{Connection, Network},
     options::Options,
+    queue::Queue,
     random::Random,
     tally::{Activities, Situation, Tally},
     worker_host::{WorkerHost, node_name},
@@ -27,8 +28,7 @@ use orbit_core::{
 use orbit_runtime::fake::{FakeEngine, ImagePlace, Program};
 use std::{
     any::Any,
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     fmt,
     hash::Hasher,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -205,36 +205,6 @@ pub fn record(plan: &Plan) -> Script {
 
 type Lived = Result<(), (&'static str, String)>;
 
-/// A happening in the queue: by time, then rank, then the order in which they were queued.
-struct Queued {
-    at: u64,
-    rank: Rank,
-    sequence: u64,
-    happening: Happening,
-}
-
-impl Queued {
-    fn key(&self) -> (u64, Rank, u64) {
-        (self.at, self.rank, self.sequence)
-    }
-}
-impl PartialEq for Queued {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-impl Eq for Queued {}
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Queued {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
 /// FNV-1a over words: quick, and the same in every process.
 struct TraceHash(u64);
 
@@ -268,8 +238,7 @@ struct World {
     crash: Option<CrashPoint>,
     trace: Trace,
     now: u64,
-    sequence: u64,
-    queue: BinaryHeap<Reverse<Queued>>,
+    queue: Queue,
     manager: ManagerHost,
     /// The manager's process is stopped until then; what happens to it waits.
     manager_paused_until: u64,
@@ -311,8 +280,7 @@ impl World {
         let workers = (0..workers).map(host).collect();
         let mut world = World {
             now: 0,
-            sequence: 0,
-            queue: BinaryHeap::new(),
+            queue: Queue::default(),
             manager: ManagerHost::new(stream(1), Timing::default()),
             manager_paused_until: 0,
             disk_full_until: 0,
@@ -370,8 +338,7 @@ impl World {
     }
 
     fn run_until(&mut self, end: u64) -> Lived {
-        while self.queue.peek().is_some_and(|Reverse(next)| next.at <= end) {
-            let Reverse(Queued { at, happening, .. }) = self.queue.pop().expect("just looked");
+        while let Some((at, happening)) = self.queue.pop_until(end) {
             self.now = at;
             self.report.events += 1;
             self.note(&happening);
@@ -383,9 +350,7 @@ impl World {
     }
 
     fn after(&mut self, ms: u64, happening: Happening) {
-        self.sequence += 1;
-        let (at, rank, sequence) = (self.now + ms, happening.rank(), self.sequence);
-        self.queue.push(Reverse(Queued { at, rank, sequence, happening }));
+        self.queue.push(self.now + ms, happening);
     }
 
     fn note(&mut self, happening: &Happening) {

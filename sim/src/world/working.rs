@@ -5,8 +5,11 @@ use super::*;
 impl World {
     pub(super) fn worker_step(&mut self, worker: usize, life: u32, event: worker::Event) -> Lived {
         if self.workers[worker].life == life {
+            let told = matches!(event, worker::Event::Message { .. });
             let actions = self.workers[worker].step(self.now, event);
-            if let Some(machine) = &self.workers[worker].machine {
+            if let Some(machine) = &self.workers[worker].machine
+                && (told || !actions.is_empty())
+            {
                 self.orders.look(worker, life, self.workers[worker].ledger.seen, machine, &actions)?;
             }
             self.worker_acts(worker, actions)?;
