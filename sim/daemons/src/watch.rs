@@ -1,0 +1,48 @@
+//! Looks at the manager and at the engines all the time.
+
+use crate::{
+    checks::{self, TaskWatch},
+    random::Random,
+    world::{Violation, World},
+};
+use orbit_core::manager::Manager;
+use std::{sync::Arc, time::Duration};
+use tokio::time::{sleep, timeout};
+
+pub(crate) async fn watch(world: Arc<World>, mut random: Random) {
+    let mut tasks = TaskWatch::default();
+    loop {
+        sleep(Duration::from_millis(random.between(100, 2000))).await;
+        if let Err(violation) = look(&world, &mut tasks).await {
+            return world.violated(violation);
+        }
+    }
+}
+
+async fn look(world: &World, tasks: &mut TaskWatch) -> Result<(), Violation> {
+    let engines: Vec<_> = world.workers.iter().map(|worker| worker.runtime.with(|engine| engine.clone())).collect();
+    checks::one_container_each(engines.iter())?;
+    let Some(door) = world.manager.door() else { return Ok(()) };
+    // Whoever holds the client knows of everything that was asked for and has no answer.
+    let client = world.client.try_lock().ok();
+    let known = client.as_ref().map(|client| client.known.clone());
+    let look = move |manager: &Manager, _| {
+        let cluster = manager.cluster();
+        checks::state(cluster)?;
+        known.map_or(Ok(()), |known| checks::acknowledged(cluster, &known))?;
+        Ok(manager.snapshot())
+    };
+    // A manager that is down, or stands still, shows nothing.
+    let Ok(Ok(snapshot)) = timeout(Duration::from_secs(2), door.read(look)).await else { return Ok(()) };
+    let snapshot = snapshot?;
+    drop(client);
+    let cluster = orbit_core::model::Cluster::restore(snapshot.clone())
+        .map_err(|what| ("I14", format!("its own snapshot is refused: {what}")))?;
+    tasks.look(&cluster)?;
+    let mut shown = world.shown();
+    if let Some(before) = shown.as_ref().filter(|before| before.index > snapshot.index) {
+        return Err(("I10", format!("entry {} was shown, then {}", before.index, snapshot.index)));
+    }
+    *shown = Some(snapshot);
+    Ok(())
+}
