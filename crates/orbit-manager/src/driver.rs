@@ -147,7 +147,7 @@ impl Driver {
     fn take(&mut self, input: Input) {
         match input {
             Input::Request(request, reply) => {
-                if self.consensus.is_full() && !matches!(request, Request::Logs(_)) {
+                if self.consensus.is_full() && self.machine.takes_room(&request) {
                     let message = "the manager's disk is full: nothing was written; free some space";
                     let result = Err(Rejection::new(Code::StorageFull, message));
                     let _ = reply.send(Replied { result, revision: self.machine.cluster().index });

@@ -16,7 +16,7 @@ use orbit_core::{
 };
 use orbit_manager::{Door, sessions::Workers};
 use orbit_proto::v1::worker_server::WorkerServer;
-use orbit_store::{Options as StoreOptions, RedbLedger, RedbStorage, StoreError};
+use orbit_store::{Options as StoreOptions, RedbLedger, RedbStorage, StoreError, simulated::SimulatedDisk};
 use std::{
     convert::Infallible,
     future::pending,
@@ -49,7 +49,7 @@ fn store_options(reserve: bool) -> StoreOptions {
 }
 
 /// Opens the log on a machine's disk.
-pub(crate) fn open_log(disk: &orbit_store::simulated::SimulatedDisk, reserve: bool) -> Result<RedbStorage, StoreError> {
+pub(crate) fn open_log(disk: &SimulatedDisk, reserve: bool) -> Result<RedbStorage, StoreError> {
     let free = disk.clone();
     RedbStorage::create_with_backend(disk.open(), store_options(reserve), move || Ok(free.free_bytes()))
 }
@@ -79,6 +79,11 @@ impl ManagerHost {
             Handle::current().create_node().name("manager").ip(MANAGER_IP.parse().unwrap()).init(process).build();
         machine.booted(node.id());
         ManagerHost { node, machine, door }
+    }
+
+    /// Its disk, to break and to fill.
+    pub fn disk(&self) -> &SimulatedDisk {
+        &self.machine.disk
     }
 
     /// The door of the present process.

@@ -108,7 +108,7 @@ impl Options {
             container_faults: false,
             engine_ms_max: 1,
             disk_faults: false,
-            reserve: false,
+            reserve: true,
             store_us_max: 500,
             compact_every: 1000,
             hang_ups: false,
