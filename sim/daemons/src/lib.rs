@@ -12,42 +12,19 @@
 compile_error!("run cargo in sim/daemons, where .cargo/config.toml sets --cfg madsim");
 
 mod chaos;
-#[allow(dead_code)]
-#[path = "../../src/checks.rs"]
 mod checks;
-#[allow(dead_code)]
-#[path = "../../src/client.rs"]
 mod client;
 mod engine;
 mod executor;
 mod hosts;
 mod machine;
 mod options;
-#[path = "../../src/random.rs"]
 mod random;
 mod record;
 mod run;
 mod users;
 mod watch;
 mod world;
-
-/// What the pure world's checks read of a worker.
-mod worker_host {
-    use orbit_runtime::fake::FakeEngine;
-
-    pub(crate) struct WorkerHost {
-        pub machine: Option<Welcome>,
-        pub engine: FakeEngine,
-    }
-
-    pub(crate) struct Welcome;
-
-    impl Welcome {
-        pub fn is_welcome(&self) -> bool {
-            true
-        }
-    }
-}
 
 pub use engine::Engine;
 pub use hosts::{ManagerHost, WorkerHost};

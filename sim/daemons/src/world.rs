@@ -10,7 +10,6 @@ use crate::{
     random::Random,
     record::Record,
     users, watch,
-    worker_host::{Welcome, WorkerHost as Seen},
 };
 use madsim::{net::NetSim, runtime::Handle};
 use orbit_core::model::{Cluster, Snapshot, Workload};
@@ -193,12 +192,8 @@ impl World {
         let Some(door) = self.manager.door() else { return vec!["the manager has not started".into()] };
         let engines: Vec<_> = self.workers.iter().map(|worker| worker.runtime.clone()).collect();
         let look = move |manager: &orbit_core::manager::Manager, _| {
-            let seen = |engine: crate::engine::Engine| Seen {
-                machine: Some(Welcome),
-                engine: engine.with(|engine| engine.clone()),
-            };
-            let seen: Vec<Seen> = engines.into_iter().map(seen).collect();
-            checks::pending(manager.cluster(), &seen, &IMAGES_GOOD.map(str::to_string))
+            let engines: Vec<_> = engines.into_iter().map(|engine| engine.with(|engine| engine.clone())).collect();
+            checks::pending(manager.cluster(), &engines, &IMAGES_GOOD.map(str::to_string))
         };
         match timeout(Duration::from_secs(5), door.read(look)).await {
             Ok(Ok(pending)) => pending,
