@@ -18,6 +18,9 @@ pub(crate) async fn ask(world: Arc<World>, mut random: Random) {
             None => Vec::new(),
         };
         let mut client = world.client.lock().await;
+        if world.is_calm() {
+            return;
+        }
         let requests: Vec<_> = (0..random.between(1, 8)).filter_map(|_| client.ask(&tasks)).collect();
         let replies = join_all(requests.into_iter().map(|(id, request)| {
             let hangs_up = world.options.hang_ups && random.chance(200);
