@@ -3,177 +3,331 @@
 //! One request is outstanding per object, so that what an object may be is known exactly: what was
 //! acknowledged last, or, where no answer came, either that or what was asked for since (I10).
 
-use crate::random::Random;
+use crate::{
+    input::{Ask, If, Want},
+    random::Random,
+};
 use orbit_core::{
     manager::{Request, RequestId},
     model::*,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What an object is meant to be: its replicas and image, or nothing.
-pub(crate) type Wish = Option<(u32, String)>;
+pub type Wish = Option<(u32, String)>;
 
-#[derive(Debug)]
-pub(crate) struct Client {
-    random: Random,
-    names: usize,
-    images: Vec<String>,
+/// Images that run until they are told to stop.
+pub const IMAGES_GOOD: [&str; 2] = ["web:1", "web:2"];
+/// Images whose containers end, fail, or cannot be had.
+pub const IMAGES_BAD: [&str; 6] = ["exit:0", "exit:1", "absent:1", "broken:1", "oom:1", "hang:1"];
+
+/// Which object: its kind and name.
+pub type Object = (Kind, String);
+
+/// What a request is about.
+#[derive(Clone, Debug)]
+struct Outstanding {
+    object: Object,
+    /// What the object is if it is done: one wish, unless it was not known exactly before.
+    wishes: Vec<Wish>,
+    /// Its idempotency key, if it has one.
+    key: Option<String>,
+    /// It has to be refused.
+    stale: bool,
+    /// It is under the condition that nothing has changed.
+    fresh: bool,
+}
+
+/// What came of a request that is worth telling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// An answered request was repeated, and had the same answer.
+    Repeated,
+    /// A stale conditional write was refused.
+    StaleRefused,
+    /// A fresh conditional write was accepted.
+    FreshAccepted,
+    /// A node was forgotten.
+    Forgotten,
+}
+
+/// The users of one cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Client {
     next: u64,
+    /// What was asked and not answered.
+    waiting: BTreeSet<RequestId>,
     /// For each object everything that it may be: one wish, unless an answer is missing.
-    pub known: BTreeMap<(Kind, String), Vec<Wish>>,
-    outstanding: BTreeMap<RequestId, ((Kind, String), Wish)>,
-    /// A request that was never answered, to be asked again under the same key.
-    unanswered: Vec<Put>,
-    keyed: BTreeMap<RequestId, Put>,
+    pub known: BTreeMap<Object, Vec<Wish>>,
+    /// The revision that each object had at the last answer.
+    revisions: BTreeMap<Object, u64>,
+    outstanding: BTreeMap<RequestId, Outstanding>,
+    forgetting: BTreeSet<RequestId>,
+    /// Every request with a key, to be sent again.
+    puts: BTreeMap<String, Put>,
     answers: BTreeMap<String, Answer>,
-    /// Answered requests that are sent once more, under the same key: nothing may change.
-    repeats: Vec<Put>,
     repeated: BTreeMap<RequestId, String>,
+    /// Keys whose request was never answered, and keys to repeat for no reason.
+    unanswered: Vec<String>,
+    repeats: Vec<String>,
+    /// Objects that were scaled and may not have got there.
+    pub scaling: BTreeSet<String>,
 }
 
 impl Client {
-    pub fn new(random: Random, names: usize, images: Vec<String>) -> Client {
-        Client {
-            random,
-            names,
-            images,
-            next: 0,
-            known: BTreeMap::new(),
-            outstanding: BTreeMap::new(),
-            unanswered: Vec::new(),
-            keyed: BTreeMap::new(),
-            answers: BTreeMap::new(),
-            repeats: Vec::new(),
-            repeated: BTreeMap::new(),
-        }
-    }
-
-    /// The manager has crashed: nobody will answer what is outstanding.
+    /// Nobody answers any more: what is outstanding may have been done, or not.
     pub fn disconnected(&mut self) {
-        for (id, (key, wish)) in std::mem::take(&mut self.outstanding) {
-            self.known.entry(key).or_insert_with(|| vec![None]).push(wish);
-            self.unanswered.extend(self.keyed.remove(&id));
+        self.waiting.clear();
+        self.repeated.clear();
+        self.forgetting.clear();
+        for (_, Outstanding { object, wishes, key, stale, .. }) in std::mem::take(&mut self.outstanding) {
+            if !stale {
+                self.known.entry(object).or_insert_with(|| vec![None]).extend(wishes);
+                self.unanswered.extend(key);
+            }
         }
     }
 
-    fn definition(&mut self, kind: Kind, name: &str, replicas: u32, image: &str) -> Definition {
-        let policy = if kind == Kind::Service { RestartPolicy::Always } else { RestartPolicy::OnFailure };
-        let restart = Restart {
-            backoff_initial: Millis(500),
-            backoff_max: Millis::secs(5),
-            reset_after: Millis::secs(30),
-            ..Restart::with_policy(policy)
+    /// Draws the next thing that a user asks for. `images` are those to choose from.
+    pub fn draw(&mut self, random: &mut Random, names: usize, images: &[&str], workers: usize) -> Option<Ask> {
+        if let Some(key) = self.unanswered.pop().or_else(|| self.repeats.pop()) {
+            return Some(Ask::Again { key });
+        }
+        let number = random.below(names);
+        let once = random.chance(250);
+        let name = format!("{}{number}", if once { "once" } else { "web" });
+        let object = (kind_of(once), name.clone());
+        let known = self.known.get(&object).and_then(|known| known.last().cloned()).flatten();
+        let condition = match random.below(20) {
+            0 => If::Stale,
+            1 | 2 => If::Fresh,
+            _ => If::Always,
         };
-        let ports = (0..self.random.below(2)).map(|_| Port { name: "http".into(), container: 80, host: None });
-        let strategy = if self.random.chance(300) { Strategy::Spread } else { Strategy::Binpack };
-        Definition {
-            kind,
-            name: name.to_string(),
-            labels: BTreeMap::new(),
-            replicas,
-            spec: Spec {
-                image: image.to_string(),
-                command: vec![],
-                args: vec![],
-                env: BTreeMap::new(),
-                resources: Resources { cpu_millis: self.random.between(1, 4) * 100, memory_bytes: 64 << 20 },
-                pids_max: 100,
-                ports: ports.collect(),
-                placement: Placement { strategy, constraints: vec![] },
-                restart,
-                stop_grace: Millis::secs(2),
-            },
-        }
-    }
-
-    /// The next thing a user asks for, if the object is free.
-    pub fn ask(&mut self, tasks: &[TaskId]) -> Option<(RequestId, Request)> {
-        self.next += 1;
-        let id = RequestId(self.next);
-        if let Some(put) = self.unanswered.pop() {
-            let key = (put.definition.kind, put.definition.name.clone());
-            let wish = Some((put.definition.replicas, put.definition.spec.image.clone()));
-            // Somebody asks for something else by now: the old request is not repeated.
-            if self.known.get(&key).and_then(|known| known.last()) == Some(&wish) {
-                self.outstanding.insert(id, (key, wish));
-                self.keyed.insert(id, put.clone());
-                return Some((id, Request::Put(put)));
-            }
-        }
-        if let Some(put) = self.repeats.pop() {
-            self.repeated.extend(put.idempotency_key.clone().map(|key| (id, key)));
-            return Some((id, Request::Put(put)));
-        }
-        let number = self.random.below(self.names);
-        let kind = if self.random.chance(250) { Kind::Task } else { Kind::Service };
-        let name = format!("{}{number}", if kind == Kind::Task { "once" } else { "web" });
-        let key = (kind, name.clone());
-        if self.outstanding.values().any(|(busy, _)| *busy == key) {
-            return None;
-        }
-        let known = self.known.get(&key).and_then(|known| known.last().cloned()).flatten();
-        let request = match (known, kind, self.random.below(10)) {
-            (Some(_), _, 0) => {
-                self.outstanding.insert(id, (key, None));
-                Request::Delete { kind, name, condition: Condition::None }
-            }
-            (Some((_, image)), Kind::Service, 1..=3) => {
-                let replicas = self.random.below(6) as u32;
-                self.outstanding.insert(id, (key, Some((replicas, image))));
-                Request::Scale { name, replicas, condition: Condition::None }
-            }
-            (_, _, 4) if !tasks.is_empty() => Request::StopTask(tasks[self.random.below(tasks.len())]),
-            (None, _, _) | (Some(_), Kind::Service, 5..=6) => {
-                let replicas = if kind == Kind::Task { 1 } else { self.random.below(5) as u32 };
-                let image = self.images[self.random.below(self.images.len())].clone();
-                let definition = self.definition(kind, &name, replicas, &image);
-                let idempotency_key = Some(format!("key-{}", self.next));
-                let put = Put { definition, condition: Condition::None, idempotency_key };
-                self.outstanding.insert(id, (key, Some((replicas, image))));
-                self.keyed.insert(id, put.clone());
-                Request::Put(put)
+        Some(match (known, random.below(12)) {
+            (Some(_), 0) => Ask::Delete { once, name, condition },
+            (Some(_), 1..=3) if !once => Ask::Scale { name, replicas: random.below(6) as u32, condition },
+            (_, 4) => Ask::Stop { nth: random.below(64) },
+            (_, 5) if random.chance(200) => Ask::Forget { worker: random.below(workers) },
+            (Some(_), 6..=8) | (None, _) => {
+                let image = images[random.below(images.len())].to_string();
+                let replicas = if once { 1 } else { random.below(6) as u32 };
+                let (chosen, pinned, zone) = (random.chance(400), random.chance(100), random.chance(150));
+                Ask::Put(Want {
+                    once,
+                    name,
+                    replicas,
+                    image,
+                    cpu_millis: if random.chance(30) { 100_000 } else { random.between(1, 4) * 100 },
+                    ports: if chosen { random.between(1, 2) as u16 } else { 0 },
+                    pinned: pinned.then_some(8080),
+                    spread: random.chance(400),
+                    zone: zone.then(|| ["a", "b"][random.below(2)].to_string()),
+                    grace_ms: [0, 2000, 2000, 20_000][random.below(4)],
+                    never_again: once && random.chance(300),
+                    condition,
+                    key: format!("key-{}", random.bits() % 1_000_000_007),
+                })
             }
             _ => return None,
+        })
+    }
+
+    /// Asks: the request to send. `None` where it makes no sense (any more). `tasks` are the live
+    /// ones, `node_name` names a worker's node.
+    pub fn ask(
+        &mut self,
+        ask: &Ask,
+        tasks: &[TaskId],
+        node_name: impl Fn(usize) -> String,
+    ) -> Option<(RequestId, Request)> {
+        self.next += 1;
+        let id = RequestId(self.next);
+        let request = match ask {
+            Ask::Again { key } => Request::Put(self.again(id, key)?),
+            Ask::Stop { nth } => Request::StopTask(*tasks.get(nth % tasks.len().max(1))?),
+            Ask::Forget { worker } => {
+                self.forgetting.insert(id);
+                Request::Forget { name: node_name(*worker) }
+            }
+            Ask::Put(want) => {
+                let object = (kind_of(want.once), want.name.clone());
+                let wish = Some((want.replicas, want.image.clone()));
+                let condition = self.begin(id, object, vec![wish], want.condition, Some(want.key.clone()))?;
+                let put = Put { definition: definition(want), condition, idempotency_key: Some(want.key.clone()) };
+                self.puts.insert(want.key.clone(), put.clone());
+                Request::Put(put)
+            }
+            Ask::Scale { name, replicas, condition } => {
+                let object = (Kind::Service, name.clone());
+                let images = self.known.get(&object)?.iter().flatten().map(|(_, image)| image);
+                let wishes: Vec<Wish> = images.map(|image| Some((*replicas, image.clone()))).collect();
+                let condition = self.begin(id, object, wishes, *condition, None)?;
+                self.scaling.insert(name.clone());
+                Request::Scale { name: name.clone(), replicas: *replicas, condition }
+            }
+            Ask::Delete { once, name, condition } => {
+                let object = (kind_of(*once), name.clone());
+                let condition = self.begin(id, object, vec![None], *condition, None)?;
+                Request::Delete { kind: kind_of(*once), name: name.clone(), condition }
+            }
         };
+        self.waiting.insert(id);
         Some((id, request))
+    }
+
+    /// Whether somebody waits for an answer.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Notes a request about an object, if nobody else is asking about it.
+    fn begin(
+        &mut self,
+        id: RequestId,
+        object: Object,
+        wishes: Vec<Wish>,
+        when: If,
+        key: Option<String>,
+    ) -> Option<Condition> {
+        if self.outstanding.values().any(|other| other.object == object)
+            || key.as_ref().is_some_and(|key| self.puts.contains_key(key))
+        {
+            return None;
+        }
+        let revision = self.revisions.get(&object).copied();
+        let condition = match (when, revision) {
+            (If::Always, _) | (_, None) => Condition::None,
+            (If::Fresh, Some(revision)) => Condition::Revision(revision),
+            (If::Stale, Some(revision)) => Condition::Revision(revision - 1),
+        };
+        let conditional = condition != Condition::None;
+        let (stale, fresh) = (conditional && when == If::Stale, conditional && when == If::Fresh);
+        self.outstanding.insert(id, Outstanding { object, wishes, key, stale, fresh });
+        Some(condition)
+    }
+
+    /// The same request again, under its key.
+    fn again(&mut self, id: RequestId, key: &str) -> Option<Put> {
+        let put = self.puts.get(key)?.clone();
+        if self.answers.contains_key(key) {
+            self.repeated.insert(id, key.to_string());
+            return Some(put);
+        }
+        let object = (put.definition.kind, put.definition.name.clone());
+        let wish = Some((put.definition.replicas, put.definition.spec.image.clone()));
+        // Somebody asks for something else by now: the old request is not repeated.
+        let busy = self.outstanding.values().any(|other| other.object == object);
+        if busy || self.known.get(&object).and_then(|known| known.last()) != Some(&wish) {
+            return None;
+        }
+        let key = Some(key.to_string());
+        self.outstanding.insert(id, Outstanding { object, wishes: vec![wish], key, stale: false, fresh: false });
+        Some(put)
     }
 
     /// The manager has answered.
     ///
     /// # Errors
-    /// When an idempotency key has two answers (I12).
-    pub fn answered(&mut self, id: RequestId, result: Result<Answer, Rejection>) -> Result<(), String> {
+    /// An invariant's name and what was found: an idempotency key that has two answers (I12), a
+    /// stale conditional write that was accepted (I11).
+    pub fn answered(
+        &mut self,
+        id: RequestId,
+        result: Result<Answer, Rejection>,
+    ) -> Result<Option<News>, (&'static str, String)> {
+        self.waiting.remove(&id);
         if let Some(key) = self.repeated.remove(&id) {
             return match (self.answers.get(&key), result) {
                 (Some(before), Ok(answer)) if *before != answer => {
-                    Err(format!("{key} was answered {before:?}, then {answer:?}"))
+                    Err(("I12", format!("{key} was answered {before:?}, then {answer:?}")))
                 }
                 (_, Err(rejection)) if rejection.code != Code::Unavailable => {
-                    Err(format!("{key} was accepted, then refused: {rejection}"))
+                    Err(("I12", format!("{key} was accepted, then refused: {rejection}")))
                 }
-                _ => Ok(()),
+                (_, answer) => Ok(answer.is_ok().then_some(News::Repeated)),
             };
         }
-        let put = self.keyed.remove(&id);
-        let Some((key, wish)) = self.outstanding.remove(&id) else { return Ok(()) };
-        let known = self.known.entry(key).or_insert_with(|| vec![None]);
-        match result {
-            Ok(answer) => {
-                *known = vec![wish];
-                if let Some(put) = put {
-                    self.answers.extend(put.idempotency_key.clone().map(|key| (key, answer)));
-                    if self.random.chance(200) {
-                        self.repeats.push(put);
-                    }
-                }
-            }
-            // Refused: nothing has changed. Unavailable: nobody knows.
-            Err(rejection) if rejection.code == Code::Unavailable => {
-                known.push(wish);
-                self.unanswered.extend(put);
-            }
-            Err(_) => {}
+        if self.forgetting.remove(&id) {
+            return Ok(result.is_ok().then_some(News::Forgotten));
         }
-        Ok(())
+        let Some(Outstanding { object, wishes, key, stale, fresh }) = self.outstanding.remove(&id) else {
+            return Ok(None);
+        };
+        match result {
+            Ok(answer) if stale => Err(("I11", format!("a stale conditional write was accepted: {answer:?}"))),
+            Err(rejection) if stale && rejection.code == Code::Unavailable => Ok(None),
+            Err(_) if stale => Ok(Some(News::StaleRefused)),
+            Ok(answer) => {
+                self.known.insert(object.clone(), wishes);
+                if let Answer::Workload { revision, .. } = &answer {
+                    self.revisions.insert(object, *revision);
+                }
+                if let Some(key) = key {
+                    // Every fifth is sent once more, for no reason.
+                    if id.0.is_multiple_of(5) {
+                        self.repeats.push(key.clone());
+                    }
+                    self.answers.insert(key, answer);
+                }
+                Ok(fresh.then_some(News::FreshAccepted))
+            }
+            // Nobody knows.
+            Err(rejection) if rejection.code == Code::Unavailable => {
+                self.known.entry(object).or_insert_with(|| vec![None]).extend(wishes);
+                self.unanswered.extend(key);
+                Ok(None)
+            }
+            // Refused: nothing has changed.
+            Err(_) => {
+                self.known.entry(object).or_insert_with(|| vec![None]);
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn kind_of(once: bool) -> Kind {
+    if once { Kind::Task } else { Kind::Service }
+}
+
+fn definition(want: &Want) -> Definition {
+    let policy = match (want.once, want.never_again) {
+        (false, _) => RestartPolicy::Always,
+        (true, false) => RestartPolicy::OnFailure,
+        (true, true) => RestartPolicy::Never,
+    };
+    let restart = Restart {
+        backoff_initial: Millis(500),
+        backoff_max: Millis::secs(5),
+        reset_after: Millis::secs(30),
+        ..Restart::with_policy(policy)
+    };
+    let chosen = (0..want.ports).map(|i| Port { name: format!("p{i}"), container: 80 + i, host: None });
+    let pinned = want.pinned.map(|port| Port { name: "pinned".into(), container: 443, host: Some(port) });
+    let zone = want.zone.iter().map(|zone| Constraint {
+        attribute: Attribute::Label("zone".into()),
+        equal: true,
+        value: zone.clone(),
+    });
+    Definition {
+        kind: kind_of(want.once),
+        name: want.name.clone(),
+        labels: BTreeMap::new(),
+        replicas: want.replicas,
+        spec: Spec {
+            image: want.image.clone(),
+            command: vec![],
+            args: vec![],
+            env: BTreeMap::new(),
+            resources: Resources { cpu_millis: want.cpu_millis, memory_bytes: 64 << 20 },
+            pids_max: 100,
+            ports: chosen.chain(pinned).collect(),
+            placement: Placement {
+                strategy: if want.spread { Strategy::Spread } else { Strategy::Binpack },
+                constraints: zone.collect(),
+            },
+            restart,
+            stop_grace: Millis(want.grace_ms),
+        },
     }
 }

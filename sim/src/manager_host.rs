@@ -58,6 +58,8 @@ pub(crate) struct ManagerHost {
     /// The first so many of the queue are being synced.
     pub syncing: usize,
     started_at: u64,
+    /// The wall clock beside the world's time, in milliseconds.
+    pub wall_offset: i64,
     /// The wake-up that is queued.
     pub wake: Option<u64>,
     pub random: Random,
@@ -73,6 +75,7 @@ impl ManagerHost {
             queue: VecDeque::new(),
             syncing: 0,
             started_at: 0,
+            wall_offset: 0,
             wake: None,
             random,
             timing,
@@ -91,17 +94,24 @@ impl ManagerHost {
         self.disk.term += 1;
         self.machine = Some(Manager::restore(self.disk.recover(), self.timing));
         let (seed, cluster) = (self.random.bits(), ClusterId(self.random.bits()));
-        self.step(now, Event::Elected { term: self.disk.term, seed, cluster, wall_ms: wall(now) })
+        self.step(now, Event::Elected { term: self.disk.term, seed, cluster, wall_ms: self.wall(now) })
     }
 
-    /// The process is gone. Of the entries that were being synced, any number may be durable.
-    pub fn crash(&mut self) {
+    /// The wall clock, in milliseconds since 1970.
+    fn wall(&self, now: u64) -> u64 {
+        (1_700_000_000_000 + now).saturating_add_signed(self.wall_offset)
+    }
+
+    /// The process is gone. Of the entries that were being synced, the first `durable` are durable:
+    /// how many those were, of how many.
+    pub fn crash(&mut self, durable: usize) -> (usize, usize) {
         self.machine = None;
         self.wake = None;
         self.life += 1;
-        let durable = self.random.below(self.syncing + 1);
+        let syncing = std::mem::take(&mut self.syncing);
+        let durable = durable.min(syncing);
         self.disk.entries.extend(self.queue.drain(..).take(durable).map(|(_, entry)| entry));
-        self.syncing = 0;
+        (durable, syncing)
     }
 
     pub fn step(&mut self, now: u64, event: Event) -> Vec<Action> {
@@ -109,7 +119,12 @@ impl ManagerHost {
         self.machine.as_mut().map_or_else(Vec::new, |machine| machine.step(clock, event))
     }
 
-    /// In the world's time.
+    /// The cluster's clock.
+    pub fn cluster_time(&self, now: u64) -> Time {
+        self.machine.as_ref().map_or(Time(0), |machine| machine.cluster_time(self.clock(now)))
+    }
+
+    /// When it wants to be woken, in the world's time.
     pub fn deadline(&self) -> Option<u64> {
         let due = self.machine.as_ref()?.deadline()?;
         Some((due.0 + self.started_at).saturating_sub(1000))
@@ -118,7 +133,8 @@ impl ManagerHost {
     /// Numbers a proposal. True if a sync has to be begun.
     pub fn append(&mut self, now: u64, proposal: ProposalId, at: Time, command: Command) -> bool {
         let last = self.queue.back().map(|(_, entry)| (entry.index, entry.at)).unwrap_or(self.disk.last());
-        let entry = Entry { index: last.0 + 1, term: self.disk.term, at: at.max(last.1), wall_ms: wall(now), command };
+        let entry =
+            Entry { index: last.0 + 1, term: self.disk.term, at: at.max(last.1), wall_ms: self.wall(now), command };
         self.queue.push_back((proposal, entry));
         self.begin_sync()
     }
@@ -139,9 +155,4 @@ impl ManagerHost {
         let again = self.begin_sync();
         (durable, again)
     }
-}
-
-/// The wall clock, in milliseconds since 1970.
-pub(crate) fn wall(now: u64) -> u64 {
-    1_700_000_000_000 + now
 }

@@ -4,12 +4,12 @@
 //! what a stream does; the machines have to stand it, because a broken and re-dialled stream looks
 //! the same from a distance.
 
-use crate::random::Random;
+use crate::{input::Strike, random::Random};
 use orbit_core::{manager::SessionId, worker::LinkId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Connection {
     pub worker: usize,
     /// Which life of the worker's process dialled it.
@@ -21,12 +21,12 @@ pub(crate) struct Connection {
 pub(crate) struct Network {
     random: Random,
     pub open: BTreeMap<SessionId, Connection>,
+    /// By worker, what it dialled last.
+    newest: BTreeMap<usize, SessionId>,
     next: u64,
     /// Workers whose messages to the manager, or from it, are dropped.
     pub cut_up: BTreeSet<usize>,
     pub cut_down: BTreeSet<usize>,
-    lose: u64,
-    double: u64,
     delay_ms_max: u64,
     /// A healed network keeps each direction of a connection in order, as a stream does: when the
     /// last message of each arrives.
@@ -34,15 +34,14 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub fn new(random: Random, lose: u64, double: u64, delay_ms_max: u64) -> Network {
+    pub fn new(random: Random, delay_ms_max: u64) -> Network {
         Network {
             random,
             open: BTreeMap::new(),
+            newest: BTreeMap::new(),
             next: 0,
             cut_up: BTreeSet::new(),
             cut_down: BTreeSet::new(),
-            lose,
-            double,
             delay_ms_max,
             in_order: None,
         }
@@ -51,13 +50,16 @@ impl Network {
     pub fn dial(&mut self, connection: Connection) -> SessionId {
         self.next += 1;
         let id = SessionId(self.next);
+        self.newest.insert(connection.worker, id);
         self.open.insert(id, connection);
         id
     }
 
+    /// The connection that a worker knows by a link.
     pub fn session_of(&self, worker: usize, life: u32, link: LinkId) -> Option<SessionId> {
-        let is = |c: &&Connection| c.worker == worker && c.life == life && c.link == link;
-        self.open.iter().find(|(_, c)| is(c)).map(|(id, _)| *id)
+        let is = |c: &Connection| c.worker == worker && c.life == life && c.link == link;
+        let newest = self.newest.get(&worker).filter(|id| self.open.get(id).is_some_and(is)).copied();
+        newest.or_else(|| self.open.iter().find(|(_, c)| is(c)).map(|(id, _)| *id))
     }
 
     pub fn is_cut(&self, worker: usize) -> bool {
@@ -65,18 +67,21 @@ impl Network {
     }
 
     /// After how many milliseconds each copy of a message arrives: none, one or two copies.
-    pub fn copies(&mut self, now: u64, direction: (SessionId, bool)) -> Vec<u64> {
-        if self.random.chance(self.lose) {
-            return Vec::new();
+    pub fn copies(&mut self, now: u64, direction: (SessionId, bool), strike: Option<Strike>) -> [Option<u64>; 2] {
+        let mut delay = self.delay();
+        match strike {
+            None | Some(Strike::Crash { .. } | Strike::Fail { .. }) => {
+                if let Some(last) = &mut self.in_order {
+                    let last = last.entry(direction).or_default();
+                    *last = (now + delay).max(*last);
+                    delay = *last - now;
+                }
+                [Some(delay), None]
+            }
+            Some(Strike::Lose) => [None, None],
+            Some(Strike::Double) => [Some(delay), Some(2 * delay + 1)],
+            Some(Strike::Late { ms }) => [Some(delay + ms), None],
         }
-        let count = if self.random.chance(self.double) { 2 } else { 1 };
-        let mut delays: Vec<u64> = (0..count).map(|_| self.random.between(0, self.delay_ms_max)).collect();
-        if let Some(last) = &mut self.in_order {
-            let last = last.entry(direction).or_default();
-            *last = (now + delays[0]).max(*last);
-            delays[0] = *last - now;
-        }
-        delays
     }
 
     pub fn delay(&mut self) -> u64 {
@@ -87,8 +92,6 @@ impl Network {
         self.cut_up.clear();
         self.cut_down.clear();
         self.in_order = Some(BTreeMap::new());
-        self.lose = 0;
-        self.double = 0;
         self.delay_ms_max = self.delay_ms_max.min(20);
     }
 }

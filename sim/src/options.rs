@@ -4,11 +4,13 @@
 //! and go deep, and others have all at once.
 
 use crate::random::Random;
+use serde::{Deserialize, Serialize};
 
-/// The options of one run. `Debug` prints them on one line.
-#[derive(Clone, Debug)]
+/// The options of one run. Rates are in thousandths.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// Where everything is drawn from.
+    /// Where everything is drawn from that a script does not say.
     pub seed: u64,
     /// How many workers.
     pub workers: usize,
@@ -16,26 +18,44 @@ pub struct Options {
     pub cpu_millis: u64,
     /// How long the faults last, in virtual milliseconds.
     pub chaos_ms: u64,
-    /// How many different services and tasks the client knows.
+    /// How long a converged world is watched for coming to rest, in virtual milliseconds.
+    pub rest_ms: u64,
+    /// How many different services and tasks the users know.
     pub names: usize,
-    /// Thousandths of messages that are lost.
+    /// The longest pause between two requests, in milliseconds.
+    pub asks_ms_max: u64,
+    /// Messages that are lost.
     pub lose: u64,
-    /// Thousandths of messages that arrive twice.
+    /// Messages that arrive twice.
     pub double: u64,
-    /// The longest way of a message, in milliseconds; messages overtake each other.
+    /// Messages that arrive long after all those behind them.
+    pub late: u64,
+    /// The longest ordinary way of a message, in milliseconds; messages overtake each other.
     pub delay_ms_max: u64,
-    /// Thousandths of actions before which the manager crashes.
+    /// Actions before which the manager crashes.
     pub manager_crash: u64,
-    /// Thousandths of actions before which a worker crashes.
+    /// Actions before which a worker crashes.
     pub worker_crash: u64,
-    /// Crashes, reboots and pauses at random times.
+    /// Operations of an engine that fail, or are not heard of, or are heard of late.
+    pub engine_faults: u64,
+    /// Events of an engine that are lost, told twice, or told late.
+    pub hint_faults: u64,
+    /// Crashes and reboots at random times.
     pub outages: bool,
+    /// Processes that are stopped for a while and go on.
+    pub pauses: bool,
     /// Partitions between workers and the manager.
     pub partitions: bool,
-    /// The engine's operations fail, lose their response, or it is down.
-    pub engine_faults: bool,
-    /// Containers exit, are killed or removed by somebody else.
+    /// Engines that are down for a while, with or without their containers.
+    pub engine_outages: bool,
+    /// Containers exit, are killed, removed or started by somebody else; ports are taken.
     pub container_faults: bool,
+    /// The manager's disk is full for a while.
+    pub disk_faults: bool,
+    /// Wall clocks that jump.
+    pub clock_jumps: bool,
+    /// How much faster or slower a worker's clock runs at most, in parts per million.
+    pub drift_ppm_max: u64,
     /// Images that are missing, slow or broken.
     pub bad_images: bool,
     /// How long an operation of the engine takes at most beside its nature, in milliseconds. Slow
@@ -45,33 +65,97 @@ pub struct Options {
     pub sync_ms_max: u64,
 }
 
+impl Default for Options {
+    /// What a script does not say.
+    fn default() -> Self {
+        Options::calm(1)
+    }
+}
+
 impl Options {
     /// Drawn from a seed.
     pub fn from_seed(seed: u64) -> Options {
         let mut random = Random::new(seed, 0);
         let mut sometimes = |thousandths, value| if random.chance(thousandths) { value } else { 0 };
-        let lose = sometimes(500, 50);
-        let double = sometimes(500, 50);
-        let manager_crash = sometimes(400, 3);
-        let worker_crash = sometimes(400, 3);
+        let rates = [
+            sometimes(400, 50),
+            sometimes(400, 50),
+            sometimes(400, 20),
+            sometimes(400, 3),
+            sometimes(400, 3),
+            sometimes(500, 60),
+            sometimes(500, 150),
+            sometimes(300, 50_000),
+        ];
+        let [lose, double, late, manager_crash, worker_crash, engine_faults, hint_faults, drift_ppm_max] = rates;
         Options {
             seed,
             workers: random.between(1, 6) as usize,
             cpu_millis: [2000, 64_000, 64_000][random.below(3)],
             chaos_ms: random.between(30, 240) * 1000,
+            rest_ms: 60_000,
             names: random.between(1, 5) as usize,
+            asks_ms_max: [1000, 4000, 20_000][random.below(3)],
             lose,
             double,
+            late,
             delay_ms_max: [1, 20, 500][random.below(3)],
             manager_crash,
             worker_crash,
+            engine_faults,
+            hint_faults,
             outages: random.chance(500),
+            pauses: random.chance(400),
             partitions: random.chance(500),
-            engine_faults: random.chance(500),
+            engine_outages: random.chance(400),
             container_faults: random.chance(500),
+            disk_faults: random.chance(250),
+            clock_jumps: random.chance(250),
+            drift_ppm_max,
             bad_images: random.chance(300),
             engine_ms_max: [20, 20, 3000][random.below(3)],
-            sync_ms_max: [2, 50][random.below(2)],
+            sync_ms_max: [2, 50, 1500][random.below(3)],
         }
+    }
+
+    /// A world of a given size in which nothing goes wrong by itself.
+    pub fn calm(workers: usize) -> Options {
+        Options {
+            seed: 1,
+            workers,
+            cpu_millis: 64_000,
+            chaos_ms: 60_000,
+            rest_ms: 60_000,
+            names: 1,
+            asks_ms_max: 1000,
+            lose: 0,
+            double: 0,
+            late: 0,
+            delay_ms_max: 1,
+            manager_crash: 0,
+            worker_crash: 0,
+            engine_faults: 0,
+            hint_faults: 0,
+            outages: false,
+            pauses: false,
+            partitions: false,
+            engine_outages: false,
+            container_faults: false,
+            disk_faults: false,
+            clock_jumps: false,
+            drift_ppm_max: 0,
+            bad_images: false,
+            engine_ms_max: 20,
+            sync_ms_max: 2,
+        }
+    }
+
+    /// How long a healed world may take to converge, in milliseconds: leases and dials, ports that
+    /// rest, and then for each replica of the largest service one after the other a pull, a start, a
+    /// stop and the longest backoff.
+    pub fn converge_ms(&self) -> u64 {
+        const REPLICAS_MAX: u64 = 6;
+        const STOP_AND_PULL_MS: u64 = 20_000 + 20_000;
+        60_000 + 60_000 + REPLICAS_MAX * (STOP_AND_PULL_MS + 5_000 + 4 * self.engine_ms_max.min(20))
     }
 }

@@ -18,21 +18,32 @@ pub(crate) struct WorkerHost {
     /// How many of the engine's happenings were followed.
     pub followed: u64,
     pub reboots: u32,
+    /// The process is stopped until then; what happens to it waits.
+    pub paused_until: u64,
     /// The wake-up that is queued.
     pub wake: Option<u64>,
     config: Config,
     started_at: u64,
+    /// How much faster its clock runs than the world's, in parts per million.
+    drift_ppm: i64,
     random: Random,
 }
 
 impl WorkerHost {
-    pub fn new(index: usize, mut random: Random, engine: FakeEngine, cpu_millis: u64) -> WorkerHost {
+    pub fn new(
+        index: usize,
+        mut random: Random,
+        engine: FakeEngine,
+        cpu_millis: u64,
+        drift_ppm_max: u64,
+    ) -> WorkerHost {
         let uid = NodeUid(random.bits());
+        let drift_ppm = random.between(0, 2 * drift_ppm_max) as i64 - drift_ppm_max as i64;
         let config = Config {
             info: NodeInfo {
                 uid,
-                name: format!("node-{index}"),
-                labels: Default::default(),
+                name: node_name(index),
+                labels: [("zone".to_string(), ["a", "b"][index % 2].to_string())].into(),
                 arch: "amd64".into(),
                 os: "linux".into(),
                 allocatable: Resources { cpu_millis, memory_bytes: 8 << 30 },
@@ -50,17 +61,21 @@ impl WorkerHost {
             engine,
             followed: 0,
             reboots: 0,
+            paused_until: 0,
             wake: None,
             config,
             started_at: 0,
+            drift_ppm,
             random,
         }
     }
 
     fn clock(&self, now: u64) -> Time {
-        Time(now - self.started_at)
+        let passed = now - self.started_at;
+        Time(passed.saturating_add_signed(passed as i64 * self.drift_ppm / 1_000_000))
     }
 
+    /// Starts the process.
     pub fn start(&mut self, now: u64) -> Vec<Action> {
         assert!(self.machine.is_none());
         self.started_at = now;
@@ -79,8 +94,16 @@ impl WorkerHost {
         self.machine.as_mut().map_or_else(Vec::new, |machine| machine.step(clock, event))
     }
 
-    /// In the world's time.
+    /// When it wants to be woken, in the world's time.
     pub fn deadline(&self) -> Option<u64> {
-        Some(self.machine.as_ref()?.deadline()?.0 + self.started_at)
+        let due = self.machine.as_ref()?.deadline()?.0;
+        let world = i128::from(due) * 1_000_000 / (1_000_000 + i128::from(self.drift_ppm));
+        // Rounded up, so that it is due on its own clock by then.
+        Some(u64::try_from(world).unwrap_or(u64::MAX - 2).saturating_add(1 + self.started_at))
     }
+}
+
+/// The name of a worker's node.
+pub(crate) fn node_name(index: usize) -> String {
+    format!("node-{index}")
 }

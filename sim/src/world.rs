@@ -1,85 +1,141 @@
 //! The world: one queue of events, and what each does.
 
-mod faults;
+mod ending;
+mod inputs;
 mod managing;
+mod noticing;
 mod working;
 
 use crate::{
-    checks::{self, OrderWatch, TaskWatch},
-    client::Client,
+    chaos::Chaos,
+    checks::{self, EngineWatch, OrderWatch, PlanWatch, TaskWatch, WorkerView},
+    client::{Client, IMAGES_BAD, IMAGES_GOOD},
+    happening::{Happening, Rank},
+    input::{Input, Point, Script, Step, Strike},
     manager_host::ManagerHost,
     network::{Connection, Network},
     options::Options,
     random::Random,
-    worker_host::WorkerHost,
+    tally::{Activities, Situation, Tally},
+    worker_host::{WorkerHost, node_name},
 };
 use orbit_core::{
-    manager::{self, RequestId, SessionId},
+    manager::{self, SessionId},
     model::*,
-    worker::{self, LinkId, Op, OpError, OpErrorKind, OpId, OpResult},
+    worker::{self, LinkId, Op, OpError, OpErrorKind, OpId},
 };
 use orbit_runtime::fake::{FakeEngine, ImagePlace, Program};
 use std::{
+    any::Any,
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, VecDeque},
     fmt,
+    hash::Hasher,
+    panic::{AssertUnwindSafe, catch_unwind},
 };
 
-/// Something that will happen. What names a life is void if the process has died since.
+/// What to live through.
 #[derive(Clone, Debug)]
-enum Happening {
-    ManagerStart,
-    ManagerWake { life: u32, due: u64 },
-    ManagerSynced { life: u32 },
-    ManagerHears { session: SessionId, message: ToManager },
-    ManagerHangup { session: SessionId },
-    ManagerAsked { life: u32, id: RequestId, request: manager::Request },
-    ManagerCrash,
-    ManagerPause { ms: u64 },
-    Compact,
-    WorkerStart { worker: usize },
-    WorkerWake { worker: usize, life: u32, due: u64 },
-    WorkerLinkUp { worker: usize, life: u32, link: LinkId },
-    WorkerLinkDown { worker: usize, life: u32, link: LinkId },
-    WorkerHears { session: SessionId, message: ToWorker },
-    WorkerCrash { worker: usize, reboot: bool },
-    EngineBegins { worker: usize, life: u32, op: OpId, request: Op },
-    EngineActs { worker: usize, life: u32, op: OpId, request: Op },
-    EngineAnswers { worker: usize, life: u32, op: OpId, result: OpResult },
-    EngineHint { worker: usize, life: u32, task: TaskId },
-    EngineHintsLost { worker: usize, life: u32 },
-    EngineUp { worker: usize },
-    ClientAsks,
+pub struct Plan {
+    /// The world.
+    pub options: Options,
+    /// What comes into it; `None` draws that from the seed.
+    pub steps: Option<Vec<Step>>,
+    /// One crash at a boundary between effects.
+    pub crash: Option<CrashPoint>,
+    /// What is written down of the events.
+    pub trace: Trace,
+}
+
+impl Plan {
+    /// Everything drawn from a seed.
+    pub fn seed(seed: u64) -> Plan {
+        Plan::drawn(Options::from_seed(seed))
+    }
+    /// Inputs drawn from the seed of the options.
+    pub fn drawn(options: Options) -> Plan {
+        Plan { options, steps: None, crash: None, trace: Trace::Nothing }
+    }
+    /// Inputs as a script has them.
+    pub fn script(script: &Script) -> Plan {
+        Plan { steps: Some(script.steps.clone()), ..Plan::drawn(script.options.clone()) }
+    }
+}
+
+/// A process dies at the n-th boundary between two effects of the whole world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrashPoint {
+    /// Counted from 0.
+    pub boundary: u64,
+    /// How long it is away, in milliseconds.
+    pub down_ms: u64,
+}
+
+/// Where, around an effect, a boundary is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// The effect has not begun.
+    Before,
+    /// It has taken place, and who asked for it has not heard.
+    Applied,
+    /// Who asked for it has heard.
+    Acknowledged,
+}
+
+/// What is written down of the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// Nothing: fastest.
+    Nothing,
+    /// The last ones before a failure.
+    Tail,
+    /// All are printed, up to the n-th; with the state after it, and what that event changed in it.
+    Print {
+        /// Counted from 1.
+        until: Option<u64>,
+        /// Whether to print the state there.
+        state: bool,
+    },
+}
+
+/// The phases of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Faults begin a few seconds after the start.
     Chaos,
-    Mend { worker: usize },
-    Heal,
+    /// Every fault has ended: the world converges.
+    Healing,
+    /// It has converged and is at rest.
+    Rest,
+    /// It is over.
+    Done,
 }
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// The seed.
-    pub seed: u64,
     /// The invariant's name.
-    pub invariant: String,
+    pub invariant: &'static str,
     /// What was found.
     pub found: String,
     /// When, in virtual milliseconds.
     pub at_ms: u64,
-    /// The options of the run, and the last events before the violation, oldest first.
-    pub trace: String,
+    /// After how many events.
+    pub event: u64,
+    /// The run as a script: what came into the world until then.
+    pub script: Script,
+    /// The last events before the violation, oldest first, if they were written down.
+    pub tail: Vec<String>,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Failure { seed, invariant, found, at_ms, trace } = self;
-        writeln!(f, "{trace}")?;
-        writeln!(f, "{invariant} violated at {at_ms} ms: {found}")?;
-        write!(f, "again with: cargo run -p orbit-sim -- replay {seed}")
+        let Failure { invariant, found, at_ms, event, .. } = self;
+        write!(f, "{invariant} violated at {at_ms} ms, event {event}: {found}")
     }
 }
 
-/// What a seed went through.
+/// What a run went through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Events, each followed by its checks.
@@ -90,168 +146,314 @@ pub struct Report {
     pub entries: u64,
     /// Containers that were started.
     pub started: u64,
-    /// Crashes of the manager.
-    pub manager_crashes: u64,
-    /// Crashes of workers.
-    pub worker_crashes: u64,
-    /// Of everything that happened, in order: equal for equal seeds, in any process.
+    /// Boundaries between effects, at each of which a process could have died.
+    pub boundaries: u64,
+    /// Of everything that happened, in order: equal for equal plans, in any process.
     pub hash: u64,
+    /// What was reached.
+    pub tally: Tally,
 }
 
-/// How long a healed world has to converge: the longest backoff, the leases, an unanswered dial.
-const CONVERGE_MS: u64 = 240_000;
-/// How long a converged world is watched for coming to rest.
-const REST_MS: u64 = 60_000;
+/// How a run ended, without IDs and times: what a run with faults must have in common with one
+/// without (I26).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// By kind and name: version, replicas, how many run of it, and how its last attempts ended.
+    pub objects: BTreeMap<String, String>,
+    /// By name, how many containers were started for it over all time.
+    pub started: BTreeMap<String, u32>,
+}
 
-const IMAGES_GOOD: [&str; 2] = ["web:1", "web:2"];
-const IMAGES_BAD: [&str; 5] = ["exit:0", "exit:1", "absent:1", "broken:1", "oom:1"];
-
-/// Lives through a seed.
+/// Lives through a plan.
 ///
 /// # Errors
 /// The first invariant that does not hold.
-pub fn run(seed: u64) -> Result<Report, Box<Failure>> {
-    run_with(Options::from_seed(seed), false)
+pub fn run(plan: &Plan) -> Result<(Report, Outcome), Box<Failure>> {
+    run_watched(plan, &mut |_, _| {})
 }
 
-/// Lives through a seed with given options; `verbose` prints every event.
+/// Lives through a plan, and says when each phase begins.
 ///
 /// # Errors
 /// The first invariant that does not hold.
-pub fn run_with(options: Options, verbose: bool) -> Result<Report, Box<Failure>> {
-    let mut world = World::new(options, verbose);
-    let lived = world.live();
+pub fn run_watched(plan: &Plan, begins: &mut dyn FnMut(Phase, &Report)) -> Result<(Report, Outcome), Box<Failure>> {
+    let mut world = World::new(plan);
+    // A panic is a violated assertion: the world is only read after it.
+    let lived = catch_unwind(AssertUnwindSafe(|| world.live(begins)));
+    let lived = lived.unwrap_or_else(|panic| Err(("I16", said(&*panic))));
     lived.map_err(|(invariant, found)| Box::new(world.failure(invariant, found)))?;
     world.report.virtual_ms = world.now;
-    Ok(world.report)
+    Ok((world.report, world.outcome()))
+}
+
+/// What a panic said.
+fn said(panic: &dyn Any) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("an assertion failed").to_string()
+}
+
+/// What came into the world while a plan was lived through.
+pub fn record(plan: &Plan) -> Script {
+    let mut world = World::new(plan);
+    match world.live(&mut |_, _| {}) {
+        Ok(()) => Script { about: String::new(), options: plan.options.clone(), steps: world.chaos.record },
+        Err((invariant, found)) => world.failure(invariant, found).script,
+    }
 }
 
 type Lived = Result<(), (&'static str, String)>;
 
+/// A happening in the queue: by time, then rank, then the order in which they were queued.
+struct Queued {
+    at: u64,
+    rank: Rank,
+    sequence: u64,
+    happening: Happening,
+}
+
+impl Queued {
+    fn key(&self) -> (u64, Rank, u64) {
+        (self.at, self.rank, self.sequence)
+    }
+}
+impl PartialEq for Queued {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+impl Eq for Queued {}
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Queued {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// FNV-1a over words: quick, and the same in every process.
+struct TraceHash(u64);
+
+impl Hasher for TraceHash {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(23);
+    }
+    fn write_u8(&mut self, it: u8) {
+        self.write_u64(it.into());
+    }
+    fn write_u32(&mut self, it: u32) {
+        self.write_u64(it.into());
+    }
+    fn write_usize(&mut self, it: usize) {
+        self.write_u64(it as u64);
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 struct World {
     options: Options,
+    crash: Option<CrashPoint>,
+    trace: Trace,
     now: u64,
     sequence: u64,
-    queue: BinaryHeap<Reverse<(u64, u64)>>,
-    happenings: BTreeMap<u64, Happening>,
+    queue: BinaryHeap<Reverse<Queued>>,
     manager: ManagerHost,
     /// The manager's process is stopped until then; what happens to it waits.
     manager_paused_until: u64,
+    disk_full_until: u64,
     /// What the state was at the last crash, to compare with what the log gives (I14).
     before_crash: Option<Snapshot>,
     workers: Vec<WorkerHost>,
     network: Network,
     client: Client,
-    chaos: Random,
+    users: Random,
+    chaos: Chaos,
     engines: Random,
-    crashes: Random,
     watch: TaskWatch,
     orders: OrderWatch,
+    plans: PlanWatch,
+    homes: EngineWatch,
+    /// What each task's containers are for, by the label that says so.
+    names: BTreeMap<TaskId, String>,
+    /// Nodes that were forgotten while their worker was away.
+    forgotten: u64,
     calm: bool,
     report: Report,
-    trace: VecDeque<String>,
-    verbose: bool,
+    tail: VecDeque<String>,
+    /// The state before the event, if it is wanted.
+    state_before: String,
 }
 
+const TAIL: usize = 40;
+
 impl World {
-    fn new(options: Options, verbose: bool) -> World {
+    fn new(plan: &Plan) -> World {
+        let options = plan.options.clone();
         let stream = |stream| Random::new(options.seed, stream);
-        let images = IMAGES_GOOD.iter().chain(options.bad_images.then_some(&IMAGES_BAD).into_iter().flatten());
-        let images = images.map(|image| image.to_string()).collect();
-        let mut engine_random = stream(5);
-        let workers = (0..options.workers)
-            .map(|i| WorkerHost::new(i, stream(100 + i as u64), engine(&mut engine_random), options.cpu_millis))
-            .collect();
-        let Options { lose, double, delay_ms_max, names, .. } = options;
-        World {
+        let mut engines = stream(5);
+        let Options { workers, cpu_millis, drift_ppm_max, delay_ms_max, .. } = options;
+        let host = |i| WorkerHost::new(i, stream(100 + i as u64), engine(&mut engines), cpu_millis, drift_ppm_max);
+        let workers = (0..workers).map(host).collect();
+        let mut world = World {
             now: 0,
             sequence: 0,
             queue: BinaryHeap::new(),
-            happenings: BTreeMap::new(),
             manager: ManagerHost::new(stream(1), Timing::default()),
             manager_paused_until: 0,
+            disk_full_until: 0,
             before_crash: None,
             workers,
-            network: Network::new(stream(2), lose, double, delay_ms_max),
-            client: Client::new(stream(3), names, images),
-            chaos: stream(4),
-            engines: engine_random,
-            crashes: stream(6),
+            network: Network::new(stream(2), delay_ms_max),
+            client: Client::default(),
+            users: stream(3),
+            chaos: Chaos::new(&options, plan.steps.as_deref()),
+            engines,
             watch: TaskWatch::default(),
             orders: OrderWatch::default(),
+            plans: PlanWatch::default(),
+            homes: EngineWatch::default(),
+            names: BTreeMap::new(),
+            forgotten: 0,
             calm: false,
-            report: Report::default(),
-            trace: VecDeque::new(),
-            verbose,
+            report: Report { hash: 0xcbf2_9ce4_8422_2325, ..Report::default() },
+            tail: VecDeque::new(),
+            state_before: String::new(),
+            crash: plan.crash,
+            trace: plan.trace,
             options,
+        };
+        match &plan.steps {
+            Some(steps) => {
+                for Step { at, input, .. } in steps.iter().filter(|s| !matches!(s.input, Input::Strike { .. })) {
+                    world.after(*at, Happening::Input(Box::new(input.clone())));
+                }
+            }
+            None => {
+                world.after(1000, Happening::ClientDraws);
+                world.after(5000, Happening::Chaos);
+            }
         }
+        world
     }
 
-    fn live(&mut self) -> Lived {
+    fn live(&mut self, begins: &mut dyn FnMut(Phase, &Report)) -> Lived {
         self.after(0, Happening::ManagerStart);
         for worker in 0..self.workers.len() {
             self.after(10, Happening::WorkerStart { worker });
         }
-        self.after(1000, Happening::ClientAsks);
-        self.after(5000, Happening::Chaos);
         self.after(7000, Happening::Compact);
         self.after(self.options.chaos_ms, Happening::Heal);
+        begins(Phase::Chaos, &self.report);
         self.run_until(self.options.chaos_ms)?;
+        begins(Phase::Healing, &self.report);
         self.converge()?;
-        self.rest()
+        begins(Phase::Rest, &self.report);
+        self.rest()?;
+        begins(Phase::Done, &self.report);
+        Ok(())
     }
 
     fn run_until(&mut self, end: u64) -> Lived {
-        while self.queue.peek().is_some_and(|Reverse((at, _))| *at <= end) {
-            self.one()?;
+        while self.queue.peek().is_some_and(|Reverse(next)| next.at <= end) {
+            let Reverse(Queued { at, happening, .. }) = self.queue.pop().expect("just looked");
+            self.now = at;
+            self.report.events += 1;
+            self.note(&happening);
+            self.happen(happening)?;
+            self.show_state();
         }
         self.now = end;
         Ok(())
     }
 
-    fn one(&mut self) -> Lived {
-        let Reverse((at, sequence)) = self.queue.pop().expect("the caller has looked");
-        let happening = self.happenings.remove(&sequence).expect("queued once");
-        self.now = at;
-        self.report.events += 1;
-        self.note(&happening);
-        self.happen(happening)?;
-        checks::one_container_each(self.workers.iter().map(|worker| &worker.engine))
-    }
-
     fn after(&mut self, ms: u64, happening: Happening) {
         self.sequence += 1;
-        self.queue.push(Reverse((self.now + ms, self.sequence)));
-        self.happenings.insert(self.sequence, happening);
+        let (at, rank, sequence) = (self.now + ms, happening.rank(), self.sequence);
+        self.queue.push(Reverse(Queued { at, rank, sequence, happening }));
     }
 
     fn note(&mut self, happening: &Happening) {
-        let line = format!("{:>9} {happening:?}", self.now);
-        for byte in line.bytes() {
-            self.report.hash = (self.report.hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        // What is drawn and what a script says differ in how they come about; inputs count as they
+        // are taken in.
+        if happening.rank() != Rank::Outside {
+            self.hash(|hash| happening.hash_into(hash));
         }
-        if self.verbose {
-            println!("{line}");
+        match self.trace {
+            Trace::Nothing => {}
+            Trace::Tail => {
+                if self.tail.len() == TAIL {
+                    self.tail.pop_front();
+                }
+                self.tail.push_back(format!("{:>7} {:>9} {happening}", self.report.events, self.now));
+            }
+            Trace::Print { until, .. } => {
+                if until.is_none_or(|until| self.report.events <= until) {
+                    println!("{:>7} {:>9} {happening}", self.report.events, self.now);
+                }
+            }
         }
-        if self.trace.len() == 60 {
-            self.trace.pop_front();
-        }
-        self.trace.push_back(line);
     }
 
-    fn failure(&self, invariant: &str, found: String) -> Failure {
-        let lines: Vec<&str> = self.trace.iter().map(String::as_str).collect();
-        let trace = format!("{:?}\n{}", self.options, lines.join("\n"));
-        Failure { seed: self.options.seed, invariant: invariant.to_string(), found, at_ms: self.now, trace }
+    fn hash(&mut self, add: impl FnOnce(&mut TraceHash)) {
+        let mut hash = TraceHash(self.report.hash);
+        hash.write_u64(self.now);
+        add(&mut hash);
+        self.report.hash = hash.finish();
+    }
+
+    fn failure(&mut self, invariant: &'static str, found: String) -> Failure {
+        let about = format!("{invariant}: {found}\nseed {}", self.options.seed);
+        let steps = std::mem::take(&mut self.chaos.record);
+        Failure {
+            invariant,
+            found,
+            at_ms: self.now,
+            event: self.report.events,
+            script: Script { about, options: self.options.clone(), steps },
+            tail: self.tail.iter().cloned().collect(),
+        }
+    }
+
+    /// A boundary between two effects of a process: whether it dies here.
+    fn boundary(&mut self, _moment: Moment) -> bool {
+        let here = self.report.boundaries;
+        self.report.boundaries += 1;
+        self.crash.is_some_and(|crash| crash.boundary == here)
+    }
+
+    /// Whether something that passes a point is struck.
+    fn struck(&mut self, point: Point, worker: usize) -> Option<Strike> {
+        let strike = self.chaos.strike(self.now, point, worker)?;
+        self.tally_fault(&Input::Strike { point, worker, strike });
+        Some(strike)
     }
 
     fn happen(&mut self, happening: Happening) -> Lived {
         // A stopped process hears nothing until it goes on; then it hears everything at once.
-        if happening.is_managers() && self.now < self.manager_paused_until {
-            self.after(self.manager_paused_until - self.now, happening);
+        let until = match happening.workers() {
+            Some(worker) => self.workers[worker].paused_until,
+            None if happening.is_managers() => self.manager_paused_until,
+            None => 0,
+        };
+        if self.now < until {
+            self.after(until - self.now, happening);
             return Ok(());
         }
         match happening {
+            Happening::Chaos => self.wreak()?,
+            Happening::ClientDraws => self.client_draws()?,
+            Happening::Input(input) => self.input(*input)?,
             Happening::ManagerStart => self.manager_start()?,
             Happening::ManagerWake { life, due } => {
                 if life == self.manager.life && self.manager.wake == Some(due) {
@@ -263,6 +465,8 @@ impl World {
             Happening::ManagerHears { session, message } => {
                 if self.network.open.contains_key(&session) {
                     self.manager_step(manager::Event::Message { session, message })?;
+                } else {
+                    self.report.tally.reach(Situation::MessageToNobody);
                 }
             }
             Happening::ManagerHangup { session } => self.manager_step(manager::Event::SessionClosed(session))?,
@@ -271,15 +475,18 @@ impl World {
                     self.manager_step(manager::Event::Request { id, request })?;
                 }
             }
-            Happening::ManagerCrash => self.manager_crash(),
-            Happening::ManagerPause { ms } => self.manager_paused_until = self.now + ms,
             Happening::Compact => {
-                self.manager.disk.compact(5);
+                if self.now >= self.disk_full_until {
+                    self.manager.disk.compact(5);
+                }
+                if let Some(machine) = &self.manager.machine {
+                    checks::snapshot(machine.cluster())?;
+                }
                 self.after(9000, Happening::Compact);
             }
             Happening::WorkerStart { worker } => {
                 let actions = self.workers[worker].start(self.now);
-                self.worker_acts(worker, actions);
+                self.worker_acts(worker, actions)?;
             }
             Happening::WorkerWake { worker, life, due } => {
                 if self.workers[worker].life == life && self.workers[worker].wake == Some(due) {
@@ -293,20 +500,26 @@ impl World {
             Happening::WorkerLinkDown { worker, life, link } => {
                 self.worker_step(worker, life, worker::Event::LinkDown(link))?;
             }
-            Happening::WorkerHears { session, message } => {
-                if let Some(Connection { worker, life, link }) = self.network.open.get(&session).cloned() {
+            Happening::WorkerHears { worker, session, message } => match self.network.open.get(&session).copied() {
+                Some(Connection { life, link, .. }) => {
                     self.worker_step(worker, life, worker::Event::Message { link, message })?;
                 }
-            }
-            Happening::WorkerCrash { worker, reboot } => self.worker_crash(worker, reboot),
+                None => self.report.tally.reach(Situation::MessageToNobody),
+            },
             Happening::EngineBegins { worker, life, op, request } => {
-                let takes =
-                    self.workers[worker].engine.takes(&request).0 + self.engines.between(0, self.options.engine_ms_max);
+                let own = self.workers[worker].engine.takes(&request).0;
+                let takes = own + self.engines.between(0, self.options.engine_ms_max);
+                if own > 0 && matches!(request, Op::Stop { .. }) {
+                    self.report.tally.reach(Situation::StopRanIntoGrace);
+                }
                 self.after(takes, Happening::EngineActs { worker, life, op, request });
             }
-            Happening::EngineActs { worker, life, op, request } => self.engine_acts(worker, life, op, &request),
+            Happening::EngineActs { worker, life, op, request } => self.engine_acts(worker, life, op, &request)?,
             Happening::EngineAnswers { worker, life, op, result } => {
                 self.worker_step(worker, life, worker::Event::Done { op, result })?;
+                if self.workers[worker].life == life && self.boundary(Moment::Acknowledged) {
+                    self.crash_here(Some(worker))?;
+                }
             }
             Happening::EngineHint { worker, life, task } => {
                 self.worker_step(worker, life, worker::Event::Hint(task))?;
@@ -317,43 +530,58 @@ impl World {
             Happening::EngineUp { worker } => {
                 self.workers[worker].engine.engine_down(false);
                 let life = self.workers[worker].life;
-                self.worker_step(worker, life, worker::Event::HintsLost)?;
+                self.after(0, Happening::EngineHintsLost { worker, life });
             }
-            Happening::ClientAsks => self.client_asks(),
-            Happening::Chaos => self.wreak(),
-            Happening::Mend { worker } => {
-                self.network.cut_up.remove(&worker);
-                self.network.cut_down.remove(&worker);
-            }
+            Happening::PortFree { worker, port } => self.workers[worker].engine.hold_port(port, false),
             Happening::Heal => self.heal(),
         }
         Ok(())
     }
-}
 
-impl Happening {
-    /// Whether it happens to the manager's process.
-    fn is_managers(&self) -> bool {
-        matches!(
-            self,
-            Happening::ManagerWake { .. }
-                | Happening::ManagerSynced { .. }
-                | Happening::ManagerHears { .. }
-                | Happening::ManagerHangup { .. }
-                | Happening::ManagerAsked { .. }
-        )
+    /// The process of the crash point's boundary dies.
+    fn crash_here(&mut self, worker: Option<usize>) -> Lived {
+        let down_ms = self.crash.map_or(0, |crash| crash.down_ms);
+        match worker {
+            Some(worker) => self.worker_crash(worker, false, down_ms),
+            None => self.manager_crash(down_ms, usize::MAX),
+        }
+        Ok(())
+    }
+
+    fn show_state(&mut self) {
+        let Trace::Print { until, state: true } = self.trace else { return };
+        let wanted = until.unwrap_or(u64::MAX);
+        if self.report.events + 1 == wanted {
+            self.state_before = self.state();
+        } else if self.report.events == wanted {
+            let (before, after) = (std::mem::take(&mut self.state_before), self.state());
+            println!("\nThe state after event {wanted}; + is new, - is gone:");
+            let has = |text: &str, line: &str| text.lines().any(|other| other == line);
+            before.lines().filter(|line| !has(&after, line)).for_each(|line| println!("- {line}"));
+            for line in after.lines() {
+                println!("{} {line}", if has(&before, line) { ' ' } else { '+' });
+            }
+        }
     }
 }
 
-/// An engine with some images, one of which has to be pulled.
-fn engine(random: &mut Random) -> FakeEngine {
-    let mut engine = FakeEngine::default();
+/// Puts the simulator's images into an engine: some there, some to be pulled, some bad.
+pub fn images(engine: &mut FakeEngine, pull_ms: u64) {
     engine.add_image("web:1", ImagePlace::Present, Program::Run);
-    engine.add_image("web:2", ImagePlace::Pullable(Millis(random.between(10, 3000))), Program::Stubborn);
+    engine.add_image("web:2", ImagePlace::Pullable(Millis(pull_ms)), Program::Stubborn);
     engine.add_image("exit:0", ImagePlace::Present, Program::Exit(0));
     engine.add_image("exit:1", ImagePlace::Present, Program::Exit(1));
     engine.add_image("broken:1", ImagePlace::Present, Program::BadEntrypoint);
     engine.add_image("oom:1", ImagePlace::Present, Program::OutOfMemory);
-    engine.add_foreign("somebody-elses", &[(80, 20_003)]);
+    engine.add_image("hang:1", ImagePlace::Hanging, Program::Run);
+}
+
+/// The name of a container that is not ours, on every engine.
+const FOREIGN: &str = "somebody-elses";
+
+fn engine(random: &mut Random) -> FakeEngine {
+    let mut engine = FakeEngine::default();
+    images(&mut engine, random.between(10, 3000));
+    engine.add_foreign(FOREIGN, &[(80, 20_003)]);
     engine
 }

@@ -1,6 +1,7 @@
-//! A few seeds in every test run. Many more: `cargo run --release -p orbit-sim -- run`.
+//! A few seeds in every test run, and every script that was kept. Many more seeds: `make sim`.
 
-use orbit_sim::{Options, Report, run, run_with};
+use orbit_sim::{Fault, Options, Plan, Report, Script, Tally, run};
+use std::path::Path;
 
 const SEEDS: u64 = 50;
 
@@ -8,7 +9,10 @@ const SEEDS: u64 = 50;
 fn short(seed: u64) -> Report {
     let options = Options::from_seed(seed);
     let options = Options { chaos_ms: options.chaos_ms / 4, ..options };
-    run_with(options, false).unwrap_or_else(|failure| panic!("{failure}"))
+    let (report, _) = run(&Plan::drawn(options)).unwrap_or_else(|failure| {
+        panic!("{failure}\nseed {seed}: a whole run of it is `make replay LEVEL=pure SEED={seed}`\n{}", failure.script)
+    });
+    report
 }
 
 #[test]
@@ -22,10 +26,11 @@ fn fifty_seeds_hold_every_invariant() {
     });
     assert_eq!(reports.len() as u64, SEEDS);
     // They were no idle worlds.
-    let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
-    assert!(sum(|report| report.started) > 500, "containers were started");
-    assert!(sum(|report| report.manager_crashes) > 20, "managers crashed");
-    assert!(sum(|report| report.worker_crashes) > 20, "workers crashed");
+    assert!(reports.iter().map(|report| report.started).sum::<u64>() > 500, "containers were started");
+    let mut tally = Tally::default();
+    reports.iter().for_each(|report| tally.add(&report.tally));
+    let kinds = Fault::ALL.iter().filter(|fault| tally.of(**fault) > 0).count();
+    assert!(kinds > 20, "{kinds} kinds of faults struck");
 }
 
 #[test]
@@ -36,8 +41,33 @@ fn a_seed_is_lived_the_same_way_twice() {
     assert_ne!(short(3).hash, short(8).hash);
 }
 
+/// What came into a drawn world, written down, read and lived again, makes the same world.
 #[test]
-fn a_whole_run_is_one_of_its_options() {
-    let (whole, again) = (run(2), run_with(Options::from_seed(2), false));
-    assert_eq!(whole.expect("a clean seed"), again.expect("a clean seed"));
+fn a_run_and_its_script_are_the_same() {
+    for seed in 1..20 {
+        let options = Options::from_seed(seed);
+        let plan = Plan::drawn(Options { chaos_ms: options.chaos_ms / 4, ..options });
+        let record = orbit_sim::record(&plan);
+        let read: Script = record.to_string().parse().expect("what was written can be read");
+        assert_eq!(read.steps, record.steps);
+        let (drawn, scripted) = (run(&plan), run(&Plan::script(&read)));
+        let (drawn, scripted) = (drawn.expect("a clean seed"), scripted.expect("a clean seed"));
+        assert_eq!((drawn.0.hash, drawn.1), (scripted.0.hash, scripted.1), "seed {seed}");
+    }
+}
+
+/// Each was found by a seed, and is mended.
+#[test]
+fn every_kept_script_holds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    let mut count = 0;
+    for file in std::fs::read_dir(folder).expect("sim/testdata").map(|file| file.expect("readable").path()) {
+        let text = std::fs::read_to_string(&file).expect("readable");
+        let script: Script = text.parse().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        if let Err(failure) = run(&Plan::script(&script)) {
+            panic!("{}: {failure}", file.display());
+        }
+        count += 1;
+    }
+    assert!(count > 0, "scripts are kept in sim/testdata");
 }

@@ -1,4 +1,4 @@
-//! The manager's process: its actions, its disk, its connections, its users.
+//! The manager's process: its actions, its disk, its connections.
 
 use super::*;
 
@@ -7,7 +7,16 @@ impl World {
         if self.manager.machine.is_some() {
             return Ok(());
         }
+        // It cannot write the term that it begins, and is started again.
+        if self.now < self.disk_full_until {
+            self.after(self.disk_full_until - self.now, Happening::ManagerStart);
+            return Ok(());
+        }
+        if self.manager.disk.snapshot.is_some() {
+            self.report.tally.reach(Situation::SnapshotRestored);
+        }
         let actions = self.manager.start(self.now);
+        self.plans.awake_since = self.now.max(self.manager_paused_until);
         let cluster = self.manager.machine.as_ref().expect("just started").cluster();
         checks::acknowledged(cluster, &self.client.known)?;
         if let Some(before) = self.before_crash.take()
@@ -20,13 +29,30 @@ impl World {
     }
 
     pub(super) fn manager_step(&mut self, event: manager::Event) -> Lived {
-        let applied = matches!(event, manager::Event::Committed { .. });
+        let entry = match &event {
+            manager::Event::Committed { entry, .. } => Some(entry.clone()),
+            _ => None,
+        };
+        if let Some(entry) = &entry {
+            self.notice_entry(entry);
+        }
         let actions = self.manager.step(self.now, event);
-        if applied && let Some(machine) = &self.manager.machine {
+        if let Some(entry) = entry
+            && let Some(machine) = &self.manager.machine
+        {
             checks::state(machine.cluster())?;
             self.watch.look(machine.cluster())?;
+            checks::committed(machine.cluster(), &entry)?;
+            checks::sessions(machine)?;
+            self.notice_state(&entry);
+            self.manager_acts(actions)?;
+            return self.acknowledged();
         }
-        self.manager_acts(actions)?;
+        self.manager_acts(actions)
+    }
+
+    /// I10, where the manager is there to be asked.
+    fn acknowledged(&self) -> Lived {
         match &self.manager.machine {
             Some(machine) if machine.is_ready() => checks::acknowledged(machine.cluster(), &self.client.known),
             _ => Ok(()),
@@ -35,9 +61,15 @@ impl World {
 
     pub(super) fn manager_acts(&mut self, actions: Vec<manager::Action>) -> Lived {
         for action in actions {
-            if self.crashes.chance(self.options.manager_crash) {
-                self.manager_crash();
+            if let Some(machine) = &self.manager.machine {
+                self.plans.look(self.now, machine, &action)?;
+            }
+            if let Some(Strike::Crash { down_ms, durable }) = self.struck(Point::ManagerAction, 0) {
+                self.manager_crash(down_ms, durable);
                 return Ok(());
+            }
+            if self.boundary(Moment::Before) {
+                return self.crash_here(None);
             }
             match action {
                 manager::Action::Propose { proposal, at, command } => {
@@ -45,18 +77,11 @@ impl World {
                         self.begin_sync();
                     }
                 }
-                manager::Action::Send { session, message } => {
-                    let Some(worker) = self.network.open.get(&session).map(|c| c.worker) else { continue };
-                    if self.network.cut_down.contains(&worker) {
-                        continue;
-                    }
-                    for delay in self.network.copies(self.now, (session, false)) {
-                        self.after(delay, Happening::WorkerHears { session, message: message.clone() });
-                    }
-                }
+                manager::Action::Send { session, message } => self.send_down(session, message),
                 manager::Action::Close(session) => self.hang_up(session),
                 manager::Action::Reply { id, result } => {
-                    self.client.answered(id, result).map_err(|found| ("I12", found))?;
+                    let news = self.client.answered(id, result)?;
+                    self.hear(news);
                 }
             }
         }
@@ -70,7 +95,24 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn begin_sync(&mut self) {
+    fn send_down(&mut self, session: SessionId, message: ToWorker) {
+        let worker = self.network.open.get(&session).map(|c| c.worker);
+        self.notice_sent(worker, &message);
+        let Some(worker) = worker else { return };
+        if self.network.cut_down.contains(&worker) {
+            return;
+        }
+        let strike = self.struck(Point::Down, worker);
+        let [first, second] = self.network.copies(self.now, (session, false), strike);
+        if let Some(delay) = second {
+            self.after(delay, Happening::WorkerHears { worker, session, message: message.clone() });
+        }
+        if let Some(delay) = first {
+            self.after(delay, Happening::WorkerHears { worker, session, message });
+        }
+    }
+
+    fn begin_sync(&mut self) {
         let life = self.manager.life;
         let takes = self.manager.random.between(1, self.options.sync_ms_max);
         self.after(takes, Happening::ManagerSynced { life });
@@ -80,7 +122,19 @@ impl World {
         if life != self.manager.life {
             return Ok(());
         }
+        if self.now < self.disk_full_until {
+            // Nothing was written. Any error of the store ends the process.
+            let down_ms = self.disk_full_until - self.now;
+            self.manager_crash(down_ms, 0);
+            return Ok(());
+        }
         let (durable, again) = self.manager.synced();
+        if durable.len() > 1 {
+            self.report.tally.reach(Situation::GroupCommit);
+        }
+        if self.boundary(Moment::Applied) {
+            return self.crash_here(None);
+        }
         if again {
             self.begin_sync();
         }
@@ -89,20 +143,29 @@ impl World {
                 break;
             }
             self.manager_step(manager::Event::Committed { entry, proposal: Some(proposal) })?;
+            if life == self.manager.life && self.boundary(Moment::Acknowledged) {
+                return self.crash_here(None);
+            }
         }
         Ok(())
     }
 
-    pub(super) fn manager_crash(&mut self) {
+    pub(super) fn manager_crash(&mut self, down_ms: u64, durable: usize) {
         let Some(machine) = &self.manager.machine else { return };
-        self.report.manager_crashes += 1;
         self.before_crash = Some(machine.snapshot());
-        self.manager.crash();
+        let (durable, syncing) = self.manager.crash(durable);
+        if durable > 0 {
+            let whole = durable == syncing;
+            let situation = if whole { Situation::EntryDurableUnanswered } else { Situation::EntryPartlyDurable };
+            self.report.tally.reach(situation);
+        }
         self.client.disconnected();
         let sessions: Vec<SessionId> = self.network.open.keys().copied().collect();
         sessions.into_iter().for_each(|session| self.hang_up(session));
-        let down = self.chaos.between(50, 8000);
-        self.after(down, Happening::ManagerStart);
+        // A process that was stopped and is killed is gone.
+        self.manager_paused_until = self.now;
+        let down_ms = if self.calm { down_ms.min(100) } else { down_ms };
+        self.after(down_ms, Happening::ManagerStart);
     }
 
     /// A connection ends. Each side learns of it, unless the network is cut between them.
@@ -112,23 +175,6 @@ impl World {
             let delay = self.network.delay();
             self.after(delay, Happening::WorkerLinkDown { worker, life, link });
             self.after(delay, Happening::ManagerHangup { session });
-        }
-    }
-
-    pub(super) fn client_asks(&mut self) {
-        let tasks: Vec<TaskId> = match &self.manager.machine {
-            Some(machine) => machine.cluster().tasks().filter(|t| t.is_live()).map(|t| t.id).collect(),
-            None => Vec::new(),
-        };
-        // Somebody whose manager is down waits until it is back.
-        if self.manager.machine.is_some()
-            && let Some((id, request)) = self.client.ask(&tasks)
-        {
-            self.after(1, Happening::ManagerAsked { life: self.manager.life, id, request });
-        }
-        if !self.calm {
-            let pause = self.chaos.between(100, 4000);
-            self.after(pause, Happening::ClientAsks);
         }
     }
 }

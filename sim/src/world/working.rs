@@ -9,23 +9,27 @@ impl World {
             if let Some(machine) = &self.workers[worker].machine {
                 self.orders.look(worker, life, self.workers[worker].ledger.seen, machine, &actions)?;
             }
-            self.worker_acts(worker, actions);
+            self.worker_acts(worker, actions)?;
         }
         Ok(())
     }
 
-    pub(super) fn worker_acts(&mut self, worker: usize, actions: Vec<worker::Action>) {
+    pub(super) fn worker_acts(&mut self, worker: usize, actions: Vec<worker::Action>) -> Lived {
         let life = self.workers[worker].life;
         for action in actions {
-            if self.crashes.chance(self.options.worker_crash) {
-                self.worker_crash(worker, false);
-                return;
+            if let Some(Strike::Crash { down_ms, .. }) = self.struck(Point::WorkerAction, worker) {
+                self.worker_crash(worker, false, down_ms);
+                return Ok(());
+            }
+            if self.boundary(Moment::Before) {
+                return self.crash_here(Some(worker));
             }
             match action {
                 worker::Action::Persist(writes) => {
                     writes.iter().for_each(|write| self.workers[worker].ledger.apply(write));
                 }
                 worker::Action::Runtime { op, request } => {
+                    self.notice_op(&request);
                     self.after(0, Happening::EngineBegins { worker, life, op, request });
                 }
                 worker::Action::Connect(link) => self.dial(worker, life, link),
@@ -34,15 +38,7 @@ impl World {
                         self.hang_up(session);
                     }
                 }
-                worker::Action::Send { link, message } => {
-                    let Some(session) = self.network.session_of(worker, life, link) else { continue };
-                    if self.network.cut_up.contains(&worker) {
-                        continue;
-                    }
-                    for delay in self.network.copies(self.now, (session, true)) {
-                        self.after(delay, Happening::ManagerHears { session, message: message.clone() });
-                    }
-                }
+                worker::Action::Send { link, message } => self.send_up(worker, life, link, message),
                 worker::Action::OpenLogs { .. } | worker::Action::Warn(_) => {}
             }
         }
@@ -52,9 +48,25 @@ impl World {
             self.workers[worker].wake = Some(due);
             self.after(due.saturating_sub(self.now).max(1), Happening::WorkerWake { worker, life, due });
         }
+        Ok(())
     }
 
-    pub(super) fn dial(&mut self, worker: usize, life: u32, link: LinkId) {
+    fn send_up(&mut self, worker: usize, life: u32, link: LinkId, message: ToManager) {
+        let Some(session) = self.network.session_of(worker, life, link) else { return };
+        if self.network.cut_up.contains(&worker) {
+            return;
+        }
+        let strike = self.struck(Point::Up, worker);
+        let [first, second] = self.network.copies(self.now, (session, true), strike);
+        if let Some(delay) = second {
+            self.after(delay, Happening::ManagerHears { session, message: message.clone() });
+        }
+        if let Some(delay) = first {
+            self.after(delay, Happening::ManagerHears { session, message });
+        }
+    }
+
+    fn dial(&mut self, worker: usize, life: u32, link: LinkId) {
         let delay = self.network.delay() + 1;
         if self.network.is_cut(worker) {
             return; // nobody answers: the worker gives up by itself
@@ -67,51 +79,79 @@ impl World {
         self.after(delay, Happening::WorkerLinkUp { worker, life, link });
     }
 
-    pub(super) fn worker_crash(&mut self, worker: usize, reboot: bool) {
+    pub(super) fn worker_crash(&mut self, worker: usize, reboot: bool, down_ms: u64) {
         if self.workers[worker].machine.is_none() {
             return;
         }
-        self.report.worker_crashes += 1;
-        self.workers[worker].crash();
+        let host = &mut self.workers[worker];
+        host.crash();
+        host.paused_until = self.now;
         if reboot {
-            self.workers[worker].engine.reboot();
-            self.workers[worker].reboots += 1;
+            host.engine.reboot();
+            host.reboots += 1;
         }
         let of_worker = |(id, c): (&SessionId, &Connection)| (c.worker == worker).then_some(*id);
         let sessions: Vec<SessionId> = self.network.open.iter().filter_map(of_worker).collect();
         sessions.into_iter().for_each(|session| self.hang_up(session));
-        let down = if self.calm { 100 } else { self.chaos.between(50, 20_000) };
-        self.after(down, Happening::WorkerStart { worker });
+        self.after(down_ms.max(1), Happening::WorkerStart { worker });
     }
 
-    pub(super) fn engine_acts(&mut self, worker: usize, life: u32, op: OpId, request: &Op) {
-        let faulty = self.options.engine_faults && !self.calm;
+    pub(super) fn engine_acts(&mut self, worker: usize, life: u32, op: OpId, request: &Op) -> Lived {
+        let strike = self.struck(Point::Engine, worker);
         let lost = || OpError { kind: OpErrorKind::Engine, message: "the connection broke".to_string() };
-        let host = &mut self.workers[worker];
+        let refused = || OpError { kind: refusal_of(request), message: "not now".to_string() };
+        let engine = &mut self.workers[worker].engine;
         // Either nothing took place, or it did and nobody hears of it.
-        let result = match faulty && self.engines.chance(40) {
-            true if self.engines.chance(500) => Err(lost()),
-            true => host.engine.perform(request).and(Err(lost())),
-            false => host.engine.perform(request),
+        let result = match strike {
+            Some(Strike::Fail { refused: true }) if !engine.is_down() => Err(refused()),
+            Some(Strike::Fail { .. }) => Err(lost()),
+            Some(Strike::Lose) => engine.perform(request).and(Err(lost())),
+            _ => engine.perform(request),
         };
+        self.homes.look(worker, &self.workers[worker].engine)?;
         self.report.started += u64::from(matches!(request, Op::Start(_)) && result.is_ok());
-        let delay = self.engines.between(0, 10);
+        if let Op::Create(spec) = request {
+            self.name_container(spec);
+        }
+        if self.workers[worker].life == life && self.boundary(Moment::Applied) {
+            self.tell_hints(worker);
+            return self.crash_here(Some(worker));
+        }
+        let late = if let Some(Strike::Late { ms }) = strike { ms } else { 0 };
+        let delay = self.engines.between(0, 10) + late;
         self.after(delay, Happening::EngineAnswers { worker, life, op, result });
         self.tell_hints(worker);
+        Ok(())
     }
 
-    /// The engine's events: some are lost, some come late.
+    /// The engine's events.
     pub(super) fn tell_hints(&mut self, worker: usize) {
         let host = &mut self.workers[worker];
-        let (life, faulty) = (host.life, self.options.engine_faults && !self.calm);
+        let life = host.life;
+        if host.followed == host.engine.happenings_count() {
+            return;
+        }
         let news: Vec<TaskId> = host.engine.happenings_since(host.followed).map(|(_, it)| it.task).collect();
         host.followed = host.engine.happenings_count();
         for task in news {
-            if faulty && self.engines.chance(100) {
-                continue;
-            }
             let delay = self.engines.between(0, 50);
-            self.after(delay, Happening::EngineHint { worker, life, task });
+            match self.struck(Point::Hint, worker) {
+                Some(Strike::Lose) => {}
+                Some(Strike::Late { ms }) => self.after(delay + ms, Happening::EngineHint { worker, life, task }),
+                Some(Strike::Double) => {
+                    self.after(delay, Happening::EngineHint { worker, life, task });
+                    self.after(2 * delay + 1, Happening::EngineHint { worker, life, task });
+                }
+                _ => self.after(delay, Happening::EngineHint { worker, life, task }),
+            }
         }
+    }
+}
+
+/// How an engine that answers refuses an operation.
+fn refusal_of(request: &Op) -> OpErrorKind {
+    match request {
+        Op::Start(_) => OpErrorKind::PortTaken,
+        _ => OpErrorKind::Refused,
     }
 }

@@ -83,7 +83,7 @@ pub enum Event {
 }
 
 /// What a user can ask for. Reading needs no request: the shell reads the [`Cluster`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 pub enum Request {
     /// Create or change a workload.
@@ -180,6 +180,8 @@ struct Leader {
     edges_outstanding: bool,
     /// The deadline that was given out last.
     due: Option<Time>,
+    /// When something happened last.
+    stepped_at: Time,
 }
 
 #[derive(Clone, Debug)]
@@ -226,6 +228,10 @@ impl Manager {
     pub fn absences(&self) -> BTreeMap<NodeId, crate::reconciler::Absence> {
         self.leader.as_ref().map_or_else(BTreeMap::new, |l| l.leases.absences(&self.cluster, &self.timing))
     }
+    /// The live sessions: each with its node and the registration that it belongs to.
+    pub fn connected(&self) -> impl Iterator<Item = (SessionId, NodeId, u64)> + '_ {
+        self.leader.iter().flat_map(|leader| leader.sessions.live())
+    }
     /// When to send [`Event::Wake`] at the latest, on the caller's clock.
     pub fn deadline(&self) -> Option<Time> {
         let leader = self.leader.as_ref()?;
@@ -271,13 +277,17 @@ impl Manager {
     }
 
     /// A step that comes later than a heartbeat after it was due means that this process did not
-    /// run. Its own absence is not held against the nodes.
+    /// run. So does one that comes after a silence in which some lease must have been looked at: a
+    /// sync that lasts can leave nothing due. Its own absence is not held against the nodes.
     fn forgive_own_absence(&mut self, now: Time) {
         let Some(leader) = &mut self.leader else { return };
         let at = leader.time(now);
-        if leader.due.is_some_and(|due| at > due + self.timing.heartbeat) {
+        let Timing { heartbeat, lease, .. } = self.timing;
+        let overdue = leader.due.is_some_and(|due| at > due + heartbeat);
+        if overdue || at > leader.stepped_at + lease + heartbeat {
             leader.leases.rearm(at, &self.timing);
         }
+        leader.stepped_at = at;
     }
 }
 
@@ -301,6 +311,7 @@ impl Manager {
             plan_outstanding: false,
             edges_outstanding: false,
             due: None,
+            stepped_at: at,
         };
         if self.cluster.id.is_none() {
             leader.propose(now, Purpose::Init, Command::Init { cluster: id }, actions);

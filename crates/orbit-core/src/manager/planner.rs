@@ -25,6 +25,9 @@ pub const FINISHED_MAX: usize = 1_000;
 pub(super) struct Planner {
     dirty: BTreeSet<Uid>,
     changed_nodes: BTreeSet<NodeId>,
+    /// A node came, went or returned: whatever waits for one has another reason now, even where it
+    /// goes on waiting (invariant I30).
+    nodes_differ: bool,
     /// Classes for which no node had room, with the workloads that wait.
     blocked: BTreeMap<Class, BTreeSet<Uid>>,
     timers: BTreeSet<(Time, Uid)>,
@@ -62,6 +65,7 @@ impl Planner {
         self.dirty.extend(&touched.workloads);
         self.changed_nodes.extend(&touched.nodes);
         if touched.reach_changed {
+            self.nodes_differ = true;
             // Whether one silent node is given up depends on how many others are silent.
             let silent = cluster.nodes().filter(|node| node.reach != Reach::Reachable);
             let tasks = silent.flat_map(Node::tasks).filter_map(|id| cluster.task(id));
@@ -77,6 +81,7 @@ impl Planner {
     pub fn is_idle(&self, cluster: &Cluster, at: Time) -> bool {
         self.dirty.is_empty()
             && self.changed_nodes.is_empty()
+            && (!self.nodes_differ || self.blocked.is_empty())
             && self.deadline().is_none_or(|due| due > at)
             && cluster.finished.len() <= FINISHED_MAX
     }
@@ -134,9 +139,14 @@ impl Planner {
         }
     }
 
-    /// A class is tried again only on nodes that have changed since it was refused everywhere.
+    /// A class is tried again only on nodes that have changed since it was refused everywhere, or
+    /// when there are others than then.
     fn unblock(&mut self, scheduler: &Scheduler) {
         let changed = std::mem::take(&mut self.changed_nodes);
+        if std::mem::take(&mut self.nodes_differ) {
+            self.dirty.extend(std::mem::take(&mut self.blocked).into_values().flatten());
+            return;
+        }
         if changed.is_empty() {
             return;
         }

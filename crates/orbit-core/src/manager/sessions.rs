@@ -56,6 +56,9 @@ impl Sessions {
     pub fn of_uid(&self, uid: NodeUid) -> Option<(SessionId, u64)> {
         self.live.iter().find(|(_, s)| s.uid == uid).map(|(id, s)| (*id, s.nonce))
     }
+    pub fn live(&self) -> impl Iterator<Item = (SessionId, NodeId, u64)> + '_ {
+        self.live.iter().map(|(id, session)| (*id, session.node, session.incarnation))
+    }
     pub fn ids(&self) -> impl Iterator<Item = SessionId> + '_ {
         self.live.keys().chain(self.guests.keys()).copied()
     }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// One entry of the log. Replaying the entries in order gives the state, on every machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// Its place in the log, from 1, without gaps. Also the cluster's revision.
     pub index: u64,
@@ -18,7 +18,7 @@ pub struct Entry {
 }
 
 /// A change of the replicated state. Whether it is accepted is decided in `apply`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
     /// The first entry of every log: names the cluster.
     Init {
@@ -78,7 +78,7 @@ pub enum Command {
 }
 
 /// Create or change a workload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Put {
     /// What the user submitted.
     pub definition: Definition,
@@ -89,7 +89,7 @@ pub struct Put {
 }
 
 /// Under which condition a request may change an object (HTTP's `If-Match` and `If-None-Match`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
     /// Always.
     None,
@@ -100,7 +100,7 @@ pub enum Condition {
 }
 
 /// A worker's registration, as it enters the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Registration {
     /// What the worker says of its machine.
     pub info: NodeInfo,
@@ -109,7 +109,7 @@ pub struct Registration {
 }
 
 /// A node was lost from sight or came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Edge {
     /// The node.
     pub node: NodeId,
@@ -120,7 +120,7 @@ pub struct Edge {
 }
 
 /// What a worker observed of one task.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskReport {
     /// The task.
     pub task: TaskId,
@@ -131,7 +131,7 @@ pub struct TaskReport {
 }
 
 /// What the leader decided, in full: applying it leaves no choices.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Plan {
     /// Index of the last entry that the plan had seen.
     pub parent: u64,
@@ -152,7 +152,7 @@ pub struct Plan {
 }
 
 /// A slot gets a new task.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Create {
     /// Whose slot.
     pub workload: Uid,
@@ -167,7 +167,7 @@ pub struct Create {
 }
 
 /// A pending task gets a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The task.
     pub task: TaskId,
@@ -176,7 +176,7 @@ pub struct Place {
 }
 
 /// Where a task runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// The node.
     pub node: NodeId,
@@ -198,7 +198,7 @@ impl Plan {
 }
 
 /// What came of an entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Outcome {
     /// The answer to whoever asked.
     pub answer: Result<Answer, Rejection>,
@@ -207,7 +207,7 @@ pub struct Outcome {
 }
 
 /// The answer to an accepted request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// A workload stands as it was asked for.
     Workload {
@@ -234,7 +234,7 @@ pub enum Answer {
 }
 
 /// What an entry changed, so that the leader looks at that and at nothing else.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Touched {
     /// Workloads whose slots may need work. Sorted, without repetition.
     pub workloads: Vec<Uid>,

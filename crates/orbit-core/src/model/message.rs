@@ -4,7 +4,7 @@ use super::*;
 use std::sync::Arc;
 
 /// From a worker to the manager.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ToManager {
     /// The first message of a session.
     Register(Hello),
@@ -25,7 +25,7 @@ pub enum ToManager {
 }
 
 /// What a worker says first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hello {
     /// The cluster that it belongs to, if it has ever been welcomed.
     pub cluster: Option<ClusterId>,
@@ -40,7 +40,7 @@ pub struct Hello {
 }
 
 /// From the manager to a worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ToWorker {
     /// The session stands; all orders within it count.
     Welcome(Welcome),
@@ -68,7 +68,7 @@ pub enum ToWorker {
 }
 
 /// The session stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Welcome {
     /// The cluster.
     pub cluster: ClusterId,
@@ -89,7 +89,7 @@ pub struct Welcome {
 }
 
 /// What a worker shall run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Assigned {
     /// Counted from 1 within the session. A difference counts only directly after the one before.
     pub seq: u64,
@@ -102,7 +102,7 @@ pub struct Assigned {
 }
 
 /// An order about one task.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Assignment {
     /// The task.
     pub task: TaskId,
@@ -125,7 +125,7 @@ pub struct Assignment {
 }
 
 /// A reader wants the output of a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LogRequest {
     /// Chosen by the manager's shell; the worker names it when it dials.
     pub stream: u64,

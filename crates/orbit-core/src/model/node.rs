@@ -4,7 +4,7 @@ use super::{Attribute, Constraint, NodeId, NodeUid, Resources, TaskId, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a worker says of its machine when it registers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NodeInfo {
     /// Drawn at random when the worker's state directory was made.
     pub uid: NodeUid,
@@ -24,7 +24,7 @@ pub struct NodeInfo {
 
 /// Whether a node is heard. An overlay: its tasks keep their states, because a node that is not
 /// heard may well go on running them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reach {
     /// Heard within its lease.
     Reachable,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// What kind of mistake. The text of a code is stable: programs match on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
     /// A field's value is outside its limits.
     Invalid,
@@ -46,7 +46,7 @@ impl Code {
 }
 
 /// Why a request was refused: nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rejection {
     /// What kind of mistake.
     pub code: Code,

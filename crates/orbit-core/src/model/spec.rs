@@ -27,7 +27,7 @@ impl fmt::Display for Kind {
 }
 
 /// An object as its user submitted it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Definition {
     /// Service or task definition.
     pub kind: Kind,

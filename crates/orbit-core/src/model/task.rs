@@ -155,7 +155,7 @@ impl Reason {
 }
 
 /// How a task ended.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct End {
     /// Why.
     pub reason: Reason,
@@ -187,7 +187,7 @@ pub fn cut(mut message: String) -> String {
 }
 
 /// One attempt to fill a slot. It never moves and never restarts: a new task fills the slot again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Task {
     /// Given in `apply`, never again.
     pub id: TaskId,

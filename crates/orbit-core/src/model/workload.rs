@@ -54,7 +54,7 @@ pub struct Slot {
 
 /// What the scheduler found when it last placed tasks of a workload. Bounded, whatever the size of
 /// the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Decision {
     /// Index of the last entry that the plan had seen.
     pub parent: u64,
@@ -69,7 +69,7 @@ pub struct Decision {
 }
 
 /// How many nodes one filter refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Refusals {
     /// The filter's name, for example `memory`.
     pub filter: String,

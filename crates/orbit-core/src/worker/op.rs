@@ -11,7 +11,7 @@ pub struct OpId(pub u64);
 
 /// Which containers are ours: those that carry both labels. A worker sees and touches no others, so
 /// that several workers can share an engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner {
     /// Value of the label [`LABEL_CLUSTER`].
     pub cluster: ClusterId,
@@ -29,7 +29,7 @@ pub const LABEL_TASK: &str = "orbit.task";
 pub const LABEL_SPEC: &str = "orbit.spec";
 
 /// An operation on the engine. Each may be repeated: the second time changes nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// All containers of an owner, ended ones included.
     List(Owner),
@@ -63,7 +63,7 @@ pub enum Op {
 }
 
 /// A container to create, in full.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ContainerSpec {
     /// `orbit-<cluster>-<task>`
     pub name: String,
@@ -89,7 +89,7 @@ pub struct ContainerSpec {
 pub type OpResult = Result<OpOutput, OpError>;
 
 /// What a successful operation gave.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum OpOutput {
     /// Of `List`. In any order.
     Containers(Vec<Container>),
@@ -100,7 +100,7 @@ pub enum OpOutput {
 }
 
 /// A container as the engine sees it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Container {
     /// Its name.
     pub name: String,
@@ -113,7 +113,7 @@ pub struct Container {
 }
 
 /// What a container does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ContainerState {
     /// Created, never started.
     Created,
@@ -129,7 +129,7 @@ pub enum ContainerState {
 }
 
 /// Why an operation failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OpError {
     /// What kind of trouble.
     pub kind: OpErrorKind,
@@ -138,7 +138,7 @@ pub struct OpError {
 }
 
 /// What kind of trouble.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OpErrorKind {
     /// The engine does not answer, or answered that it is out of order. Says nothing about the
     /// container; the operation may or may not have taken place.

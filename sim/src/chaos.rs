@@ -1,0 +1,202 @@
+//! What goes wrong, and when: drawn from a seed and written down, or read from a script.
+
+use crate::{
+    input::{Harm, Input, Point, Step, Strike},
+    options::Options,
+    random::Random,
+};
+
+/// Decides about faults. One stream for those at random times, one for those that strike what
+/// passes by.
+#[derive(Debug)]
+pub(crate) struct Chaos {
+    timed: Random,
+    strikes: Random,
+    rates: [u64; Point::COUNT],
+    lose: u64,
+    double: u64,
+    /// In a scripted world: the strikes still to come, by point and worker, soonest last.
+    script: Option<Vec<Vec<Step>>>,
+    /// How many things of each point and worker passed within which millisecond.
+    passed: Vec<(u64, u32)>,
+    /// Everything that came into the world so far.
+    pub record: Vec<Step>,
+    calm: bool,
+}
+
+fn place(point: Point, worker: usize) -> usize {
+    worker * Point::COUNT + point as usize
+}
+
+impl Chaos {
+    pub fn new(options: &Options, script: Option<&[Step]>) -> Chaos {
+        let Options { lose, double, late, manager_crash, worker_crash, engine_faults, hint_faults, .. } = *options;
+        let messages = lose + double + late;
+        let script = script.map(|steps| {
+            let mut by_place = vec![Vec::new(); Point::COUNT * options.workers];
+            for step in steps.iter().rev() {
+                if let Input::Strike { point, worker, .. } = step.input
+                    && let Some(list) = by_place.get_mut(place(point, worker))
+                {
+                    list.push(step.clone());
+                }
+            }
+            by_place
+        });
+        Chaos {
+            timed: Random::new(options.seed, 4),
+            strikes: Random::new(options.seed, 7),
+            rates: [manager_crash, worker_crash, messages, messages, engine_faults, hint_faults],
+            lose,
+            double,
+            script,
+            passed: vec![(0, 0); Point::COUNT * options.workers],
+            record: Vec::new(),
+            calm: false,
+        }
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn end(&mut self) {
+        self.calm = true;
+    }
+
+    /// Something passes a point: whether it is struck.
+    pub fn strike(&mut self, now: u64, point: Point, worker: usize) -> Option<Strike> {
+        if self.calm {
+            return None;
+        }
+        let place = place(point, worker);
+        match &mut self.script {
+            None => {
+                let draw = self.strikes.bits() % 1000;
+                if draw >= self.rates[point as usize] {
+                    self.pass(now, place);
+                    return None;
+                }
+                let strike = self.draw_strike(point, draw);
+                let skip = self.pass(now, place);
+                self.record.push(Step { at: now, skip, input: Input::Strike { point, worker, strike } });
+                Some(strike)
+            }
+            Some(script) => {
+                let next = script[place].last()?;
+                if next.at > now {
+                    return None;
+                }
+                let skip = if next.at == now { next.skip } else { 0 };
+                let count = self.pass(now, place);
+                if count < skip {
+                    return None;
+                }
+                let step = self.script.as_mut().and_then(|script| script[place].pop()).expect("just looked");
+                let Input::Strike { strike, .. } = step.input else { unreachable!("only strikes are filed") };
+                self.record.push(Step { at: now, skip: count, ..step });
+                Some(strike)
+            }
+        }
+    }
+
+    /// Counts what passes a place within one millisecond.
+    fn pass(&mut self, now: u64, place: usize) -> u32 {
+        let (at, count) = &mut self.passed[place];
+        if *at != now {
+            (*at, *count) = (now, 0);
+        }
+        *count += 1;
+        *count - 1
+    }
+
+    fn draw_strike(&mut self, point: Point, draw: u64) -> Strike {
+        let random = &mut self.strikes;
+        match point {
+            Point::ManagerAction => Strike::Crash { down_ms: random.between(50, 8000), durable: random.below(8) },
+            Point::WorkerAction => Strike::Crash { down_ms: random.between(50, 20_000), durable: 0 },
+            Point::Up | Point::Down if draw < self.lose => Strike::Lose,
+            Point::Up | Point::Down if draw < self.lose + self.double => Strike::Double,
+            Point::Up | Point::Down => Strike::Late { ms: random.between(1000, 30_000) },
+            Point::Engine => match random.below(4) {
+                0 => Strike::Lose,
+                1 => Strike::Late { ms: random.between(100, 8000) },
+                _ => Strike::Fail { refused: random.chance(300) },
+            },
+            Point::Hint => match random.below(3) {
+                0 => Strike::Lose,
+                1 => Strike::Double,
+                _ => Strike::Late { ms: random.between(100, 20_000) },
+            },
+        }
+    }
+
+    /// How long until something goes wrong again, in milliseconds.
+    pub fn pause(&mut self) -> u64 {
+        self.timed.between(100, 15_000)
+    }
+
+    /// What goes wrong now: inputs, each after so many milliseconds.
+    pub fn wreak(&mut self, options: &Options) -> Vec<(u64, Input)> {
+        let random = &mut self.timed;
+        let worker = random.below(options.workers);
+        let now = |input| vec![(0, input)];
+        match random.below(12) {
+            0 if options.outages => {
+                now(Input::ManagerCrash { down_ms: random.between(50, 8000), durable: random.below(8) })
+            }
+            1 if options.outages => {
+                let (reboot, down_ms) = (random.chance(300), random.between(50, 20_000));
+                now(Input::WorkerCrash { worker, reboot, down_ms })
+            }
+            2 if options.pauses => now(Input::ManagerPause { ms: random.between(100, 20_000) }),
+            3 if options.pauses => now(Input::WorkerPause { worker, ms: random.between(100, 20_000) }),
+            4 if options.partitions => self.partition(worker, options.workers),
+            5 if options.engine_outages => {
+                let (ms, live_restore) = (random.between(100, 15_000), random.chance(500));
+                now(Input::EngineDown { worker, ms, live_restore })
+            }
+            6 if options.hint_faults > 0 => now(Input::HintsBreak { worker }),
+            7 | 8 if options.container_faults => {
+                let harms = [Harm::Exit(0), Harm::Exit(1), Harm::Kill, Harm::OutOfMemory, Harm::Remove, Harm::Start];
+                now(Input::Container { worker, nth: random.below(64), harm: harms[random.below(harms.len())] })
+            }
+            9 if options.container_faults && random.chance(500) => {
+                now(Input::Prune { worker, told: random.chance(500) })
+            }
+            9 if options.container_faults => {
+                let port = [8080, 20_000, 20_001, 20_005][random.below(4)];
+                now(Input::HoldPort { worker, port, ms: random.between(1000, 60_000) })
+            }
+            10 if options.disk_faults => now(Input::DiskFull { ms: random.between(10, 5000) }),
+            11 if options.clock_jumps => {
+                let ms = random.between(0, 7_200_000) as i64 - 3_600_000;
+                now(Input::WallJump { ms })
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// One worker is cut off, or all at once, or some one after the other, which come back in
+    /// another order (swizzle-clog, as FoundationDB calls it).
+    fn partition(&mut self, worker: usize, workers: usize) -> Vec<(u64, Input)> {
+        let random = &mut self.timed;
+        let kind = random.below(5);
+        let (up, down) = [(true, true), (true, false), (false, true)][random.below(3)];
+        let ms = random.between(500, 40_000);
+        match kind {
+            0 => {
+                let all = (0..workers).map(|worker| (0, Input::Cut { worker, up, down }));
+                all.chain((0..workers).map(|worker| (ms, Input::Mend { worker }))).collect()
+            }
+            1 => {
+                let mut inputs = Vec::new();
+                for worker in 0..workers {
+                    if random.chance(600) {
+                        inputs.push((random.between(0, 10_000), Input::Cut { worker, up, down }));
+                        inputs.push((random.between(10_001, 40_000), Input::Mend { worker }));
+                    }
+                }
+                inputs
+            }
+            _ => vec![(0, Input::Cut { worker, up, down }), (ms, Input::Mend { worker })],
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Why a world has not converged.
+
+use crate::client::IMAGES_GOOD;
+use orbit_core::model::*;
+use orbit_runtime::fake::FakeEngine;
+use std::collections::BTreeMap;
+
+/// What can be seen of a worker from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerView<'a> {
+    /// The manager has welcomed its process on the present connection.
+    pub is_welcome: bool,
+    /// Its engine.
+    pub engine: &'a FakeEngine,
+}
+
+/// Why the world has not converged; nothing once it has. `at` is the cluster's time.
+pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<String> {
+    let mut pending = Vec::new();
+    if cluster.nodes().count() < workers.len() {
+        pending.push("a worker has not registered".to_string());
+    }
+    let is_good = |image: &str| IMAGES_GOOD.contains(&image);
+    for node in cluster.nodes().filter(|node| !node.is_ready()) {
+        pending.push(format!("{} is unreachable", node.info.name));
+    }
+    let mut running: BTreeMap<TaskId, usize> = BTreeMap::new();
+    for (index, worker) in workers.iter().enumerate() {
+        if !worker.is_welcome {
+            pending.push(format!("worker {index} is not connected"));
+        }
+        for container in worker.engine.containers() {
+            let Some(identity) = container.identity else { continue };
+            // What always fails is on its way in or out at any moment.
+            if !is_good(&container.spec.image) {
+                continue;
+            }
+            match cluster.task(identity.task) {
+                None => pending.push(format!("{} is not known and has a container", identity.task)),
+                Some(task) if container.is_running() && task.state != TaskState::Running => {
+                    pending.push(format!("{} runs and is {}", task.id, task.state));
+                }
+                Some(_) => {}
+            }
+            if container.is_running() {
+                running.insert(identity.task, index);
+            }
+        }
+    }
+    let image = |task: &Task| cluster.spec_of(task).image.clone();
+    for task in cluster.tasks().filter(|task| is_good(&image(task))) {
+        let runs = running.contains_key(&task.id);
+        if task.state == TaskState::Running && !runs {
+            pending.push(format!("{} is said to run and does not", task.id));
+        }
+        if !task.is_live() && !task.state.is_terminal() {
+            pending.push(format!("{} is told to stop and is {}", task.id, task.state));
+        }
+    }
+    for workload in cluster.workloads() {
+        if workload.deleting {
+            pending.push(format!("{} is being deleted", workload.name));
+            continue;
+        }
+        let good = is_good(&workload.current().spec.image);
+        let serves = |slot: &Slot| {
+            let mut live = cluster.attempts(slot).filter(|task| task.is_live());
+            let first = live.next();
+            let current = |task: &Task| task.version == workload.current().number && running.contains_key(&task.id);
+            first.is_some_and(current) && live.next().is_none()
+        };
+        // A cluster that is full says so, and is not held to more.
+        let unplaced = cluster.pending_of(workload.uid).count();
+        let explained = workload.decision.as_ref().is_some_and(|d| d.unplaced > 0 && !d.refusals.is_empty());
+        // It will be tried again when the port is free.
+        let rests = |node: &Node| node.resting_ports.values().any(|until| *until > at);
+        if unplaced > 0 && cluster.nodes().any(rests) {
+            pending.push(format!("{} waits for a port that rests", workload.name));
+        }
+        if unplaced > 0 && !explained {
+            pending.push(format!("{} waits for a node and nobody says why (I30)", workload.name));
+        }
+        let serving = workload.slots.iter().filter(|slot| serves(slot)).count();
+        if workload.kind == Kind::Service && good && unplaced == 0 && serving != workload.replicas as usize {
+            pending.push(format!("{} serves with {serving} of {}", workload.name, workload.replicas));
+        }
+        if workload.slots.len() > workload.replicas as usize {
+            pending.push(format!("{} has surplus slots", workload.name));
+        }
+    }
+    pending
+}

@@ -1,0 +1,138 @@
+//! What the manager decides, held against what it could know.
+
+use super::Check;
+use orbit_core::{
+    manager::{Action, Manager},
+    model::*,
+};
+use std::collections::BTreeMap;
+
+/// Remembers when the manager last answered each node's heartbeat, and since when it has been
+/// awake, to see that nothing is given up too early (I32).
+#[derive(Debug, Default)]
+pub(crate) struct PlanWatch {
+    acknowledged_at: BTreeMap<NodeId, u64>,
+    /// Since when the manager's process has run without a longer break, in virtual milliseconds.
+    pub awake_since: u64,
+}
+
+/// What a step let slip at most: clocks are whole milliseconds, and an action follows its event.
+const SLACK_MS: u64 = 2;
+
+impl PlanWatch {
+    /// A heartbeat of a node was answered.
+    pub fn acknowledged(&mut self, node: NodeId, now: u64) {
+        self.acknowledged_at.insert(node, now);
+    }
+
+    /// S: before an action of the manager is carried out.
+    pub fn look(&self, now: u64, manager: &Manager, action: &Action) -> Check {
+        if !manager.is_ready() {
+            return only_begins(action);
+        }
+        match action {
+            Action::Propose { command: Command::Edges(edges), .. } => {
+                edges.iter().try_for_each(|edge| self.lost(now, manager, edge))
+            }
+            Action::Propose { command: Command::Plan(plan), .. } => {
+                plan.creates.iter().try_for_each(|create| self.replaced(now, manager, create))?;
+                crowded(manager.cluster(), plan)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// I32: a node is called silent only a lease after it was heard by a manager that was awake.
+    fn lost(&self, now: u64, manager: &Manager, edge: &Edge) -> Check {
+        let lease = manager.timing().lease.0;
+        let heard = self.acknowledged_at.get(&edge.node).copied().unwrap_or_default().max(self.awake_since);
+        if edge.reach != Reach::Reachable && now + SLACK_MS < heard + lease {
+            return Err(("I32", format!("{:?} was heard at {heard} and called silent at {now}", edge.node)));
+        }
+        Ok(())
+    }
+
+    /// I32: a task that is not known to have ended is replaced only with a node that has been silent
+    /// long enough, and not together with more than a third of all.
+    fn replaced(&self, now: u64, manager: &Manager, create: &Create) -> Check {
+        let cluster = manager.cluster();
+        let Some(task) = create.after.and_then(|id| cluster.task(id)) else { return Ok(()) };
+        if !task.is_live() || task.version != create.version {
+            return Ok(());
+        }
+        let timing = manager.timing();
+        let node = task.node.and_then(|node| cluster.node(node));
+        let Some((node, since)) = node.and_then(|node| Some((node, node.silent_since()?))) else {
+            return Err(("I32", format!("{} is replaced and its node is reachable", task.id)));
+        };
+        if now + SLACK_MS < self.awake_since + timing.replace_after.0 {
+            let awake = self.awake_since;
+            return Err(("I32", format!("{} is replaced at {now}, the manager is awake since {awake}", task.id)));
+        }
+        let total = cluster.nodes().count();
+        let silent: Vec<Time> = cluster.nodes().filter_map(Node::silent_since).collect();
+        let within = |from: &Time| silent.iter().filter(|it| (*from..=*from + timing.lease).contains(it)).count();
+        let windows = silent.iter().filter(|from| (**from..=**from + timing.lease).contains(&since));
+        if total >= 3 && windows.map(within).any(|together| together * 3 > total) {
+            return Err(("I32", format!("{} of {} is replaced under the brake", task.id, node.info.name)));
+        }
+        Ok(())
+    }
+}
+
+/// I3: a version is replaced slot by slot: a second live task beside one that serves is made only in
+/// one slot, and when every slot before it serves with the current version. No slot has more than
+/// two. Tasks on unreachable nodes are counted apart.
+fn crowded(cluster: &Cluster, plan: &Plan) -> Check {
+    let mut surging: BTreeMap<Uid, u32> = BTreeMap::new();
+    for create in &plan.creates {
+        let Some(workload) = cluster.workload(create.workload) else { continue };
+        if create.slot >= workload.wanted() {
+            return Err(("I3", format!("{} wants {} and gets slot {}", workload.name, workload.wanted(), create.slot)));
+        }
+        let Some(slot) = workload.slots.get(create.slot as usize) else { continue };
+        let stays = |task: &&Task| task.is_live() && !plan.stops.contains(&task.id);
+        let reachable = |task: &&Task| task.node.and_then(|node| cluster.node(node)).is_none_or(Node::is_ready);
+        let beside = cluster.attempts(slot).filter(stays).filter(reachable).count();
+        if beside == 0 {
+            continue;
+        }
+        let serves = |slot: &Slot| {
+            let current = |task: &Task| task.version == create.version && task.state == TaskState::Running;
+            cluster.attempts(slot).any(|task| task.is_live() && current(task))
+        };
+        let before = workload.slots.iter().take(create.slot as usize).all(serves);
+        let other = surging.insert(workload.uid, create.slot);
+        if beside > 1 || !before || other.is_some() {
+            let found = format!("{} gets one more task in slot {} beside {beside}", workload.name, create.slot);
+            return Err(("I3", found));
+        }
+    }
+    Ok(())
+}
+
+/// I34: before the barrier is committed, a leader only begins its term.
+fn only_begins(action: &Action) -> Check {
+    match action {
+        Action::Propose { command: Command::Init { .. } | Command::Barrier { .. }, .. }
+        | Action::Send { message: ToWorker::Refused { .. }, .. }
+        | Action::Close(_)
+        | Action::Reply { result: Err(_), .. } => Ok(()),
+        other => Err(("I34", format!("before it was ready: {other:?}"))),
+    }
+}
+
+/// S: after a committed plan: what it placed meets its constraints (I18).
+pub(crate) fn committed(cluster: &Cluster, entry: &Entry) -> Check {
+    let Command::Plan(plan) = &entry.command else { return Ok(()) };
+    let created = cluster.tasks().filter(|task| task.id.index == entry.index && task.id.epoch == cluster.epoch);
+    let placed = plan.places.iter().filter_map(|place| cluster.task(place.task));
+    for task in created.chain(placed) {
+        let Some(node) = task.node.and_then(|node| cluster.node(node)) else { continue };
+        let spec = cluster.spec_of(task);
+        if let Some(constraint) = spec.placement.constraints.iter().find(|constraint| !node.meets(constraint)) {
+            return Err(("I18", format!("{} is on {}, which is not {constraint}", task.id, node.info.name)));
+        }
+    }
+    Ok(())
+}

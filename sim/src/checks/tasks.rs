@@ -1,0 +1,103 @@
+//! S: the lives of tasks and the history of objects, entry by entry.
+
+use super::Check;
+use orbit_core::model::*;
+use std::collections::BTreeMap;
+
+/// Remembers each task's last state, to see that it only advances (I6) and never moves (I5), and how
+/// often each slot's tasks ended, to see that the next one waits long enough (I27).
+#[derive(Debug, Default)]
+pub struct TaskWatch {
+    seen: BTreeMap<TaskId, (TaskState, Desired, Option<NodeId>)>,
+    revisions: BTreeMap<Uid, u64>,
+    slots: BTreeMap<(Uid, u32), Row>,
+    index: u64,
+}
+
+/// What a slot has been through: reckoned here from the tasks alone.
+#[derive(Clone, Copy, Debug, Default)]
+struct Row {
+    version: u32,
+    failures: u32,
+    not_before: Time,
+}
+
+impl TaskWatch {
+    /// S: after every applied entry.
+    ///
+    /// # Errors
+    /// The first task that went back, moved or came too early.
+    pub fn look(&mut self, cluster: &Cluster) -> Check {
+        if cluster.index < self.index {
+            return Ok(()); // a manager that is still replaying
+        }
+        self.index = cluster.index;
+        for task in cluster.tasks() {
+            let now = (task.state, task.desired, task.node);
+            let Some(before) = self.seen.insert(task.id, now) else {
+                self.begun(cluster, task)?;
+                if task.state.is_terminal() {
+                    self.ended(cluster, task);
+                }
+                continue;
+            };
+            if before == now {
+                continue;
+            }
+            let (state, desired, node) = before;
+            let forward = state == task.state || state.may_become(task.state);
+            if !forward || desired > task.desired {
+                return Err(("I6", format!("{} went from {state} to {}", task.id, task.state)));
+            }
+            if node.is_some() && node != task.node {
+                return Err(("I5", format!("{} moved from {node:?} to {:?}", task.id, task.node)));
+            }
+            if task.state.is_terminal() && !state.is_terminal() {
+                self.ended(cluster, task);
+            }
+        }
+        self.slots.retain(|(uid, slot), _| cluster.workload(*uid).is_some_and(|w| (*slot as usize) < w.slots.len()));
+        self.revisions(cluster)
+    }
+
+    /// I27: no attempt before the backoff of those before it has passed.
+    fn begun(&mut self, cluster: &Cluster, task: &Task) -> Check {
+        let Some(row) = self.slots.get(&(task.workload, task.slot)) else { return Ok(()) };
+        if row.version == task.version && task.created_at < row.not_before {
+            let Row { failures, not_before, .. } = row;
+            let name = cluster.workload(task.workload).map_or("?", |workload| &workload.name);
+            let at = task.created_at;
+            let found = format!("{} of {name} was made at {at}, {failures} failures allow it at {not_before}", task.id);
+            return Err(("I27", found));
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, cluster: &Cluster, task: &Task) {
+        let Some(workload) = cluster.workload(task.workload) else { return };
+        let by_itself = task.desired == Desired::Running && task.state != TaskState::Lost;
+        if !by_itself || task.version != workload.current().number {
+            return;
+        }
+        let restart = workload.current().spec.restart;
+        let row = self.slots.entry((task.workload, task.slot)).or_default();
+        let ended_at = task.ended_at.unwrap_or_default();
+        let healthy = task.running_at.is_some_and(|since| ended_at.since(since) >= restart.reset_after);
+        if row.version != task.version || healthy {
+            *row = Row { version: task.version, ..Row::default() };
+        }
+        row.failures += 1;
+        row.not_before = ended_at + restart.delay(row.failures);
+    }
+
+    /// I11: an object's revision only grows.
+    fn revisions(&mut self, cluster: &Cluster) -> Check {
+        for workload in cluster.workloads() {
+            let before = self.revisions.insert(workload.uid, workload.revision).unwrap_or_default();
+            if workload.revision < before {
+                return Err(("I11", format!("{} went from revision {before} to {}", workload.name, workload.revision)));
+            }
+        }
+        Ok(())
+    }
+}

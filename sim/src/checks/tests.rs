@@ -1,0 +1,189 @@
+//! Each checker is shown a state that is wrong, and has to see it.
+
+use super::*;
+use orbit_core::worker::{ContainerSpec, LABEL_CLUSTER, LABEL_NODE, LABEL_SPEC, LABEL_TASK, Op};
+use orbit_runtime::fake::{FakeEngine, ImagePlace, Program};
+
+const TASK: TaskId = TaskId { epoch: 1, index: 4, ordinal: 0 };
+
+fn spec(image: &str) -> Spec {
+    Spec {
+        image: image.into(),
+        command: vec![],
+        args: vec![],
+        env: BTreeMap::new(),
+        resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
+        pids_max: 10,
+        ports: vec![],
+        placement: Placement::default(),
+        restart: Restart::with_policy(RestartPolicy::Always),
+        stop_grace: Millis(0),
+    }
+}
+
+/// A cluster with one node and one service, whose only task is as given.
+fn snapshot(task: Task) -> Snapshot {
+    let info = NodeInfo {
+        uid: NodeUid(1),
+        name: "n0".into(),
+        labels: BTreeMap::new(),
+        arch: "amd64".into(),
+        os: "linux".into(),
+        allocatable: Resources { cpu_millis: 1000, memory_bytes: 1 << 30 },
+        port_range: (20_000, 20_099),
+    };
+    let node = |id, name: &str| {
+        let info = NodeInfo { name: name.into(), uid: NodeUid(u64::from(id) + 1), ..info.clone() };
+        let reach = Reach::Reachable;
+        Node::bare(NodeId(id), info, 1, Time(0), reach, false, BTreeMap::new(), 20_000)
+    };
+    let workload = Workload {
+        uid: task.workload,
+        kind: Kind::Service,
+        name: "web".into(),
+        labels: BTreeMap::new(),
+        replicas: 1,
+        revision: 3,
+        created_at: Time(0),
+        versions: vec![Version::bare(1, spec("web:1").into())],
+        deleting: false,
+        decision: None,
+        slots: vec![Slot::bare(0, Time(0))],
+    };
+    Snapshot {
+        index: 10,
+        nodes: vec![node(0, "n0"), node(1, "n1")],
+        workloads: vec![workload],
+        tasks: vec![task],
+        ..Cluster::default().snapshot()
+    }
+}
+
+fn task(state: TaskState, node: u32) -> Task {
+    let mut task = Task::new(TASK, Uid { epoch: 1, index: 3 }, 0, 1, Time(0));
+    task.state = state;
+    task.node = Some(NodeId(node));
+    task.end = state.is_terminal().then(|| Box::new(End::exited(Reason::Exited, 0)));
+    task
+}
+
+fn cluster(task: Task) -> Cluster {
+    Cluster::restore(snapshot(task)).expect("each of these states is possible in itself")
+}
+
+fn engine(create: bool) -> FakeEngine {
+    let mut engine = FakeEngine::default();
+    engine.add_image("web:1", ImagePlace::Present, Program::Run);
+    if create {
+        make(&mut engine, "orbit-1.4.0");
+    }
+    engine
+}
+
+/// A container of the task, by whatever name.
+fn make(engine: &mut FakeEngine, name: &str) {
+    let label = |key: &str, value: String| (key.to_string(), value);
+    let labels = vec![
+        label(LABEL_CLUSTER, ClusterId(1).to_string()),
+        label(LABEL_NODE, NodeUid(1).to_string()),
+        label(LABEL_SPEC, "0000000000000000".into()),
+        label(LABEL_TASK, TASK.to_string()),
+    ];
+    let spec = ContainerSpec {
+        name: name.into(),
+        image: "web:1".into(),
+        command: vec![],
+        args: vec![],
+        env: vec![],
+        resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
+        pids_max: 10,
+        ports: vec![],
+        labels,
+    };
+    engine.perform(&Op::Create(Box::new(spec))).expect("created");
+}
+
+fn named(check: Check) -> &'static str {
+    check.expect_err("a violation was planted").0
+}
+
+#[test]
+fn a_state_that_goes_back_is_seen() {
+    let mut watch = TaskWatch::default();
+    assert_eq!(watch.look(&cluster(task(TaskState::Running, 0))), Ok(()));
+    assert_eq!(named(watch.look(&cluster(task(TaskState::Starting, 0)))), "I6");
+    assert_eq!(watch.look(&cluster(task(TaskState::Failed, 0))), Ok(()));
+    assert_eq!(named(watch.look(&cluster(task(TaskState::Complete, 0)))), "I6", "an end is for ever");
+}
+
+#[test]
+fn a_task_that_runs_again_after_it_was_told_to_stop_is_seen() {
+    let mut watch = TaskWatch::default();
+    let mut stopped = task(TaskState::Running, 0);
+    stopped.desired = Desired::Stopped;
+    assert_eq!(watch.look(&cluster(stopped)), Ok(()));
+    assert_eq!(named(watch.look(&cluster(task(TaskState::Running, 0)))), "I6");
+}
+
+#[test]
+fn a_task_that_moves_is_seen() {
+    let mut watch = TaskWatch::default();
+    assert_eq!(watch.look(&cluster(task(TaskState::Running, 0))), Ok(()));
+    assert_eq!(named(watch.look(&cluster(task(TaskState::Running, 1)))), "I5");
+}
+
+fn homes<'a>(engines: impl IntoIterator<Item = &'a FakeEngine>) -> Check {
+    let mut watch = EngineWatch::default();
+    engines.into_iter().enumerate().try_for_each(|(home, engine)| watch.look(home, engine))
+}
+
+#[test]
+fn a_second_container_is_seen_on_the_same_engine_and_on_another() {
+    assert_eq!(homes(&[engine(true), engine(false)]), Ok(()));
+    assert_eq!(named(homes(&[engine(true), engine(true)])), "I5");
+    let mut twice = engine(true);
+    make(&mut twice, "orbit-1.4.0-again");
+    assert_eq!(named(homes(&[twice])), "I5");
+}
+
+#[test]
+fn a_machine_that_came_back_smaller_than_what_it_runs_is_no_violation() {
+    let mut shrunk = snapshot(task(TaskState::Running, 0));
+    shrunk.nodes[0].info.allocatable = Resources::ZERO;
+    assert_eq!(state(&Cluster::restore(shrunk).expect("possible in itself")), Ok(()));
+}
+
+#[test]
+fn an_acknowledged_write_that_is_gone_is_seen() {
+    let cluster = cluster(task(TaskState::Running, 0));
+    let expect = |wish: Wish| BTreeMap::from([((Kind::Service, "web".to_string()), vec![wish])]);
+    assert_eq!(acknowledged(&cluster, &expect(Some((1, "web:1".into())))), Ok(()));
+    assert_eq!(named(acknowledged(&cluster, &expect(Some((2, "web:1".into()))))), "I10");
+    assert_eq!(named(acknowledged(&cluster, &expect(Some((1, "web:2".into()))))), "I10");
+    assert_eq!(named(acknowledged(&cluster, &expect(None))), "I10", "deleted, and there");
+}
+
+#[test]
+fn a_world_that_has_not_converged_says_what_is_missing() {
+    let found = pending(&cluster(task(TaskState::Running, 0)), Time(0), &[]);
+    assert_eq!(found, ["1.4.0 is said to run and does not", "web serves with 0 of 1"]);
+}
+
+#[test]
+fn an_attempt_that_comes_before_its_backoff_is_seen() {
+    let mut watch = TaskWatch::default();
+    let mut failed = task(TaskState::Failed, 0);
+    failed.ended_at = Some(Time(50));
+    assert_eq!(watch.look(&cluster(failed.clone())), Ok(()));
+    let again = |created_at| {
+        let mut later = snapshot(failed.clone());
+        later.index += 1;
+        let id = TaskId { index: 11, ..TASK };
+        later.tasks.push(Task::new(id, failed.workload, 0, 1, Time(created_at)));
+        Cluster::restore(later).expect("possible in itself")
+    };
+    assert_eq!(named(watch.look(&again(1049))), "I27", "a second after its end at the soonest");
+    let mut watch = TaskWatch::default();
+    assert_eq!(watch.look(&cluster(failed.clone())), Ok(()));
+    assert_eq!(watch.look(&again(1050)), Ok(()));
+}

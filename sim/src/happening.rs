@@ -1,0 +1,236 @@
+//! What can happen in the world, one at a time.
+
+use crate::input::Input;
+use orbit_core::{
+    manager::{Request, RequestId, SessionId},
+    model::*,
+    worker::{LinkId, Op, OpId, OpResult},
+};
+use std::fmt;
+
+/// Something that will happen. What names a life is void if the process has died since.
+#[derive(Clone, Debug)]
+pub(crate) enum Happening {
+    /// The next input is drawn: something goes wrong.
+    Chaos,
+    /// The next input is drawn: a user asks.
+    ClientDraws,
+    /// An input that was drawn earlier, or stands in the script.
+    Input(Box<Input>),
+    ManagerStart,
+    ManagerWake {
+        life: u32,
+        due: u64,
+    },
+    ManagerSynced {
+        life: u32,
+    },
+    ManagerHears {
+        session: SessionId,
+        message: ToManager,
+    },
+    ManagerHangup {
+        session: SessionId,
+    },
+    ManagerAsked {
+        life: u32,
+        id: RequestId,
+        request: Request,
+    },
+    Compact,
+    WorkerStart {
+        worker: usize,
+    },
+    WorkerWake {
+        worker: usize,
+        life: u32,
+        due: u64,
+    },
+    WorkerLinkUp {
+        worker: usize,
+        life: u32,
+        link: LinkId,
+    },
+    WorkerLinkDown {
+        worker: usize,
+        life: u32,
+        link: LinkId,
+    },
+    WorkerHears {
+        worker: usize,
+        session: SessionId,
+        message: ToWorker,
+    },
+    EngineBegins {
+        worker: usize,
+        life: u32,
+        op: OpId,
+        request: Op,
+    },
+    EngineActs {
+        worker: usize,
+        life: u32,
+        op: OpId,
+        request: Op,
+    },
+    EngineAnswers {
+        worker: usize,
+        life: u32,
+        op: OpId,
+        result: OpResult,
+    },
+    EngineHint {
+        worker: usize,
+        life: u32,
+        task: TaskId,
+    },
+    EngineHintsLost {
+        worker: usize,
+        life: u32,
+    },
+    EngineUp {
+        worker: usize,
+    },
+    PortFree {
+        worker: usize,
+        port: u16,
+    },
+    Heal,
+}
+
+/// Of two at the same millisecond, what comes from outside is first: a script then has the same
+/// order as the run that it was written down from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    Outside,
+    Ordinary,
+    Last,
+}
+
+impl Happening {
+    pub fn rank(&self) -> Rank {
+        match self {
+            Happening::Chaos | Happening::ClientDraws | Happening::Input(_) => Rank::Outside,
+            Happening::Heal => Rank::Last,
+            _ => Rank::Ordinary,
+        }
+    }
+
+    /// Whether it happens to the manager's process.
+    pub fn is_managers(&self) -> bool {
+        matches!(
+            self,
+            Happening::ManagerWake { .. }
+                | Happening::ManagerSynced { .. }
+                | Happening::ManagerHears { .. }
+                | Happening::ManagerHangup { .. }
+                | Happening::ManagerAsked { .. }
+        )
+    }
+
+    /// To which worker's process it happens.
+    pub fn workers(&self) -> Option<usize> {
+        match self {
+            Happening::WorkerWake { worker, .. }
+            | Happening::WorkerLinkUp { worker, .. }
+            | Happening::WorkerLinkDown { worker, .. }
+            | Happening::WorkerHears { worker, .. }
+            | Happening::EngineAnswers { worker, .. }
+            | Happening::EngineHint { worker, .. }
+            | Happening::EngineHintsLost { worker, .. } => Some(*worker),
+            _ => None,
+        }
+    }
+
+    /// Adds all that it is to a hash. Without formatting: this is done for every event.
+    pub fn hash_into(&self, hash: &mut impl std::hash::Hasher) {
+        use std::hash::Hash;
+        std::mem::discriminant(self).hash(hash);
+        match self {
+            Happening::Chaos
+            | Happening::ClientDraws
+            | Happening::Input(_)
+            | Happening::ManagerStart
+            | Happening::Compact
+            | Happening::Heal => {}
+            Happening::ManagerWake { life, due } => (life, due).hash(hash),
+            Happening::ManagerSynced { life } => life.hash(hash),
+            Happening::ManagerHears { session, message } => (session, message).hash(hash),
+            Happening::ManagerHangup { session } => session.hash(hash),
+            Happening::ManagerAsked { life, id, request } => (life, id, request).hash(hash),
+            Happening::WorkerStart { worker } | Happening::EngineUp { worker } => worker.hash(hash),
+            Happening::WorkerWake { worker, life, due } => (worker, life, due).hash(hash),
+            Happening::WorkerLinkUp { worker, life, link } | Happening::WorkerLinkDown { worker, life, link } => {
+                (worker, life, link).hash(hash);
+            }
+            Happening::WorkerHears { worker, session, message } => (worker, session, message).hash(hash),
+            Happening::EngineBegins { worker, life, op, request }
+            | Happening::EngineActs { worker, life, op, request } => {
+                (worker, life, op, request).hash(hash);
+            }
+            Happening::EngineAnswers { worker, life, op, result } => (worker, life, op, result).hash(hash),
+            Happening::EngineHint { worker, life, task } => (worker, life, task).hash(hash),
+            Happening::EngineHintsLost { worker, life } => (worker, life).hash(hash),
+            Happening::PortFree { worker, port } => (worker, port).hash(hash),
+        }
+    }
+
+    /// Who, what, and the rest, for people.
+    fn columns(&self) -> (String, &'static str, String) {
+        let worker = |nth: &usize| format!("worker {nth}");
+        let engine = |nth: &usize| format!("engine {nth}");
+        let manager = || "manager".to_string();
+        match self {
+            Happening::Chaos => ("world".into(), "chaos", String::new()),
+            Happening::ClientDraws => ("world".into(), "user", String::new()),
+            Happening::Input(input) => ("world".into(), "input", format!("{input:?}")),
+            Happening::Heal => ("world".into(), "heal", String::new()),
+            Happening::ManagerStart => (manager(), "start", String::new()),
+            Happening::ManagerWake { .. } => (manager(), "wake", String::new()),
+            Happening::ManagerSynced { .. } => (manager(), "synced", String::new()),
+            Happening::ManagerHears { session, message } => {
+                (manager(), "hears", format!("session {}: {message:?}", session.0))
+            }
+            Happening::ManagerHangup { session } => (manager(), "hangup", format!("session {}", session.0)),
+            Happening::ManagerAsked { id, request, .. } => {
+                (manager(), "asked", format!("request {}: {request:?}", id.0))
+            }
+            Happening::Compact => (manager(), "compact", String::new()),
+            Happening::WorkerStart { worker: nth } => (worker(nth), "start", String::new()),
+            Happening::WorkerWake { worker: nth, .. } => (worker(nth), "wake", String::new()),
+            Happening::WorkerLinkUp { worker: nth, link, .. } => (worker(nth), "link up", format!("link {}", link.0)),
+            Happening::WorkerLinkDown { worker: nth, link, .. } => {
+                (worker(nth), "link down", format!("link {}", link.0))
+            }
+            Happening::WorkerHears { worker: nth, session, message } => {
+                (worker(nth), "hears", format!("session {}: {message:?}", session.0))
+            }
+            Happening::EngineBegins { worker: nth, op, request, .. } => {
+                (engine(nth), "begins", format!("op {}: {request:?}", op.0))
+            }
+            Happening::EngineActs { worker: nth, op, request, .. } => {
+                (engine(nth), "acts", format!("op {}: {request:?}", op.0))
+            }
+            Happening::EngineAnswers { worker: nth, op, result, .. } => {
+                (engine(nth), "answers", format!("op {}: {result:?}", op.0))
+            }
+            Happening::EngineHint { worker: nth, task, .. } => (engine(nth), "hint", format!("task {task}")),
+            Happening::EngineHintsLost { worker: nth, .. } => (engine(nth), "hints lost", String::new()),
+            Happening::EngineUp { worker: nth } => (engine(nth), "up", String::new()),
+            Happening::PortFree { worker: nth, port } => (engine(nth), "port free", port.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Happening {
+    /// One line in fixed columns; what is long is cut.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        const DETAIL_MAX: usize = 160;
+        let (who, what, detail) = self.columns();
+        write!(f, "{who:<10} {what:<10} ")?;
+        match detail.char_indices().nth(DETAIL_MAX) {
+            Some((end, _)) if !f.alternate() => write!(f, "{}…", &detail[..end]),
+            _ => f.write_str(&detail),
+        }
+    }
+}

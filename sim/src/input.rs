@@ -1,0 +1,293 @@
+//! Everything that comes into the world from outside: what users ask for, and what goes wrong.
+//!
+//! A seed draws inputs; a [`Script`] lists them. Either way the same world takes them in, so that a
+//! drawn run can be written down, cut to its essence, and lived again.
+
+use crate::{options::Options, tally::Fault};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One input, and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Virtual milliseconds.
+    pub at: u64,
+    /// Of a strike: how many things of its kind it lets pass within that millisecond.
+    pub skip: u32,
+    /// What.
+    pub input: Input,
+}
+
+/// What comes from outside. Workers are counted from 0; a number too high means nobody.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[allow(missing_docs)]
+pub enum Input {
+    /// A user asks for something.
+    Ask(Ask),
+    /// The manager's process dies; of the entries that are being synced, the first few are durable.
+    ManagerCrash { down_ms: u64, durable: usize },
+    /// The manager's process is stopped, and goes on.
+    ManagerPause { ms: u64 },
+    /// The manager's wall clock jumps.
+    WallJump { ms: i64 },
+    /// The manager's disk takes nothing more for a while.
+    DiskFull { ms: u64 },
+    /// A worker's process dies, alone or with its machine.
+    WorkerCrash { worker: usize, reboot: bool, down_ms: u64 },
+    /// A worker's process is stopped, and goes on.
+    WorkerPause { worker: usize, ms: u64 },
+    /// Messages of a worker are dropped, and those to it.
+    Cut { worker: usize, up: bool, down: bool },
+    /// They are not any more.
+    Mend { worker: usize },
+    /// An engine goes away for a while; its containers go on (live-restore) or end.
+    EngineDown { worker: usize, ms: u64, live_restore: bool },
+    /// An engine's stream of events breaks off.
+    HintsBreak { worker: usize },
+    /// Something happens to the n-th of our containers there.
+    Container { worker: usize, nth: usize, harm: Harm },
+    /// Whatever of ours does not run is removed, as `docker container prune` does; whether its
+    /// events are told.
+    Prune { worker: usize, told: bool },
+    /// A stranger takes a port of the machine, for a while.
+    HoldPort { worker: usize, port: u16, ms: u64 },
+    /// The next thing of a kind is struck.
+    Strike { point: Point, worker: usize, strike: Strike },
+}
+
+/// What somebody does to a container.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Harm {
+    Exit(i32),
+    Kill,
+    OutOfMemory,
+    Remove,
+    Start,
+}
+
+/// Where a strike can hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Point {
+    /// Before an action of the manager.
+    ManagerAction,
+    /// Before an action of a worker.
+    WorkerAction,
+    /// A message from a worker.
+    Up,
+    /// A message to a worker.
+    Down,
+    /// An operation of a worker's engine.
+    Engine,
+    /// An event of a worker's engine.
+    Hint,
+}
+
+impl Point {
+    pub(crate) const COUNT: usize = 6;
+}
+
+/// What hits.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Strike {
+    /// The process dies.
+    Crash { down_ms: u64, durable: usize },
+    /// It is lost: the message, the event, or the answer to an operation that took place.
+    Lose,
+    /// It comes twice.
+    Double,
+    /// It comes late, behind what followed it. Of an operation: its answer, which is stale by then.
+    Late { ms: u64 },
+    /// An operation fails and has no effect: the engine does not answer, or refuses.
+    Fail { refused: bool },
+}
+
+/// What a user asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[allow(missing_docs)]
+pub enum Ask {
+    /// Create or change a service (or, with `once`, a task definition).
+    Put(Want),
+    /// Change a service's number of replicas.
+    Scale { name: String, replicas: u32, condition: If },
+    /// Delete.
+    Delete { once: bool, name: String, condition: If },
+    /// Stop the n-th of the live tasks.
+    Stop { nth: usize },
+    /// The operator gives up a worker's node.
+    Forget { worker: usize },
+    /// Send an earlier request again, under its idempotency key.
+    Again { key: String },
+}
+
+/// If-Match of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum If {
+    #[default]
+    Always,
+    /// The object is at the revision that was answered last.
+    Fresh,
+    /// The object is at a revision before that: it has to be refused.
+    Stale,
+}
+
+/// A workload as a user of the simulator wants it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Want {
+    /// A task definition, which runs once.
+    pub once: bool,
+    /// Its name.
+    pub name: String,
+    /// How many.
+    pub replicas: u32,
+    /// One of the images that the engines know.
+    pub image: String,
+    /// Thousandths of a processor each.
+    pub cpu_millis: u64,
+    /// How many ports the scheduler chooses for each.
+    pub ports: u16,
+    /// A port of the node that each needs for itself.
+    pub pinned: Option<u16>,
+    /// Spread over the nodes instead of packed.
+    pub spread: bool,
+    /// Only on nodes whose label `zone` is this.
+    pub zone: Option<String>,
+    /// How long a container has between the stop signal and the kill, in milliseconds.
+    pub grace_ms: u64,
+    /// A task definition that is not tried again when it fails.
+    pub never_again: bool,
+    /// If-Match.
+    pub condition: If,
+    /// Its idempotency key.
+    pub key: String,
+}
+
+impl Want {
+    /// A service of small containers.
+    pub fn service(name: &str, replicas: u32, image: &str) -> Want {
+        Want {
+            once: false,
+            name: name.to_string(),
+            replicas,
+            image: image.to_string(),
+            cpu_millis: 100,
+            ports: 0,
+            pinned: None,
+            spread: true,
+            zone: None,
+            grace_ms: 2000,
+            never_again: false,
+            condition: If::Always,
+            key: format!("{name}-{replicas}-{image}"),
+        }
+    }
+    /// A task definition.
+    pub fn once(name: &str, image: &str) -> Want {
+        Want { once: true, ..Want::service(name, 1, image) }
+    }
+}
+
+impl Input {
+    /// Which fault of the table it is; `None` for what users ask for and for what ends a fault.
+    pub fn fault(&self) -> Option<Fault> {
+        Some(match self {
+            Input::Ask(_) | Input::Mend { .. } => return None,
+            Input::ManagerCrash { .. } => Fault::ManagerCrash,
+            Input::ManagerPause { .. } => Fault::ManagerPause,
+            Input::WallJump { .. } => Fault::WallClockJump,
+            Input::DiskFull { .. } => Fault::DiskFull,
+            Input::WorkerCrash { reboot: true, .. } => Fault::HostReboot,
+            Input::WorkerCrash { reboot: false, .. } => Fault::WorkerCrash,
+            Input::WorkerPause { .. } => Fault::WorkerPause,
+            Input::Cut { up: true, down: true, .. } => Fault::PartitionBothWays,
+            Input::Cut { .. } => Fault::PartitionOneWay,
+            Input::EngineDown { live_restore: true, .. } => Fault::EngineDownLiveRestore,
+            Input::EngineDown { live_restore: false, .. } => Fault::EngineDownContainersEnd,
+            Input::HintsBreak { .. } => Fault::HintsBreak,
+            Input::Container { harm, .. } => match harm {
+                Harm::Exit(_) => Fault::ContainerExits,
+                Harm::Kill => Fault::ContainerKilled,
+                Harm::OutOfMemory => Fault::ContainerOutOfMemory,
+                Harm::Remove => Fault::ContainerRemoved,
+                Harm::Start => Fault::ContainerStartedAgain,
+            },
+            Input::Prune { .. } => Fault::Prune,
+            Input::HoldPort { .. } => Fault::PortTakenByStranger,
+            Input::Strike { point, strike, .. } => match (point, strike) {
+                (Point::ManagerAction, _) => Fault::ManagerCrashAtAction,
+                (Point::WorkerAction, _) => Fault::WorkerCrashAtAction,
+                (Point::Engine, Strike::Lose) => Fault::EngineAnswerLost,
+                (Point::Engine, Strike::Late { .. }) => Fault::EngineAnswerLate,
+                (Point::Engine, _) => Fault::EngineFails,
+                (Point::Hint, Strike::Lose) => Fault::HintLost,
+                (Point::Hint, Strike::Double) => Fault::HintDoubled,
+                (Point::Hint, _) => Fault::HintLate,
+                (Point::Up | Point::Down, Strike::Lose) => Fault::MessageLost,
+                (Point::Up | Point::Down, Strike::Double) => Fault::MessageDoubled,
+                (Point::Up | Point::Down, _) => Fault::MessageLate,
+            },
+        })
+    }
+}
+
+/// A run that is written down: options and inputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Script {
+    /// For people: what it stands for. Lines of text.
+    pub about: String,
+    /// Its world; the seed decides latencies only.
+    pub options: Options,
+    /// In the order of time.
+    pub steps: Vec<Step>,
+}
+
+impl fmt::Display for Script {
+    /// The text of a script: `#` lines, `options`, then one step per line: the millisecond (`+` how
+    /// many are let pass), and the input as JSON.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let json = |it: serde_json::Result<String>| it.map_err(|_| fmt::Error);
+        for line in self.about.lines() {
+            writeln!(f, "# {line}")?;
+        }
+        writeln!(f, "options {}", json(serde_json::to_string(&self.options))?)?;
+        for Step { at, skip, input } in &self.steps {
+            let at = if *skip == 0 { at.to_string() } else { format!("{at}+{skip}") };
+            writeln!(f, "{at:>9} {}", json(serde_json::to_string(input))?)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::str::FromStr for Script {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Script, String> {
+        let (mut about, mut options, mut steps) = (String::new(), None, Vec::new());
+        for (nth, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let wrong = |what: &str, error: String| format!("line {}: {what}: {error}", nth + 1);
+            let json = |text: &str| serde_json::from_str(text).map_err(|e| wrong("input", e.to_string()));
+            if let Some(comment) = line.strip_prefix('#') {
+                about += comment.trim_start();
+                about.push('\n');
+            } else if let Some(rest) = line.strip_prefix("options ") {
+                options = Some(serde_json::from_str(rest).map_err(|e| wrong("options", e.to_string()))?);
+            } else {
+                let (at, input) = line.trim_start().split_once(' ').ok_or_else(|| wrong("step", "no input".into()))?;
+                let (at, skip) = at.split_once('+').unwrap_or((at, "0"));
+                let number = |text: &str| text.parse::<u64>().map_err(|e| wrong("time", e.to_string()));
+                steps.push(Step { at: number(at)?, skip: number(skip)? as u32, input: json(input)? });
+            }
+        }
+        let options = options.ok_or("a script has a line that begins with `options `")?;
+        Ok(Script { about, options, steps })
+    }
+}

@@ -1,0 +1,150 @@
+//! How it ends: every fault healed, convergence, rest.
+
+use super::*;
+
+impl World {
+    /// Every fault ends; who is down or stopped comes back in his time.
+    pub(super) fn heal(&mut self) {
+        self.calm = true;
+        self.chaos.end();
+        self.network.heal();
+        self.options.engine_ms_max = self.options.engine_ms_max.min(20);
+        for worker in 0..self.workers.len() {
+            if self.workers[worker].engine.is_down() {
+                self.after(0, Happening::EngineUp { worker });
+            }
+        }
+    }
+
+    fn pending(&self) -> Vec<String> {
+        let Some(machine) = &self.manager.machine else { return vec!["the manager is down".to_string()] };
+        if self.now < self.manager_paused_until {
+            return vec!["the manager is paused".to_string()];
+        }
+        if self.client.is_waiting() {
+            return vec!["a user waits for an answer".to_string()];
+        }
+        checks::pending(machine.cluster(), self.manager.cluster_time(self.now), &self.views())
+    }
+
+    fn views(&self) -> Vec<WorkerView<'_>> {
+        let welcome = |host: &WorkerHost| host.machine.as_ref().is_some_and(|machine| machine.is_welcome());
+        self.workers.iter().map(|host| WorkerView { is_welcome: welcome(host), engine: &host.engine }).collect()
+    }
+
+    /// I22: a healed world converges in bounded time.
+    pub(super) fn converge(&mut self) -> Lived {
+        let end = self.now + self.options.converge_ms();
+        while self.now < end {
+            self.run_until(self.now + 5000)?;
+            if self.pending().is_empty() {
+                let cluster = self.manager.machine.as_ref().expect("nothing is pending").cluster();
+                return checks::acknowledged(cluster, &self.client.known);
+            }
+        }
+        Err(("I22", self.pending().join("; ")))
+    }
+
+    /// I23: a converged world comes to rest. I31: what is not ours was not touched.
+    pub(super) fn rest(&mut self) -> Lived {
+        let index = |world: &World| world.manager.machine.as_ref().map_or(0, |machine| machine.cluster().index);
+        // What always fails is tried again for ever, and so never rests.
+        let restless = self.manager.machine.as_ref().is_some_and(|machine| {
+            let good = |w: &Workload| IMAGES_GOOD.contains(&w.current().spec.image.as_str());
+            machine.cluster().workloads().any(|w| !good(w))
+        });
+        self.run_until(self.now + 10_000)?;
+        let before = index(self);
+        self.run_until(self.now + self.options.rest_ms)?;
+        let after = index(self);
+        if !restless && before != after {
+            let tail: Vec<String> = self.manager.disk.entries.iter().rev().take(3).map(|e| format!("{e:?}")).collect();
+            return Err(("I23", format!("{} more entries, the last: {}", after - before, tail.join("\n"))));
+        }
+        if let Some(pending) = self.pending().first().filter(|_| !restless) {
+            return Err(("I22", format!("converged, and then: {pending}")));
+        }
+        // It may have ended with its machine, but never at our hands.
+        let foreign = |worker: &WorkerHost| {
+            let container = worker.engine.container(FOREIGN);
+            container.is_some_and(|c| c.is_running() || worker.reboots > 0)
+        };
+        if !self.workers.iter().all(foreign) {
+            return Err(("I31", "a container that is not ours was touched".to_string()));
+        }
+        self.report.entries = after;
+        let disk = self.manager.disk.recover();
+        let live = self.manager.machine.as_ref().expect("converged").snapshot();
+        if disk.index == live.index && disk.snapshot() != live {
+            return Err(("I14", "the log gives another state than the one that is live".to_string()));
+        }
+        Ok(())
+    }
+
+    /// How it ended, without IDs and times.
+    pub(super) fn outcome(&self) -> Outcome {
+        let mut outcome = Outcome::default();
+        let Some(machine) = &self.manager.machine else { return outcome };
+        let cluster = machine.cluster();
+        let running: Vec<TaskId> = self
+            .workers
+            .iter()
+            .flat_map(|worker| worker.engine.containers())
+            .filter(|container| container.is_running())
+            .filter_map(|container| Some(container.identity?.task))
+            .collect();
+        for workload in cluster.workloads() {
+            let (version, image) = (workload.current().number, &workload.current().spec.image);
+            let tasks = cluster.tasks().filter(|task| task.workload == workload.uid);
+            let runs = tasks.filter(|task| running.contains(&task.id)).count();
+            let newest = workload.slots.iter().filter_map(|slot| cluster.attempts(slot).next());
+            let mut ends: Vec<String> = newest.map(|task| task.state.to_string()).collect();
+            ends.sort();
+            let text = format!("version {version} of {image}, {runs} of {} run: {ends:?}", workload.replicas);
+            outcome.objects.insert(format!("{} {}", workload.kind, workload.name), text);
+        }
+        for lives in self.workers.iter().flat_map(|worker| worker.engine.lives()) {
+            let name = self.names.get(&lives.0).cloned().unwrap_or_default();
+            *outcome.started.entry(name).or_default() += lives.1.started;
+        }
+        outcome.started.retain(|_, count| *count > 0);
+        outcome
+    }
+
+    /// Everything that a person wants to see of a state, one thing per line.
+    pub(super) fn state(&self) -> String {
+        use std::fmt::Write;
+        let mut text = String::new();
+        let mut line = |it: String| writeln!(text, "{it}").expect("a string");
+        match &self.manager.machine {
+            None => line("manager: down".to_string()),
+            Some(machine) => {
+                let cluster = machine.cluster();
+                line(format!("manager: term {}, ready {}", cluster.term, machine.is_ready()));
+                for node in cluster.nodes() {
+                    line(format!("node {}: {:?}, registered by {}", node.info.name, node.reach, node.incarnation));
+                }
+                for workload in cluster.workloads() {
+                    let (version, image) = (workload.current().number, &workload.current().spec.image);
+                    let gone = if workload.deleting { ", is being deleted" } else { "" };
+                    let (kind, name, replicas) = (workload.kind, &workload.name, workload.replicas);
+                    line(format!("{kind} {name}: {replicas} of version {version}, {image}{gone}"));
+                }
+                for task in cluster.tasks() {
+                    let name = cluster.workload(task.workload).map_or("?", |workload| &workload.name);
+                    let node = task.node.and_then(|node| cluster.node(node)).map_or("-", |node| &node.info.name);
+                    let (id, slot, state, desired) = (task.id, task.slot, task.state, task.desired);
+                    line(format!("task {id} of {name}, slot {slot}, on {node}: {state}, wanted {desired:?}"));
+                }
+            }
+        }
+        for (index, worker) in self.workers.iter().enumerate() {
+            let welcome = worker.machine.as_ref().map(|machine| machine.is_welcome());
+            line(format!("worker {index}: welcome {welcome:?}, engine down {}", worker.engine.is_down()));
+            for container in worker.engine.containers() {
+                line(format!("container {} on {index}: {:?}", container.spec.name, container.state));
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,217 @@
+//! What comes from outside.
+
+use super::*;
+use crate::{
+    client::News,
+    input::{Ask, Harm},
+};
+
+impl World {
+    pub(super) fn wreak(&mut self) -> Lived {
+        if self.calm {
+            return Ok(());
+        }
+        let pause = self.chaos.pause();
+        self.after(pause, Happening::Chaos);
+        for (ms, input) in self.chaos.wreak(&self.options) {
+            match ms {
+                0 => self.input(input)?,
+                ms => self.after(ms, Happening::Input(Box::new(input))),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn client_draws(&mut self) -> Lived {
+        if self.calm {
+            return Ok(());
+        }
+        let pause = self.users.between(100, self.options.asks_ms_max);
+        self.after(pause, Happening::ClientDraws);
+        let bad = self.options.bad_images.then_some(IMAGES_BAD).into_iter().flatten();
+        let images: Vec<&str> = IMAGES_GOOD.into_iter().chain(bad).collect();
+        let (names, workers) = (self.options.names, self.workers.len());
+        match self.client.draw(&mut self.users, names, &images, workers) {
+            // Somebody whose manager is down waits until it is back.
+            Some(ask) if self.manager.machine.is_some() => self.input(Input::Ask(ask)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes in one input, and writes it down.
+    pub(super) fn input(&mut self, input: Input) -> Lived {
+        if self.calm {
+            return Ok(());
+        }
+        self.hash(|hash| hash.write(format!("{input:?}").as_bytes()));
+        self.chaos.record.push(Step { at: self.now, skip: 0, input: input.clone() });
+        let somebody = |worker: &usize| *worker < self.workers.len();
+        let victim = match &input {
+            Input::WorkerCrash { worker, .. }
+            | Input::WorkerPause { worker, .. }
+            | Input::Cut { worker, .. }
+            | Input::EngineDown { worker, .. }
+            | Input::HintsBreak { worker }
+            | Input::Container { worker, .. }
+            | Input::Prune { worker, .. }
+            | Input::HoldPort { worker, .. } => somebody(worker),
+            _ => true,
+        };
+        if !victim {
+            return Ok(());
+        }
+        match input {
+            Input::Ask(ask) => self.ask(&ask),
+            Input::ManagerCrash { down_ms, durable } => {
+                if self.manager.machine.is_some() {
+                    self.tally_fault(&input);
+                    self.manager_crash(down_ms, durable);
+                }
+            }
+            Input::ManagerPause { ms } => {
+                self.tally_fault(&input);
+                let Timing { lease, heartbeat, .. } = Timing::default();
+                if ms > lease.0 {
+                    self.report.tally.reach(Situation::PausedBeyondLease);
+                }
+                self.manager_paused_until = self.manager_paused_until.max(self.now + ms);
+                // It has something to do once in a lease, and notices that it does that late by more
+                // than a heartbeat. A shorter pause cannot be told from a busy machine.
+                if ms > lease.0 + heartbeat.0 {
+                    self.plans.awake_since = self.manager_paused_until;
+                }
+            }
+            Input::WallJump { ms } => {
+                self.tally_fault(&input);
+                self.manager.wall_offset += ms;
+            }
+            Input::DiskFull { ms } => {
+                self.tally_fault(&input);
+                self.disk_full_until = self.disk_full_until.max(self.now + ms);
+            }
+            Input::WorkerCrash { worker, reboot, down_ms } => {
+                if self.workers[worker].machine.is_some() {
+                    self.tally_fault(&input);
+                    self.worker_crash(worker, reboot, down_ms);
+                }
+            }
+            Input::WorkerPause { worker, ms } => {
+                self.tally_fault(&input);
+                if ms > Timing::default().lease.0 {
+                    self.report.tally.reach(Situation::WorkerPausedBeyondLease);
+                }
+                let until = &mut self.workers[worker].paused_until;
+                *until = (*until).max(self.now + ms);
+            }
+            Input::Cut { worker, up, down } => {
+                self.tally_fault(&input);
+                self.network.cut_up.extend(up.then_some(worker));
+                self.network.cut_down.extend(down.then_some(worker));
+                if (0..self.workers.len()).all(|worker| self.network.is_cut(worker)) {
+                    self.report.tally.reach(Situation::AllCutOff);
+                }
+            }
+            Input::Mend { worker } => {
+                self.network.cut_up.remove(&worker);
+                self.network.cut_down.remove(&worker);
+            }
+            Input::EngineDown { worker, ms, live_restore } => {
+                self.tally_fault(&input);
+                if !live_restore {
+                    self.end_containers(worker);
+                }
+                self.workers[worker].engine.engine_down(true);
+                self.after(ms, Happening::EngineUp { worker });
+            }
+            Input::HintsBreak { worker } => {
+                self.tally_fault(&input);
+                let life = self.workers[worker].life;
+                self.after(0, Happening::EngineHintsLost { worker, life });
+            }
+            Input::Container { worker, nth, harm } => self.harm(worker, nth, harm, &input)?,
+            Input::Prune { worker, told } => self.prune(worker, told, &input)?,
+            Input::HoldPort { worker, port, ms } => {
+                self.tally_fault(&input);
+                self.workers[worker].engine.hold_port(port, true);
+                self.after(ms, Happening::PortFree { worker, port });
+            }
+            Input::Strike { .. } => unreachable!("strikes are filed by what they hit"),
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, ask: &Ask) {
+        let Some(machine) = &self.manager.machine else { return };
+        let tasks: Vec<TaskId> = machine.cluster().tasks().filter(|task| task.is_live()).map(|task| task.id).collect();
+        if let Some((id, request)) = self.client.ask(ask, &tasks, node_name) {
+            self.after(1, Happening::ManagerAsked { life: self.manager.life, id, request });
+        }
+    }
+
+    /// What a user was told.
+    pub(super) fn hear(&mut self, news: Option<News>) {
+        self.report.tally.reach(match news {
+            None => return,
+            Some(News::Repeated) => Situation::KeyRepeated,
+            Some(News::StaleRefused) => Situation::StaleConditionRefused,
+            Some(News::FreshAccepted) => Situation::FreshConditionAccepted,
+            Some(News::Forgotten) => {
+                self.forgotten += 1;
+                Situation::NodeForgotten
+            }
+        });
+    }
+
+    /// The engine goes down with its containers, as Docker does without live-restore.
+    fn end_containers(&mut self, worker: usize) {
+        let engine = &mut self.workers[worker].engine;
+        let ours = engine.containers().filter(|c| c.identity.is_some() && c.is_running());
+        let names: Vec<String> = ours.map(|c| c.spec.name.clone()).collect();
+        names.iter().for_each(|name| engine.kill(name));
+        let host = &mut self.workers[worker];
+        host.followed = host.engine.happenings_count();
+    }
+
+    fn harm(&mut self, worker: usize, nth: usize, harm: Harm, input: &Input) -> Lived {
+        let engine = &mut self.workers[worker].engine;
+        let ours = engine.containers().filter(|c| c.identity.is_some());
+        let fits = ours.filter(|c| match harm {
+            Harm::Exit(_) | Harm::Kill | Harm::OutOfMemory => c.is_running(),
+            Harm::Start => matches!(c.state, worker::ContainerState::Exited { .. }),
+            Harm::Remove => true,
+        });
+        let names: Vec<String> = fits.map(|c| c.spec.name.clone()).collect();
+        let Some(name) = names.get(nth % names.len().max(1)) else { return Ok(()) };
+        match harm {
+            Harm::Exit(code) => engine.exit(name, code),
+            Harm::Kill => engine.kill(name),
+            Harm::OutOfMemory => engine.oom(name),
+            Harm::Remove => engine.remove_behind_our_back(name),
+            Harm::Start => engine.restart_behind_our_back(name),
+        }
+        self.tally_fault(input);
+        self.tell_hints(worker);
+        self.homes.look(worker, &self.workers[worker].engine)
+    }
+
+    /// Somebody tidies up, as `docker container prune` does: whatever of ours does not run is gone.
+    fn prune(&mut self, worker: usize, told: bool, input: &Input) -> Lived {
+        let engine = &mut self.workers[worker].engine;
+        let idle = engine.containers().filter(|c| c.identity.is_some() && !c.is_running());
+        let names: Vec<String> = idle.map(|c| c.spec.name.clone()).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        names.iter().for_each(|name| engine.remove_behind_our_back(name));
+        self.tally_fault(input);
+        if told {
+            self.tell_hints(worker);
+        } else {
+            let host = &mut self.workers[worker];
+            host.followed = host.engine.happenings_count();
+            let life = host.life;
+            self.after(0, Happening::EngineHintsLost { worker, life });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! What is noticed for the "sometimes" table.
+
+use super::*;
+use crate::tally::Activity;
+use orbit_core::{reconciler::Absence, worker::LABEL_TASK};
+
+impl World {
+    /// A fault strikes: it is counted, with what the world is doing.
+    pub(super) fn tally_fault(&mut self, input: &Input) {
+        if let Some(fault) = input.fault() {
+            let activities = self.activities();
+            self.report.tally.fault(fault, activities);
+        }
+    }
+
+    fn activities(&mut self) -> Activities {
+        let mut activities = Activities::default();
+        let Some(machine) = self.manager.machine.as_ref().filter(|machine| machine.is_ready()) else {
+            activities.note(Activity::Recovering, true);
+            return activities;
+        };
+        let living = self.workers.iter().filter(|worker| worker.machine.is_some()).count();
+        activities.note(Activity::Recovering, living < self.workers.len());
+        activities.note(Activity::Reconnecting, machine.connected().count() < living);
+        let cluster = machine.cluster();
+        for task in cluster.tasks().filter(|task| !task.state.is_terminal()) {
+            activities.note(Activity::Stopping, task.desired == Desired::Stopped);
+            activities.note(Activity::Deploying, task.is_live() && task.state != TaskState::Running);
+        }
+        let serves = |workload: &Workload| {
+            let runs = |slot: &Slot| cluster.attempts(slot).any(|t| t.is_live() && t.state == TaskState::Running);
+            workload.slots.len() == workload.replicas as usize && workload.slots.iter().all(runs)
+        };
+        self.client
+            .scaling
+            .retain(|name| cluster.workload_named(Kind::Service, name).is_some_and(|workload| !serves(workload)));
+        activities.note(Activity::Scaling, !self.client.scaling.is_empty());
+        activities.or_idle()
+    }
+
+    /// Before an entry is applied.
+    pub(super) fn notice_entry(&mut self, entry: &Entry) {
+        let Some(machine) = &self.manager.machine else { return };
+        let cluster = machine.cluster();
+        let tally = &mut self.report.tally;
+        match &entry.command {
+            Command::Reports { node, incarnation, reports } => {
+                if cluster.node(*node).is_none_or(|node| node.incarnation != *incarnation) {
+                    tally.reach(Situation::ReportStale);
+                }
+                for end in reports.iter().filter_map(|report| report.end.as_ref()) {
+                    tally.reach(match end.reason {
+                        Reason::Vanished => Situation::Vanished,
+                        Reason::Killed => Situation::Killed,
+                        Reason::OutOfMemory => Situation::OutOfMemory,
+                        Reason::PortTaken => Situation::PortTaken,
+                        Reason::PullFailed => Situation::PullFailed,
+                        Reason::PullTimeout => Situation::PullTimeout,
+                        Reason::StartFailed => Situation::StartFailed,
+                        Reason::CreateFailed => Situation::CreateFailed,
+                        Reason::Stopped if end.exit_code.is_none() => Situation::StoppedUnstarted,
+                        _ => continue,
+                    });
+                }
+            }
+            Command::Plan(plan) => {
+                let lost = |create: &&Create| {
+                    let task = create.after.and_then(|id| cluster.task(id)).filter(|task| task.is_live());
+                    let node = task.and_then(|task| cluster.node(task.node?));
+                    node.is_some_and(|node| node.reach != Reach::Reachable)
+                };
+                if plan.creates.iter().any(|create| lost(&create)) {
+                    tally.reach(Situation::ReplacedWithLostNode);
+                }
+                if plan.decisions.iter().any(|(_, decision)| decision.unplaced > 0) {
+                    tally.reach(Situation::Unplaced);
+                }
+            }
+            Command::Edges(edges) => {
+                for edge in edges.iter().filter(|edge| edge.reach == Reach::Reachable) {
+                    let tasks = cluster.node(edge.node).into_iter().flat_map(Node::tasks);
+                    let superseded = |id: TaskId| {
+                        let task = cluster.task(id)?;
+                        let slot = cluster.workload(task.workload)?.slots.get(task.slot as usize)?;
+                        Some(task.is_live() && cluster.attempts(slot).next()?.id != id)
+                    };
+                    if tasks.into_iter().any(|id| superseded(id) == Some(true)) {
+                        tally.reach(Situation::OriginalReturned);
+                    }
+                }
+            }
+            Command::Register(registration) => {
+                if self.forgotten > 0 && cluster.node_named(&registration.info.name).is_none() {
+                    tally.reach(Situation::ForgottenReturned);
+                }
+                let node = cluster.node_named(&registration.info.name);
+                let superseded = |id: TaskId| {
+                    let task = cluster.task(id)?;
+                    let slot = cluster.workload(task.workload)?.slots.get(task.slot as usize)?;
+                    Some(task.is_live() && cluster.attempts(slot).next()?.id != id)
+                };
+                if node.into_iter().flat_map(Node::tasks).any(|id| superseded(id) == Some(true)) {
+                    tally.reach(Situation::OriginalReturned);
+                }
+            }
+            Command::Put(put) => {
+                let deleting = |w: &Workload| w.deleting && *w.name == *put.definition.name;
+                if cluster.workloads().any(deleting) {
+                    tally.reach(Situation::NameReused);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// After an entry was applied.
+    pub(super) fn notice_state(&mut self, entry: &Entry) {
+        let Some(machine) = &self.manager.machine else { return };
+        let cluster = machine.cluster();
+        let tally = &mut self.report.tally;
+        match &entry.command {
+            Command::Plan(plan) => {
+                let made = |(ordinal, _): (usize, &Create)| {
+                    let id = TaskId { epoch: cluster.epoch, index: entry.index, ordinal: ordinal as u32 };
+                    cluster.task(id).is_some()
+                };
+                if !plan.creates.iter().enumerate().all(made) {
+                    tally.reach(Situation::PlanStale);
+                }
+                let versions = |w: &Workload| w.versions.len() > 1;
+                if cluster.workloads().any(versions) {
+                    tally.reach(Situation::TwoVersions);
+                }
+            }
+            Command::Edges(_) if machine.absences().values().any(|absence| *absence == Absence::Braked) => {
+                tally.reach(Situation::Braked);
+            }
+            Command::Scale { replicas: 0, .. } => tally.reach(Situation::ScaledToZero),
+            Command::Reports { .. } => {
+                let capped = |w: &Workload| {
+                    let restart = w.current().spec.restart;
+                    w.slots.iter().any(|slot| slot.failures > 0 && restart.delay(slot.failures) == restart.backoff_max)
+                };
+                if cluster.workloads().any(capped) {
+                    tally.reach(Situation::BackoffAtCap);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The manager sends something to a worker.
+    pub(super) fn notice_sent(&mut self, worker: Option<usize>, message: &ToWorker) {
+        let tally = &mut self.report.tally;
+        match message {
+            ToWorker::HeartbeatAck { .. } => {
+                let machine = self.manager.machine.as_ref();
+                let named = |worker| machine?.cluster().node_named(&node_name(worker));
+                if let Some(node) = worker.and_then(named) {
+                    self.plans.acknowledged(node.id, self.now);
+                }
+            }
+            ToWorker::Probe => tally.reach(Situation::Probed),
+            ToWorker::Refused { .. } => tally.reach(Situation::WorkerRefused),
+            ToWorker::Assigned(assigned) if assigned.full => tally.reach(Situation::Resynced),
+            _ => {}
+        }
+    }
+
+    /// A worker asks its engine for something.
+    pub(super) fn notice_op(&mut self, request: &Op) {
+        let Op::Remove(name) = request else { return };
+        let task: Option<TaskId> = name.rsplit('-').next().and_then(|id| id.parse().ok());
+        let cluster = self.manager.machine.as_ref().map(|machine| machine.cluster());
+        if let (Some(task), Some(cluster)) = (task, cluster)
+            && cluster.task(task).is_none()
+        {
+            self.report.tally.reach(Situation::OrphanRemoved);
+        }
+    }
+
+    /// What a container is for, by its labels.
+    pub(super) fn name_container(&mut self, spec: &worker::ContainerSpec) {
+        let label = |key: &str| spec.labels.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str());
+        if let (Some(task), Some(name)) = (label(LABEL_TASK).and_then(|id| id.parse().ok()), label("orbit.name")) {
+            self.names.insert(task, name.to_string());
+        }
+    }
+}
