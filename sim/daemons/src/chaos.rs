@@ -1,7 +1,8 @@
 //! What goes wrong, drawn one fault after the other.
 
-use crate::{hosts::WorkerHost, machine::Machine, random::Random, world::World};
+use crate::{hosts::WorkerHost, machine::Machine, world::World};
 use madsim::{net::NetSim, runtime::Handle};
+use orbit_sim::Random;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 

@@ -1,18 +1,19 @@
 //! A worker's container engine, as a process of its own on the worker's machine: what it was asked
 //! for goes on when the worker is killed.
 
-use crate::{options::Options, random::Random, record::Record};
+use crate::{options::Options, record::Record};
 use async_trait::async_trait;
 use futures_util::{StreamExt, future::ready, stream::BoxStream};
 use madsim::runtime::{Handle, NodeHandle};
 use orbit_core::{
-    model::{Millis, TaskId},
+    model::TaskId,
     worker::{Op, OpError, OpErrorKind, OpResult, Owner},
 };
 use orbit_runtime::{
     ContainerRuntime, EngineInfo, LogChunk,
-    fake::{FakeEngine, FakeRuntime, ImagePlace, OpName, Program},
+    fake::{FakeEngine, FakeRuntime, OpName},
 };
+use orbit_sim::Random;
 use std::{
     sync::{
         Arc, Mutex,
@@ -22,10 +23,6 @@ use std::{
 };
 use tokio::{sync::oneshot, time::sleep};
 
-/// Images whose services come to rest.
-pub(crate) const IMAGES_GOOD: [&str; 2] = ["web:1", "web:2"];
-/// Images that are missing, or whose containers end.
-pub(crate) const IMAGES_BAD: [&str; 5] = ["exit:0", "exit:1", "absent:1", "broken:1", "oom:1"];
 /// A container that is not ours.
 pub(crate) const FOREIGN: &str = "somebody-elses";
 
@@ -47,12 +44,7 @@ struct Inner {
 impl Engine {
     pub(crate) fn boot(name: String, mut random: Random, options: &Options, record: Record) -> Engine {
         let mut engine = FakeEngine::default();
-        engine.add_image("web:1", ImagePlace::Present, Program::Run);
-        engine.add_image("web:2", ImagePlace::Pullable(Millis(random.between(10, 3000))), Program::Stubborn);
-        engine.add_image("exit:0", ImagePlace::Present, Program::Exit(0));
-        engine.add_image("exit:1", ImagePlace::Present, Program::Exit(1));
-        engine.add_image("broken:1", ImagePlace::Present, Program::BadEntrypoint);
-        engine.add_image("oom:1", ImagePlace::Present, Program::OutOfMemory);
+        orbit_sim::images(&mut engine, random.between(10, 3000));
         let node = Handle::current().create_node().name(&name).build();
         Engine(Arc::new(Inner {
             name,

@@ -6,7 +6,6 @@ use crate::{
     executor::SimulatedBlocking,
     machine::{End, Machine},
     options::Options,
-    random::Random,
     record::Record,
 };
 use madsim::runtime::{Handle, NodeHandle};
@@ -16,6 +15,7 @@ use orbit_core::{
 };
 use orbit_manager::{Door, sessions::Workers};
 use orbit_proto::v1::worker_server::WorkerServer;
+use orbit_sim::Random;
 use orbit_store::{Options as StoreOptions, RedbLedger, RedbStorage, StoreError, simulated::SimulatedDisk};
 use std::{
     convert::Infallible,
@@ -138,14 +138,14 @@ impl WorkerHost {
     ) -> WorkerHost {
         let name = format!("node-{n}");
         let engine = Engine::boot(format!("engine-{n}"), Random::new(random.bits(), 0), options, record.clone());
-        let machine = Arc::new(Machine::new(name.clone(), random, options, record, ends));
+        let machine = Arc::new(Machine::new(name, random, options, record, ends));
         drop(RedbLedger::create_with_backend(machine.disk.open(), store_options(false)).expect("an empty disk"));
         let (inside, runtime, options) = (machine.clone(), engine.clone(), options.clone());
         let process = move || {
-            let (machine, runtime, name, options) = (inside.clone(), runtime.clone(), name.clone(), options.clone());
+            let (machine, runtime, options) = (inside.clone(), runtime.clone(), options.clone());
             async move {
                 machine.begins();
-                let Err(error) = work(&machine, name, runtime, &options).await;
+                let Err(error) = work(&machine, n, runtime, &options).await;
                 machine.ended(Some(error));
             }
         };
@@ -165,17 +165,12 @@ impl WorkerHost {
 }
 
 /// The worker's process.
-async fn work(
-    machine: &Arc<Machine>,
-    name: String,
-    runtime: Engine,
-    options: &Options,
-) -> Result<Infallible, StoreError> {
+async fn work(machine: &Arc<Machine>, n: u8, runtime: Engine, options: &Options) -> Result<Infallible, StoreError> {
     let config = Config {
         info: NodeInfo {
             uid: NodeUid(madsim::rand::random()),
-            name,
-            labels: Default::default(),
+            name: machine.name.clone(),
+            labels: [("zone".to_string(), ["a", "b"][usize::from(n % 2)].to_string())].into(),
             arch: "amd64".into(),
             os: "linux".into(),
             allocatable: Resources { cpu_millis: options.cpu_millis, memory_bytes: 8 << 30 },

@@ -12,14 +12,11 @@
 compile_error!("run cargo in sim/daemons, where .cargo/config.toml sets --cfg madsim");
 
 mod chaos;
-mod checks;
-mod client;
 mod engine;
 mod executor;
 mod hosts;
 mod machine;
 mod options;
-mod random;
 mod record;
 mod run;
 mod users;

@@ -1,7 +1,8 @@
 //! A machine on which one daemon runs: its disk, and how its process ends and starts again.
 
-use crate::{options::Options, random::Random, record::Record};
+use crate::{options::Options, record::Record};
 use madsim::{runtime::Handle, task::NodeId};
+use orbit_sim::Random;
 use orbit_store::{StoreError, simulated::SimulatedDisk};
 use std::sync::{
     Arc, Mutex, OnceLock,

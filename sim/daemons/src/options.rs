@@ -1,6 +1,6 @@
 //! What a seed decides before it begins: the size of the world, and which faults it knows.
 
-use crate::random::Random;
+use orbit_sim::Random;
 
 /// The options of one run. `Debug` prints them on one line.
 #[derive(Clone, Debug)]

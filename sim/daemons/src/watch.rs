@@ -1,27 +1,28 @@
 //! Looks at the manager and at the engines all the time.
 
-use crate::{
-    checks::{self, TaskWatch},
-    random::Random,
-    world::{Violation, World},
-};
+use crate::world::{Violation, World};
 use orbit_core::manager::Manager;
-use std::{sync::Arc, time::Duration};
+use orbit_sim::{
+    Random,
+    checks::{self, EngineWatch, TaskWatch},
+};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 
 pub(crate) async fn watch(world: Arc<World>, mut random: Random) {
-    let mut tasks = TaskWatch::default();
+    let (mut tasks, mut engines) = (TaskWatch::default(), EngineWatch::default());
     loop {
         sleep(Duration::from_millis(random.between(100, 2000))).await;
-        if let Err(violation) = look(&world, &mut tasks).await {
+        if let Err(violation) = look(&world, &mut tasks, &mut engines).await {
             return world.violated(violation);
         }
     }
 }
 
-async fn look(world: &World, tasks: &mut TaskWatch) -> Result<(), Violation> {
-    let engines: Vec<_> = world.workers.iter().map(|worker| worker.runtime.with(|engine| engine.clone())).collect();
-    checks::one_container_each(engines.iter())?;
+async fn look(world: &World, tasks: &mut TaskWatch, engines: &mut EngineWatch) -> Result<(), Violation> {
+    for (home, worker) in world.workers.iter().enumerate() {
+        worker.runtime.with(|engine| engines.look(home, engine))?;
+    }
     let Some(door) = world.manager.door() else { return Ok(()) };
     // Whoever holds the client knows of everything that was asked for and has no answer.
     let client = world.client.try_lock().ok();
@@ -29,6 +30,7 @@ async fn look(world: &World, tasks: &mut TaskWatch) -> Result<(), Violation> {
     let look = move |manager: &Manager, _| {
         let cluster = manager.cluster();
         checks::state(cluster)?;
+        sessions(manager)?;
         known.map_or(Ok(()), |known| checks::acknowledged(cluster, &known))?;
         Ok(manager.snapshot())
     };
@@ -44,5 +46,17 @@ async fn look(world: &World, tasks: &mut TaskWatch) -> Result<(), Violation> {
         return Err(("I10", format!("entry {} was shown, then {}", before.index, snapshot.index)));
     }
     *shown = Some(snapshot);
+    Ok(())
+}
+
+/// I20: one live session per node, and it is the one of its last registration.
+fn sessions(manager: &Manager) -> Result<(), Violation> {
+    let mut nodes = BTreeSet::new();
+    for (session, node, incarnation) in manager.connected() {
+        let current = manager.cluster().node(node).map(|node| node.incarnation);
+        if !nodes.insert(node) || current != Some(incarnation) {
+            return Err(("I20", format!("{session:?} of {node:?} is a second one, or of an old registration")));
+        }
+    }
     Ok(())
 }

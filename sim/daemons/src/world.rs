@@ -1,18 +1,23 @@
 //! A world of daemons, and its phases: calm, chaos, every fault healed, convergence, rest.
 
 use crate::{
-    checks,
-    client::Client,
-    engine::{FOREIGN, IMAGES_BAD, IMAGES_GOOD},
+    engine::FOREIGN,
     hosts::{ManagerHost, WorkerHost, open_log},
     machine::{End, Machine},
     options::Options,
-    random::Random,
     record::Record,
     users, watch,
 };
 use madsim::{net::NetSim, runtime::Handle};
-use orbit_core::model::{Cluster, Snapshot, Workload};
+use orbit_core::{
+    manager::Manager,
+    model::{Cluster, Snapshot, Workload},
+};
+use orbit_sim::{
+    Random,
+    checks::{WorkerView, acknowledged, pending},
+    client::{Client, IMAGES_GOOD},
+};
 use orbit_store::{Storage, StoreError};
 use std::{
     sync::{
@@ -26,10 +31,11 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// How long a healed world has to converge: the longest backoff, the leases, an unanswered dial.
-const CONVERGE_MAX: Duration = Duration::from_secs(240);
+/// How long a healed world has to converge: leases and dials, ports that rest, and then for each of six
+/// replicas one after the other a pull, a stop and the longest backoff.
+const CONVERGE_MAX: Duration = Duration::from_secs(400);
 /// So many looks, a second apart, find nothing pending.
-const CONVERGED_LOOKS: u32 = 10;
+const CONVERGED_LOOKS: u32 = 5;
 /// How long a converged world is watched for coming to rest.
 const REST: Duration = Duration::from_secs(60);
 /// Before the faults begin.
@@ -52,6 +58,11 @@ pub(crate) struct World {
     violations: mpsc::UnboundedSender<Violation>,
 }
 
+/// The name of the node that the n-th worker is, from 0.
+pub(crate) fn node_name(n: usize) -> String {
+    format!("node-{}", n + 1)
+}
+
 /// Lives through a seed, up to the first violation.
 pub(crate) async fn live(options: Options, record: Record) -> Result<(), Violation> {
     if options.buggify {
@@ -60,8 +71,6 @@ pub(crate) async fn live(options: Options, record: Record) -> Result<(), Violati
     let (ends, ended) = mpsc::unbounded_channel();
     let (violations, mut violated) = mpsc::unbounded_channel();
     let stream = |stream| Random::new(options.seed, stream);
-    let images = IMAGES_GOOD.iter().chain(options.bad_images.then_some(&IMAGES_BAD).into_iter().flatten());
-    let images = images.map(|image| image.to_string()).collect();
     let worker = |n| {
         let host = WorkerHost::with(n as u8, &options, stream(100 + n as u64), record.clone(), ends.clone());
         host.runtime.with(|engine| engine.add_foreign(FOREIGN, &[(80, 20_003)]));
@@ -70,7 +79,7 @@ pub(crate) async fn live(options: Options, record: Record) -> Result<(), Violati
     let world = Arc::new(World {
         manager: ManagerHost::with(&options, stream(1), record.clone(), ends.clone()),
         workers: (1..=options.workers).map(worker).collect(),
-        client: tokio::sync::Mutex::new(Client::new(stream(3), options.names, images)),
+        client: tokio::sync::Mutex::new(Client::default()),
         shown: Mutex::new(None),
         calm: AtomicBool::new(false),
         random: Mutex::new(stream(7)),
@@ -195,9 +204,16 @@ impl World {
         }
         let Some(door) = self.manager.door() else { return vec!["the manager has not started".into()] };
         let engines: Vec<_> = self.workers.iter().map(|worker| worker.runtime.clone()).collect();
-        let look = move |manager: &orbit_core::manager::Manager, _| {
+        let look = move |manager: &Manager, now| {
+            let cluster = manager.cluster();
             let engines: Vec<_> = engines.into_iter().map(|engine| engine.with(|engine| engine.clone())).collect();
-            checks::pending(manager.cluster(), &engines, &IMAGES_GOOD.map(str::to_string))
+            let connected: Vec<_> = manager.connected().filter_map(|(_, node, _)| cluster.node(node)).collect();
+            let view = |(n, engine)| {
+                let is_welcome = connected.iter().any(|node| node.info.name == node_name(n));
+                WorkerView { is_welcome, engine }
+            };
+            let views: Vec<WorkerView> = engines.iter().enumerate().map(view).collect();
+            pending(cluster, manager.cluster_time(now), &views)
         };
         match timeout(Duration::from_secs(5), door.read(look)).await {
             Ok(Ok(pending)) => pending,
@@ -205,8 +221,8 @@ impl World {
         }
     }
 
-    /// I22: a healed world converges in bounded time, and not just for a moment: a worker whose session
-    /// has yet to begin is not seen from here.
+    /// I22: a healed world converges in bounded time, and not just for a moment. I10: it is then what its
+    /// users were told.
     async fn converge(&self) -> Result<(), Violation> {
         let begun = Instant::now();
         let mut looks = 0;
@@ -219,7 +235,8 @@ impl World {
             sleep(Duration::from_secs(1)).await;
         }
         self.record.note("converged", begun.elapsed());
-        Ok(())
+        let cluster = Cluster::restore(self.look().await?).map_err(|what| ("I14", what.to_string()))?;
+        acknowledged(&cluster, &self.client.lock().await.known)
     }
 
     /// I23: a converged world comes to rest. I31: what is not ours was not touched. I14, I10: what is on
