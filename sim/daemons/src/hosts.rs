@@ -7,6 +7,7 @@ use crate::{
     machine::{End, Machine},
     options::Options,
     record::Record,
+    shadow::{Shadow, Shadowed},
 };
 use madsim::runtime::{Handle, NodeHandle};
 use orbit_core::{
@@ -57,21 +58,27 @@ pub(crate) fn open_log(disk: &SimulatedDisk, reserve: bool) -> Result<RedbStorag
 impl ManagerHost {
     /// Boots a manager in a calm world; it starts again whenever its machine is restarted.
     pub fn boot() -> ManagerHost {
-        let (ends, _) = mpsc::unbounded_channel();
-        ManagerHost::with(&Options::calm(), Random::new(0, 1), Record::new(false), ends)
+        let shadow = Shadow::new(mpsc::unbounded_channel().0);
+        ManagerHost::with(&Options::calm(), Random::new(0, 1), Record::new(false), mpsc::unbounded_channel().0, shadow)
     }
 
-    pub(crate) fn with(options: &Options, random: Random, record: Record, ends: UnboundedSender<End>) -> ManagerHost {
+    pub(crate) fn with(
+        options: &Options,
+        random: Random,
+        record: Record,
+        ends: UnboundedSender<End>,
+        shadow: Arc<Mutex<Shadow>>,
+    ) -> ManagerHost {
         let machine = Arc::new(Machine::new("manager".into(), random, options, record, ends));
         // The file is made whole or not at all, by a rename that this disk does not know.
         drop(open_log(&machine.disk, false).expect("an empty disk can be written"));
         let door: Arc<Mutex<Option<Door>>> = Arc::default();
         let (inside, hall, options) = (machine.clone(), door.clone(), options.clone());
         let process = move || {
-            let (machine, hall, options) = (inside.clone(), hall.clone(), options.clone());
+            let (machine, hall, options, shadow) = (inside.clone(), hall.clone(), options.clone(), shadow.clone());
             async move {
                 machine.begins();
-                let Err(error) = manage(&machine, &hall, &options).await;
+                let Err(error) = manage(&machine, &hall, &options, shadow).await;
                 machine.ended(Some(error));
             }
         };
@@ -97,10 +104,11 @@ async fn manage(
     machine: &Arc<Machine>,
     hall: &Mutex<Option<Door>>,
     options: &Options,
+    shadow: Arc<Mutex<Shadow>>,
 ) -> Result<Infallible, StoreError> {
     let parts = orbit_manager::Parts {
         timing: Timing::default(),
-        storage: Box::new(open_log(&machine.disk, options.reserve)?),
+        storage: Box::new(Shadowed { log: open_log(&machine.disk, options.reserve)?, shadow }),
         blocking: Arc::new(SimulatedBlocking(machine.clone())),
         compact_every: options.compact_every,
         seed: madsim::rand::random(),

@@ -19,6 +19,7 @@ mod machine;
 mod options;
 mod record;
 mod run;
+mod shadow;
 mod users;
 mod watch;
 mod world;

@@ -4,22 +4,22 @@ use crate::world::{Violation, World};
 use orbit_core::manager::Manager;
 use orbit_sim::{
     Random,
-    checks::{self, EngineWatch, TaskWatch},
+    checks::{EngineWatch, acknowledged},
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 
 pub(crate) async fn watch(world: Arc<World>, mut random: Random) {
-    let (mut tasks, mut engines) = (TaskWatch::default(), EngineWatch::default());
+    let mut engines = EngineWatch::default();
     loop {
         sleep(Duration::from_millis(random.between(100, 2000))).await;
-        if let Err(violation) = look(&world, &mut tasks, &mut engines).await {
+        if let Err(violation) = look(&world, &mut engines).await {
             return world.violated(violation);
         }
     }
 }
 
-async fn look(world: &World, tasks: &mut TaskWatch, engines: &mut EngineWatch) -> Result<(), Violation> {
+async fn look(world: &World, engines: &mut EngineWatch) -> Result<(), Violation> {
     for (home, worker) in world.workers.iter().enumerate() {
         worker.runtime.with(|engine| engines.look(home, engine))?;
     }
@@ -29,18 +29,14 @@ async fn look(world: &World, tasks: &mut TaskWatch, engines: &mut EngineWatch) -
     let known = client.as_ref().map(|client| client.known.clone());
     let look = move |manager: &Manager, _| {
         let cluster = manager.cluster();
-        checks::state(cluster)?;
         sessions(manager)?;
-        known.map_or(Ok(()), |known| checks::acknowledged(cluster, &known))?;
+        known.map_or(Ok(()), |known| acknowledged(cluster, &known))?;
         Ok(manager.snapshot())
     };
     // A manager that is down, or stands still, shows nothing.
     let Ok(Ok(snapshot)) = timeout(Duration::from_secs(2), door.read(look)).await else { return Ok(()) };
     let snapshot = snapshot?;
     drop(client);
-    let cluster = orbit_core::model::Cluster::restore(snapshot.clone())
-        .map_err(|what| ("I14", format!("its own snapshot is refused: {what}")))?;
-    tasks.look(&cluster)?;
     let mut shown = world.shown();
     if let Some(before) = shown.as_ref().filter(|before| before.index > snapshot.index) {
         return Err(("I10", format!("entry {} was shown, then {}", before.index, snapshot.index)));

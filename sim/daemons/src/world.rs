@@ -6,6 +6,7 @@ use crate::{
     machine::{End, Machine},
     options::Options,
     record::Record,
+    shadow::Shadow,
     users, watch,
 };
 use madsim::{net::NetSim, runtime::Handle};
@@ -77,7 +78,7 @@ pub(crate) async fn live(options: Options, record: Record) -> Result<(), Violati
         host
     };
     let world = Arc::new(World {
-        manager: ManagerHost::with(&options, stream(1), record.clone(), ends.clone()),
+        manager: ManagerHost::with(&options, stream(1), record.clone(), ends.clone(), Shadow::new(violations.clone())),
         workers: (1..=options.workers).map(worker).collect(),
         client: tokio::sync::Mutex::new(Client::default()),
         shown: Mutex::new(None),
