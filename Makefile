@@ -6,6 +6,12 @@ SHELL := /bin/bash
 CARGO := $(shell command -v cargo 2>/dev/null || { test -x $$HOME/.cargo/bin/cargo && echo $$HOME/.cargo/bin/cargo; })
 SEEDS ?= 2000
 FROM ?= 1
+LEVEL ?= world
+SIM_world = $(CARGO) run --release --locked -q -p orbit-sim --
+# Its own flags are in that folder, and others would replace them.
+SIM_daemons = cd sim/daemons && env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_RUSTFLAGS \
+	$(CARGO) run --release --locked -q --
+SIM = $(SIM_$(LEVEL))
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,11 +48,11 @@ bench: cargo ## every figure with its goal and what it was measured against
 	$(CARGO) build --release --locked -q -p orbit-bench -p orbit-manager -p orbit-worker
 	$(CARGO) run --release --locked -q -p orbit-bench
 
-sim: cargo ## SEEDS=2000 seeds of the pure world, FROM=1
-	$(CARGO) run --release --locked -q -p orbit-sim -- run --seeds $(SEEDS) --from $(FROM)
+sim: cargo ## SEEDS=2000 seeds of the pure world, FROM=1; LEVEL=daemons: of the shells on a simulated disk
+	$(SIM) run --seeds $(SEEDS) --from $(FROM)
 
-replay: cargo ## one seed of the pure world with every event: SEED=n
-	$(CARGO) run --release --locked -q -p orbit-sim -- replay $(SEED)
+replay: cargo ## one seed with every event: SEED=n, LEVEL=daemons
+	$(SIM) replay $(SEED)
 
 fuzz: cargo ## SECS=60 seconds of fuzzing in all (KEEP=1 keeps the inputs it found)
 	@fuzz/run

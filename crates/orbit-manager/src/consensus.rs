@@ -8,7 +8,7 @@ use orbit_core::{
     manager::ProposalId,
     model::{Cluster, Command, Entry, Time},
 };
-use orbit_shell::{BlockingExecutor, call};
+use orbit_shell::{BlockingExecutor, buggify, call};
 use orbit_store::{Compacted, Compactor, HardState, Recovered, Storage, StoreError};
 use std::{
     sync::{
@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 /// At most so many entries are written by one transaction.
 const GROUP_MAX: usize = 4096;
-/// After so many entries the next snapshot is written.
+/// After so many entries the next snapshot is written, unless somebody says otherwise.
 pub const COMPACT_EVERY: u64 = 50_000;
 /// How long to wait before a full disk is tried again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
@@ -71,6 +71,7 @@ impl Consensus {
         blocking: Arc<dyn BlockingExecutor>,
         cluster: &Cluster,
         before: HardState,
+        compact_every: u64,
         committed: mpsc::UnboundedSender<Committed>,
     ) -> Result<Consensus, StoreError> {
         let term = before.term.max(cluster.term) + 1;
@@ -78,7 +79,8 @@ impl Consensus {
         let (queue, receiver) = mpsc::unbounded_channel();
         let full = Arc::new(AtomicBool::new(false));
         let compactor = storage.compactor();
-        let writer = Writer { storage: Some(storage), compactor, blocking, committed, full: full.clone() };
+        let writer =
+            Writer { storage: Some(storage), compactor, compact_every, blocking, committed, full: full.clone() };
         tokio::spawn(writer.write(receiver, cluster.index));
         Ok(Consensus { term, last: (cluster.index, cluster.at), queue, full })
     }
@@ -106,6 +108,7 @@ impl Consensus {
 struct Writer {
     storage: Option<Box<dyn Storage>>,
     compactor: Arc<dyn Compactor>,
+    compact_every: u64,
     blocking: Arc<dyn BlockingExecutor>,
     committed: mpsc::UnboundedSender<Committed>,
     full: Arc<AtomicBool>,
@@ -124,10 +127,11 @@ impl Writer {
             match self.append(group).await {
                 Ok(group) => {
                     let last = group.last().map_or(0, |(_, entry)| entry.index);
+                    buggify().await;
                     if self.committed.send(Committed::Entries(group)).is_err() {
                         return;
                     }
-                    if last >= compacted + COMPACT_EVERY {
+                    if last >= compacted + self.compact_every {
                         compacted = last;
                         tokio::spawn(compact(
                             self.compactor.clone(),

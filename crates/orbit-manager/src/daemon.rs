@@ -2,7 +2,9 @@
 //! the real listeners.
 
 use crate::{
-    Door, Error, Parts, http,
+    Door, Error, Parts,
+    consensus::COMPACT_EVERY,
+    http,
     sessions::{MESSAGE_BYTES_MAX, Workers},
     start,
 };
@@ -76,6 +78,7 @@ pub async fn serve(flags: Flags, stop: impl Future<Output = ()>) -> Result<(), S
         timing: Timing::default(),
         storage: Box::new(storage),
         blocking: Arc::new(TokioBlocking),
+        compact_every: COMPACT_EVERY,
         seed: orbit_shell::random(),
         cluster: ClusterId(orbit_shell::random()),
     };

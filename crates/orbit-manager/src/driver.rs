@@ -29,6 +29,8 @@ pub struct Parts {
     pub storage: Box<dyn Storage>,
     /// Where the log is written.
     pub blocking: Arc<dyn BlockingExecutor>,
+    /// After so many entries the next snapshot is written.
+    pub compact_every: u64,
     /// Fresh randomness for the first term.
     pub seed: u64,
     /// The cluster's ID, should the log be empty.
@@ -76,7 +78,7 @@ pub fn start(
 ) -> Result<(Door, impl Future<Output = Result<(), Error>>), Error> {
     let (cluster, hard_state) = Consensus::recover(&mut *parts.storage)?;
     let (sender, committed) = mpsc::unbounded_channel();
-    let consensus = Consensus::elect(parts.storage, parts.blocking, &cluster, hard_state, sender)?;
+    let consensus = Consensus::elect(parts.storage, parts.blocking, &cluster, hard_state, parts.compact_every, sender)?;
     tracing::info!(revision = cluster.index, term = consensus.term(), "manager starts");
     let (inputs, receiver) = mpsc::unbounded_channel();
     let door = Door::new(inputs.clone());
@@ -145,7 +147,7 @@ impl Driver {
     fn take(&mut self, input: Input) {
         match input {
             Input::Request(request, reply) => {
-                if self.consensus.is_full() && !matches!(request, Request::Logs(_)) {
+                if self.consensus.is_full() && self.machine.takes_room(&request) {
                     let message = "the manager's disk is full: nothing was written; free some space";
                     let result = Err(Rejection::new(Code::StorageFull, message));
                     let _ = reply.send(Replied { result, revision: self.machine.cluster().index });

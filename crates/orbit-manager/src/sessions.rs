@@ -49,6 +49,7 @@ impl Worker for Workers {
         let mut incoming = request.into_inner();
         tokio::spawn(async move {
             while let Ok(Some(message)) = incoming.message().await {
+                orbit_shell::buggify().await;
                 match ToManager::try_from(message) {
                     Ok(message) => {
                         let _ = inputs.send(Input::Message(session, message));
@@ -59,6 +60,7 @@ impl Worker for Workers {
                     }
                 }
             }
+            orbit_shell::buggify().await;
             let _ = inputs.send(Input::SessionClosed(session));
         });
         let outgoing = ReceiverStream::new(receiver).map(|message| Ok(v1::ToWorker::from(&message)));

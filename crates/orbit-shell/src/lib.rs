@@ -4,10 +4,12 @@
 #![warn(missing_docs)]
 
 mod blocking;
+mod buggify;
 #[cfg(all(feature = "program", not(madsim)))]
 pub mod program;
 
 pub use blocking::{BlockingExecutor, TokioBlocking, call};
+pub use buggify::buggify;
 
 use std::hash::{BuildHasher, RandomState};
 

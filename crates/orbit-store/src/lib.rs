@@ -17,6 +17,8 @@ mod error;
 mod ledger;
 mod memory;
 mod redb_storage;
+#[cfg(any(test, feature = "simulated"))]
+pub mod simulated;
 mod storage;
 #[cfg(test)]
 mod tests;

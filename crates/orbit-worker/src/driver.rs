@@ -165,9 +165,11 @@ impl Driver {
             Action::Runtime { op, request } => {
                 let (runtime, inputs) = (self.parts.runtime.clone(), self.inputs.clone());
                 tokio::spawn(async move {
+                    orbit_shell::buggify().await;
                     tracing::debug!(op = op.0, ?request, "begun");
                     let result = runtime.perform(request).await;
                     tracing::debug!(op = op.0, ?result, "ended");
+                    orbit_shell::buggify().await;
                     let _ = inputs.send(Input::Done(op, result));
                 });
             }

@@ -13,6 +13,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub(crate) async fn follow(runtime: Arc<dyn ContainerRuntime>, owner: Owner, inputs: UnboundedSender<Input>) {
     loop {
         let mut hints = runtime.hints(owner);
+        orbit_shell::buggify().await;
         // What happened before this stream began is found by listing.
         if inputs.send(Input::HintsLost).is_err() {
             return;

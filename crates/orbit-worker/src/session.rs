@@ -30,6 +30,7 @@ pub(crate) async fn dial(manager: String, link: LinkId, inputs: UnboundedSender<
     if let Err(error) = converse(manager, link, &inputs).await {
         tracing::debug!(link = link.0, %error, "connection ended");
     }
+    orbit_shell::buggify().await;
     let _ = inputs.send(Input::LinkDown(link));
 }
 
@@ -41,6 +42,7 @@ async fn converse(manager: String, link: LinkId, inputs: &UnboundedSender<Input>
     let _ = inputs.send(Input::LinkUp(link, sender));
     let mut incoming = client.session(outgoing).await?.into_inner();
     while let Some(message) = incoming.message().await? {
+        orbit_shell::buggify().await;
         let _ = inputs.send(Input::Message(link, ToWorker::try_from(message)?));
     }
     Ok(())

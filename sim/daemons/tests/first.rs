@@ -2,14 +2,16 @@
 
 use madsim::runtime::Handle;
 use orbit_core::{
-    manager::Request,
-    model::{Condition, Definition, Kind, Millis, Placement, Put, Resources, Restart, RestartPolicy, Spec, Strategy},
+    manager::{Manager, Request},
+    model::{
+        Code, Condition, Definition, Kind, Millis, Placement, Put, Resources, Restart, RestartPolicy, Spec, Strategy,
+    },
 };
 use orbit_sim_daemons::{ManagerHost, WorkerHost};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::{sleep, timeout};
 
-fn web(replicas: u32) -> Request {
+fn web(replicas: u32, idempotency_key: Option<String>) -> Request {
     let definition = Definition {
         kind: Kind::Service,
         name: "web".into(),
@@ -28,7 +30,7 @@ fn web(replicas: u32) -> Request {
             stop_grace: Millis::secs(5),
         },
     };
-    Request::Put(Put { definition, condition: Condition::None, idempotency_key: None })
+    Request::Put(Put { definition, condition: Condition::None, idempotency_key })
 }
 
 /// Waits, in virtual time, until the condition holds.
@@ -52,7 +54,7 @@ async fn a_service_runs_on_two_workers_and_outlives_every_daemon() {
     let workers = [WorkerHost::boot(1), WorkerHost::boot(2)];
     until("both workers register", async || nodes_ready(&manager).await == 2).await;
 
-    let replied = manager.door().unwrap().request(web(4)).await;
+    let replied = manager.door().unwrap().request(web(4, None)).await;
     assert!(replied.result.is_ok(), "{replied:?}");
     until("two containers on each", async || workers.iter().all(|worker| worker.running().len() == 2)).await;
     let before = [workers[0].running(), workers[1].running()];
@@ -81,4 +83,29 @@ async fn a_service_runs_on_two_workers_and_outlives_every_daemon() {
         workers[1].runtime.with(|engine| engine.containers().count() == 0)
     })
     .await;
+}
+
+#[madsim::test]
+async fn who_asks_again_under_his_key_is_answered_on_a_full_disk() {
+    let manager = ManagerHost::boot();
+    let ask = async |request| manager.door().unwrap().request(request).await.result;
+    let keyed = || web(1, Some("key-1".to_string()));
+    until("the manager leads", async || manager.door().is_some() && ask(keyed()).await.is_ok()).await;
+    let before = ask(keyed()).await.unwrap();
+
+    manager.disk().set_full(true);
+    let scale = || Request::Scale { name: "web".into(), replicas: 2, condition: Condition::None };
+    let waits = timeout(Duration::from_secs(5), ask(scale())).await;
+    assert!(waits.is_err(), "what was numbered is not given up: {waits:?}");
+    assert_eq!(ask(scale()).await.unwrap_err().code, Code::StorageFull);
+    assert_eq!(ask(keyed()).await, Ok(before));
+
+    manager.disk().set_full(false);
+    let replicas = async || {
+        let look =
+            |manager: &Manager, _| manager.cluster().workload_named(Kind::Service, "web").map(|web| web.replicas);
+        manager.door().unwrap().read(look).await.unwrap()
+    };
+    until("the first one is written when there is room", async || replicas().await == Some(2)).await;
+    assert!(ask(scale()).await.is_ok());
 }

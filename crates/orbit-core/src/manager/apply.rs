@@ -76,15 +76,8 @@ impl Cluster {
 // What users ask for.
 impl Cluster {
     fn apply_put(&mut self, put: &Put, touched: &mut Touched) -> Result<Answer, Rejection> {
-        let fingerprint = fingerprint(put);
-        if let Some((before, answer)) = put.idempotency_key.as_deref().and_then(|key| self.keys.get(key)) {
-            return match *before == fingerprint {
-                true => Ok(answer.clone()),
-                false => Err(Rejection::new(
-                    Code::KeyReused,
-                    "this idempotency key was used for another request: take a new one",
-                )),
-            };
+        if let Some(answer) = self.answered(put) {
+            return answer;
         }
         let Definition { kind, ref name, replicas, .. } = put.definition;
         let existing = self.names.get(&(kind, Arc::from(name.as_str()))).copied();
@@ -99,9 +92,21 @@ impl Cluster {
             Some(uid) => self.change_workload(uid, &put.definition, touched)?,
         };
         if let Some(key) = &put.idempotency_key {
-            self.keys.insert(key, fingerprint, answer.clone());
+            self.keys.insert(key, fingerprint(put), answer.clone());
         }
         Ok(answer)
+    }
+
+    /// What a request gets whose idempotency key is remembered; nothing if it is not.
+    pub(super) fn answered(&self, put: &Put) -> Option<Result<Answer, Rejection>> {
+        let (before, answer) = self.keys.get(put.idempotency_key.as_deref()?)?;
+        Some(match *before == fingerprint(put) {
+            true => Ok(answer.clone()),
+            false => Err(Rejection::new(
+                Code::KeyReused,
+                "this idempotency key was used for another request: take a new one",
+            )),
+        })
     }
 
     fn check_condition(&self, kind: Kind, name: &str, condition: Condition) -> Result<(), Rejection> {

@@ -13,7 +13,18 @@ impl Manager {
                 actions.push(Action::Send { session, message });
                 actions.push(Action::Reply { id, result: Ok(Answer::Done) });
             }
+            Ok(Admitted::Answered(answer)) => actions.push(Action::Reply { id, result: Ok(answer) }),
             Err(rejection) => actions.push(Action::Reply { id, result: Err(rejection) }),
+        }
+    }
+
+    /// Whether a request takes room in the log. One that was answered before does not: whoever asks
+    /// again, because the answer was lost, is told the truth even where there is no room.
+    pub fn takes_room(&self, request: &Request) -> bool {
+        match request {
+            Request::Logs(_) => false,
+            Request::Put(put) => self.cluster.answered(put).is_none(),
+            _ => true,
         }
     }
 
@@ -29,6 +40,9 @@ impl Manager {
                 {
                     let message = "an idempotency key has 1 to 252 ASCII characters";
                     return Err(Rejection::new(Code::Invalid, message));
+                }
+                if let Some(answer) = self.cluster.answered(&put) {
+                    return answer.map(Admitted::Answered);
                 }
                 Command::Put(put)
             }
@@ -59,5 +73,6 @@ impl Manager {
 
 enum Admitted {
     Command(Command),
+    Answered(Answer),
     Send { session: SessionId, message: ToWorker },
 }

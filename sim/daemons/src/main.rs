@@ -1,0 +1,125 @@
+//! `orbit-sim-daemons`: seeds from the command line.
+
+#![forbid(unsafe_code)]
+
+use clap::{Parser, Subcommand};
+use orbit_sim_daemons::{Failure, Options, Report, run, run_with};
+use std::{
+    process::ExitCode,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+/// Lives through seeds of the daemons' world.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Many seeds, on all cores.
+    Run {
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// How many.
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+    },
+    /// One seed, with everything that happens.
+    Replay {
+        /// The seed.
+        seed: u64,
+        /// Run it twice, and compare.
+        #[arg(long)]
+        twice: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match Args::parse().command {
+        Command::Run { from, seeds } => many(from, seeds),
+        Command::Replay { seed, twice } => replay(seed, twice),
+    }
+}
+
+fn replay(seed: u64, twice: bool) -> ExitCode {
+    let options = Options::from_seed(seed);
+    println!("{options:?}");
+    let first = run_with(options.clone(), !twice);
+    if twice {
+        let second = run_with(options, false);
+        let report = |run: &Result<Report, Box<Failure>>| match run {
+            Ok(report) => report.clone(),
+            Err(failure) => failure.report.clone(),
+        };
+        if report(&first) != report(&second) {
+            eprintln!("I15: the second run went another way: {:?}, then {:?}", report(&first), report(&second));
+            return ExitCode::FAILURE;
+        }
+    }
+    match first {
+        Ok(report) => {
+            println!("{report:?}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn many(from: u64, seeds: u64) -> ExitCode {
+    let begun = Instant::now();
+    let (next, done) = (AtomicU64::new(from), AtomicU64::new(0));
+    let sum = Mutex::new(Report::default());
+    let failures: Mutex<Vec<Box<Failure>>> = Mutex::default();
+    let live = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= from + seeds {
+                return;
+            }
+            match run(seed) {
+                Ok(report) => {
+                    let mut sum = sum.lock().expect("nobody panics with it");
+                    sum.virtual_ms += report.virtual_ms;
+                    for (what, count) in report.counts {
+                        *sum.counts.entry(what).or_default() += count;
+                    }
+                }
+                Err(failure) => {
+                    eprintln!("{failure}\n");
+                    failures.lock().expect("nobody panics with it").push(failure);
+                }
+            }
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            if done.is_multiple_of(100) {
+                eprintln!("{done} of {seeds} seeds, {:.0} s", begun.elapsed().as_secs_f64());
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(live))));
+    let (sum, failures) = (sum.into_inner().expect("nobody panicked"), failures.into_inner().expect("nobody panicked"));
+    for failure in &failures {
+        println!("{failure}\n");
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let reached: Vec<String> = sum.counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
+    println!("{}", reached.join(", "));
+    println!(
+        "{seeds} seeds from {from}: {} failed; {:.1} virtual hours in {seconds:.1} s: {:.0} x real time",
+        failures.len(),
+        sum.virtual_ms as f64 / 3.6e6,
+        sum.virtual_ms as f64 / 1000.0 / seconds,
+    );
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
