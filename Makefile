@@ -6,12 +6,11 @@ SHELL := /bin/bash
 CARGO := $(shell command -v cargo 2>/dev/null || { test -x $$HOME/.cargo/bin/cargo && echo $$HOME/.cargo/bin/cargo; })
 SEEDS ?= 2000
 FROM ?= 1
-LEVEL ?= world
-SIM_world = $(CARGO) run --release --locked -q -p orbit-sim --
+LEVEL ?= pure
+SIM_pure = $(CARGO) run --release --locked -q -p orbit-sim --
 # Its own flags are in that folder, and others would replace them.
 SIM_daemons = cd sim/daemons && env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_RUSTFLAGS \
 	$(CARGO) run --release --locked -q --
-SIM = $(SIM_$(LEVEL))
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,14 +47,19 @@ bench: cargo ## every figure with its goal and what it was measured against
 	$(CARGO) build --release --locked -q -p orbit-bench -p orbit-manager -p orbit-worker
 	$(CARGO) run --release --locked -q -p orbit-bench
 
-sim: cargo ## SEEDS=2000 seeds of the pure world, FROM=1; LEVEL=daemons: of the shells on a simulated disk
-	$(SIM) run --seeds $(SEEDS) --from $(FROM)
+# The daemons live through a tenth as many.
+sim: cargo ## SEEDS=2000 seeds of the pure world, a tenth of the daemons', and every crash point; FROM=1
+	$(SIM_pure) goals
+	@set -e; once=$$($(SIM_pure) hash); again=$$($(SIM_pure) hash); debug=$$($(CARGO) run --locked -q -p orbit-sim -- hash); \
+		echo "trace hash of seeds 1 to 20: $$once, in another process $$again, in a debug build $$debug"; \
+		test $$once = $$again && test $$once = $$debug
+	$(SIM_pure) crash-points
+	$(SIM_pure) run --seeds $(SEEDS) --from $(FROM)
+	$(SIM_daemons) run --seeds $$((($(SEEDS) + 9) / 10)) --from $(FROM)
 
-replay: cargo ## one seed with every event: SEED=n, LEVEL=daemons
-	$(SIM) replay $(SEED)
-
-fuzz: cargo ## SECS=60 seconds of fuzzing in all (KEEP=1 keeps the inputs it found)
-	@fuzz/run
+replay: cargo ## one seed with every event: SEED=n, LEVEL=pure or daemons
+	$(if $(SIM_$(LEVEL)),,$(error LEVEL is pure or daemons))
+	$(SIM_$(LEVEL)) replay $(SEED)
 
 bless: cargo ## accept the present output of every golden file
 	UPDATE_GOLDEN=1 INSTA_UPDATE=always $(CARGO) test --locked -q -p orbit-core -p orbit-proto -p orbit-api -p orbit

@@ -65,6 +65,14 @@ enum Command {
         /// Its name, or `all`.
         name: Option<String>,
     },
+    /// The figures that the simulator is held to.
+    Goals,
+    /// One hash over all that happens in the first seeds: equal in every process and build.
+    Hash {
+        /// How many.
+        #[arg(default_value_t = 20)]
+        seeds: u64,
+    },
     /// Every scenario once for each boundary between two effects, with a crash there.
     CrashPoints,
 }
@@ -93,6 +101,8 @@ fn main() -> ExitCode {
             }
         }
         Command::Scenario { name } => named::scenario(name.as_deref()),
+        Command::Goals => report::goals(),
+        Command::Hash { seeds } => report::hash(seeds),
         Command::CrashPoints => named::crash_points(),
     }
 }

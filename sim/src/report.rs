@@ -144,6 +144,45 @@ pub fn many(from: u64, seeds: u64, nodes: Option<usize>, quiet: bool) -> ExitCod
     if sum.failures.is_empty() && !too_few { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// The figures that the simulator is held to, on one core.
+pub fn goals() -> ExitCode {
+    println!("{:<60}{:>12}{:>12}", "on one core", "goal", "figure");
+    let line = |what: &str, goal: f64, figure: f64| println!("{what:<60}{goal:>12.0}{figure:>12.0}");
+    let mut failed = false;
+    for (nodes, seeds, goals) in [(10, 100, [100_000.0, 1000.0, 10_000.0]), (100, 10, [100_000.0, 0.0, 0.0])] {
+        let mut sum = Sum::default();
+        for seed in 1..=seeds {
+            sum.live(&Plan::drawn(Options { workers: nodes, ..Options::from_seed(seed) }));
+        }
+        let per = |amount: u64, span: Duration| amount as f64 / span.as_secs_f64().max(1e-9);
+        line(&format!("checked events/s in chaos, {nodes} nodes"), goals[0], per(sum.chaos.0, sum.chaos.2));
+        let chaos = per(sum.chaos.1, sum.chaos.2) / 1000.0;
+        line(&format!("virtual over real time in chaos, {nodes} nodes"), goals[1], chaos);
+        let whole = per(sum.virtual_ms, sum.busy) / 1000.0;
+        line(&format!("virtual over real time over whole runs, {nodes} nodes"), goals[2], whole);
+        failed |= !sum.failures.is_empty();
+        sum.failures.iter().for_each(|(seed, failure)| println!("seed {seed} with {nodes} nodes: {failure}"));
+    }
+    println!("(a goal of 0: there is none, the figure is for comparison)");
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// One hash over all that happened in the first seeds, to compare processes and builds.
+pub fn hash(seeds: u64) -> ExitCode {
+    let mut whole = 0u64;
+    for seed in 1..=seeds {
+        match run(&Plan::seed(seed)) {
+            Ok((report, _)) => whole = whole.rotate_left(9) ^ report.hash,
+            Err(failure) => {
+                println!("seed {seed}: {failure}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    println!("{whole:016x}");
+    ExitCode::SUCCESS
+}
+
 /// A line on stderr that says how far it is, until it is done.
 fn progress(from: u64, seeds: u64, next: &AtomicU64, begun: Instant, done: impl Fn() -> bool) {
     let terminal = std::io::stderr().is_terminal();

@@ -78,7 +78,6 @@ named! {
         Braked "mass-loss brake held",
         Unplaced "no node had room",
         PlanStale "part of a plan was stale when committed",
-        ReportStale "report from an older registration",
         GroupCommit "several entries in one sync",
         EntryPartlyDurable "crash with some entries of a sync durable",
         EntryDurableUnanswered "crash with a whole sync durable, nobody told",

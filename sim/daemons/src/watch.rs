@@ -4,9 +4,9 @@ use crate::world::{Violation, World};
 use orbit_core::manager::Manager;
 use orbit_sim::{
     Random,
-    checks::{EngineWatch, acknowledged},
+    checks::{self, EngineWatch, acknowledged},
 };
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 
 pub(crate) async fn watch(world: Arc<World>, mut random: Random) {
@@ -29,7 +29,8 @@ async fn look(world: &World, engines: &mut EngineWatch) -> Result<(), Violation>
     let known = client.as_ref().map(|client| client.known.clone());
     let look = move |manager: &Manager, _| {
         let cluster = manager.cluster();
-        sessions(manager)?;
+        checks::sessions(manager)?;
+        checks::snapshot(cluster)?;
         known.map_or(Ok(()), |known| acknowledged(cluster, &known))?;
         Ok(manager.snapshot())
     };
@@ -42,17 +43,5 @@ async fn look(world: &World, engines: &mut EngineWatch) -> Result<(), Violation>
         return Err(("I10", format!("entry {} was shown, then {}", before.index, snapshot.index)));
     }
     *shown = Some(snapshot);
-    Ok(())
-}
-
-/// I20: one live session per node, and it is the one of its last registration.
-fn sessions(manager: &Manager) -> Result<(), Violation> {
-    let mut nodes = BTreeSet::new();
-    for (session, node, incarnation) in manager.connected() {
-        let current = manager.cluster().node(node).map(|node| node.incarnation);
-        if !nodes.insert(node) || current != Some(incarnation) {
-            return Err(("I20", format!("{session:?} of {node:?} is a second one, or of an old registration")));
-        }
-    }
     Ok(())
 }

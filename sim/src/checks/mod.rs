@@ -40,7 +40,10 @@ pub fn state(cluster: &Cluster) -> Check {
 }
 
 /// S: one live session per node, and it is the one of its last registration (I20).
-pub(crate) fn sessions(manager: &Manager) -> Check {
+///
+/// # Errors
+/// The first node of which this is not so.
+pub fn sessions(manager: &Manager) -> Check {
     let mut nodes = BTreeSet::new();
     for (session, node, incarnation) in manager.connected() {
         let current = manager.cluster().node(node).map(|node| node.incarnation);
@@ -55,7 +58,10 @@ pub(crate) fn sessions(manager: &Manager) -> Check {
 }
 
 /// S: what is remembered is bounded, and a snapshot loads and gives the same state (I33, I14).
-pub(crate) fn snapshot(cluster: &Cluster) -> Check {
+///
+/// # Errors
+/// What is not bounded, or is lost.
+pub fn snapshot(cluster: &Cluster) -> Check {
     let snapshot = cluster.snapshot();
     let finished = snapshot.workloads.iter().filter(|w| w.kind == Kind::Task).count();
     let ended: BTreeMap<(Uid, u32), usize> =

@@ -47,10 +47,7 @@ impl World {
         }
         let tally = &mut self.report.tally;
         match &entry.command {
-            Command::Reports { node, incarnation, reports } => {
-                if cluster.node(*node).is_none_or(|node| node.incarnation != *incarnation) {
-                    tally.reach(Situation::ReportStale);
-                }
+            Command::Reports { reports, .. } => {
                 for end in reports.iter().filter_map(|report| report.end.as_ref()) {
                     tally.reach(match end.reason {
                         Reason::Vanished => Situation::Vanished,
