@@ -115,9 +115,10 @@ impl Chaos {
             Point::Up | Point::Down if draw < self.lose => Strike::Lose,
             Point::Up | Point::Down if draw < self.lose + self.double => Strike::Double,
             Point::Up | Point::Down => Strike::Late { ms: random.between(1000, 30_000) },
-            Point::Engine => match random.below(4) {
+            Point::Engine => match random.below(5) {
                 0 => Strike::Lose,
                 1 => Strike::Late { ms: random.between(100, 8000) },
+                2 => Strike::Hang { ms: random.between(1000, 60_000) },
                 _ => Strike::Fail { refused: random.chance(300) },
             },
             Point::Hint => match random.below(3) {

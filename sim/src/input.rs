@@ -107,6 +107,8 @@ pub enum Strike {
     Late { ms: u64 },
     /// An operation fails and has no effect: the engine does not answer, or refuses.
     Fail { refused: bool },
+    /// An operation hangs, whatever grace or deadline it has, and takes place much later.
+    Hang { ms: u64 },
 }
 
 /// What a user asks for.
@@ -229,6 +231,7 @@ impl Input {
                 (Point::WorkerAction, _) => Fault::WorkerCrashAtAction,
                 (Point::Engine, Strike::Lose) => Fault::EngineAnswerLost,
                 (Point::Engine, Strike::Late { .. }) => Fault::EngineAnswerLate,
+                (Point::Engine, Strike::Hang { .. }) => Fault::EngineHangs,
                 (Point::Engine, _) => Fault::EngineFails,
                 (Point::Hint, Strike::Lose) => Fault::HintLost,
                 (Point::Hint, Strike::Double) => Fault::HintDoubled,

@@ -70,7 +70,7 @@ impl Network {
     pub fn copies(&mut self, now: u64, direction: (SessionId, bool), strike: Option<Strike>) -> [Option<u64>; 2] {
         let mut delay = self.delay();
         match strike {
-            None | Some(Strike::Crash { .. } | Strike::Fail { .. }) => {
+            None | Some(Strike::Crash { .. } | Strike::Fail { .. } | Strike::Hang { .. }) => {
                 if let Some(last) = &mut self.in_order {
                     let last = last.entry(direction).or_default();
                     *last = (now + delay).max(*last);

@@ -36,7 +36,7 @@ pub struct Options {
     pub manager_crash: u64,
     /// Actions before which a worker crashes.
     pub worker_crash: u64,
-    /// Operations of an engine that fail, or are not heard of, or are heard of late.
+    /// Operations of an engine that fail, hang, or are not heard of, or are heard of late.
     pub engine_faults: u64,
     /// Events of an engine that are lost, told twice, or told late.
     pub hint_faults: u64,
@@ -151,11 +151,11 @@ impl Options {
     }
 
     /// How long a healed world may take to converge, in milliseconds: leases and dials, ports that
-    /// rest, and then for each replica of the largest service one after the other a pull, a start, a
+    /// rest, an operation that hangs, and then for each replica of the largest service one after the other a pull, a start, a
     /// stop and the longest backoff.
     pub fn converge_ms(&self) -> u64 {
         const REPLICAS_MAX: u64 = 6;
         const STOP_AND_PULL_MS: u64 = 20_000 + 20_000;
-        60_000 + 60_000 + REPLICAS_MAX * (STOP_AND_PULL_MS + 5_000 + 4 * self.engine_ms_max.min(20))
+        60_000 + 60_000 + 60_000 + REPLICAS_MAX * (STOP_AND_PULL_MS + 5_000 + 4 * self.engine_ms_max.min(20))
     }
 }

@@ -42,6 +42,7 @@ named! {
         EngineDownLiveRestore "engine restarts, live-restore",
         EngineDownContainersEnd "engine restarts, containers end",
         EngineFails "engine fails an operation",
+        EngineHangs "engine hangs over an operation",
         EngineAnswerLost "engine's answer lost",
         EngineAnswerLate "engine's answer late (stale)",
         HintLost "engine's event lost",

@@ -251,6 +251,8 @@ struct World {
     users: Random,
     chaos: Chaos,
     engines: Random,
+    /// How long an operation takes at most, as yet.
+    engine_ms_max: u64,
     watch: TaskWatch,
     orders: OrderWatch,
     plans: PlanWatch,
@@ -291,6 +293,7 @@ impl World {
             users: stream(3),
             chaos: Chaos::new(&options, plan.steps.as_deref()),
             engines,
+            engine_ms_max: options.engine_ms_max,
             watch: TaskWatch::default(),
             orders: OrderWatch::default(),
             plans: PlanWatch::default(),
@@ -480,7 +483,7 @@ impl World {
             },
             Happening::EngineBegins { worker, life, op, request } => {
                 let own = self.workers[worker].engine.takes(&request).0;
-                let takes = own + self.engines.between(0, self.options.engine_ms_max);
+                let takes = own + self.engines.between(0, self.engine_ms_max);
                 if own > 0 && matches!(request, Op::Stop { .. }) {
                     self.report.tally.reach(Situation::StopRanIntoGrace);
                 }

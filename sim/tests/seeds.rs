@@ -1,6 +1,6 @@
 //! A few seeds in every test run, and every script that was kept. Many more seeds: `make sim`.
 
-use orbit_sim::{Fault, Options, Plan, Report, Script, Tally, run};
+use orbit_sim::{Fault, Options, Plan, Report, Script, Tally, run, scenarios};
 use std::path::Path;
 
 const SEEDS: u64 = 50;
@@ -70,4 +70,23 @@ fn every_kept_script_holds() {
         count += 1;
     }
     assert!(count > 0, "scripts are kept in sim/testdata");
+}
+
+#[test]
+fn every_scenario_ends_as_it_should() {
+    for scenario in scenarios() {
+        if let Err(failure) = scenario.run() {
+            panic!("{}: {failure}", scenario.name);
+        }
+    }
+}
+
+/// A part of the crash points; `make sim` has all of them.
+#[test]
+fn a_crash_at_every_eleventh_boundary_changes_nothing() {
+    for (nth, scenario) in scenarios().iter().enumerate() {
+        if let Err(failure) = scenario.crash_points(nth as u64 % 11, 11) {
+            panic!("{failure}");
+        }
+    }
 }

@@ -53,9 +53,13 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         if task.state == TaskState::Running && !runs {
             pending.push(format!("{} is said to run and does not", task.id));
         }
-        if !task.is_live() && !task.state.is_terminal() {
-            pending.push(format!("{} is told to stop and is {}", task.id, task.state));
+        // One that waits for a node is its workload's business, below.
+        if task.is_live() && task.node.is_some() && task.state != TaskState::Running {
+            pending.push(format!("{} is {}", task.id, task.state));
         }
+    }
+    for task in cluster.tasks().filter(|task| task.desired == Desired::Stopped && !task.state.is_terminal()) {
+        pending.push(format!("{} is told to stop and is {}", task.id, task.state));
     }
     for workload in cluster.workloads() {
         if workload.deleting {

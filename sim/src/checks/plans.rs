@@ -29,6 +29,8 @@ impl PlanWatch {
 
     /// Before an entry is applied that changes which nodes are there.
     pub fn before_nodes_change(&mut self, now: u64, cluster: &Cluster, lease: Millis) {
+        // Whoever has been back since begins anew.
+        self.braked_at.retain(|node, _| cluster.node(*node).is_some_and(|node| node.silent_since().is_some()));
         let silent = cluster.nodes().filter_map(|node| Some((node.id, node.silent_since()?)));
         let braked = silent.filter(|(_, since)| brake_holds(cluster, *since, lease));
         self.braked_at.extend(braked.map(|(node, _)| (node, now)));

@@ -8,7 +8,7 @@ impl World {
         self.calm = true;
         self.chaos.end();
         self.network.heal();
-        self.options.engine_ms_max = self.options.engine_ms_max.min(20);
+        self.engine_ms_max = self.engine_ms_max.min(20);
         for worker in 0..self.workers.len() {
             if self.workers[worker].engine.is_down() {
                 self.after(0, Happening::EngineUp { worker });
@@ -20,6 +20,9 @@ impl World {
         let Some(machine) = &self.manager.machine else { return vec!["the manager is down".to_string()] };
         if self.now < self.manager_paused_until {
             return vec!["the manager is paused".to_string()];
+        }
+        if self.workers.iter().any(|worker| self.now < worker.paused_until) {
+            return vec!["a worker is paused".to_string()];
         }
         if self.client.is_waiting() || !self.unanswered.is_empty() {
             return vec!["a user waits for an answer".to_string()];

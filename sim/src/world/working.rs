@@ -101,6 +101,10 @@ impl World {
 
     pub(super) fn engine_acts(&mut self, worker: usize, life: u32, op: OpId, request: &Op) -> Lived {
         let strike = self.struck(Point::Engine, worker);
+        if let Some(Strike::Hang { ms }) = strike {
+            self.after(ms, Happening::EngineActs { worker, life, op, request: request.clone() });
+            return Ok(());
+        }
         let lost = || OpError { kind: OpErrorKind::Engine, message: "the connection broke".to_string() };
         let refused = || OpError { kind: refusal_of(request), message: "not now".to_string() };
         let engine = &mut self.workers[worker].engine;
