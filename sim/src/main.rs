@@ -4,8 +4,8 @@ mod named;
 mod report;
 
 use clap::{Parser, Subcommand};
-use orbit_sim::{Options, Plan, Script, Trace, run};
-use std::{path::PathBuf, process::ExitCode};
+use orbit_sim::{Options, Plan, Report, Script, Trace, run};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 /// Lives through seeds of the pure world.
 #[derive(Parser)]
@@ -108,23 +108,16 @@ fn main() -> ExitCode {
 }
 
 fn show(plan: &Plan) -> ExitCode {
-    match run(plan) {
-        Ok((report, outcome)) => {
-            println!(
-                "held: {} events, {} virtual s, hash {:016x}",
-                report.events,
-                report.virtual_ms / 1000,
-                report.hash
-            );
-            println!("{outcome:#?}");
-            ExitCode::SUCCESS
+    let (text, code) = match run(plan) {
+        Ok((Report { events, virtual_ms, hash, .. }, outcome)) => {
+            let held = format!("held: {events} events, {} virtual s, hash {hash:016x}", virtual_ms / 1000);
+            (format!("{held}\n{outcome:#?}"), ExitCode::SUCCESS)
         }
-        Err(failure) => {
-            failure.tail.iter().for_each(|line| println!("{line}"));
-            println!("{failure}");
-            ExitCode::FAILURE
-        }
-    }
+        Err(failure) => (format!("{}\n{failure}", failure.tail.join("\n")), ExitCode::FAILURE),
+    };
+    // Whoever reads with `| head` may have left.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    code
 }
 
 fn twice(seed: u64) -> ExitCode {

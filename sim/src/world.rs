@@ -31,6 +31,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
     hash::Hasher,
+    io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -186,6 +187,11 @@ pub fn run_watched(plan: &Plan, begins: &mut dyn FnMut(Phase, &Report)) -> Resul
     lived.map_err(|(invariant, found)| Box::new(world.failure(invariant, found)))?;
     world.report.virtual_ms = world.now;
     Ok((world.report, world.outcome()))
+}
+
+/// A line for whoever watches; if he has left (`| head`), that is his affair.
+fn say(line: fmt::Arguments) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// What a panic said.
@@ -372,7 +378,7 @@ impl World {
             }
             Trace::Print { until, .. } => {
                 if until.is_none_or(|until| self.report.events <= until) {
-                    println!("{:>7} {:>9} {happening}", self.report.events, self.now);
+                    say(format_args!("{:>7} {:>9} {happening}", self.report.events, self.now));
                 }
             }
         }
@@ -530,11 +536,11 @@ impl World {
             self.state_before = self.state();
         } else if self.report.events == wanted {
             let (before, after) = (std::mem::take(&mut self.state_before), self.state());
-            println!("\nThe state after event {wanted}; + is new, - is gone:");
+            say(format_args!("\nThe state after event {wanted}; + is new, - is gone:"));
             let has = |text: &str, line: &str| text.lines().any(|other| other == line);
-            before.lines().filter(|line| !has(&after, line)).for_each(|line| println!("- {line}"));
+            before.lines().filter(|line| !has(&after, line)).for_each(|line| say(format_args!("- {line}")));
             for line in after.lines() {
-                println!("{} {line}", if has(&before, line) { ' ' } else { '+' });
+                say(format_args!("{} {line}", if has(&before, line) { ' ' } else { '+' }));
             }
         }
     }

@@ -35,31 +35,39 @@ impl World {
         self.workers.iter().map(|host| WorkerView { is_welcome: welcome(host), engine: &host.engine }).collect()
     }
 
-    /// I22: a healed world converges in bounded time.
+    /// I22: a healed world converges in bounded time. A full one has converged when it stands still:
+    /// while tasks end, those that wait have room to hope for.
     pub(super) fn converge(&mut self) -> Lived {
         let end = self.now + self.options.converge_ms();
         while self.now < end {
+            let before = self.index();
             self.run_until(self.now + 5000)?;
-            if self.pending().is_empty() {
+            if self.pending().is_empty() && (before == self.index() || self.is_restless()) {
                 let cluster = self.manager.machine.as_ref().expect("nothing is pending").cluster();
                 return checks::acknowledged(cluster, &self.client.known);
             }
         }
-        Err(("I22", self.pending().join("; ")))
+        let pending = self.pending().join("; ");
+        Err(("I22", if pending.is_empty() { "entries go on being written".to_string() } else { pending }))
+    }
+
+    fn index(&self) -> u64 {
+        self.manager.machine.as_ref().map_or(0, |machine| machine.cluster().index)
+    }
+
+    /// What always fails is tried again for ever, and so never rests.
+    fn is_restless(&self) -> bool {
+        let good = |w: &Workload| IMAGES_GOOD.contains(&w.current().spec.image.as_str());
+        self.manager.machine.as_ref().is_some_and(|machine| machine.cluster().workloads().any(|w| !good(w)))
     }
 
     /// I23: a converged world comes to rest. I31: what is not ours was not touched.
     pub(super) fn rest(&mut self) -> Lived {
-        let index = |world: &World| world.manager.machine.as_ref().map_or(0, |machine| machine.cluster().index);
-        // What always fails is tried again for ever, and so never rests.
-        let restless = self.manager.machine.as_ref().is_some_and(|machine| {
-            let good = |w: &Workload| IMAGES_GOOD.contains(&w.current().spec.image.as_str());
-            machine.cluster().workloads().any(|w| !good(w))
-        });
+        let restless = self.is_restless();
         self.run_until(self.now + 10_000)?;
-        let before = index(self);
+        let before = self.index();
         self.run_until(self.now + self.options.rest_ms)?;
-        let after = index(self);
+        let after = self.index();
         if !restless && before != after {
             let tail: Vec<String> = self.manager.disk.entries.iter().rev().take(3).map(|e| format!("{e:?}")).collect();
             return Err(("I23", format!("{} more entries, the last: {}", after - before, tail.join("\n"))));
