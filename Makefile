@@ -46,6 +46,7 @@ bench: cargo ## every figure with its goal and what it was measured against
 	@examples/web/image >/dev/null || true
 	$(CARGO) build --release --locked -q -p orbit-bench -p orbit-manager -p orbit-worker
 	$(CARGO) run --release --locked -q -p orbit-bench
+	$(SIM_pure) goals
 
 # The daemons live through a tenth as many.
 sim: cargo ## SEEDS=2000 seeds of the pure world, a tenth of the daemons', and every crash point; FROM=1

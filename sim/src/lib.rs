@@ -14,6 +14,7 @@
 mod chaos;
 pub mod checks;
 pub mod client;
+mod commit;
 mod happening;
 mod input;
 mod manager_host;
@@ -27,6 +28,7 @@ mod tally;
 mod worker_host;
 mod world;
 
+pub use commit::commit;
 pub use input::*;
 pub use options::Options;
 pub use random::Random;

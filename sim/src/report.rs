@@ -1,10 +1,10 @@
 //! Many seeds, and what is said of them.
 
-use orbit_sim::{Failure, Options, Phase, Plan, Report, Tally, Trace, run, run_watched, shrink};
+use orbit_sim::{Failure, Options, Phase, Plan, Report, Tally, Trace, commit, run, run_watched, shrink};
 use std::{
     io::{IsTerminal, Write},
     path::Path,
-    process::{Command, ExitCode},
+    process::ExitCode,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -233,10 +233,4 @@ fn explain(seed: u64, nodes: Option<usize>, failure: &Failure) {
         }
         Err(error) => println!("the script could not be written to {}: {error}\n", file.display()),
     }
-}
-
-fn commit() -> String {
-    let git = Command::new("git").args(["describe", "--always", "--dirty"]).output();
-    let said = git.ok().filter(|it| it.status.success()).and_then(|it| String::from_utf8(it.stdout).ok());
-    said.map_or_else(|| "unknown".to_string(), |text| text.trim().to_string())
 }

@@ -148,11 +148,19 @@ impl TryFrom<v1::Welcome> for Welcome {
             term: w.term,
             node: NodeId(w.node),
             incarnation: w.incarnation,
-            heartbeat: Millis(w.heartbeat_ms),
-            lease: Millis(w.lease_ms),
+            heartbeat: span("heartbeat_ms", w.heartbeat_ms)?,
+            lease: span("lease_ms", w.lease_ms)?,
             assigned: need("assigned", w.assigned)?,
         })
     }
+}
+
+/// A span that something is done every time it has passed: never none at all.
+fn span(field: &str, ms: u64) -> Result<Millis> {
+    if ms == 0 {
+        return Err(DecodeError::new("is 0")).within(field);
+    }
+    Ok(Millis(ms))
 }
 
 impl From<&Assigned> for v1::Assigned {

@@ -32,6 +32,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Failure { invariant, found, options, report } = self;
         writeln!(f, "{invariant} violated at {} ms: {found}", report.virtual_ms)?;
+        writeln!(f, "seed {} at commit {}", options.seed, orbit_sim::commit())?;
         writeln!(f, "{options:?}")?;
         write!(f, "again with: make replay LEVEL=daemons SEED={}", options.seed)
     }

@@ -252,16 +252,18 @@ pub fn to_worker() -> impl Strategy<Value = ToWorker> {
         follow,
         tail,
     });
+    // A heartbeat or a lease of no time at all is refused.
+    let some = |span: Millis| span.max(Millis(1));
     prop_oneof![
         (n64(), n32(), n64(), node_id(), n64(), millis(), millis(), assigned()).prop_map(
-            |(cluster, epoch, term, node, incarnation, heartbeat, lease, assigned)| ToWorker::Welcome(Welcome {
+            move |(cluster, epoch, term, node, incarnation, heartbeat, lease, assigned)| ToWorker::Welcome(Welcome {
                 cluster: ClusterId(cluster),
                 epoch,
                 term,
                 node,
                 incarnation,
-                heartbeat,
-                lease,
+                heartbeat: some(heartbeat),
+                lease: some(lease),
                 assigned,
             })
         ),

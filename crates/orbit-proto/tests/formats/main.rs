@@ -81,6 +81,15 @@ proptest! {
     }
 
     #[test]
+    fn a_heartbeat_or_a_lease_of_no_time_is_refused(message in arbitrary::to_worker(), no_heartbeat in any::<bool>()) {
+        let mut wire = v1::ToWorker::from(&message);
+        if let Some(v1::to_worker::Message::Welcome(welcome)) = &mut wire.message {
+            *(if no_heartbeat { &mut welcome.heartbeat_ms } else { &mut welcome.lease_ms }) = 0;
+            prop_assert!(ToWorker::try_from(wire).is_err());
+        }
+    }
+
+    #[test]
     fn noise_is_refused_or_read(bytes in vec(any::<u8>(), 0..200)) {
         decode_all(&bytes);
     }
