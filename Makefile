@@ -60,6 +60,7 @@ sim: cargo ## SEEDS=2000 seeds of the pure world, a tenth of the daemons', and e
 
 replay: cargo ## one seed with every event: SEED=n, LEVEL=pure or daemons
 	$(if $(SIM_$(LEVEL)),,$(error LEVEL is pure or daemons))
+	$(if $(SEED),,$(error SEED=n is needed: the seed to replay))
 	$(SIM_$(LEVEL)) replay $(SEED)
 
 bless: cargo ## accept the present output of every golden file

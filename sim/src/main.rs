@@ -23,7 +23,7 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         from: u64,
         /// How many.
-        #[arg(long, default_value_t = 2000)]
+        #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
         seeds: u64,
         /// Workers of each world, instead of a number drawn from the seed.
         #[arg(long)]
@@ -115,6 +115,10 @@ fn show(plan: &Plan) -> ExitCode {
         }
         Err(failure) => (format!("{}\n{failure}", failure.tail.join("\n")), ExitCode::FAILURE),
     };
+    // Who wants to see a point on the way does not ask how it ended.
+    if matches!(plan.trace, Trace::Print { until: Some(_), .. }) {
+        return code;
+    }
     // Whoever reads with `| head` may have left.
     let _ = writeln!(std::io::stdout(), "{text}");
     code
