@@ -7,6 +7,7 @@
 
 use crate::{
     model::*,
+    planted::{Bug, planted},
     reconciler,
     scheduler::filter::{self, Class, Demand},
 };
@@ -77,6 +78,9 @@ impl Cluster {
 impl Cluster {
     fn apply_put(&mut self, put: &Put, touched: &mut Touched) -> Result<Answer, Rejection> {
         let fingerprint = fingerprint(put);
+        if planted(Bug::ConditionBeforeKey) {
+            self.check_condition(put.definition.kind, &put.definition.name, put.condition)?;
+        }
         if let Some((before, answer)) = put.idempotency_key.as_deref().and_then(|key| self.keys.get(key)) {
             return match *before == fingerprint {
                 true => Ok(answer.clone()),
@@ -203,7 +207,7 @@ impl Cluster {
             let message = format!("the cluster would have more than {} slots", limits::SLOTS_MAX);
             return Err(Rejection::new(Code::LimitReached, message));
         }
-        if workload.replicas != replicas {
+        if workload.replicas != replicas && !planted(Bug::ScaleKeepsRevision) {
             workload.revision = self.index;
         }
         let (revision, version) = (workload.revision, workload.current().number);
@@ -253,7 +257,9 @@ impl Cluster {
         let node = &mut self.nodes[id.slot()];
         node.forgotten = true;
         self.node_names.remove(name);
-        self.node_uids.remove(&uid);
+        if !planted(Bug::ForgetKeepsId) {
+            self.node_uids.remove(&uid);
+        }
         touched.nodes.push(id);
         touched.reach_changed = true;
         Ok(Answer::Done)
@@ -308,6 +314,9 @@ impl Cluster {
                 node.registered_at = self.at;
                 node.reach = Reach::Reachable;
                 node.granted = node.used;
+                if planted(Bug::RestsForgottenAtReturn) {
+                    node.resting_ports.clear();
+                }
             }
             None => self.nodes.push(Node::bare(
                 id,
@@ -331,7 +340,8 @@ impl Cluster {
 
     fn apply_edge(&mut self, edge: &Edge, touched: &mut Touched) {
         let Some(node) = self.nodes.get_mut(edge.node.slot()) else { return };
-        if node.forgotten || node.incarnation != edge.incarnation || node.reach == edge.reach {
+        let stale = node.incarnation != edge.incarnation && !planted(Bug::StaleEdgeCounts);
+        if node.forgotten || stale || node.reach == edge.reach {
             return;
         }
         node.reach = edge.reach;
@@ -353,7 +363,8 @@ impl Cluster {
         reports: &[TaskReport],
         touched: &mut Touched,
     ) -> Result<Answer, Rejection> {
-        let known = self.node(node).filter(|n| !n.forgotten && n.incarnation == incarnation);
+        let stale = |n: &Node| n.incarnation != incarnation && !planted(Bug::StaleReportCounts);
+        let known = self.node(node).filter(|n| !n.forgotten && !stale(n));
         if known.is_none() {
             return Err(Rejection::new(Code::Conflict, "a report from an older registration"));
         }
@@ -391,7 +402,7 @@ impl Cluster {
         let task = self.tasks.at(key);
         let (uid, slot, id, node) = (task.workload, task.slot as usize, task.id, task.node);
         // How an older version fails says nothing about the current one.
-        let current = self.workloads[&uid].current().number == task.version;
+        let current = self.workloads[&uid].current().number == task.version || planted(Bug::OldVersionCounts);
         let by_itself = current && task.desired == Desired::Running && state != TaskState::Lost;
         let ran = task.running_at.map(|since| self.at.since(since));
         let ports = if port_taken { task.host_ports.clone() } else { Box::default() };
@@ -400,7 +411,7 @@ impl Cluster {
             let resting = &mut self.nodes[node.slot()].resting_ports;
             resting.retain(|_, rests_until| *rests_until > self.at);
             resting.extend(ports.iter().map(|port| (*port, until)));
-            touched.nodes.push(node);
+            touched.nodes.extend((!planted(Bug::RoomUnseen)).then_some(node));
             touched.tasks.push((node, id));
         }
         touched.workloads.push(uid);
@@ -502,11 +513,12 @@ impl Cluster {
         let Some(workload) = self.workloads.get(&create.workload) else { return false };
         let slot = workload.slots.get(create.slot as usize).copied();
         let fresh = create.slot < workload.wanted()
-            && workload.current().number == create.version
+            && (workload.current().number == create.version || planted(Bug::StaleVersionMade))
             && slot.map_or(create.slot as usize == workload.slots.len(), |slot| {
                 let newest = self.attempts(&slot).next();
                 // It may have reported a good end since the plan gave it up with its node.
-                let follows = !newest.is_some_and(|task| reconciler::is_final(workload, task));
+                let over = |task: &Task| reconciler::is_final(workload, task) && !planted(Bug::FinishedRunRepeated);
+                let follows = !newest.is_some_and(over);
                 follows && self.at >= slot.not_before && newest.map(|task| task.id) == create.after
             });
         if !fresh {
@@ -592,7 +604,9 @@ impl Cluster {
         for id in tasks {
             let key = self.tasks.key(id).expect("just found");
             let task = self.tasks.at(key);
-            touched.tasks.extend(task.node.map(|node| (node, id)));
+            if !planted(Bug::DropUntold) {
+                touched.tasks.extend(task.node.map(|node| (node, id)));
+            }
             self.remove_task(key);
         }
         self.drop_workload(uid);
