@@ -29,7 +29,8 @@ impl World {
 
     fn views(&self) -> Vec<WorkerView<'_>> {
         let welcome = |host: &WorkerHost| host.machine.as_ref().is_some_and(|machine| machine.is_welcome());
-        self.workers.iter().map(|host| WorkerView { is_welcome: welcome(host), engine: &host.engine }).collect()
+        let hosts = self.workers.iter();
+        hosts.map(|h| WorkerView { is_welcome: welcome(h), engine: &h.engine, ledger: &h.ledger }).collect()
     }
 
     /// I22: a healed world converges in bounded time.

@@ -516,8 +516,8 @@ impl Cluster {
             && (workload.current().number == create.version || planted(Bug::StaleVersionMade))
             && slot.map_or(create.slot as usize == workload.slots.len(), |slot| {
                 let newest = self.attempts(&slot).next();
-                // It may have reported a good end since the plan gave it up with its node.
-                let over = |task: &Task| reconciler::is_final(workload, task) && !planted(Bug::FinishedRunRepeated);
+                // It may have reported a good end, or been told to stop, since the plan was made.
+                let over = |task: &Task| reconciler::is_over(workload, task) && !planted(Bug::FinishedRunRepeated);
                 let follows = !newest.is_some_and(over);
                 follows && self.at >= slot.not_before && newest.map(|task| task.id) == create.after
             });

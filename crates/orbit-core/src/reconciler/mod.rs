@@ -68,6 +68,13 @@ pub fn is_final(workload: &Workload, newest: &Task) -> bool {
     }
 }
 
+/// Whether nothing follows this attempt, the newest of its slot: it is the last one of a task
+/// definition, or will be, because it was told to stop.
+pub fn is_over(workload: &Workload, newest: &Task) -> bool {
+    let stopped = newest.desired == Desired::Stopped && !planted(Bug::StoppedRunFollowed);
+    is_final(workload, newest) || (workload.kind == Kind::Task && stopped)
+}
+
 /// Compares what the workload wants with what is.
 pub fn reconcile(cluster: &Cluster, workload: &Workload, context: &Context) -> Changes {
     let mut changes = Changes::default();
@@ -237,10 +244,7 @@ fn fill_slot(
     changes: &mut Changes,
 ) {
     let newest = cluster.attempts(slot).next();
-    // A single run that was told to stop is over: nothing follows, now or once it has ended.
-    let stopped = |task: &Task| task.desired == Desired::Stopped && !planted(Bug::StoppedRunFollowed);
-    let over = |task: &Task| workload.kind == Kind::Task && stopped(task);
-    if newest.is_some_and(|task| over(task) || is_final(workload, task)) {
+    if newest.is_some_and(|task| is_over(workload, task)) {
         return;
     }
     if context.at < slot.not_before {
