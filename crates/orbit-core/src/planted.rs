@@ -157,6 +157,7 @@ bugs! {
     Reconciler EverySlotAtOnce "every-slot-at-once" "A rollout replaces every slot at once.";
     Leases BrakeCountsForgotten "brake-counts-forgotten" "Forgotten nodes count among those of which a third fell silent.";
     Leases WelcomeNotHeard "welcome-not-heard" "A registration does not count as a sign of life.";
+    Leases ElectionNotCounted "election-not-counted" "A new leader gives a silent node no more time.";
     Leases BrakeOffAtElection "brake-off-at-election" "A new leader does not see which nodes fell silent together.";
     Leases AbsenceUnnoticed "absence-unnoticed" "A leader that was stopped while nothing was due holds its absence against the nodes.";
     Leases OthersNotLookedAt "others-not-looked-at" "When the brake lets go, what it held back is not looked at.";
@@ -164,11 +165,14 @@ bugs! {
     Sessions CloneOfAnybody "clone-of-anybody" "Any worker's word refutes whoever waits for a probe of another.";
     Sessions ForgottenNotDismissed "forgotten-not-dismissed" "The session of a forgotten node goes on.";
     Sessions UnknownNotToldOff "unknown-not-told-off" "A worker that reports a task nobody knows is not told to remove it.";
-    Sessions OldSessionStays "old-session-stays" "The session of an older registration is not closed.";
     Apply BackoffNotInSnapshot "backoff-not-in-snapshot" "A snapshot does not hold how often a slot has failed.";
+    Apply RestsNotInSnapshot "rests-not-in-snapshot" "A snapshot does not hold which ports rest.";
     Apply KeysNotInSnapshot "keys-not-in-snapshot" "A snapshot does not hold the answers given under idempotency keys.";
     Apply ConditionBeforeKey "condition-before-key" "The condition of a repeated request is checked before its key.";
     Apply ScaleKeepsRevision "scale-keeps-revision" "Scaling does not change the revision.";
+    Apply DeleteUnconditional "delete-unconditional" "The condition of a delete is not checked.";
+    Apply HealthFromCreation "health-from-creation" "How long a task was healthy is counted from when it was made.";
+    Apply ReturnUnseen "return-unseen" "What is on a node that registers again is not looked at.";
     Apply DropTakesName "drop-takes-name" "The end of a deleted object frees its name, which is another's by now.";
     Apply OldVersionCounts "old-version-counts" "Failures of an older version hold the current one up.";
     Apply StaleReportCounts "stale-report-counts" "A report from an older registration is accepted.";

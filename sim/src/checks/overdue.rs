@@ -4,7 +4,7 @@ use super::Check;
 use orbit_core::{manager::Manager, model::*, reconciler::Absence};
 
 /// So long after its time a plan may still be under way, in milliseconds.
-const SLACK: Millis = Millis::secs(5);
+const SLACK: Millis = Millis::secs(8);
 
 /// I22: what is lost with its node is replaced once the node was silent for long enough, also while
 /// everything else goes wrong.
@@ -20,9 +20,9 @@ pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
             let mut open = cluster.attempts(slot).filter(|other| !other.state.is_terminal());
             let alone = open.all(|other| other.id == task.id);
             let again = current.spec.restart.policy != RestartPolicy::Never && slot.not_before + SLACK < at;
-            // A single run whose newest attempt was told to stop is taken to be over.
-            let stopped = cluster.attempts(slot).next().is_some_and(|newest| newest.desired == Desired::Stopped);
-            let over = workload.kind == Kind::Task && stopped;
+            // A single run is over when its newest attempt came to a good end or was told to stop.
+            let good = |task: &Task| task.state == TaskState::Complete || task.desired == Desired::Stopped;
+            let over = workload.kind == Kind::Task && cluster.attempts(slot).next().is_some_and(good);
             if alone && again && !over {
                 let found = format!("{} is not replaced at {at}, its node's absence is {absence:?}", task.id);
                 return Err(("I22", found));

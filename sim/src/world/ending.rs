@@ -21,6 +21,9 @@ impl World {
         if self.now < self.manager_paused_until {
             return vec!["the manager is paused".to_string()];
         }
+        if self.workers.iter().any(|worker| self.now < worker.paused_until) {
+            return vec!["a worker is paused".to_string()]; // word that it sent before may still arrive
+        }
         if self.client.is_waiting() || !self.unanswered.is_empty() {
             return vec!["a user waits for an answer".to_string()];
         }

@@ -226,7 +226,9 @@ impl Cluster {
         let Some(uid) = self.names.get(&(kind, Arc::from(name))).copied() else {
             return Err(no_such(kind, name));
         };
-        self.check_condition(kind, name, condition)?;
+        if !planted(Bug::DeleteUnconditional) {
+            self.check_condition(kind, name, condition)?;
+        }
         self.mark_deleting(uid);
         touched.workloads.push(uid);
         Ok(Answer::Done)
@@ -331,7 +333,9 @@ impl Cluster {
         }
         self.node_names.insert(info.name.clone(), id);
         self.node_uids.insert(info.uid, id);
-        self.touch_node(id, touched);
+        if known.is_none() || !planted(Bug::ReturnUnseen) {
+            self.touch_node(id, touched);
+        }
         for report in &registration.inventory {
             self.apply_report(id, report, touched);
         }
@@ -404,7 +408,8 @@ impl Cluster {
         // How an older version fails says nothing about the current one.
         let current = self.workloads[&uid].current().number == task.version || planted(Bug::OldVersionCounts);
         let by_itself = current && task.desired == Desired::Running && state != TaskState::Lost;
-        let ran = task.running_at.map(|since| self.at.since(since));
+        let since = if planted(Bug::HealthFromCreation) { Some(task.created_at) } else { task.running_at };
+        let ran = since.map(|since| self.at.since(since));
         let ports = if port_taken { task.host_ports.clone() } else { Box::default() };
         if let Some(node) = node {
             let until = self.at + PORT_REST;

@@ -155,7 +155,7 @@ impl Manager {
                     leader.leases.touch(node, at);
                 }
                 // The session of an older registration can order and report nothing any more.
-                if let Some(old) = leader.sessions.of_node(node).filter(|_| !planted(Bug::OldSessionStays)) {
+                if let Some(old) = leader.sessions.of_node(node) {
                     leader.sessions.close(old);
                     actions.push(Action::Close(old));
                 }

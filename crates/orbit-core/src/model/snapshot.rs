@@ -116,6 +116,10 @@ impl Task {
 impl Cluster {
     /// The replicated state without its indexes.
     pub fn snapshot(&self) -> Snapshot {
+        let rests = |n: &Node| match planted(Bug::RestsNotInSnapshot) {
+            true => Default::default(),
+            false => n.resting_ports.clone(),
+        };
         let node = |n: &Node| {
             Node::bare(
                 n.id,
@@ -124,7 +128,7 @@ impl Cluster {
                 n.registered_at,
                 n.reach,
                 n.forgotten,
-                n.resting_ports.clone(),
+                rests(n),
                 n.next_port,
             )
         };
