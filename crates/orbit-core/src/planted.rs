@@ -147,7 +147,6 @@ bugs! {
     Scheduler PinnedPortNotTaken "pinned-port-not-taken" "Within one plan two tasks are given the same pinned port.";
     Scheduler FitIsTooStrict "fit-is-too-strict" "A task that fits exactly is refused.";
     Scheduler FreedForAllOrNone "freed-for-all-or-none" "A waiting class is tried again only if every changed node has room.";
-    Scheduler RestsForgottenAtElection "rests-forgotten-at-election" "A new leader does not wake up when a resting port is free again.";
     Scheduler ReasonsNotRenewed "reasons-not-renewed" "Why a task waits is not said anew when it waits for another reason.";
     Reconciler HistoryOnlyOfSettled "history-only-of-settled" "Old attempts are forgotten only in slots that serve.";
     Reconciler StoppedRunFollowed "stopped-run-followed" "A single run that was told to stop is followed by another when its node is lost.";

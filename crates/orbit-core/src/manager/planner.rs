@@ -58,7 +58,7 @@ impl Planner {
         *self = Planner::default();
         self.dirty.extend(cluster.workloads().map(|workload| workload.uid));
         let rests = cluster.nodes().flat_map(|node| node.resting_ports.values());
-        self.ports_rest_until = rests.min().copied().filter(|_| !planted(Bug::RestsForgottenAtElection));
+        self.ports_rest_until = rests.min().copied();
     }
 
     /// Something happened to these.

@@ -184,7 +184,7 @@ impl Up {
     fn keep_up(&mut self, now: Time, unconfirmed: Vec<TaskReport>, actions: &mut Vec<Action>) {
         let link = self.link;
         let keys = |reports: &[TaskReport]| reports.iter().map(|r| (r.task, r.state)).collect::<Vec<_>>();
-        let repeat = self.repeat_at <= now && !(planted(Bug::ReportSaidOnce) && !self.reported.is_empty());
+        let repeat = self.repeat_at <= now && (self.reported.is_empty() || !planted(Bug::ReportSaidOnce));
         let is_new = |report: &TaskReport| repeat || !self.reported.contains(&(report.task, report.state));
         let news: Vec<TaskReport> = unconfirmed.iter().filter(|report| is_new(report)).cloned().collect();
         self.reported = keys(&unconfirmed);
