@@ -115,7 +115,7 @@ fn no_source_names_a_clock_io_threads_or_unordered_containers() {
     assert!(files.len() > 20, "the sources were found");
     // Which bug is in force is one word for the whole process, and is compiled for that purpose only.
     for file in files.iter().filter(|file| !file.ends_with("src/planted.rs")) {
-        let text = fs::read_to_string(&file).expect("a source is readable");
+        let text = fs::read_to_string(file).expect("a source is readable");
         let offences = offences(&text);
         assert!(offences.is_empty(), "{}: {offences:?}", file.display());
     }
