@@ -1,7 +1,7 @@
 # Everything a person types. `make help` lists it.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help build run demo test lint bench sim replay fuzz bless clean cargo
+.PHONY: help build run demo test lint bench sim replay bugs fuzz bless clean cargo
 
 CARGO := $(shell command -v cargo 2>/dev/null || { test -x $$HOME/.cargo/bin/cargo && echo $$HOME/.cargo/bin/cargo; })
 SEEDS ?= 2000
@@ -36,6 +36,7 @@ test: cargo ## every test; sets up a Docker engine where it may
 lint: cargo ## formatting and clippy, warnings denied, also under madsim
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --features orbit-core/planted,orbit-sim/planted -- -D warnings
 	cd sim/daemons && $(CARGO) fmt --check
 	cd fuzz/targets && $(CARGO) fmt --check
 	cd sim/daemons && env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_RUSTFLAGS \
@@ -62,6 +63,12 @@ replay: cargo ## one seed with every event: SEED=n, LEVEL=pure or daemons
 	$(if $(SIM_$(LEVEL)),,$(error LEVEL is pure or daemons))
 	$(if $(SEED),,$(error SEED=n is needed: the seed to replay))
 	$(SIM_$(LEVEL)) replay $(SEED)
+
+bugs: cargo ## SEEDS=1000 seeds at most to find each planted bug; a release has none
+	@SEEDS=$(if $(filter command line environment,$(origin SEEDS)),$(SEEDS),1000) sim/bugs
+
+fuzz: cargo ## SECS=60 seconds of fuzzing in all (KEEP=1 keeps the inputs it found)
+	@fuzz/run
 
 bless: cargo ## accept the present output of every golden file
 	UPDATE_GOLDEN=1 INSTA_UPDATE=always $(CARGO) test --locked -q -p orbit-core -p orbit-proto -p orbit-api -p orbit

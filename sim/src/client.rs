@@ -260,8 +260,13 @@ impl Client {
             Err(rejection) if stale && rejection.code == Code::Unavailable => Ok(None),
             Err(_) if stale => Ok(Some(News::StaleRefused)),
             Ok(answer) => {
-                self.known.insert(object.clone(), wishes);
+                let before = self.known.insert(object.clone(), wishes.clone());
                 if let Answer::Workload { revision, .. } = &answer {
+                    let was_known = before.as_ref().is_some_and(|before| before.len() == 1) && wishes.len() == 1;
+                    let same = self.revisions.get(&object) == Some(revision);
+                    if same && was_known && before.as_ref() != Some(&wishes) {
+                        return Err(("I11", format!("{object:?} has changed and is still at revision {revision}")));
+                    }
                     self.revisions.insert(object, *revision);
                 }
                 if let Some(key) = key {

@@ -1,5 +1,7 @@
 //! `orbit-sim`: the pure world from the command line.
 
+#[cfg(feature = "planted")]
+mod bugs;
 mod named;
 mod report;
 
@@ -75,6 +77,19 @@ enum Command {
     },
     /// Every scenario once for each boundary between two effects, with a crash there.
     CrashPoints,
+    /// How many seeds it takes to find each planted bug. Fails if the goal is missed.
+    #[cfg(feature = "planted")]
+    Bugs {
+        /// How many seeds at most.
+        #[arg(long, default_value_t = 1000)]
+        seeds: u64,
+        /// Only this one, with what was found.
+        #[arg(long)]
+        name: Option<String>,
+        /// The core's own test programs, to know which bugs they find.
+        #[arg(long, num_args = 1..)]
+        core_tests: Vec<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -104,6 +119,8 @@ fn main() -> ExitCode {
         Command::Goals => report::goals(),
         Command::Hash { seeds } => report::hash(seeds),
         Command::CrashPoints => named::crash_points(),
+        #[cfg(feature = "planted")]
+        Command::Bugs { seeds, name, core_tests } => bugs::hunt_all(seeds, name.as_deref(), &core_tests),
     }
 }
 

@@ -47,7 +47,8 @@ pub fn crash_points() -> ExitCode {
     let begun = Instant::now();
     let all = scenarios();
     let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<(usize, Result<Coverage, Box<Failure>>)>> = Mutex::default();
+    type Numbered = (usize, Result<Coverage, Box<Failure>>);
+    let results: Mutex<Vec<Numbered>> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, |n| n.get()) {
             scope.spawn(|| {

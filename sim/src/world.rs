@@ -8,7 +8,7 @@ mod working;
 
 use crate::{
     chaos::Chaos,
-    checks::{self, EngineWatch, OrderWatch, PlanWatch, TaskWatch, WorkerView},
+    checks::{self, EngineWatch, OrderWatch, PlanWatch, Stale, TaskWatch, WorkerView},
     client::{Client, IMAGES_BAD, IMAGES_GOOD},
     happening::{Happening, Rank},
     input::{Ask, Input, Point, Script, Step, Strike},
@@ -438,6 +438,7 @@ impl World {
             Happening::ManagerWake { life, due } => {
                 if life == self.manager.life && self.manager.wake == Some(due) {
                     self.manager.wake = None;
+                    self.overdue()?;
                     self.manager_step(manager::Event::Wake)?;
                 }
             }

@@ -6,6 +6,7 @@ use orbit_tests::repository;
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// All Rust sources below some folders of the tree, with their paths in it.
@@ -83,4 +84,17 @@ fn no_source_knows_somebodys_home() {
         }
     }
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// A release is built without the feature; `make bugs` looks into the programs themselves.
+#[test]
+fn no_program_is_built_with_planted_bugs() {
+    for program in ["orbit", "orbit-manager", "orbit-worker"] {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["tree", "--locked", "--offline", "-e", "normal,features", "-p", program]);
+        let output = cargo.current_dir(repository()).output().expect("cargo runs, as it runs this test");
+        let tree = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && tree.contains("orbit-core"), "{program}: {tree}");
+        assert!(!tree.contains("planted"), "{program} is built with planted bugs:\n{tree}");
+    }
 }

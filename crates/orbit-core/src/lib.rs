@@ -14,6 +14,7 @@
 pub mod check;
 pub mod manager;
 pub mod model;
+pub mod planted;
 pub mod reconciler;
 pub mod scheduler;
 pub mod worker;

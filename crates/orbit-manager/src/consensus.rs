@@ -7,6 +7,7 @@
 use orbit_core::{
     manager::ProposalId,
     model::{Cluster, Command, Entry, Time},
+    planted::{Bug, planted},
 };
 use orbit_shell::{BlockingExecutor, buggify, call};
 use orbit_store::{Compacted, Compactor, HardState, Recovered, Storage, StoreError};
@@ -124,11 +125,15 @@ impl Writer {
             {
                 group.push(next);
             }
+            let early = planted(Bug::AcknowledgedEarly);
+            if early {
+                let _ = self.committed.send(Committed::Entries(group.clone()));
+            }
             match self.append(group).await {
                 Ok(group) => {
                     let last = group.last().map_or(0, |(_, entry)| entry.index);
                     buggify().await;
-                    if self.committed.send(Committed::Entries(group)).is_err() {
+                    if !early && self.committed.send(Committed::Entries(group)).is_err() {
                         return;
                     }
                     if last >= compacted + self.compact_every {
@@ -171,6 +176,7 @@ impl Writer {
                     self.full.store(true, Ordering::Relaxed);
                     tokio::time::sleep(FULL_RETRY).await;
                 }
+                Err(_) if planted(Bug::FailedWriteCounts) => return Ok(group),
                 Err(error) => return Err(error),
             }
         }

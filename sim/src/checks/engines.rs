@@ -1,7 +1,7 @@
 //! W: what the engines say, and nobody else.
 
 use super::Check;
-use orbit_core::model::TaskId;
+use orbit_core::model::{Reason, TaskId, TaskReport};
 use orbit_runtime::fake::FakeEngine;
 use std::collections::BTreeMap;
 
@@ -29,4 +29,22 @@ impl EngineWatch {
         }
         Ok(())
     }
+}
+
+/// W: before a worker writes down how tasks have ended: what it takes to be gone does not run, and
+/// what could not be created is not there (I6).
+pub(crate) fn ends<'a>(engine: &FakeEngine, reports: impl Iterator<Item = &'a TaskReport>) -> Check {
+    for report in reports {
+        let task = report.task;
+        let mut its = engine.containers().filter(|it| it.identity.is_some_and(|identity| identity.task == task));
+        let contradicted = match report.end.as_ref().map(|end| end.reason) {
+            Some(Reason::Vanished) => its.any(|container| container.is_running()),
+            Some(Reason::CreateFailed) => its.next().is_some(),
+            _ => false,
+        };
+        if contradicted {
+            return Err(("I6", format!("{task} is said to have ended, and its container is there: {:?}", report.end)));
+        }
+    }
+    Ok(())
 }

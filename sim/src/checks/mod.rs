@@ -5,16 +5,21 @@
 
 mod engines;
 mod orders;
+mod overdue;
 mod pending;
 mod plans;
+mod stale;
 mod tasks;
 #[cfg(test)]
 mod tests;
 
 pub use engines::EngineWatch;
+pub(crate) use engines::ends;
 pub(crate) use orders::OrderWatch;
+pub(crate) use overdue::overdue;
 pub use pending::{WorkerView, pending};
 pub(crate) use plans::{PlanWatch, committed};
+pub(crate) use stale::Stale;
 pub use tasks::TaskWatch;
 
 use crate::client::{Object, Wish};

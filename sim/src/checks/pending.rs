@@ -1,7 +1,8 @@
 //! Why a world has not converged.
 
+use super::overdue::has_room;
 use crate::client::IMAGES_GOOD;
-use orbit_core::model::*;
+use orbit_core::{model::*, worker::Ledger};
 use orbit_runtime::fake::FakeEngine;
 use std::collections::BTreeMap;
 
@@ -12,6 +13,8 @@ pub struct WorkerView<'a> {
     pub is_welcome: bool,
     /// Its engine.
     pub engine: &'a FakeEngine,
+    /// Its memory.
+    pub ledger: &'a Ledger,
 }
 
 /// Why the world has not converged; nothing once it has. `at` is the cluster's time.
@@ -29,6 +32,9 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         if !worker.is_welcome {
             pending.push(format!("worker {index} is not connected"));
         }
+        // What is remembered is bounded (I33).
+        let forgotten = worker.ledger.tasks.keys().filter(|id| cluster.task(**id).is_none());
+        pending.extend(forgotten.map(|id| format!("worker {index} remembers {id}, which nobody knows")));
         for container in worker.engine.containers() {
             let Some(identity) = container.identity else { continue };
             // What always fails is on its way in or out at any moment.
@@ -83,6 +89,15 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         }
         if unplaced > 0 && !explained {
             pending.push(format!("{} waits for a node and nobody says why (I30)", workload.name));
+        }
+        let spec = &workload.current().spec;
+        if let Some(node) = cluster.nodes().find(|node| unplaced > 0 && has_room(cluster, node, spec, at)) {
+            pending.push(format!("{} waits for a node and {} has room", workload.name, node.info.name));
+        }
+        // The reason has to be that of today: every node is reachable now.
+        let absent = |d: &Decision| d.unplaced > 0 && d.refusals.iter().any(|refusals| refusals.filter == "ready");
+        if unplaced > 0 && cluster.nodes().all(Node::is_ready) && workload.decision.as_ref().is_some_and(absent) {
+            pending.push(format!("{} is said to wait for a node that is back (I30)", workload.name));
         }
         let serving = workload.slots.iter().filter(|slot| serves(slot)).count();
         if workload.kind == Kind::Service && good && unplaced == 0 && serving != workload.replicas as usize {

@@ -47,6 +47,7 @@ impl PlanWatch {
             }
             Action::Propose { command: Command::Plan(plan), .. } => {
                 plan.creates.iter().try_for_each(|create| self.replaced(now, manager, create))?;
+                plan.stops.iter().try_for_each(|stop| kept(manager.cluster(), plan, *stop))?;
                 crowded(manager.cluster(), plan)
             }
             _ => Ok(()),
@@ -133,6 +134,23 @@ fn crowded(cluster: &Cluster, plan: &Plan) -> Check {
     Ok(())
 }
 
+/// I32: what replaces a task of a silent node is not stopped for that one's sake.
+fn kept(cluster: &Cluster, plan: &Plan, stop: TaskId) -> Check {
+    let Some(task) = cluster.task(stop) else { return Ok(()) };
+    let Some(workload) = cluster.workload(task.workload) else { return Ok(()) };
+    let Some(slot) = workload.slots.get(task.slot as usize).filter(|_| task.slot < workload.wanted()) else {
+        return Ok(());
+    };
+    let silent = |other: &Task| other.node.and_then(|node| cluster.node(node)).is_some_and(|node| !node.is_ready());
+    let mut stays = cluster.attempts(slot).filter(|it| it.is_live() && !plan.stops.contains(&it.id)).peekable();
+    let current = |other: &Task| other.version == workload.current().number;
+    let only = stays.peek().is_some() && stays.all(|other| other.id < stop && current(other) && silent(other));
+    if current(task) && only && !silent(task) {
+        return Err(("I32", format!("{stop} is stopped for the sake of one whose node is silent")));
+    }
+    Ok(())
+}
+
 /// I34: before the barrier is committed, a leader only begins its term.
 fn only_begins(action: &Action) -> Check {
     match action {
@@ -144,9 +162,16 @@ fn only_begins(action: &Action) -> Check {
     }
 }
 
-/// S: after a committed plan: what it placed meets its constraints (I18).
+/// S: after a committed plan: what it placed meets its constraints (I18), and where nothing had changed
+/// since it was made, it was carried out whole (I24).
 pub(crate) fn committed(cluster: &Cluster, entry: &Entry) -> Check {
     let Command::Plan(plan) = &entry.command else { return Ok(()) };
+    let made = |ordinal: usize| TaskId { epoch: cluster.epoch, index: entry.index, ordinal: ordinal as u32 };
+    let refused = (0..plan.creates.len()).any(|ordinal| cluster.task(made(ordinal)).is_none())
+        || plan.places.iter().any(|it| cluster.task(it.task).is_none_or(|task| task.node != Some(it.target.node)));
+    if refused && plan.parent + 1 == entry.index {
+        return Err(("I24", format!("nothing had changed, and a part of it was refused: {plan:?}")));
+    }
     let created = cluster.tasks().filter(|task| task.id.index == entry.index && task.id.epoch == cluster.epoch);
     let placed = plan.places.iter().filter_map(|place| cluster.task(place.task));
     for task in created.chain(placed) {

@@ -1,7 +1,7 @@
 //! S: the lives of tasks and the history of objects, entry by entry.
 
 use super::Check;
-use orbit_core::model::*;
+use orbit_core::{manager::PORT_REST, model::*};
 use std::collections::BTreeMap;
 
 /// Remembers each task's last state, to see that it only advances (I6) and never moves (I5), and how
@@ -11,6 +11,8 @@ pub struct TaskWatch {
     seen: BTreeMap<TaskId, (TaskState, Desired, Option<NodeId>)>,
     revisions: BTreeMap<Uid, u64>,
     slots: BTreeMap<(Uid, u32), Row>,
+    /// Ports that were found to be held by a stranger, and until when they rest.
+    resting: BTreeMap<(NodeId, u16), Time>,
     index: u64,
 }
 
@@ -36,6 +38,7 @@ impl TaskWatch {
             let now = (task.state, task.desired, task.node);
             let Some(before) = self.seen.insert(task.id, now) else {
                 self.begun(cluster, task)?;
+                self.placed(task, cluster.at)?;
                 if task.state.is_terminal() {
                     self.ended(cluster, task);
                 }
@@ -52,16 +55,51 @@ impl TaskWatch {
             if node.is_some() && node != task.node {
                 return Err(("I5", format!("{} moved from {node:?} to {:?}", task.id, task.node)));
             }
+            if node.is_none() {
+                self.placed(task, cluster.at)?;
+            }
             if task.state.is_terminal() && !state.is_terminal() {
                 self.ended(cluster, task);
             }
+            if task.state == TaskState::Stopped && task.desired == Desired::Running {
+                return Err(("I6", format!("{} has ended as stopped, and nobody told it to", task.id)));
+            }
         }
         self.slots.retain(|(uid, slot), _| cluster.workload(*uid).is_some_and(|w| (*slot as usize) < w.slots.len()));
+        self.patient(cluster)?;
         self.revisions(cluster)
+    }
+
+    /// I27: a slot waits for the backoff of its own failures, and for nothing else.
+    fn patient(&self, cluster: &Cluster) -> Check {
+        for workload in cluster.workloads() {
+            let version = workload.current().number;
+            for (number, slot) in (0..).zip(&workload.slots) {
+                let row = self.slots.get(&(workload.uid, number)).filter(|row| row.version == version);
+                let jitter = |row: &Row| Millis(workload.current().spec.restart.delay(row.failures).0 / 8 + 1);
+                let latest = row.map_or(Time(0), |row| row.not_before + jitter(row));
+                if slot.not_before > latest {
+                    let (name, until) = (&workload.name, slot.not_before);
+                    return Err(("I27", format!("slot {number} of {name} waits until {until}, not {latest}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// I17: a port that somebody else was found to hold is left alone for a while.
+    fn placed(&self, task: &Task, at: Time) -> Check {
+        let Some(node) = task.node else { return Ok(()) };
+        let rests = |port: &&u16| self.resting.get(&(node, **port)).is_some_and(|until| *until > at);
+        match task.host_ports.iter().find(rests) {
+            Some(port) => Err(("I17", format!("{} is given port {port} of {node:?}, which rests", task.id))),
+            None => Ok(()),
+        }
     }
 
     /// I27: no attempt before the backoff of those before it has passed.
     fn begun(&mut self, cluster: &Cluster, task: &Task) -> Check {
+        self.followed(cluster, task)?;
         let Some(row) = self.slots.get(&(task.workload, task.slot)) else { return Ok(()) };
         if row.version == task.version && task.created_at < row.not_before {
             let Row { failures, not_before, .. } = row;
@@ -73,7 +111,24 @@ impl TaskWatch {
         Ok(())
     }
 
+    /// I6: a single run that is over, or that must not be repeated, is not followed by another.
+    fn followed(&self, cluster: &Cluster, task: &Task) -> Check {
+        let Some(workload) = cluster.workload(task.workload).filter(|w| w.kind == Kind::Task) else { return Ok(()) };
+        let slot = workload.slots.get(task.slot as usize);
+        let before = slot.and_then(|slot| cluster.attempts(slot).find(|before| before.id < task.id));
+        let never = workload.current().spec.restart.policy == RestartPolicy::Never;
+        let over = |t: &&Task| never || t.state == TaskState::Complete || t.desired == Desired::Stopped;
+        match before.filter(over) {
+            Some(before) => Err(("I6", format!("{} of {} follows {}", task.id, workload.name, before.id))),
+            None => Ok(()),
+        }
+    }
+
     fn ended(&mut self, cluster: &Cluster, task: &Task) {
+        if let (Some(Reason::PortTaken), Some(node)) = (task.end.as_ref().map(|end| end.reason), task.node) {
+            let until = task.ended_at.unwrap_or_default() + PORT_REST;
+            self.resting.extend(task.host_ports.iter().map(|port| ((node, *port), until)));
+        }
         let Some(workload) = cluster.workload(task.workload) else { return };
         let by_itself = task.desired == Desired::Running && task.state != TaskState::Lost;
         if !by_itself || task.version != workload.current().number {

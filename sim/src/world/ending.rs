@@ -22,7 +22,7 @@ impl World {
             return vec!["the manager is paused".to_string()];
         }
         if self.workers.iter().any(|worker| self.now < worker.paused_until) {
-            return vec!["a worker is paused".to_string()];
+            return vec!["a worker is paused".to_string()]; // word that it sent before may still arrive
         }
         if self.client.is_waiting() || !self.unanswered.is_empty() {
             return vec!["a user waits for an answer".to_string()];
@@ -32,7 +32,8 @@ impl World {
 
     fn views(&self) -> Vec<WorkerView<'_>> {
         let welcome = |host: &WorkerHost| host.machine.as_ref().is_some_and(|machine| machine.is_welcome());
-        self.workers.iter().map(|host| WorkerView { is_welcome: welcome(host), engine: &host.engine }).collect()
+        let hosts = self.workers.iter();
+        hosts.map(|h| WorkerView { is_welcome: welcome(h), engine: &h.engine, ledger: &h.ledger }).collect()
     }
 
     /// I22: a healed world converges in bounded time. A full one has converged when it stands still:

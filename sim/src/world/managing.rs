@@ -36,11 +36,14 @@ impl World {
         if let Some(entry) = &entry {
             self.notice_entry(entry);
         }
+        let cluster = self.manager.machine.as_ref().map(|machine| machine.cluster());
+        let stale = entry.as_ref().and_then(|entry| Some(Stale::before(cluster?, entry)));
         let actions = self.manager.step(self.now, event);
         if let Some(entry) = entry
             && let Some(machine) = &self.manager.machine
         {
             checks::state(machine.cluster())?;
+            stale.map_or(Ok(()), |stale| stale.after(machine.cluster()))?;
             self.watch.look(machine.cluster())?;
             checks::committed(machine.cluster(), &entry)?;
             checks::sessions(machine)?;
@@ -49,6 +52,15 @@ impl World {
             return self.acknowledged();
         }
         self.manager_acts(actions)
+    }
+
+    /// I22 while things go wrong, where the manager is there and has been for a while.
+    pub(super) fn overdue(&self) -> Lived {
+        let awake = self.now > self.plans.awake_since.max(self.manager_paused_until) + 5000;
+        match self.manager.machine.as_ref().filter(|machine| awake && machine.is_ready()) {
+            Some(machine) => checks::overdue(machine, self.manager.cluster_time(self.now)),
+            None => Ok(()),
+        }
     }
 
     /// I10, where the manager is there to be asked.

@@ -153,7 +153,7 @@ impl World {
     pub(super) fn notice_sent(&mut self, worker: Option<usize>, message: &ToWorker) {
         let tally = &mut self.report.tally;
         match message {
-            ToWorker::HeartbeatAck { .. } => {
+            ToWorker::HeartbeatAck { .. } | ToWorker::Welcome(_) => {
                 let machine = self.manager.machine.as_ref();
                 let named = |worker| machine?.cluster().node_named(&node_name(worker));
                 if let Some(node) = worker.and_then(named) {

@@ -29,6 +29,11 @@ impl World {
             }
             match action {
                 worker::Action::Persist(writes) => {
+                    let ends = writes.iter().filter_map(|write| match write {
+                        worker::LedgerWrite::Ended(report) => Some(report),
+                        _ => None,
+                    });
+                    checks::ends(&self.workers[worker].engine, ends)?;
                     writes.iter().for_each(|write| self.workers[worker].ledger.apply(write));
                 }
                 worker::Action::Runtime { op, request } => {

@@ -7,6 +7,7 @@
 
 use crate::{
     model::*,
+    planted::{Bug, planted},
     reconciler,
     scheduler::filter::{self, Class, Demand},
 };
@@ -100,6 +101,11 @@ impl Cluster {
     /// What a request gets whose idempotency key is remembered; nothing if it is not.
     pub(super) fn answered(&self, put: &Put) -> Option<Result<Answer, Rejection>> {
         let (before, answer) = self.keys.get(put.idempotency_key.as_deref()?)?;
+        if planted(Bug::ConditionBeforeKey)
+            && let Err(refused) = self.check_condition(put.definition.kind, &put.definition.name, put.condition)
+        {
+            return Some(Err(refused));
+        }
         Some(match *before == fingerprint(put) {
             true => Ok(answer.clone()),
             false => Err(Rejection::new(
@@ -208,7 +214,7 @@ impl Cluster {
             let message = format!("the cluster would have more than {} slots", limits::SLOTS_MAX);
             return Err(Rejection::new(Code::LimitReached, message));
         }
-        if workload.replicas != replicas {
+        if workload.replicas != replicas && !planted(Bug::ScaleKeepsRevision) {
             workload.revision = self.index;
         }
         let (revision, version) = (workload.revision, workload.current().number);
@@ -227,7 +233,9 @@ impl Cluster {
         let Some(uid) = self.names.get(&(kind, Arc::from(name))).copied() else {
             return Err(no_such(kind, name));
         };
-        self.check_condition(kind, name, condition)?;
+        if !planted(Bug::DeleteUnconditional) {
+            self.check_condition(kind, name, condition)?;
+        }
         self.mark_deleting(uid);
         touched.workloads.push(uid);
         Ok(Answer::Done)
@@ -258,7 +266,9 @@ impl Cluster {
         let node = &mut self.nodes[id.slot()];
         node.forgotten = true;
         self.node_names.remove(name);
-        self.node_uids.remove(&uid);
+        if !planted(Bug::ForgetKeepsId) {
+            self.node_uids.remove(&uid);
+        }
         touched.nodes.push(id);
         touched.reach_changed = true;
         Ok(Answer::Done)
@@ -313,6 +323,9 @@ impl Cluster {
                 node.registered_at = self.at;
                 node.reach = Reach::Reachable;
                 node.granted = node.used;
+                if planted(Bug::RestsForgottenAtReturn) {
+                    node.resting_ports.clear();
+                }
             }
             None => self.nodes.push(Node::bare(
                 id,
@@ -327,7 +340,9 @@ impl Cluster {
         }
         self.node_names.insert(info.name.clone(), id);
         self.node_uids.insert(info.uid, id);
-        self.touch_node(id, touched);
+        if known.is_none() || !planted(Bug::ReturnUnseen) {
+            self.touch_node(id, touched);
+        }
         for report in &registration.inventory {
             self.apply_report(id, report, touched);
         }
@@ -336,7 +351,8 @@ impl Cluster {
 
     fn apply_edge(&mut self, edge: &Edge, touched: &mut Touched) {
         let Some(node) = self.nodes.get_mut(edge.node.slot()) else { return };
-        if node.forgotten || node.incarnation != edge.incarnation || node.reach == edge.reach {
+        let stale = node.incarnation != edge.incarnation && !planted(Bug::StaleEdgeCounts);
+        if node.forgotten || stale || node.reach == edge.reach {
             return;
         }
         node.reach = edge.reach;
@@ -358,7 +374,8 @@ impl Cluster {
         reports: &[TaskReport],
         touched: &mut Touched,
     ) -> Result<Answer, Rejection> {
-        let known = self.node(node).filter(|n| !n.forgotten && n.incarnation == incarnation);
+        let stale = |n: &Node| n.incarnation != incarnation && !planted(Bug::StaleReportCounts);
+        let known = self.node(node).filter(|n| !n.forgotten && !stale(n));
         if known.is_none() {
             return Err(Rejection::new(Code::Conflict, "a report from an older registration"));
         }
@@ -396,16 +413,17 @@ impl Cluster {
         let task = self.tasks.at(key);
         let (uid, slot, id, node) = (task.workload, task.slot as usize, task.id, task.node);
         // How an older version fails says nothing about the current one.
-        let current = self.workloads[&uid].current().number == task.version;
+        let current = self.workloads[&uid].current().number == task.version || planted(Bug::OldVersionCounts);
         let by_itself = current && task.desired == Desired::Running && state != TaskState::Lost;
-        let ran = task.running_at.map(|since| self.at.since(since));
+        let since = if planted(Bug::HealthFromCreation) { Some(task.created_at) } else { task.running_at };
+        let ran = since.map(|since| self.at.since(since));
         let ports = if port_taken { task.host_ports.clone() } else { Box::default() };
         if let Some(node) = node {
             let until = self.at + PORT_REST;
             let resting = &mut self.nodes[node.slot()].resting_ports;
             resting.retain(|_, rests_until| *rests_until > self.at);
             resting.extend(ports.iter().map(|port| (*port, until)));
-            touched.nodes.push(node);
+            touched.nodes.extend((!planted(Bug::RoomUnseen)).then_some(node));
             touched.tasks.push((node, id));
         }
         touched.workloads.push(uid);
@@ -507,11 +525,12 @@ impl Cluster {
         let Some(workload) = self.workloads.get(&create.workload) else { return false };
         let slot = workload.slots.get(create.slot as usize).copied();
         let fresh = create.slot < workload.wanted()
-            && workload.current().number == create.version
+            && (workload.current().number == create.version || planted(Bug::StaleVersionMade))
             && slot.map_or(create.slot as usize == workload.slots.len(), |slot| {
                 let newest = self.attempts(&slot).next();
-                // It may have reported a good end since the plan gave it up with its node.
-                let follows = !newest.is_some_and(|task| reconciler::is_final(workload, task));
+                // It may have reported a good end, or been told to stop, since the plan was made.
+                let over = |task: &Task| reconciler::is_over(workload, task) && !planted(Bug::FinishedRunRepeated);
+                let follows = !newest.is_some_and(over);
                 follows && self.at >= slot.not_before && newest.map(|task| task.id) == create.after
             });
         if !fresh {
@@ -597,7 +616,9 @@ impl Cluster {
         for id in tasks {
             let key = self.tasks.key(id).expect("just found");
             let task = self.tasks.at(key);
-            touched.tasks.extend(task.node.map(|node| (node, id)));
+            if !planted(Bug::DropUntold) {
+                touched.tasks.extend(task.node.map(|node| (node, id)));
+            }
             self.remove_task(key);
         }
         self.drop_workload(uid);

@@ -4,7 +4,11 @@
 //! is back. A new leader, and one that was asleep itself, re-arms every lease in full, so that its
 //! own absence is never held against a node.
 
-use crate::{model::*, reconciler::Absence};
+use crate::{
+    model::*,
+    planted::{Bug, planted},
+    reconciler::Absence,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// When each node was heard last. Memory of the leader.
@@ -35,7 +39,7 @@ impl Leases {
         // A leader cannot know in which order those fell silent that were so when its watch began.
         let silent: Vec<(Time, NodeId)> =
             silent(cluster).into_iter().map(|(since, node)| (since.max(self.rearmed_at), node)).collect();
-        let total = cluster.nodes().count();
+        let total = if planted(Bug::BrakeCountsForgotten) { cluster.nodes.len() } else { cluster.nodes().count() };
         let holds = |(i, _): &(usize, &(Time, NodeId))| braked(&silent, *i, total, timing.lease);
         let held: BTreeSet<NodeId> = silent.iter().enumerate().filter(holds).map(|(_, (_, node))| *node).collect();
         self.released_at.retain(|node, _| silent.iter().any(|(_, id)| id == node));
@@ -87,7 +91,8 @@ impl Leases {
     pub fn absences(&self, cluster: &Cluster, timing: &Timing) -> BTreeMap<NodeId, Absence> {
         let absence = |(since, node): (Time, NodeId)| {
             let released_at = self.released_at.get(&node).copied().unwrap_or_default();
-            let from = since.max(self.rearmed_at).max(released_at);
+            let rearmed_at = if planted(Bug::ElectionNotCounted) { Time(0) } else { self.rearmed_at };
+            let from = since.max(rearmed_at).max(released_at);
             let absence = match self.braked.contains(&node) {
                 true => Absence::Braked,
                 false => Absence::ReplaceAt(from + timing.replace_after),

@@ -20,7 +20,10 @@ pub use apply::PORT_REST;
 pub use planner::{FINISHED_MAX, PLAN_TASKS_MAX};
 pub use sessions::SessionId;
 
-use crate::model::*;
+use crate::{
+    model::*,
+    planted::{Bug, planted},
+};
 use leases::Leases;
 use planner::Planner;
 use sessions::{Guest, Sessions};
@@ -284,7 +287,8 @@ impl Manager {
         let at = leader.time(now);
         let Timing { heartbeat, lease, .. } = self.timing;
         let overdue = leader.due.is_some_and(|due| at > due + heartbeat);
-        if overdue || at > leader.stepped_at + lease + heartbeat {
+        let silent = at > leader.stepped_at + lease + heartbeat && !planted(Bug::AbsenceUnnoticed);
+        if overdue || silent {
             leader.leases.rearm(at, &self.timing);
         }
         leader.stepped_at = at;
@@ -347,7 +351,9 @@ impl Manager {
             Some(Purpose::Barrier) => {
                 leader.barrier_passed = true;
                 leader.leases.rearm(at, &self.timing);
-                leader.leases.nodes_changed(&self.cluster, at, &self.timing);
+                if !planted(Bug::BrakeOffAtElection) {
+                    leader.leases.nodes_changed(&self.cluster, at, &self.timing);
+                }
                 leader.planner.look_at_all(&self.cluster);
             }
             Some(Purpose::Request(id)) => actions.push(Action::Reply { id, result: answer }),
@@ -438,6 +444,9 @@ impl Leader {
 
     /// A forgotten node that speaks again is another node: it has to register anew.
     fn dismiss_forgotten(&mut self, cluster: &Cluster, touched: &Touched, actions: &mut Vec<Action>) {
+        if planted(Bug::ForgottenNotDismissed) {
+            return;
+        }
         for id in touched.nodes.iter().filter(|id| cluster.node(**id).is_some_and(|node| node.forgotten)) {
             if let Some(session) = self.sessions.of_node(*id) {
                 self.sessions.close(session);

@@ -7,6 +7,7 @@
 
 use crate::{
     model::*,
+    planted::{Bug, planted},
     reconciler::{self, Absence, Changes, Context},
     scheduler::{self, Scheduler, filter::Class},
 };
@@ -69,6 +70,7 @@ impl Planner {
             // Whether one silent node is given up depends on how many others are silent.
             let silent = cluster.nodes().filter(|node| node.reach != Reach::Reachable);
             let tasks = silent.flat_map(Node::tasks).filter_map(|id| cluster.task(id));
+            let tasks = tasks.filter(|_| !planted(Bug::OthersNotLookedAt));
             self.dirty.extend(tasks.map(|task| task.workload));
         }
         for id in &touched.nodes {
@@ -150,7 +152,10 @@ impl Planner {
         if changed.is_empty() {
             return;
         }
-        let fits = |class: &Class| changed.iter().any(|node| scheduler.fits(class, *node));
+        let fits = |class: &Class| match planted(Bug::FreedForAllOrNone) {
+            true => changed.iter().all(|node| scheduler.fits(class, *node)),
+            false => changed.iter().any(|node| scheduler.fits(class, *node)),
+        };
         let (free, blocked) = std::mem::take(&mut self.blocked).into_iter().partition(|(class, _)| fits(class));
         self.blocked = blocked;
         let free: BTreeMap<Class, BTreeSet<Uid>> = free;
@@ -259,7 +264,10 @@ impl Planner {
 /// writing again what is known already would never come to rest.
 fn is_news(decision: &Decision, before: Option<&Decision>) -> bool {
     decision.placed > 0
-        || before.is_none_or(|before| before.unplaced != decision.unplaced || before.refusals != decision.refusals)
+        || before.is_none_or(|before| {
+            let others = before.refusals != decision.refusals && !planted(Bug::ReasonsNotRenewed);
+            before.unplaced != decision.unplaced || others
+        })
 }
 
 /// How many tasks of a workload are on each node.

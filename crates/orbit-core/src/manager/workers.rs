@@ -58,7 +58,9 @@ impl Manager {
                 }
             }
         }
-        leader.sessions.untold(&unknown);
+        if !planted(Bug::UnknownNotToldOff) {
+            leader.sessions.untold(&unknown);
+        }
         if !known.is_empty() {
             let message = ToWorker::Committed { states: known };
             actions.push(Action::Send { session: id, message });
@@ -149,7 +151,9 @@ impl Manager {
         let guest = leader.sessions.guests.remove(&id);
         match (answer, guest) {
             (Ok(Answer::Node { node, .. }), guest) => {
-                leader.leases.touch(node, at);
+                if !planted(Bug::WelcomeNotHeard) {
+                    leader.leases.touch(node, at);
+                }
                 // The session of an older registration can order and report nothing any more.
                 if let Some(old) = leader.sessions.of_node(node) {
                     leader.sessions.close(old);
@@ -193,7 +197,8 @@ impl Leader {
         }
         let clones = |(id, guest): (&SessionId, &Guest)| {
             let claims = self.sessions.of_uid(guest.hello.info.uid).map(|(id, _)| id);
-            (guest.probe_until.is_some() && claims == Some(live)).then_some(*id)
+            let its = claims == Some(live) || planted(Bug::CloneOfAnybody);
+            (guest.probe_until.is_some() && its).then_some(*id)
         };
         let clones: Vec<SessionId> = self.sessions.guests.iter().filter_map(clones).collect();
         for id in clones {

@@ -4,6 +4,7 @@
 //! which keeps the indexes current. [`Cluster::check`](crate::check) recomputes them.
 
 use super::*;
+use crate::planted::{Bug, planted};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -182,7 +183,7 @@ impl Cluster {
     pub(crate) fn drop_workload(&mut self, uid: Uid) {
         let workload = self.workloads.remove(&uid).expect("the caller found it");
         self.slots -= u64::from(workload.replicas);
-        if !workload.deleting {
+        if !workload.deleting || planted(Bug::DropTakesName) {
             self.names.remove(&(workload.kind, workload.name));
         }
     }
@@ -241,6 +242,10 @@ impl Cluster {
                 let request = self.spec_of(task).resources;
                 release(&mut self.nodes[node.slot()], task, request);
             }
+        }
+        if planted(Bug::FreedEarly) && state == TaskState::Stopping {
+            let (node, request) = (self.tasks.at(key).node, self.spec_of(self.tasks.at(key)).resources);
+            node.into_iter().for_each(|node| release(&mut self.nodes[node.slot()], self.tasks.at(key), request));
         }
         true
     }

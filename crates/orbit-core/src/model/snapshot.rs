@@ -1,6 +1,7 @@
 //! The replicated state without its indexes: what is written to a snapshot.
 
 use super::*;
+use crate::planted::{Bug, planted};
 
 /// Everything that cannot be derived. Two clusters are equal when their snapshots are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +116,10 @@ impl Task {
 impl Cluster {
     /// The replicated state without its indexes.
     pub fn snapshot(&self) -> Snapshot {
+        let rests = |n: &Node| match planted(Bug::RestsNotInSnapshot) {
+            true => Default::default(),
+            false => n.resting_ports.clone(),
+        };
         let node = |n: &Node| {
             Node::bare(
                 n.id,
@@ -123,13 +128,14 @@ impl Cluster {
                 n.registered_at,
                 n.reach,
                 n.forgotten,
-                n.resting_ports.clone(),
+                rests(n),
                 n.next_port,
             )
         };
+        let failures = |s: &Slot| if planted(Bug::BackoffNotInSnapshot) { 0 } else { s.failures };
         let workload = |w: &Workload| Workload {
             versions: w.versions.iter().map(|v| Version::bare(v.number, v.spec.clone())).collect(),
-            slots: w.slots.iter().map(|s| Slot::bare(s.failures, s.not_before)).collect(),
+            slots: w.slots.iter().map(|s| Slot::bare(failures(s), s.not_before)).collect(),
             ..w.clone()
         };
         Snapshot {
@@ -144,7 +150,7 @@ impl Cluster {
             nodes: self.nodes.iter().map(node).collect(),
             workloads: self.workloads.values().map(workload).collect(),
             tasks: self.tasks.iter().map(Task::bare).collect(),
-            keys: self.keys.records().collect(),
+            keys: self.keys.records().filter(|_| !planted(Bug::KeysNotInSnapshot)).collect(),
         }
     }
 

@@ -3,7 +3,10 @@
 //! It takes the state and never the change that woke it, so a lost or doubled wake-up cannot mislead
 //! it: reconciling a reconciled workload gives nothing (invariant I24).
 
-use crate::model::*;
+use crate::{
+    model::*,
+    planted::{Bug, planted},
+};
 use std::collections::BTreeMap;
 
 /// So many ended attempts are remembered in a slot, for their logs and their reasons.
@@ -63,6 +66,13 @@ pub fn is_final(workload: &Workload, newest: &Task) -> bool {
         RestartPolicy::Never => true,
         RestartPolicy::OnFailure => newest.state == TaskState::Complete || newest.desired == Desired::Stopped,
     }
+}
+
+/// Whether nothing follows this attempt, the newest of its slot: it is the last one of a task
+/// definition, or will be, because it was told to stop.
+pub fn is_over(workload: &Workload, newest: &Task) -> bool {
+    let stopped = newest.desired == Desired::Stopped && !planted(Bug::StoppedRunFollowed);
+    is_final(workload, newest) || (workload.kind == Kind::Task && stopped)
 }
 
 /// Compares what the workload wants with what is.
@@ -164,7 +174,7 @@ fn stand<'a>(cluster: &'a Cluster, workload: &Workload, slot: &Slot, context: &C
 /// Whether a task of this workload may run again elsewhere while it is not known to have ended.
 /// One that its user wants to run once may not: it may well be running still.
 fn may_rerun(workload: &Workload) -> bool {
-    workload.current().spec.restart.policy != RestartPolicy::Never
+    workload.current().spec.restart.policy != RestartPolicy::Never || planted(Bug::NeverIsRerun)
 }
 
 /// One wanted slot. Returns whether it is settled: a task of the current version runs.
@@ -193,15 +203,18 @@ fn reconcile_slot(
             changes.stops.push(task.id);
         }
     }
-    forget_old_attempts(cluster, slot, changes);
+    if !planted(Bug::HistoryOnlyOfSettled) || standing.keeper.is_some() {
+        forget_old_attempts(cluster, slot, changes);
+    }
     if standing.keeper.is_none() && standing.candidate.is_none() {
         let waits_for_end = pinned && (standing.leaving || standing.fallback.is_some());
-        let waits_for_turn = standing.fallback.is_some() && !may_replace;
+        let waits_for_turn = standing.fallback.is_some() && !may_replace && !planted(Bug::EverySlotAtOnce);
         if !waits_for_end && !waits_for_turn {
             fill_slot(cluster, workload, number, slot, context, changes);
         }
     }
-    if let Some(at) = standing.replace_at {
+    let unseen = planted(Bug::GiveUpUnseen) && standing.keeper.is_some();
+    if let Some(at) = standing.replace_at.filter(|_| !unseen) {
         changes.wake(at);
     }
     standing.keeper.is_some()
@@ -216,6 +229,7 @@ fn is_given_up(cluster: &Cluster, workload: &Workload, slot: &Slot, task: &Task,
     let replaced = || {
         let newer = cluster.attempts(slot).take_while(|newer| newer.id != task.id);
         newer.into_iter().any(|newer| newer.is_live() && newer.version == task.version)
+            && !planted(Bug::GiveUpTakenBack)
     };
     may_rerun(workload) && absence.is_some() && (silent_for_too_long() || replaced())
 }
@@ -230,9 +244,7 @@ fn fill_slot(
     changes: &mut Changes,
 ) {
     let newest = cluster.attempts(slot).next();
-    // A single run that was told to stop is over: nothing follows, now or once it has ended.
-    let over = |task: &Task| workload.kind == Kind::Task && task.desired == Desired::Stopped;
-    if newest.is_some_and(|task| over(task) || is_final(workload, task)) {
+    if newest.is_some_and(|task| is_over(workload, task)) {
         return;
     }
     if context.at < slot.not_before {

@@ -3,7 +3,10 @@
 //! The planner asks with the demand of what it has placed already but not proposed yet; `apply`
 //! asks again with none. It is the same code, so a plan is refused only for what has changed since.
 
-use crate::model::*;
+use crate::{
+    model::*,
+    planted::{Bug, planted},
+};
 use std::{collections::BTreeSet, fmt};
 
 /// What of a spec matters for placement: tasks of one class are interchangeable to the scheduler.
@@ -114,7 +117,8 @@ pub fn check(node: &Node, class: &Class, demand: &Demand, at: Time) -> Result<()
     }
     let free = node.free().minus(demand.taken);
     let needs = class.request;
-    if needs.cpu_millis > free.cpu_millis {
+    let exact = planted(Bug::FitIsTooStrict) && needs.cpu_millis == free.cpu_millis;
+    if needs.cpu_millis > free.cpu_millis || exact {
         return Err(Refusal::Cpu { needs: needs.cpu_millis, free: free.cpu_millis });
     }
     if needs.memory_bytes > free.memory_bytes {

@@ -6,7 +6,10 @@
 
 pub mod filter;
 
-use crate::model::*;
+use crate::{
+    model::*,
+    planted::{Bug, planted},
+};
 use filter::{Class, Demand, Refusal};
 use std::{
     cmp::Reverse,
@@ -147,6 +150,7 @@ impl<'a> Scheduler<'a> {
         let node = &self.cluster.nodes[id.slot()];
         let demand = &mut self.demand[id.slot()];
         let free = node.free().minus(demand.taken);
+        let free = if planted(Bug::CpuNotTaken) { Resources { cpu_millis: u64::MAX, ..free } } else { free };
         if !class.request.fits_in(free) {
             return None;
         }
@@ -154,7 +158,8 @@ impl<'a> Scheduler<'a> {
         if class.chosen_ports + class.pinned_ports.len() > 0 {
             filter::check(node, class, demand, self.at).ok()?;
             host_ports = filter::choose_ports(node, class, demand, self.at)?;
-            demand.ports.extend(host_ports.iter().chain(&class.pinned_ports));
+            let pinned = class.pinned_ports.iter().filter(|_| !planted(Bug::PinnedPortNotTaken));
+            demand.ports.extend(host_ports.iter().chain(pinned));
         }
         demand.taken = demand.taken.plus(class.request);
         Some(Target { node: id, host_ports: host_ports.into() })

@@ -1,6 +1,9 @@
 //! What a worker must remember across a crash because no label can say it.
 
-use crate::model::{ClusterId, NodeUid, TaskId, TaskReport};
+use crate::{
+    model::{ClusterId, NodeUid, TaskId, TaskReport},
+    planted::{Bug, planted},
+};
 use std::collections::BTreeMap;
 
 /// The worker's durable memory. Small: the rest is read from the containers' labels.
@@ -61,6 +64,9 @@ impl Ledger {
                 self.tasks.entry(report.task).or_default().end.get_or_insert_with(|| report.clone());
             }
             LedgerWrite::Forgotten(task) => {
+                if planted(Bug::ForgottenOnlyIfEnded) && self.tasks.get(task).is_some_and(|task| task.end.is_none()) {
+                    return;
+                }
                 self.tasks.remove(task);
             }
         }

@@ -1,7 +1,10 @@
 //! The worker's side of the session: dial, say hello, heartbeat, notice silence, dial again.
 
 use super::{Action, LinkId};
-use crate::model::*;
+use crate::{
+    model::*,
+    planted::{Bug, planted},
+};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
@@ -136,7 +139,8 @@ impl Link {
     /// difference to exactly what was taken up last.
     pub fn take_assigned(&mut self, seq: u64, full: bool) -> bool {
         let State::Up(up) = &mut self.state else { return false };
-        let counts = if full { seq > up.assigned_seq } else { seq == up.assigned_seq + 1 };
+        let newer = full || planted(Bug::GapTakenUp);
+        let counts = if newer { seq > up.assigned_seq } else { seq == up.assigned_seq + 1 };
         if counts {
             up.assigned_seq = seq;
         }
@@ -180,7 +184,7 @@ impl Up {
     fn keep_up(&mut self, now: Time, unconfirmed: Vec<TaskReport>, actions: &mut Vec<Action>) {
         let link = self.link;
         let keys = |reports: &[TaskReport]| reports.iter().map(|r| (r.task, r.state)).collect::<Vec<_>>();
-        let repeat = self.repeat_at <= now;
+        let repeat = self.repeat_at <= now && (self.reported.is_empty() || !planted(Bug::ReportSaidOnce));
         let is_new = |report: &TaskReport| repeat || !self.reported.contains(&(report.task, report.state));
         let news: Vec<TaskReport> = unconfirmed.iter().filter(|report| is_new(report)).cloned().collect();
         self.reported = keys(&unconfirmed);

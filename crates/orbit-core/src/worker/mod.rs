@@ -17,7 +17,10 @@ mod task;
 pub use ledger::*;
 pub use op::*;
 
-use crate::model::*;
+use crate::{
+    model::*,
+    planted::{Bug, planted},
+};
 use link::Link;
 use std::collections::{BTreeMap, BTreeSet};
 use task::{Known, Step, WorkerTask};
@@ -187,7 +190,9 @@ impl Worker {
     ///
     /// `nonce` is drawn at random for this process.
     pub fn restore(config: Config, ledger: Ledger, nonce: u64) -> Worker {
-        let tasks = ledger.tasks.keys().map(|id| (*id, WorkerTask::default())).collect();
+        let known = |task: &LedgerTask| task.end.is_some() || !planted(Bug::RestoredOnlyIfEnded);
+        let tasks = ledger.tasks.iter().filter(|(_, task)| known(task));
+        let tasks = tasks.map(|(id, _)| (*id, WorkerTask::default())).collect();
         let listed = ledger.cluster.is_none();
         let engine = Engine { listed, down_until: None, resync_at: Time(0), listing: false, list_again: false };
         Worker {
@@ -297,7 +302,8 @@ impl Worker {
             && at <= now
         {
             self.paused.pop_first();
-            if let Some(task) = self.tasks.get_mut(&id) {
+            let unwanted = |task: &WorkerTask| planted(Bug::PausedForEver) && task.unwanted;
+            if let Some(task) = self.tasks.get_mut(&id).filter(|task| !unwanted(task)) {
                 task.paused = false;
                 self.due.insert(id);
             }
@@ -316,12 +322,12 @@ impl Worker {
         let mut present: BTreeMap<TaskId, Container> = containers.into_iter().map(|c| (c.task, c)).collect();
         // Whoever has been told everything it shall run knows that nobody wants the others: what an
         // earlier life asked for may take place only now. Before that, the welcome will say.
-        let unwanted = self.link.welcomed().is_some();
+        let unwanted = self.link.welcomed().is_some() && !planted(Bug::EarlierLifeKept);
         for id in present.keys() {
             self.tasks.entry(*id).or_insert_with(|| WorkerTask { unwanted, ..WorkerTask::default() });
         }
         for (id, task) in &mut self.tasks {
-            if task.op || task.touched > begun {
+            if task.op || (task.touched > begun && !planted(Bug::OldListingBelieved)) {
                 continue;
             }
             task.container = match present.remove(id) {
@@ -351,7 +357,9 @@ impl Worker {
                 }
             }
             InFlight::Fetch { image } => {
-                for id in self.fetching.remove(&image).unwrap_or_default() {
+                let failed = planted(Bug::FetchFailsForOne) && result.is_err();
+                let told = if failed { 1 } else { usize::MAX };
+                for id in self.fetching.remove(&image).unwrap_or_default().into_iter().take(told) {
                     self.task_done(now, id, Step::Fetch, result.clone(), actions);
                 }
             }
@@ -449,7 +457,7 @@ impl Worker {
 
     /// Takes up orders. An order with a lower generation than one already taken up is stale.
     fn assigned(&mut self, assigned: Assigned) {
-        if assigned.full {
+        if assigned.full && (assigned.seq == 1 || !planted(Bug::OnlyWelcomeIsFull)) {
             let wanted: BTreeSet<TaskId> = assigned.tasks.iter().map(|order| order.task).collect();
             for (id, task) in &mut self.tasks {
                 task.unwanted |= !wanted.contains(id);

@@ -117,6 +117,7 @@ impl Worker {
             }
             Known::Absent | Known::Unknown if attempted => {
                 let told = task.order.as_ref().is_some_and(|order| order.desired == Desired::Stopped);
+                let told = told || planted(Bug::VanishedIsStopped);
                 let state = if told { TaskState::Stopped } else { TaskState::Failed };
                 self.finish(id, state, End::new(Reason::Vanished, "its container is gone"), actions);
             }
@@ -150,6 +151,7 @@ impl Worker {
         let committed =
             task.order.as_ref().is_some_and(|order| order.ended) || task.confirmed.is_some_and(TaskState::is_terminal);
         match task.container {
+            Known::Is(ContainerState::Running) if committed && planted(Bug::EndedMayRun) => {}
             Known::Is(ContainerState::Running) => self.begin_step(id, Step::Stop, actions),
             Known::Is(ContainerState::Created) if committed => self.begin_step(id, Step::Remove, actions),
             _ => {}
@@ -191,11 +193,11 @@ impl Worker {
         }
         let starting = |op: &&InFlight| matches!(op, InFlight::Task { step: Step::Create | Step::Start, .. });
         let mut places = self.config.starts_max.saturating_sub(self.ops.values().filter(starting).count());
+        let wants = |task: &WorkerTask| task.wants_to_run() || planted(Bug::QueueNotAsked) && task.order.is_some();
         while places > 0
             && let Some(id) = self.queue.pop_first()
         {
-            let Some(task) =
-                self.tasks.get(&id).filter(|task| task.wants_to_run() && !task.op && !task.paused && !task.stale)
+            let Some(task) = self.tasks.get(&id).filter(|task| wants(task) && !task.op && !task.paused && !task.stale)
             else {
                 continue;
             };
@@ -286,7 +288,7 @@ impl Worker {
         let reason = match (step, kind) {
             // Says nothing about the container: look again when the engine is back.
             (Step::Fetch, OpErrorKind::Engine) => return,
-            (_, OpErrorKind::Engine) => {
+            (step, OpErrorKind::Engine) if step != Step::Create || !planted(Bug::LostCreateIsFailure) => {
                 task.stale = true;
                 return;
             }

@@ -1,0 +1,49 @@
+//! What should have been done by now.
+
+use super::Check;
+use orbit_core::{manager::Manager, model::*, reconciler::Absence};
+
+/// So long after its time a plan may still be under way, in milliseconds.
+const SLACK: Millis = Millis::secs(8);
+
+/// I22: what is lost with its node is replaced once the node was silent for long enough, also while
+/// everything else goes wrong.
+pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
+    let cluster = manager.cluster();
+    let late = |absence: &Absence| matches!(absence, Absence::ReplaceAt(due) if *due + SLACK < at);
+    for (node, absence) in manager.absences().iter().filter(|(_, absence)| late(absence)) {
+        for task in cluster.node(*node).into_iter().flat_map(Node::tasks).filter_map(|id| cluster.task(id)) {
+            let Some(workload) = cluster.workload(task.workload).filter(|_| task.is_live()) else { continue };
+            let current = workload.current();
+            let wanted = task.slot < workload.wanted() && task.version == current.number;
+            let Some(slot) = workload.slots.get(task.slot as usize).filter(|_| wanted) else { continue };
+            let mut open = cluster.attempts(slot).filter(|other| !other.state.is_terminal());
+            let alone = open.all(|other| other.id == task.id);
+            let again = current.spec.restart.policy != RestartPolicy::Never && slot.not_before + SLACK < at;
+            // A single run is over when its newest attempt came to a good end or was told to stop.
+            let good = |task: &Task| task.state == TaskState::Complete || task.desired == Desired::Stopped;
+            let over = workload.kind == Kind::Task && cluster.attempts(slot).next().is_some_and(good);
+            if alone && again && !over {
+                let found = format!("{} is not replaced at {at}, its node's absence is {absence:?}", task.id);
+                return Err(("I22", found));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a task of this spec could be placed on the node, reckoned from the tasks alone.
+pub(super) fn has_room(cluster: &Cluster, node: &Node, spec: &Spec, at: Time) -> bool {
+    let holders = || node.tasks().filter_map(|id| cluster.task(id)).filter(|task| task.holds_resources());
+    let used = holders().fold(Resources::ZERO, |sum, task| sum.plus(cluster.spec_of(task).resources));
+    let rests = |port: u16| node.resting_ports.get(&port).is_some_and(|until| *until > at);
+    let is_free = |port: u16| !rests(port) && !holders().any(|task| task.host_ports.contains(&port));
+    let pinned: Vec<u16> = spec.ports.iter().filter_map(|port| port.host).collect();
+    let (first, last) = node.info.port_range;
+    let chosen = (first..=last).filter(|port| !pinned.contains(port) && is_free(*port)).count();
+    node.is_ready()
+        && spec.placement.constraints.iter().all(|constraint| node.meets(constraint))
+        && used.plus(spec.resources).fits_in(node.info.allocatable)
+        && pinned.iter().all(|port| is_free(*port))
+        && chosen >= spec.ports.len() - pinned.len()
+}
