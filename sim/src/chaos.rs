@@ -61,8 +61,8 @@ impl Chaos {
         self.calm = true;
     }
 
-    /// Something passes a point: whether it is struck.
-    pub fn strike(&mut self, now: u64, point: Point, worker: usize) -> Option<Strike> {
+    /// Something of a kind passes a point: whether it is struck.
+    pub fn strike(&mut self, now: u64, point: Point, worker: usize, kind: &str) -> Option<Strike> {
         if self.calm {
             return None;
         }
@@ -76,12 +76,14 @@ impl Chaos {
                 }
                 let strike = self.draw_strike(point, draw);
                 let skip = self.pass(now, place);
-                self.record.push(Step { at: now, skip, input: Input::Strike { point, worker, strike } });
+                let input = Input::Strike { point, worker, only: None, strike };
+                self.record.push(Step { at: now, skip, input });
                 Some(strike)
             }
             Some(script) => {
                 let next = script[place].last()?;
-                if next.at > now {
+                let Input::Strike { only, .. } = &next.input else { unreachable!("only strikes are filed") };
+                if next.at > now || only.as_ref().is_some_and(|only| only != kind) {
                     return None;
                 }
                 let skip = if next.at == now { next.skip } else { 0 };

@@ -258,7 +258,12 @@ impl Client {
         match result {
             Ok(answer) if stale => Err(("I11", format!("a stale conditional write was accepted: {answer:?}"))),
             Err(rejection) if stale && rejection.code == Code::Unavailable => Ok(None),
-            Err(_) if stale => Ok(Some(News::StaleRefused)),
+            Err(rejection) if stale => match rejection.code {
+                Code::RevisionConflict | Code::NotFound => Ok(Some(News::StaleRefused)),
+                // What is wrong with the request in itself is said first.
+                Code::Invalid | Code::NameInUse => Ok(None),
+                code => Err(("I11", format!("a stale conditional write was refused with {code:?}"))),
+            },
             Ok(answer) => {
                 let before = self.known.insert(object.clone(), wishes.clone());
                 if let Answer::Workload { revision, .. } = &answer {

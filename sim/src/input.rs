@@ -54,8 +54,14 @@ pub enum Input {
     HoldPort { worker: usize, port: u16, ms: u64 },
     /// Not a fault: at this time, so many containers of an object run, over all engines.
     Expect { name: String, running: usize },
-    /// The next thing of a kind is struck.
-    Strike { point: Point, worker: usize, strike: Strike },
+    /// The next thing that passes a point is struck; or the next one of a kind (`report`, `create`, …).
+    Strike {
+        point: Point,
+        worker: usize,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<String>,
+        strike: Strike,
+    },
 }
 
 /// What somebody does to a container.

@@ -28,7 +28,7 @@ enum Command {
         #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
         seeds: u64,
         /// Workers of each world, instead of a number drawn from the seed.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1000))]
         nodes: Option<usize>,
         /// Only the figures.
         #[arg(long)]
@@ -42,7 +42,7 @@ enum Command {
         #[arg(long)]
         until: Option<u64>,
         /// The state after the last of them, and what that one changed in it.
-        #[arg(long)]
+        #[arg(long, requires = "until")]
         state: bool,
         /// Lives through it twice, without printing, and compares the hashes of all that happened.
         #[arg(long)]
@@ -59,7 +59,7 @@ enum Command {
         #[arg(long)]
         until: Option<u64>,
         /// The state after the last of them, and what that one changed in it.
-        #[arg(long)]
+        #[arg(long, requires = "until")]
         state: bool,
     },
     /// A scenario by name; without one, the list.
@@ -134,7 +134,7 @@ fn show(plan: &Plan) -> ExitCode {
     };
     // Who wants to see a point on the way does not ask how it ended.
     if matches!(plan.trace, Trace::Print { until: Some(_), .. }) {
-        return code;
+        return ExitCode::SUCCESS;
     }
     // Whoever reads with `| head` may have left.
     let _ = writeln!(std::io::stdout(), "{text}");

@@ -56,6 +56,8 @@ pub struct Options {
     pub clock_jumps: bool,
     /// How much faster or slower a worker's clock runs at most, in parts per million.
     pub drift_ppm_max: u64,
+    /// So many workers' machines, at most a third, are gone for good when everything else heals.
+    pub lost_for_good: usize,
     /// Images that are missing, slow or broken.
     pub bad_images: bool,
     /// How long an operation of the engine takes at most beside its nature, in milliseconds. Slow
@@ -87,13 +89,15 @@ impl Options {
             sometimes(500, 150),
             sometimes(300, 50_000),
         ];
+        let workers = random.between(1, 6) as usize;
+        let lost_for_good = if random.chance(300) { random.below(workers / 3 + 1) } else { 0 };
         let [lose, double, late, manager_crash, worker_crash, engine_faults, hint_faults, drift_ppm_max] = rates;
         Options {
             seed,
-            workers: random.between(1, 6) as usize,
+            workers,
             cpu_millis: [2000, 64_000, 64_000][random.below(3)],
             chaos_ms: random.between(30, 240) * 1000,
-            rest_ms: 60_000,
+            rest_ms: if random.chance(100) { 600_000 } else { 60_000 },
             names: random.between(1, 5) as usize,
             asks_ms_max: [1000, 4000, 20_000][random.below(3)],
             lose,
@@ -112,6 +116,7 @@ impl Options {
             disk_faults: random.chance(250),
             clock_jumps: random.chance(250),
             drift_ppm_max,
+            lost_for_good,
             bad_images: random.chance(300),
             engine_ms_max: [20, 20, 3000][random.below(3)],
             sync_ms_max: [2, 50, 1500][random.below(3)],
@@ -144,18 +149,27 @@ impl Options {
             disk_faults: false,
             clock_jumps: false,
             drift_ppm_max: 0,
+            lost_for_good: 0,
             bad_images: false,
             engine_ms_max: 20,
             sync_ms_max: 2,
         }
     }
 
-    /// How long a healed world may take to converge, in milliseconds: leases and dials, ports that
-    /// rest, an operation that hangs, and then for each replica of the largest service one after the other a pull, a start, a
-    /// stop and the longest backoff.
+    /// How long a healed world may take to converge, in milliseconds: leases, dials and the time until
+    /// a lost node's tasks are replaced; what lasts from before (processes that are down or stopped, an
+    /// operation that hangs, ports that rest); and then for each replica of the largest service, one
+    /// after the other, a pull, a start, a stop and the longest backoff.
     pub fn converge_ms(&self) -> u64 {
         const REPLICAS_MAX: u64 = 6;
-        const STOP_AND_PULL_MS: u64 = 20_000 + 20_000;
-        60_000 + 60_000 + 60_000 + REPLICAS_MAX * (STOP_AND_PULL_MS + 5_000 + 4 * self.engine_ms_max.min(20))
+        let when = |fault: bool, ms: u64| if fault { ms } else { 0 };
+        let pull = when(self.bad_images, 20_000) + 3000;
+        let stop = 20_000;
+        let backoff = 5_000 + when(self.bad_images || self.container_faults || self.engine_faults > 0, 5_000);
+        30_000
+            + when(self.outages || self.pauses || self.worker_crash + self.manager_crash > 0, 20_000)
+            + when(self.engine_faults > 0, 60_000)
+            + when(self.engine_faults > 0 || self.container_faults, 60_000)
+            + REPLICAS_MAX * (pull + stop + backoff + 4 * self.engine_ms_max.min(20) + 4 * self.sync_ms_max)
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct WorkerHost {
     /// How many of the engine's happenings were followed.
     pub followed: u64,
     pub reboots: u32,
+    /// Its machine is gone for good.
+    pub is_lost: bool,
     /// The process is stopped until then; what happens to it waits.
     pub paused_until: u64,
     /// The wake-up that is queued.
@@ -61,6 +63,7 @@ impl WorkerHost {
             engine,
             followed: 0,
             reboots: 0,
+            is_lost: false,
             paused_until: 0,
             wake: None,
             config,

@@ -70,6 +70,8 @@ pub struct CrashPoint {
     pub boundary: u64,
     /// How long it is away, in milliseconds.
     pub down_ms: u64,
+    /// How many of the entries that are being synced there are durable.
+    pub durable: usize,
 }
 
 /// Where, around an effect, a boundary is.
@@ -161,8 +163,10 @@ pub struct Report {
 /// without (I26).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// By kind and name: version, replicas, how many run of it, and how its last attempts ended.
+    /// By kind and name: version, replicas, and how many run of it.
     pub objects: BTreeMap<String, String>,
+    /// By kind and name, how its newest attempts stand, sorted.
+    pub newest: BTreeMap<String, Vec<String>>,
     /// By name, how many containers were started for it over all time.
     pub started: BTreeMap<String, u32>,
 }
@@ -412,10 +416,10 @@ impl World {
         self.crash.is_some_and(|crash| crash.boundary == here)
     }
 
-    /// Whether something that passes a point is struck.
-    fn struck(&mut self, point: Point, worker: usize) -> Option<Strike> {
-        let strike = self.chaos.strike(self.now, point, worker)?;
-        self.tally_fault(&Input::Strike { point, worker, strike });
+    /// Whether something of a kind that passes a point is struck.
+    fn struck(&mut self, point: Point, worker: usize, kind: &str) -> Option<Strike> {
+        let strike = self.chaos.strike(self.now, point, worker, kind)?;
+        self.tally_fault(&Input::Strike { point, worker, only: None, strike });
         Some(strike)
     }
 
@@ -466,6 +470,7 @@ impl World {
                 }
                 self.after(9000, Happening::Compact);
             }
+            Happening::WorkerStart { worker } if self.workers[worker].is_lost => {}
             Happening::WorkerStart { worker } => {
                 let actions = self.workers[worker].start(self.now);
                 self.worker_acts(worker, actions)?;
@@ -522,10 +527,10 @@ impl World {
 
     /// The process of the crash point's boundary dies.
     fn crash_here(&mut self, worker: Option<usize>) -> Lived {
-        let down_ms = self.crash.map_or(0, |crash| crash.down_ms);
+        let CrashPoint { down_ms, durable, .. } = self.crash.expect("that is why it dies");
         match worker {
             Some(worker) => self.worker_crash(worker, false, down_ms),
-            None => self.manager_crash(down_ms, usize::MAX),
+            None => self.manager_crash(down_ms, durable),
         }
         Ok(())
     }

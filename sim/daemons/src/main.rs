@@ -2,6 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "planted")]
+mod bugs;
+
 use clap::{Parser, Subcommand};
 use orbit_sim_daemons::{Failure, Options, Report, run, run_with};
 use std::{
@@ -29,7 +32,14 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         from: u64,
         /// How many.
-        #[arg(long, default_value_t = 200)]
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+        seeds: u64,
+    },
+    /// Plants each bug of the shells and the store, and says how many seeds find it.
+    #[cfg(feature = "planted")]
+    Bugs {
+        /// At most so many seeds for each.
+        #[arg(long, default_value_t = 1000)]
         seeds: u64,
     },
     /// One seed, with everything that happens.
@@ -70,6 +80,8 @@ fn main() -> ExitCode {
     match Args::parse().command {
         Command::Run { from, seeds } => many(from, seeds),
         Command::Replay { seed, twice } => replay(seed, twice),
+        #[cfg(feature = "planted")]
+        Command::Bugs { seeds } => bugs::hunt_all(seeds),
     }
 }
 

@@ -1,9 +1,21 @@
 //! W: what the engines say, and nobody else.
 
 use super::Check;
-use orbit_core::model::{Reason, TaskId, TaskReport};
+use orbit_core::{
+    model::{Reason, TaskId, TaskReport},
+    worker::Op,
+};
 use orbit_runtime::fake::FakeEngine;
 use std::collections::BTreeMap;
+
+/// W: what a worker starts, stops or removes is not somebody else's container (I31).
+pub(crate) fn is_ours(engine: &FakeEngine, request: &Op) -> Check {
+    let (Op::Start(name) | Op::Stop { name, .. } | Op::Remove(name)) = request else { return Ok(()) };
+    match engine.container(name) {
+        Some(container) if container.identity.is_none() => Err(("I31", format!("{request:?} is not ours"))),
+        _ => Ok(()),
+    }
+}
 
 /// Remembers on which engine each task was created.
 #[derive(Debug, Default)]

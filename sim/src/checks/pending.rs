@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 pub struct WorkerView<'a> {
     /// The manager has welcomed its process on the present connection.
     pub is_welcome: bool,
+    /// Its machine is gone for good: nothing of it is waited for.
+    pub is_lost: bool,
     /// Its engine.
     pub engine: &'a FakeEngine,
     /// Its memory.
@@ -20,15 +22,23 @@ pub struct WorkerView<'a> {
 /// Why the world has not converged; nothing once it has. `at` is the cluster's time.
 pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<String> {
     let mut pending = Vec::new();
-    if cluster.nodes().count() < workers.len() {
+    let living = workers.iter().filter(|worker| !worker.is_lost).count();
+    if cluster.nodes().count() < living {
         pending.push("a worker has not registered".to_string());
     }
+    let silent = cluster.nodes().filter(|node| !node.is_ready()).count();
+    let lost = workers.len() - living;
     let is_good = |image: &str| IMAGES_GOOD.contains(&image);
-    for node in cluster.nodes().filter(|node| !node.is_ready()) {
-        pending.push(format!("{} is unreachable", node.info.name));
+    if silent > lost {
+        pending.push(format!("{silent} nodes are unreachable, {lost} are lost for good"));
     }
+    // What is on a machine that is gone for good is not seen to end. (Nobody else is silent by now.)
+    let is_gone = |task: &Task| task.node.and_then(|node| cluster.node(node)).is_some_and(|node| !node.is_ready());
     let mut running: BTreeMap<TaskId, usize> = BTreeMap::new();
     for (index, worker) in workers.iter().enumerate() {
+        if worker.is_lost {
+            continue;
+        }
         if !worker.is_welcome {
             pending.push(format!("worker {index} is not connected"));
         }
@@ -54,7 +64,7 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         }
     }
     let image = |task: &Task| cluster.spec_of(task).image.clone();
-    for task in cluster.tasks().filter(|task| is_good(&image(task))) {
+    for task in cluster.tasks().filter(|task| is_good(&image(task)) && !is_gone(task)) {
         let runs = running.contains_key(&task.id);
         if task.state == TaskState::Running && !runs {
             pending.push(format!("{} is said to run and does not", task.id));
@@ -64,10 +74,17 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
             pending.push(format!("{} is {}", task.id, task.state));
         }
     }
-    for task in cluster.tasks().filter(|task| task.desired == Desired::Stopped && !task.state.is_terminal()) {
+    let stopping = |task: &&Task| task.desired == Desired::Stopped && !task.state.is_terminal();
+    for task in cluster.tasks().filter(stopping).filter(|task| !is_gone(task)) {
         pending.push(format!("{} is told to stop and is {}", task.id, task.state));
     }
+    let holds_on = |task: &Task| is_gone(task) && !task.state.is_terminal();
     for workload in cluster.workloads() {
+        // It waits until an operator forgets the node.
+        let waits_for_lost = workload.slots.iter().flat_map(|slot| cluster.attempts(slot)).any(holds_on);
+        if workload.deleting && waits_for_lost {
+            continue;
+        }
         if workload.deleting {
             pending.push(format!("{} is being deleted", workload.name));
             continue;
@@ -103,7 +120,7 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         if workload.kind == Kind::Service && good && unplaced == 0 && serving != workload.replicas as usize {
             pending.push(format!("{} serves with {serving} of {}", workload.name, workload.replicas));
         }
-        if workload.slots.len() > workload.replicas as usize {
+        if workload.slots.len() > workload.replicas as usize && !waits_for_lost {
             pending.push(format!("{} has surplus slots", workload.name));
         }
     }

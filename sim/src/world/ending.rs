@@ -3,13 +3,22 @@
 use super::*;
 
 impl World {
-    /// Every fault ends; who is down or stopped comes back in his time.
+    /// Every fault ends; who is down or stopped comes back in his time, but for those that are gone
+    /// for good: the last ones, with their machines.
     pub(super) fn heal(&mut self) {
         self.calm = true;
         self.chaos.end();
         self.network.heal();
         self.engine_ms_max = self.engine_ms_max.min(20);
-        for worker in 0..self.workers.len() {
+        let last = self.workers.len() - self.options.lost_for_good.min(self.workers.len());
+        for worker in last..self.workers.len() {
+            self.worker_crash(worker, true, 0);
+            let host = &mut self.workers[worker];
+            host.is_lost = true;
+            host.engine.reboot();
+            host.reboots += 1;
+        }
+        for worker in 0..last {
             if self.workers[worker].engine.is_down() {
                 self.after(0, Happening::EngineUp { worker });
             }
@@ -21,7 +30,7 @@ impl World {
         if self.now < self.manager_paused_until {
             return vec!["the manager is paused".to_string()];
         }
-        if self.workers.iter().any(|worker| self.now < worker.paused_until) {
+        if self.workers.iter().any(|worker| self.now < worker.paused_until && !worker.is_lost) {
             return vec!["a worker is paused".to_string()]; // word that it sent before may still arrive
         }
         if self.client.is_waiting() || !self.unanswered.is_empty() {
@@ -33,7 +42,9 @@ impl World {
     fn views(&self) -> Vec<WorkerView<'_>> {
         let welcome = |host: &WorkerHost| host.machine.as_ref().is_some_and(|machine| machine.is_welcome());
         let hosts = self.workers.iter();
-        hosts.map(|h| WorkerView { is_welcome: welcome(h), engine: &h.engine, ledger: &h.ledger }).collect()
+        hosts
+            .map(|h| WorkerView { is_welcome: welcome(h), is_lost: h.is_lost, engine: &h.engine, ledger: &h.ledger })
+            .collect()
     }
 
     /// I22: a healed world converges in bounded time. A full one has converged when it stands still:
@@ -112,8 +123,10 @@ impl World {
             let newest = workload.slots.iter().filter_map(|slot| cluster.attempts(slot).next());
             let mut ends: Vec<String> = newest.map(|task| task.state.to_string()).collect();
             ends.sort();
-            let text = format!("version {version} of {image}, {runs} of {} run: {ends:?}", workload.replicas);
-            outcome.objects.insert(format!("{} {}", workload.kind, workload.name), text);
+            let name = format!("{} {}", workload.kind, workload.name);
+            let text = format!("version {version} of {image}, {runs} of {} run", workload.replicas);
+            outcome.objects.insert(name.clone(), text);
+            outcome.newest.insert(name, ends);
         }
         for lives in self.workers.iter().flat_map(|worker| worker.engine.lives()) {
             let name = self.names.get(&lives.0).cloned().unwrap_or_default();

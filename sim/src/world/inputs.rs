@@ -69,6 +69,7 @@ impl World {
                     self.manager_crash(down_ms, durable);
                 }
             }
+            Input::ManagerPause { .. } if self.manager.machine.is_none() => {}
             Input::ManagerPause { ms } => {
                 self.tally_fault(&input);
                 let Timing { lease, heartbeat, .. } = Timing::default();
@@ -96,6 +97,7 @@ impl World {
                     self.worker_crash(worker, reboot, down_ms);
                 }
             }
+            Input::WorkerPause { worker, .. } if self.workers[worker].machine.is_none() => {}
             Input::WorkerPause { worker, ms } => {
                 self.tally_fault(&input);
                 if ms > Timing::default().lease.0 {
@@ -105,7 +107,9 @@ impl World {
                 *until = (*until).max(self.now + ms);
             }
             Input::Cut { worker, up, down } => {
-                self.tally_fault(&input);
+                if !self.network.is_cut(worker) {
+                    self.tally_fault(&input);
+                }
                 self.network.cut_up.extend(up.then_some(worker));
                 self.network.cut_down.extend(down.then_some(worker));
                 if (0..self.workers.len()).all(|worker| self.network.is_cut(worker)) {
@@ -116,6 +120,7 @@ impl World {
                 self.network.cut_up.remove(&worker);
                 self.network.cut_down.remove(&worker);
             }
+            Input::EngineDown { worker, .. } if self.workers[worker].engine.is_down() => {}
             Input::EngineDown { worker, ms, live_restore } => {
                 self.tally_fault(&input);
                 if !live_restore {

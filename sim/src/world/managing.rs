@@ -76,7 +76,7 @@ impl World {
             if let Some(machine) = &self.manager.machine {
                 self.plans.look(self.now, machine, &action)?;
             }
-            if let Some(Strike::Crash { down_ms, durable }) = self.struck(Point::ManagerAction, 0) {
+            if let Some(Strike::Crash { down_ms, durable }) = self.struck(Point::ManagerAction, 0, "") {
                 self.manager_crash(down_ms, durable);
                 return Ok(());
             }
@@ -114,7 +114,7 @@ impl World {
         if self.network.cut_down.contains(&worker) {
             return;
         }
-        let strike = self.struck(Point::Down, worker);
+        let strike = self.struck(Point::Down, worker, "");
         let [first, second] = self.network.copies(self.now, (session, false), strike);
         if let Some(delay) = second {
             self.after(delay, Happening::WorkerHears { worker, session, message: message.clone() });
@@ -141,6 +141,7 @@ impl World {
             return Ok(());
         }
         let (durable, again) = self.manager.synced();
+        durable.iter().for_each(|(_, entry)| self.hash(|hash| std::hash::Hash::hash(entry, hash)));
         if durable.len() > 1 {
             self.report.tally.reach(Situation::GroupCommit);
         }

@@ -20,7 +20,7 @@ impl World {
     pub(super) fn worker_acts(&mut self, worker: usize, actions: Vec<worker::Action>) -> Lived {
         let life = self.workers[worker].life;
         for action in actions {
-            if let Some(Strike::Crash { down_ms, .. }) = self.struck(Point::WorkerAction, worker) {
+            if let Some(Strike::Crash { down_ms, .. }) = self.struck(Point::WorkerAction, worker, "") {
                 self.worker_crash(worker, false, down_ms);
                 return Ok(());
             }
@@ -38,6 +38,7 @@ impl World {
                 }
                 worker::Action::Runtime { op, request } => {
                     self.notice_op(&request);
+                    checks::is_ours(&self.workers[worker].engine, &request)?;
                     self.after(0, Happening::EngineBegins { worker, life, op, request });
                 }
                 worker::Action::Connect(link) => self.dial(worker, life, link),
@@ -64,7 +65,7 @@ impl World {
         if self.network.cut_up.contains(&worker) {
             return;
         }
-        let strike = self.struck(Point::Up, worker);
+        let strike = self.struck(Point::Up, worker, kind_of(&message));
         let [first, second] = self.network.copies(self.now, (session, true), strike);
         if let Some(delay) = second {
             self.after(delay, Happening::ManagerHears { session, message: message.clone() });
@@ -105,7 +106,7 @@ impl World {
     }
 
     pub(super) fn engine_acts(&mut self, worker: usize, life: u32, op: OpId, request: &Op) -> Lived {
-        let strike = self.struck(Point::Engine, worker);
+        let strike = self.struck(Point::Engine, worker, kind_of_op(request));
         if let Some(Strike::Hang { ms }) = strike {
             self.after(ms, Happening::EngineActs { worker, life, op, request: request.clone() });
             return Ok(());
@@ -147,7 +148,7 @@ impl World {
         host.followed = host.engine.happenings_count();
         for task in news {
             let delay = self.engines.between(0, 50);
-            match self.struck(Point::Hint, worker) {
+            match self.struck(Point::Hint, worker, "") {
                 Some(Strike::Lose) => {}
                 Some(Strike::Late { ms }) => self.after(delay + ms, Happening::EngineHint { worker, life, task }),
                 Some(Strike::Double) => {
@@ -157,6 +158,29 @@ impl World {
                 _ => self.after(delay, Happening::EngineHint { worker, life, task }),
             }
         }
+    }
+}
+
+/// The kind of a message, as scripts name it.
+fn kind_of(message: &ToManager) -> &'static str {
+    match message {
+        ToManager::Register(_) => "register",
+        ToManager::Heartbeat { .. } => "heartbeat",
+        ToManager::Report { .. } => "report",
+        ToManager::ProbeAck => "probe_ack",
+    }
+}
+
+/// The kind of an operation, as scripts name it.
+fn kind_of_op(request: &Op) -> &'static str {
+    match request {
+        Op::List(_) => "list",
+        Op::Inspect { .. } => "inspect",
+        Op::EnsureImage { .. } => "pull",
+        Op::Create(_) => "create",
+        Op::Start(_) => "start",
+        Op::Stop { .. } => "stop",
+        Op::Remove(_) => "remove",
     }
 }
 

@@ -36,10 +36,16 @@ impl Leases {
     /// The nodes that are there have changed. Those of which the brake lets go have all their time
     /// once more: when many return, the last ones are most likely on their way (invariant I32).
     pub fn nodes_changed(&mut self, cluster: &Cluster, now: Time, timing: &Timing) {
-        // A leader cannot know in which order those fell silent that were so when its watch began.
-        let silent: Vec<(Time, NodeId)> =
-            silent(cluster).into_iter().map(|(since, node)| (since.max(self.rearmed_at), node)).collect();
         let total = if planted(Bug::BrakeCountsForgotten) { cluster.nodes.len() } else { cluster.nodes().count() };
+        let known = silent(cluster);
+        // While nobody watched, any number may have fallen silent together. Only of those that were
+        // given up before, each for itself, is it known that they have nothing to do with that.
+        let watched = |(i, &(since, node)): (usize, &(Time, NodeId))| {
+            let given_up = since + timing.replace_after <= self.rearmed_at && !braked(&known, i, total, timing.lease);
+            (if given_up { since } else { since.max(self.rearmed_at) }, node)
+        };
+        let mut silent: Vec<(Time, NodeId)> = known.iter().enumerate().map(watched).collect();
+        silent.sort_unstable();
         let holds = |(i, _): &(usize, &(Time, NodeId))| braked(&silent, *i, total, timing.lease);
         let held: BTreeSet<NodeId> = silent.iter().enumerate().filter(holds).map(|(_, (_, node))| *node).collect();
         self.released_at.retain(|node, _| silent.iter().any(|(_, id)| id == node));

@@ -290,6 +290,7 @@ impl Manager {
         let silent = at > leader.stepped_at + lease + heartbeat && !planted(Bug::AbsenceUnnoticed);
         if overdue || silent {
             leader.leases.rearm(at, &self.timing);
+            leader.leases.nodes_changed(&self.cluster, at, &self.timing);
         }
         leader.stepped_at = at;
     }

@@ -221,15 +221,14 @@ fn reconcile_slot(
 }
 
 /// Whether a task is not counted on any more, though it is not known to have ended: its node has been
-/// silent for too long, or was, and its replacement is under way. That is not taken back when a
-/// leader gives the node more time, because it is new or was asleep: it would begin again later.
+/// silent for too long, or was, and it was replaced, with whatever success. That is not taken back when
+/// a leader gives the node more time, because it is new or was asleep: it would begin again later.
 fn is_given_up(cluster: &Cluster, workload: &Workload, slot: &Slot, task: &Task, context: &Context) -> bool {
     let absence = task.node.and_then(|node| context.absences.get(&node));
     let silent_for_too_long = || matches!(absence, Some(Absence::ReplaceAt(at)) if *at <= context.at);
     let replaced = || {
         let newer = cluster.attempts(slot).take_while(|newer| newer.id != task.id);
-        newer.into_iter().any(|newer| newer.is_live() && newer.version == task.version)
-            && !planted(Bug::GiveUpTakenBack)
+        newer.into_iter().any(|newer| newer.version == task.version) && !planted(Bug::GiveUpTakenBack)
     };
     may_rerun(workload) && absence.is_some() && (silent_for_too_long() || replaced())
 }
