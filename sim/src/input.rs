@@ -35,6 +35,8 @@ pub enum Input {
     DiskFull { ms: u64 },
     /// A worker's process dies, alone or with its machine.
     WorkerCrash { worker: usize, reboot: bool, down_ms: u64 },
+    /// A worker's machine is lost for good.
+    Lost { worker: usize },
     /// A worker's process is stopped, and goes on.
     WorkerPause { worker: usize, ms: u64 },
     /// Messages of a worker are dropped, and those to it.
@@ -217,6 +219,7 @@ impl Input {
             Input::DiskFull { .. } => Fault::DiskFull,
             Input::WorkerCrash { reboot: true, .. } => Fault::HostReboot,
             Input::WorkerCrash { reboot: false, .. } => Fault::WorkerCrash,
+            Input::Lost { .. } => Fault::HostLost,
             Input::WorkerPause { .. } => Fault::WorkerPause,
             Input::Cut { up: true, down: true, .. } => Fault::PartitionBothWays,
             Input::Cut { .. } => Fault::PartitionOneWay,

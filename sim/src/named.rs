@@ -78,6 +78,10 @@ pub fn crash_points() -> ExitCode {
             }
         }
     }
-    println!("{sum} boundaries, two crashes at each, in {} scenarios, in {:.1} s", all.len(), begun.elapsed().as_secs_f64());
+    println!(
+        "{sum} boundaries, two crashes at each, in {} scenarios, in {:.1} s",
+        all.len(),
+        begun.elapsed().as_secs_f64()
+    );
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

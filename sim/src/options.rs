@@ -56,7 +56,8 @@ pub struct Options {
     pub clock_jumps: bool,
     /// How much faster or slower a worker's clock runs at most, in parts per million.
     pub drift_ppm_max: u64,
-    /// So many workers' machines, at most a third, are gone for good when everything else heals.
+    /// So many workers' machines are lost for good, one by one and a long time apart, the last ones
+    /// while the faults last. At most a third, unless nothing else can make them look like a mass loss.
     pub lost_for_good: usize,
     /// Images that are missing, slow or broken.
     pub bad_images: bool,
@@ -91,8 +92,9 @@ impl Options {
         ];
         let workers = random.between(1, 6) as usize;
         let lost_for_good = if random.chance(300) { random.below(workers / 3 + 1) } else { 0 };
+        let lonely = random.chance(40);
         let [lose, double, late, manager_crash, worker_crash, engine_faults, hint_faults, drift_ppm_max] = rates;
-        Options {
+        let options = Options {
             seed,
             workers,
             cpu_millis: [2000, 64_000, 64_000][random.below(3)],
@@ -120,7 +122,36 @@ impl Options {
             bad_images: random.chance(300),
             engine_ms_max: [20, 20, 3000][random.below(3)],
             sync_ms_max: [2, 50, 1500][random.below(3)],
+        };
+        if lonely { options.lonely() } else { options }
+    }
+
+    /// A small world that loses most of its machines one by one, while its manager crashes. Nothing in
+    /// it lets them fall silent together, so each has to be given up for itself.
+    fn lonely(self) -> Options {
+        Options {
+            workers: 3,
+            lost_for_good: 2,
+            chaos_ms: 240_000,
+            outages: true,
+            lose: 0,
+            late: 0,
+            worker_crash: 0,
+            pauses: false,
+            partitions: false,
+            disk_faults: false,
+            drift_ppm_max: 0,
+            ..self
         }
+    }
+
+    /// When which machine is lost for good, in milliseconds: the last ones, far apart.
+    pub(crate) fn losses(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
+        let count = self.lost_for_good.min(self.workers) as u64;
+        (0..count).map(move |nth| {
+            let at = self.chaos_ms.saturating_sub(20_000 + 120_000 * (count - 1 - nth));
+            (at.max(1), self.workers - 1 - nth as usize)
+        })
     }
 
     /// A world of a given size in which nothing goes wrong by itself.

@@ -33,6 +33,7 @@ named! {
         WorkerCrash "worker crashes",
         WorkerCrashAtAction "worker crashes at an effect",
         HostReboot "host reboots",
+        HostLost "host lost for good",
         WorkerPause "worker paused",
         MessageLost "message lost",
         MessageDoubled "message doubled",

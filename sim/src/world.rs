@@ -326,6 +326,10 @@ impl World {
                 }
             }
             None => {
+                let losses: Vec<(u64, usize)> = world.options.losses().collect();
+                for (at, worker) in losses {
+                    world.after(at, Happening::Input(Box::new(Input::Lost { worker })));
+                }
                 world.after(1000, Happening::ClientDraws);
                 world.after(5000, Happening::Chaos);
             }

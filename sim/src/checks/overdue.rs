@@ -20,10 +20,12 @@ pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
             let mut open = cluster.attempts(slot).filter(|other| !other.state.is_terminal());
             let alone = open.all(|other| other.id == task.id);
             let again = current.spec.restart.policy != RestartPolicy::Never && slot.not_before + SLACK < at;
+            // Whoever followed may have ended only now.
+            let lately = cluster.attempts(slot).any(|other| other.ended_at.is_some_and(|ended| at <= ended + SLACK));
             // A single run is over when its newest attempt came to a good end or was told to stop.
             let good = |task: &Task| task.state == TaskState::Complete || task.desired == Desired::Stopped;
             let over = workload.kind == Kind::Task && cluster.attempts(slot).next().is_some_and(good);
-            if alone && again && !over {
+            if alone && again && !over && !lately {
                 let found = format!("{} is not replaced at {at}, its node's absence is {absence:?}", task.id);
                 return Err(("I22", found));
             }

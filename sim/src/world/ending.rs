@@ -3,22 +3,14 @@
 use super::*;
 
 impl World {
-    /// Every fault ends; who is down or stopped comes back in his time, but for those that are gone
-    /// for good: the last ones, with their machines.
+    /// Every fault ends; who is down or stopped comes back in his time, but for the machines that were
+    /// lost for good.
     pub(super) fn heal(&mut self) {
         self.calm = true;
         self.chaos.end();
         self.network.heal();
         self.engine_ms_max = self.engine_ms_max.min(20);
-        let last = self.workers.len() - self.options.lost_for_good.min(self.workers.len());
-        for worker in last..self.workers.len() {
-            self.worker_crash(worker, true, 0);
-            let host = &mut self.workers[worker];
-            host.is_lost = true;
-            host.engine.reboot();
-            host.reboots += 1;
-        }
-        for worker in 0..last {
+        for worker in 0..self.workers.len() {
             if self.workers[worker].engine.is_down() {
                 self.after(0, Happening::EngineUp { worker });
             }

@@ -48,6 +48,7 @@ impl World {
         let somebody = |worker: &usize| *worker < self.workers.len();
         let victim = match &input {
             Input::WorkerCrash { worker, .. }
+            | Input::Lost { worker }
             | Input::WorkerPause { worker, .. }
             | Input::Cut { worker, .. }
             | Input::EngineDown { worker, .. }
@@ -96,6 +97,14 @@ impl World {
                     self.tally_fault(&input);
                     self.worker_crash(worker, reboot, down_ms);
                 }
+            }
+            Input::Lost { worker } => {
+                self.tally_fault(&input);
+                self.worker_crash(worker, true, 0);
+                let host = &mut self.workers[worker];
+                host.is_lost = true;
+                host.engine.reboot();
+                host.reboots += 1;
             }
             Input::WorkerPause { worker, .. } if self.workers[worker].machine.is_none() => {}
             Input::WorkerPause { worker, ms } => {
