@@ -260,8 +260,8 @@ impl Client {
             Err(rejection) if stale && rejection.code == Code::Unavailable => Ok(None),
             Err(rejection) if stale => match rejection.code {
                 Code::RevisionConflict | Code::NotFound => Ok(Some(News::StaleRefused)),
-                // What is wrong with the request in itself is said first.
-                Code::Invalid | Code::NameInUse => Ok(None),
+                // What is wrong with the request in itself, or with the disk, is said first.
+                Code::Invalid | Code::NameInUse | Code::StorageFull => Ok(None),
                 code => Err(("I11", format!("a stale conditional write was refused with {code:?}"))),
             },
             Ok(answer) => {

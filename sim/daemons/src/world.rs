@@ -211,7 +211,7 @@ impl World {
             let connected: Vec<_> = manager.connected().filter_map(|(_, node, _)| cluster.node(node)).collect();
             let view = |(n, engine)| {
                 let is_welcome = connected.iter().any(|node| node.info.name == node_name(n));
-                WorkerView { is_welcome, engine }
+                WorkerView { is_welcome, is_lost: false, engine, ledger: None }
             };
             let views: Vec<WorkerView> = engines.iter().enumerate().map(view).collect();
             pending(cluster, manager.cluster_time(now), &views)

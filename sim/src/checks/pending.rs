@@ -15,8 +15,8 @@ pub struct WorkerView<'a> {
     pub is_lost: bool,
     /// Its engine.
     pub engine: &'a FakeEngine,
-    /// Its memory.
-    pub ledger: &'a Ledger,
+    /// Its memory, where it can be seen from outside.
+    pub ledger: Option<&'a Ledger>,
 }
 
 /// Why the world has not converged; nothing once it has. `at` is the cluster's time.
@@ -43,7 +43,8 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
             pending.push(format!("worker {index} is not connected"));
         }
         // What is remembered is bounded (I33).
-        let forgotten = worker.ledger.tasks.keys().filter(|id| cluster.task(**id).is_none());
+        let forgotten =
+            worker.ledger.into_iter().flat_map(|ledger| ledger.tasks.keys()).filter(|id| cluster.task(**id).is_none());
         pending.extend(forgotten.map(|id| format!("worker {index} remembers {id}, which nobody knows")));
         for container in worker.engine.containers() {
             let Some(identity) = container.identity else { continue };

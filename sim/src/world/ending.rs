@@ -35,7 +35,12 @@ impl World {
         let welcome = |host: &WorkerHost| host.machine.as_ref().is_some_and(|machine| machine.is_welcome());
         let hosts = self.workers.iter();
         hosts
-            .map(|h| WorkerView { is_welcome: welcome(h), is_lost: h.is_lost, engine: &h.engine, ledger: &h.ledger })
+            .map(|h| WorkerView {
+                is_welcome: welcome(h),
+                is_lost: h.is_lost,
+                engine: &h.engine,
+                ledger: Some(&h.ledger),
+            })
             .collect()
     }
 
