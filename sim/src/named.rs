@@ -2,6 +2,7 @@
 
 use orbit_sim::{Coverage, Failure, Plan, Scenario, Trace, run, scenarios};
 use std::{
+    io::Write,
     process::ExitCode,
     sync::{
         Mutex,
@@ -14,7 +15,9 @@ use std::{
 pub fn scenario(name: Option<&str>) -> ExitCode {
     let all = scenarios();
     let Some(name) = name else {
-        all.iter().for_each(|it| println!("{:<36}{}", it.name, it.about));
+        let list: String = all.iter().map(|it| format!("{:<36}{}\n", it.name, it.about)).collect();
+        // Whoever reads with `| head` may have left.
+        let _ = std::io::stdout().write_all(list.as_bytes());
         return ExitCode::SUCCESS;
     };
     let chosen: Vec<&Scenario> = all.iter().filter(|it| name == "all" || it.name == name).collect();
