@@ -16,6 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .file_descriptor_set_path(&descriptors)
         .skip_protoc_run()
         .emit_rerun_if_changed(false)
+        // What a log or a terminal carries is handed on, not copied.
+        .bytes(["LogChunk.data", "ExecOutput.stdout", "ExecOutput.stderr", "ExecInput.stdin"])
         .compile_protos(&files, &[root])?;
     Ok(())
 }

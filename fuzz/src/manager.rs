@@ -300,7 +300,11 @@ impl World {
             }
             6 => {
                 let task = self.any_task(draws);
-                self.request(Request::Logs(LogRequest { stream: 1, task, follow: false, tail: None }));
+                self.request(Request::Open(StreamRequest {
+                    stream: 1,
+                    task,
+                    what: StreamOf::Logs(LogRange::default()),
+                }));
             }
             7 => self.request(Request::Forget { name: format!("n{}", draws.below(4)) }),
             8 | 9 => {

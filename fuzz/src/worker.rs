@@ -141,7 +141,7 @@ impl World {
                     _ => {}
                 }
             }
-            Action::OpenLogs { request, container } => assert_eq!(container, name_of(request.task), "I31"),
+            Action::Open { request, container } => assert_eq!(container, name_of(request.task), "I31"),
             Action::Warn(_) => {}
         }
     }
@@ -219,7 +219,7 @@ impl World {
                     2 => ToWorker::HeartbeatAck { seq: draws.number() },
                     _ => {
                         let task = task(draws.below(TASKS as usize) as u64);
-                        ToWorker::OpenLogs(LogRequest { stream: 1, task, follow: true, tail: None })
+                        ToWorker::Open(StreamRequest { stream: 1, task, what: StreamOf::Logs(LogRange::default()) })
                     }
                 };
                 self.hear(message, draws);

@@ -1,7 +1,7 @@
 //! The manager's machine in its host: a log on a disk that syncs in groups, and a process that can
 //! crash before any of its actions.
 
-use crate::random::Random;
+use crate::{checks::Check, random::Random};
 use orbit_core::{
     manager::{Action, Event, Manager, ProposalId},
     model::*,
@@ -26,14 +26,23 @@ impl Disk {
 
     /// The state as a restart finds it.
     pub fn recover(&self) -> Cluster {
+        self.replay(|_| Ok(())).expect("nothing is checked")
+    }
+
+    /// The same, looked at after every entry.
+    ///
+    /// # Errors
+    /// What was seen first.
+    pub fn replay(&self, mut look: impl FnMut(&Cluster) -> Check) -> Result<Cluster, (&'static str, String)> {
         let mut cluster = match &self.snapshot {
             Some(snapshot) => Cluster::restore(snapshot.clone()).expect("a snapshot loads (I33)"),
             None => Cluster::default(),
         };
-        self.entries.iter().for_each(|entry| {
+        for entry in &self.entries {
             cluster.apply(entry);
-        });
-        cluster
+            look(&cluster)?;
+        }
+        Ok(cluster)
     }
 
     /// Writes a snapshot of everything up to an index, and drops the entries before it.

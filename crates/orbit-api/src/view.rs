@@ -205,3 +205,84 @@ pub struct Scale {
     /// How many.
     pub replicas: u32,
 }
+
+/// Something that was done or happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Event {
+    /// The index of the log entry that did it.
+    pub revision: u64,
+    /// When (RFC 3339).
+    pub at: String,
+    /// What: `created`, `placed`, `failed`, …; programs match on it.
+    pub reason: String,
+    /// Whether a person should look at it.
+    pub warning: bool,
+    /// `service`, `task` (a definition) or `node`.
+    pub kind: String,
+    /// The name of the object.
+    pub name: String,
+    /// The attempt that it was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// Where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// More, for a person.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// What a watcher is told, one a message.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Change<T> {
+    /// What became of the object.
+    #[serde(rename = "type")]
+    pub kind: ChangeKind,
+    /// As it is now; of a deleted one only what names it.
+    pub object: T,
+}
+
+/// What became of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// It is new to the watcher.
+    Added,
+    /// It is not as it was.
+    Modified,
+    /// It is gone, or what the watcher asked for does not hold of it any more.
+    Deleted,
+}
+
+/// Several objects, stored one after the other.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Apply {
+    /// The objects.
+    pub items: Vec<Manifest>,
+}
+
+/// What came of several objects: one for each, in order.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Applied {
+    /// Each with its answer.
+    pub items: Vec<AppliedItem>,
+}
+
+/// What came of one of several objects.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AppliedItem {
+    /// `service` or `task`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// The index of the log entry that changed it last; 0 where it was refused, or would be new.
+    pub revision: u64,
+    /// It did not exist before.
+    pub created: bool,
+    /// The request changed something, or would.
+    pub changed: bool,
+    /// Why it was refused. The objects behind it were not tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<crate::Problem>,
+}

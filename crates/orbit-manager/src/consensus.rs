@@ -4,6 +4,7 @@
 //! is being synced, the next gathers. So a sync costs the same for one entry and for a thousand.
 //! Several managers put a Raft library here; the driver would not notice.
 
+use crate::metrics::Metrics;
 use orbit_core::{
     manager::ProposalId,
     model::{Cluster, Command, Entry, Time},
@@ -18,7 +19,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 /// At most so many entries are written by one transaction.
 const GROUP_MAX: usize = 4096;
@@ -34,6 +35,16 @@ pub enum Committed {
     Entries(Vec<(ProposalId, Entry)>),
     /// The store cannot go on, and so neither can the process.
     Failed(StoreError),
+}
+
+/// Where entries are kept.
+pub struct Log {
+    /// Itself.
+    pub storage: Box<dyn Storage>,
+    /// Where it is written.
+    pub blocking: Arc<dyn BlockingExecutor>,
+    /// After so many entries the next snapshot is written.
+    pub compact_every: u64,
 }
 
 /// Numbers proposals and hands them to the writer.
@@ -67,21 +78,21 @@ impl Consensus {
     ///
     /// # Errors
     /// When the storage cannot be written.
-    pub fn elect(
-        mut storage: Box<dyn Storage>,
-        blocking: Arc<dyn BlockingExecutor>,
+    pub(crate) fn elect(
+        log: Log,
         cluster: &Cluster,
         before: HardState,
-        compact_every: u64,
         committed: mpsc::UnboundedSender<Committed>,
+        metrics: Arc<Metrics>,
     ) -> Result<Consensus, StoreError> {
+        let Log { mut storage, blocking, compact_every } = log;
         let term = before.term.max(cluster.term) + 1;
         storage.set_hard_state(HardState { term, vote: None })?;
         let (queue, receiver) = mpsc::unbounded_channel();
         let full = Arc::new(AtomicBool::new(false));
         let compactor = storage.compactor();
-        let writer =
-            Writer { storage: Some(storage), compactor, compact_every, blocking, committed, full: full.clone() };
+        let storage = Some(storage);
+        let writer = Writer { storage, compactor, compact_every, blocking, committed, full: full.clone(), metrics };
         tokio::spawn(writer.write(receiver, cluster.index));
         Ok(Consensus { term, last: (cluster.index, cluster.at), queue, full })
     }
@@ -113,6 +124,7 @@ struct Writer {
     blocking: Arc<dyn BlockingExecutor>,
     committed: mpsc::UnboundedSender<Committed>,
     full: Arc<AtomicBool>,
+    metrics: Arc<Metrics>,
 }
 
 impl Writer {
@@ -160,6 +172,7 @@ impl Writer {
         loop {
             let mut storage = self.storage.take().expect("given back after every write");
             let entries = entries.clone();
+            let begun = Instant::now();
             let (storage, written) = call(&self.blocking, move || {
                 let written = storage.append(&entries);
                 (storage, written)
@@ -168,6 +181,7 @@ impl Writer {
             self.storage = Some(storage);
             match written {
                 Ok(()) => {
+                    self.metrics.synced(begun.elapsed());
                     self.full.store(false, Ordering::Relaxed);
                     return Ok(group);
                 }

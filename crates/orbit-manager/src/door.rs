@@ -1,11 +1,12 @@
 //! The door through which requests come in: REST in production, the workload in simulation.
 
-use crate::driver::Input;
+use crate::{driver::Input, feed::Feed, metrics::Metrics};
 use bytes::Bytes;
 use orbit_core::{
     manager::{Manager, Request},
-    model::{Answer, Code, LogRequest, Rejection, TaskId, Time},
+    model::{Answer, Code, ExecRequest, LogRange, Rejection, StreamOf, StreamRequest, TaskId, Time},
 };
+use orbit_proto::v1::{exec_input, exec_output};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -30,13 +31,31 @@ pub struct Replied {
 pub struct Door {
     pub(crate) inputs: mpsc::UnboundedSender<Input>,
     streams: Arc<Streams>,
+    #[cfg_attr(not(feature = "daemon"), allow(dead_code, reason = "the REST API reads it"))]
+    pub(crate) feed: Arc<Feed>,
+    #[cfg_attr(not(feature = "daemon"), allow(dead_code, reason = "the REST API reads it"))]
+    pub(crate) metrics: Arc<Metrics>,
 }
 
-/// Log streams that a worker was asked to dial and has not dialled yet.
+/// Streams that a worker was asked to dial and has not dialled yet.
 #[derive(Default)]
 struct Streams {
     next: AtomicU64,
-    waiting: Mutex<BTreeMap<u64, mpsc::Sender<Result<Bytes, String>>>>,
+    waiting: Mutex<BTreeMap<u64, Waiting>>,
+}
+
+/// The end of a stream that waits for the worker's.
+pub(crate) enum Waiting {
+    Logs(mpsc::Sender<Result<Bytes, String>>),
+    Exec(mpsc::Sender<exec_output::What>, mpsc::Receiver<exec_input::What>),
+}
+
+/// The manager's end of a process in a container. Dropping it ends the process's input.
+pub struct Exec {
+    /// What goes to it.
+    pub input: mpsc::Sender<exec_input::What>,
+    /// What comes from it: at last its exit code or an error, unless its node is lost.
+    pub output: mpsc::Receiver<exec_output::What>,
 }
 
 /// How long a worker has to dial a stream that it was asked for.
@@ -49,8 +68,8 @@ fn gone() -> Rejection {
 }
 
 impl Door {
-    pub(crate) fn new(inputs: mpsc::UnboundedSender<Input>) -> Door {
-        Door { inputs, streams: Arc::default() }
+    pub(crate) fn new(inputs: mpsc::UnboundedSender<Input>, feed: Arc<Feed>, metrics: Arc<Metrics>) -> Door {
+        Door { inputs, streams: Arc::default(), feed, metrics }
     }
 
     /// Asks for something; returns once the answer is durable.
@@ -83,30 +102,49 @@ impl Door {
     pub async fn logs(
         &self,
         task: TaskId,
-        follow: bool,
-        tail: Option<u32>,
+        range: LogRange,
     ) -> Result<mpsc::Receiver<Result<Bytes, String>>, Rejection> {
-        let stream = self.streams.next.fetch_add(1, Ordering::Relaxed);
         let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
-        self.streams.waiting.lock().expect("nobody panics with it").insert(stream, sender);
-        let asked = self.request(Request::Logs(LogRequest { stream, task, follow, tail })).await;
+        self.open(task, StreamOf::Logs(range), Waiting::Logs(sender)).await?;
+        Ok(chunks)
+    }
+
+    /// Starts a process in the container of a task.
+    ///
+    /// # Errors
+    /// When there is no such task, it does not run, or its node is not connected.
+    pub async fn exec(&self, task: TaskId, request: ExecRequest) -> Result<Exec, Rejection> {
+        let (sender, output) = mpsc::channel(CHUNKS_MAX);
+        let (input, receiver) = mpsc::channel(CHUNKS_MAX);
+        self.open(task, StreamOf::Exec(request), Waiting::Exec(sender, receiver)).await?;
+        Ok(Exec { input, output })
+    }
+
+    /// Has the worker dial a stream.
+    async fn open(&self, task: TaskId, what: StreamOf, end: Waiting) -> Result<(), Rejection> {
+        let stream = self.streams.next.fetch_add(1, Ordering::Relaxed);
+        self.streams.waiting.lock().expect("nobody panics with it").insert(stream, end);
+        let asked = self.request(Request::Open(StreamRequest { stream, task, what })).await;
         if let Err(rejection) = asked.result {
             self.take_stream(stream);
             return Err(rejection);
         }
-        // A worker that never dials is not waited for: the reader's end then closes.
+        // A worker that never dials is not waited for: the other end is told.
         let door = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(DIAL_MAX).await;
-            if let Some(sender) = door.take_stream(stream) {
-                let _ = sender.send(Err("the node did not send the output".to_string())).await;
+            let late = "the node did not open the stream".to_string();
+            match door.take_stream(stream) {
+                Some(Waiting::Logs(sender)) => drop(sender.send(Err(late)).await),
+                Some(Waiting::Exec(sender, _)) => drop(sender.send(exec_output::What::Error(late)).await),
+                None => {}
             }
         });
-        Ok(chunks)
+        Ok(())
     }
 
-    /// The reader that waits for a stream; each is taken once.
-    pub(crate) fn take_stream(&self, stream: u64) -> Option<mpsc::Sender<Result<Bytes, String>>> {
+    /// The end that waits for a stream; each is taken once.
+    pub(crate) fn take_stream(&self, stream: u64) -> Option<Waiting> {
         self.streams.waiting.lock().expect("nobody panics with it").remove(&stream)
     }
 }

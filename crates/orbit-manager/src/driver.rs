@@ -1,8 +1,10 @@
 //! The loop: one event in, its actions out, in order.
 
 use crate::{
-    consensus::{Committed, Consensus},
+    consensus::{Committed, Consensus, Log},
     door::{Door, Replied},
+    feed::Feed,
+    metrics::Metrics,
 };
 use orbit_core::{
     manager::{Action, Event, Manager, Request, RequestId, SessionId},
@@ -65,6 +67,8 @@ struct Driver {
     replies: BTreeMap<RequestId, oneshot::Sender<Replied>>,
     sessions: BTreeMap<SessionId, mpsc::Sender<ToWorker>>,
     inputs: mpsc::UnboundedSender<Input>,
+    feed: Arc<Feed>,
+    metrics: Arc<Metrics>,
 }
 
 /// Recovers from the storage and begins a term. The door is open once this returns; the returned
@@ -78,10 +82,13 @@ pub fn start(
 ) -> Result<(Door, impl Future<Output = Result<(), Error>>), Error> {
     let (cluster, hard_state) = Consensus::recover(&mut *parts.storage)?;
     let (sender, committed) = mpsc::unbounded_channel();
-    let consensus = Consensus::elect(parts.storage, parts.blocking, &cluster, hard_state, parts.compact_every, sender)?;
+    let metrics = Arc::new(Metrics::new());
+    let log = Log { storage: parts.storage, blocking: parts.blocking, compact_every: parts.compact_every };
+    let consensus = Consensus::elect(log, &cluster, hard_state, sender, metrics.clone())?;
     tracing::info!(revision = cluster.index, term = consensus.term(), "manager starts");
     let (inputs, receiver) = mpsc::unbounded_channel();
-    let door = Door::new(inputs.clone());
+    let feed = Arc::new(Feed::new(cluster.index));
+    let door = Door::new(inputs.clone(), feed.clone(), metrics.clone());
     let driver = Driver {
         machine: Manager::restore(cluster, parts.timing),
         consensus,
@@ -90,6 +97,8 @@ pub fn start(
         replies: BTreeMap::new(),
         sessions: BTreeMap::new(),
         inputs,
+        feed,
+        metrics,
     };
     Ok((door, driver.run(parts.seed, parts.cluster, receiver, committed, stop)))
 }
@@ -126,7 +135,10 @@ impl Driver {
                 entries = committed.recv() => match entries.expect("the writer says why before it ends") {
                     Committed::Entries(entries) => {
                         for (proposal, entry) in entries {
+                            self.metrics.committed(&entry, Instant::now());
                             self.step(Event::Committed { entry, proposal: Some(proposal) });
+                            let cluster = self.machine.cluster();
+                            self.feed.publish(cluster.index, cluster.changes());
                         }
                     }
                     Committed::Failed(error) => return Err(error.into()),
@@ -171,8 +183,10 @@ impl Driver {
     }
 
     fn step(&mut self, event: Event) {
-        let now = self.now();
-        for action in self.machine.step(now, event) {
+        let begun = Instant::now();
+        let actions = self.machine.step(self.now(), event);
+        self.metrics.stepped(begun.elapsed(), &actions);
+        for action in actions {
             self.act(action);
         }
     }

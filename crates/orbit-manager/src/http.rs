@@ -1,9 +1,15 @@
 //! The REST API: JSON in, JSON out, problem documents for errors. The OpenAPI document is generated
 //! from the handlers and the types.
 
+mod apply;
+mod events;
+mod exec;
+mod metrics;
 mod nodes;
+mod selector;
 mod services;
 mod tasks;
+mod watch;
 
 use crate::door::Door;
 use axum::{
@@ -17,8 +23,8 @@ use axum::{
 use bytes::Bytes;
 use orbit_api::{Manifest, Problem, manifest, view};
 use orbit_core::model::{Code, Condition, Rejection};
+use selector::Selector;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::collections::BTreeMap;
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -41,11 +47,16 @@ pub fn router(door: Door) -> Router {
         .merge(services::routes())
         .merge(tasks::routes())
         .merge(nodes::routes())
+        .merge(events::routes())
+        .merge(apply::routes())
         .split_for_parts();
+    let schema = manifest_schema(&document);
     let document = document.to_pretty_json().expect("the document is plain data");
-    let json = [(header::CONTENT_TYPE, "application/json")];
+    let json = |text: String| async move { ([(header::CONTENT_TYPE, "application/json")], text) };
     router
-        .route("/v1/openapi.json", get(move || async move { (json, document) }))
+        .route("/v1/openapi.json", get(move || json(document)))
+        .route("/v1/manifest.schema.json", get(move || json(schema)))
+        .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .fallback(|| async {
@@ -56,6 +67,19 @@ pub fn router(door: Door) -> Router {
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(door)
+}
+
+/// The JSON Schema of a manifest: the document's own, with the schemas that it refers to.
+fn manifest_schema(document: &utoipa::openapi::OpenApi) -> String {
+    let document = serde_json::to_value(document).expect("the document is plain data");
+    let schema = serde_json::json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Orbit manifest",
+        "$ref": "#/$defs/Manifest",
+        "$defs": document["components"]["schemas"],
+    });
+    let text = serde_json::to_string_pretty(&schema).expect("a schema is plain data");
+    text.replace("#/components/schemas/", "#/$defs/")
 }
 
 /// Ready once the manager leads and knows everything that was committed before.
@@ -144,30 +168,19 @@ fn condition(headers: &HeaderMap) -> Answered<Condition> {
     }
 }
 
+/// `1` or `0`; whether a query asks for something.
+fn flag(field: &str, value: Option<&str>) -> Answered<bool> {
+    match value {
+        None | Some("0" | "false") => Ok(false),
+        Some("1" | "true" | "") => Ok(true),
+        Some(other) => Err(Rejection::invalid(field, format!("`{other}` is neither 1 nor 0")).into()),
+    }
+}
+
 /// An object with its revision as the ETag.
 fn tagged<T: Serialize>(status: StatusCode, revision: u64, body: T) -> Response {
     let tag = [(header::ETAG, format!("\"{revision}\""))];
     (status, tag, Json(body)).into_response()
-}
-
-/// `key=value,key=value`: all must hold.
-#[derive(Clone, Debug, Default)]
-struct Selector(Vec<(String, String)>);
-
-impl Selector {
-    fn parse(text: Option<&str>) -> Answered<Selector> {
-        let pairs = text.unwrap_or("").split(',').filter(|pair| !pair.is_empty());
-        let pair = |pair: &str| {
-            let (key, value) = pair
-                .split_once('=')
-                .ok_or_else(|| Fault(Rejection::invalid("selector", format!("`{pair}` is not KEY=VALUE")).into()))?;
-            Ok((key.to_string(), value.to_string()))
-        };
-        Ok(Selector(pairs.map(pair).collect::<Answered<_>>()?))
-    }
-    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.0.iter().all(|(key, value)| labels.get(key) == Some(value))
-    }
 }
 
 /// Which part of a list.

@@ -15,10 +15,12 @@ pub mod consensus;
 pub mod daemon;
 mod door;
 mod driver;
+mod feed;
 #[cfg(all(feature = "daemon", not(madsim)))]
 pub mod http;
+mod metrics;
 pub mod sessions;
 pub mod views;
 
-pub use door::{Door, Replied};
+pub use door::{Door, Exec, Replied};
 pub use driver::{Error, Parts, start};

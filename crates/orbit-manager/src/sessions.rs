@@ -1,7 +1,9 @@
 //! Where workers come in: the control stream of each, and the log streams that they dial.
 
-use crate::{door::Door, driver::Input};
-use bytes::Bytes;
+use crate::{
+    door::{Door, Waiting},
+    driver::Input,
+};
 use orbit_core::{
     manager::SessionId,
     model::{ToManager, ToWorker},
@@ -70,12 +72,11 @@ impl Worker for Workers {
     async fn logs(&self, request: Request<Streaming<v1::LogChunk>>) -> Result<Response<v1::LogsDone>, Status> {
         let mut incoming = request.into_inner();
         let first = incoming.message().await?.ok_or_else(|| Status::invalid_argument("no stream was named"))?;
-        let reader = self.door.take_stream(first.stream);
-        let reader = reader.ok_or_else(|| Status::not_found("nobody waits for this stream"))?;
+        let Some(Waiting::Logs(reader)) = self.door.take_stream(first.stream) else { return Err(nobody()) };
         while let Some(chunk) = incoming.message().await? {
             let chunk = match chunk.error {
                 Some(error) => Err(error),
-                None => Ok(Bytes::from(chunk.data)),
+                None => Ok(chunk.data),
             };
             if reader.send(chunk).await.is_err() {
                 break; // the reader has gone: the worker need not go on
@@ -83,4 +84,26 @@ impl Worker for Workers {
         }
         Ok(Response::new(v1::LogsDone {}))
     }
+
+    type ExecStream = Pin<Box<dyn Stream<Item = Result<v1::ExecInput, Status>> + Send>>;
+
+    async fn exec(&self, request: Request<Streaming<v1::ExecOutput>>) -> Result<Response<Self::ExecStream>, Status> {
+        let mut incoming = request.into_inner();
+        let first = incoming.message().await?.ok_or_else(|| Status::invalid_argument("no stream was named"))?;
+        let Some(Waiting::Exec(reader, input)) = self.door.take_stream(first.stream) else { return Err(nobody()) };
+        tokio::spawn(async move {
+            while let Ok(Some(message)) = incoming.message().await {
+                let Some(what) = message.what else { continue };
+                if reader.send(what).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let outgoing = ReceiverStream::new(input).map(|what| Ok(v1::ExecInput { what: Some(what) }));
+        Ok(Response::new(Box::pin(outgoing)))
+    }
+}
+
+fn nobody() -> Status {
+    Status::not_found("nobody waits for this stream")
 }

@@ -67,28 +67,14 @@ fn message(workload: &Workload, status: &view::ServiceStatus, last_end: Option<&
     let failed = last_end
         .filter(|end| status.failures > 0 && status.current < workload.wanted() && end.reason != Reason::Stopped);
     match failed {
-        Some(end) => format!("last attempt ended: {}", how_it_ended(end)),
+        Some(end) => format!("last attempt ended: {}", end),
         None if status.current < workload.wanted() => format!("{} to start", workload.wanted() - status.current),
         None => "stopping what is no longer wanted".to_string(),
     }
 }
 
-/// `2 nodes: not enough memory: needs 1Gi, 512Mi free; 1 node: not reachable`
 fn why_pending(workload: &Workload) -> String {
-    let Some(Decision { refusals, .. }) = &workload.decision else {
-        return "not looked at yet".to_string();
-    };
-    if refusals.is_empty() {
-        return "no node has registered".to_string();
-    }
-    let say = |r: &Refusals| format!("{} node{}: {}", r.nodes, if r.nodes == 1 { "" } else { "s" }, r.example);
-    refusals.iter().map(say).collect::<Vec<_>>().join("; ")
-}
-
-fn how_it_ended(end: &End) -> String {
-    let code = end.exit_code.map_or_else(String::new, |code| format!(" with code {code}"));
-    let more = if end.message.is_empty() { String::new() } else { format!(": {}", end.message) };
-    format!("{}{code}{more}", end.reason.as_str())
+    workload.decision.as_ref().map_or_else(|| "not looked at yet".to_string(), Decision::why)
 }
 
 /// A task definition with its newest attempt.
@@ -138,6 +124,26 @@ pub fn task(manager: &Manager, task: &Task) -> view::Task {
         created_at: moment(manager, task.created_at),
         running_at: task.running_at.map(|at| moment(manager, at)),
         ended_at: task.ended_at.map(|at| moment(manager, at)),
+    }
+}
+
+/// Something that was done or happened.
+pub fn event(manager: &Manager, happening: &Happening) -> view::Event {
+    let node = happening.node.and_then(|id| manager.cluster().node(id)).map(|node| node.info.name.clone());
+    let (kind, name) = match &happening.subject {
+        Subject::Workload(kind, _, name) => (kind.to_string(), name.to_string()),
+        Subject::Node => ("node".to_string(), node.clone().unwrap_or_default()),
+    };
+    view::Event {
+        revision: happening.index,
+        at: moment(manager, happening.at),
+        reason: happening.what.to_string(),
+        warning: happening.what.is_warning(),
+        kind,
+        name,
+        task: happening.task.map(|task| task.to_string()),
+        node,
+        message: happening.message.clone(),
     }
 }
 

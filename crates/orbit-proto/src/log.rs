@@ -56,6 +56,9 @@ impl From<&Command> for v1::entry::Command {
                 name: name.clone(),
                 condition: condition_of(*condition),
             }),
+            Command::Restart { name, condition } => {
+                P::Restart(v1::RestartService { name: name.clone(), condition: condition_of(*condition) })
+            }
             Command::StopTask { task } => P::StopTask(v1::StopTask { task: Some((*task).into()) }),
             Command::Register(registration) => P::Register(registration.into()),
             Command::Edges(edges) => P::Edges(v1::Edges { edges: edges.iter().map(|e| (*e).into()).collect() }),
@@ -84,6 +87,10 @@ impl TryFrom<v1::entry::Command> for Command {
             P::Delete(d) => {
                 let condition = condition(d.condition).within("delete.condition")?;
                 Command::Delete { kind: named::<v1::Kind, _>("delete.kind", d.kind)?, name: d.name, condition }
+            }
+            P::Restart(r) => {
+                let condition = condition(r.condition).within("restart.condition")?;
+                Command::Restart { name: r.name, condition }
             }
             P::StopTask(stop) => Command::StopTask { task: need("stop_task.task", stop.task)? },
             P::Register(registration) => Command::Register(registration.try_into().within("register")?),

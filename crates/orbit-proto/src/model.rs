@@ -23,6 +23,29 @@ macro_rules! enumeration {
         }
     };
 }
+enumeration!(
+    What,
+    What {
+        Created,
+        Changed,
+        Scaled,
+        Restarted,
+        Deleted,
+        Unplaced,
+        Placed,
+        Running,
+        Stopping,
+        Complete,
+        Failed,
+        Stopped,
+        Rejected,
+        Lost,
+        Joined,
+        Unreachable,
+        Returned,
+        Forgotten
+    }
+);
 enumeration!(Kind, Kind { Service, Task });
 enumeration!(Strategy, Strategy { Binpack, Spread });
 enumeration!(RestartPolicy, RestartPolicy { Always, OnFailure, Never });

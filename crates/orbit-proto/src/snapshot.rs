@@ -42,6 +42,7 @@ enum Part {
     Workload(v1::Workload),
     Task(RunKey, v1::TaskRow),
     Key(v1::KeyRecord),
+    Happening(v1::Happening),
 }
 
 /// What the tasks of a run have in common.
@@ -57,7 +58,8 @@ impl<'a> SnapshotWriter<'a> {
                 let key = (t.id.epoch, t.id.index, t.workload, t.created_at.0);
                 Part::Task(key, task_row(t))
             }))
-            .chain(snapshot.keys.iter().map(|k| Part::Key(k.into())));
+            .chain(snapshot.keys.iter().map(|k| Part::Key(k.into())))
+            .chain(snapshot.history.iter().map(|h| Part::Happening(h.into())));
         let parts: Box<dyn Iterator<Item = Part> + 'a> = Box::new(parts);
         SnapshotWriter { parts: parts.peekable(), sequence: 0 }
     }
@@ -102,6 +104,11 @@ fn add(chunk: &mut v1::SnapshotChunk, part: Part) -> usize {
             Part::Key(key) => {
                 let bytes = key.encoded_len();
                 chunk.keys.push(key);
+                bytes
+            }
+            Part::Happening(happening) => {
+                let bytes = happening.encoded_len();
+                chunk.history.push(happening);
                 bytes
             }
             Part::Task((epoch, index, workload, created_at_ms), row) => {
@@ -267,6 +274,48 @@ impl TryFrom<v1::KeyRecord> for KeyRecord {
     }
 }
 
+impl From<&Happening> for v1::Happening {
+    fn from(h: &Happening) -> Self {
+        let workload = match &h.subject {
+            Subject::Workload(kind, uid, name) => Some(v1::Subject {
+                kind: number::<_, v1::Kind>(*kind),
+                uid: Some((*uid).into()),
+                name: name.to_string(),
+            }),
+            Subject::Node => None,
+        };
+        v1::Happening {
+            index: h.index,
+            at_ms: h.at.0,
+            what: number::<_, v1::What>(h.what),
+            workload,
+            task: h.task.map(Into::into),
+            node: h.node.map(|node| node.0),
+            message: h.message.clone(),
+        }
+    }
+}
+impl TryFrom<v1::Happening> for Happening {
+    type Error = DecodeError;
+    fn try_from(h: v1::Happening) -> Result<Self> {
+        Ok(Happening {
+            index: h.index,
+            at: Time(h.at_ms),
+            what: named::<v1::What, _>("what", h.what)?,
+            subject: maybe("workload", h.workload)?.unwrap_or(Subject::Node),
+            task: maybe("task", h.task)?,
+            node: h.node.map(NodeId),
+            message: h.message,
+        })
+    }
+}
+impl TryFrom<v1::Subject> for Subject {
+    type Error = DecodeError;
+    fn try_from(s: v1::Subject) -> Result<Self> {
+        Ok(Subject::Workload(named::<v1::Kind, _>("kind", s.kind)?, need("uid", s.uid)?, s.name.into()))
+    }
+}
+
 /// Reads a snapshot chunk by chunk: `push` each in order, then `finish`. After an error the reader is
 /// of no further use.
 #[derive(Default)]
@@ -322,6 +371,7 @@ impl SnapshotReader {
             add_run(snapshot, run).within(&format!("tasks[{i}]"))?;
         }
         snapshot.keys.extend(each::<_, KeyRecord>("keys", chunk.keys)?);
+        snapshot.history.extend(each::<_, Happening>("history", chunk.history)?);
         Ok(())
     }
 }
@@ -340,6 +390,7 @@ fn empty(h: v1::SnapshotHeader) -> Snapshot {
         workloads: Vec::new(),
         tasks: Vec::new(),
         keys: Vec::new(),
+        history: Vec::new(),
     }
 }
 

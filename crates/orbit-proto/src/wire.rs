@@ -87,7 +87,17 @@ impl From<&ToWorker> for v1::ToWorker {
                 states: states.iter().map(|&state| Committed(state).into()).collect(),
             }),
             ToWorker::Probe => P::Probe(v1::Probe {}),
-            ToWorker::OpenLogs(request) => P::OpenLogs(request.into()),
+            ToWorker::Open(StreamRequest { stream, task, what }) => {
+                let (stream, task) = (*stream, Some((*task).into()));
+                match what {
+                    StreamOf::Logs(LogRange { follow, tail, since_s }) => {
+                        P::OpenLogs(v1::OpenLogs { stream, task, follow: *follow, tail: *tail, since_s: *since_s })
+                    }
+                    StreamOf::Exec(ExecRequest { command, tty, stdin }) => {
+                        P::OpenExec(v1::OpenExec { stream, task, command: command.clone(), tty: *tty, stdin: *stdin })
+                    }
+                }
+            }
         };
         v1::ToWorker { message: Some(message) }
     }
@@ -107,7 +117,19 @@ impl TryFrom<v1::ToWorker> for ToWorker {
                 ToWorker::Committed { states: states.into_iter().map(|s| s.0).collect() }
             }
             P::Probe(_) => ToWorker::Probe,
-            P::OpenLogs(request) => ToWorker::OpenLogs(request.try_into().within("open_logs")?),
+            P::OpenLogs(r) => ToWorker::Open(StreamRequest {
+                stream: r.stream,
+                task: need("open_logs.task", r.task)?,
+                what: StreamOf::Logs(LogRange { follow: r.follow, tail: r.tail, since_s: r.since_s }),
+            }),
+            P::OpenExec(r) => {
+                not_empty("open_exec.command", &r.command)?;
+                ToWorker::Open(StreamRequest {
+                    stream: r.stream,
+                    task: need("open_exec.task", r.task)?,
+                    what: StreamOf::Exec(ExecRequest { command: r.command, tty: r.tty, stdin: r.stdin }),
+                })
+            }
         })
     }
 }
@@ -233,16 +255,4 @@ fn assigned_task(a: v1::Assignment, specs: &[Arc<Spec>]) -> Result<Assignment> {
         spec: spec.clone(),
         host_ports: ports("host_ports", &a.host_ports)?,
     })
-}
-
-impl From<&LogRequest> for v1::OpenLogs {
-    fn from(r: &LogRequest) -> Self {
-        v1::OpenLogs { stream: r.stream, task: Some(r.task.into()), follow: r.follow, tail: r.tail }
-    }
-}
-impl TryFrom<v1::OpenLogs> for LogRequest {
-    type Error = DecodeError;
-    fn try_from(r: v1::OpenLogs) -> Result<Self> {
-        Ok(LogRequest { stream: r.stream, task: need("task", r.task)?, follow: r.follow, tail: r.tail })
-    }
 }

@@ -18,7 +18,7 @@ pub mod fake;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use orbit_core::model::{ClusterId, NodeUid, Resources, TaskId};
+use orbit_core::model::{ClusterId, ExecRequest, LogRange, NodeUid, Resources, TaskId};
 use orbit_core::worker::{
     LABEL_CLUSTER, LABEL_NODE, LABEL_SPEC, LABEL_TASK, Op, OpError, OpErrorKind, OpResult, Owner,
 };
@@ -58,7 +58,45 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     ///
     /// The stream ends after an `Err`: [`OpErrorKind::NotFound`] for an absent container,
     /// [`OpErrorKind::Engine`] when the engine goes away.
-    fn logs(&self, name: &str, follow: bool, tail: Option<u32>) -> BoxStream<'static, Result<LogChunk, OpError>>;
+    fn logs(&self, name: &str, range: LogRange) -> BoxStream<'static, Result<LogChunk, OpError>>;
+
+    /// Starts a process in a running container, feeds it what comes from `input`, and gives what it
+    /// writes. The last item is [`ExecOutput::Exited`] or an `Err`: [`OpErrorKind::NotFound`] for an
+    /// absent container, [`OpErrorKind::Refused`] for one that does not run, [`OpErrorKind::Engine`] when the engine goes away. A program that the container has not ends with 126 or 127, after the
+    /// engine's words among its output. Whoever drops the stream leaves the process to itself, with its input closed.
+    fn exec(
+        &self,
+        name: &str,
+        request: ExecRequest,
+        input: BoxStream<'static, ExecInput>,
+    ) -> BoxStream<'static, Result<ExecOutput, OpError>>;
+}
+
+/// What goes to a process in a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecInput {
+    /// To its standard input.
+    Stdin(Bytes),
+    /// Its standard input ends.
+    StdinEnd,
+    /// Its terminal has another size now, in characters.
+    Resize {
+        /// The width.
+        columns: u16,
+        /// The height.
+        rows: u16,
+    },
+}
+
+/// What comes from a process in a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecOutput {
+    /// From its standard output, or its terminal.
+    Stdout(Bytes),
+    /// From its standard error.
+    Stderr(Bytes),
+    /// It has ended, with this exit code.
+    Exited(i32),
 }
 
 /// What an engine says of its machine.

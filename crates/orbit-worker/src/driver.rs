@@ -1,6 +1,6 @@
 //! The loop: one event in, its actions out, in order.
 
-use crate::{hints, logs, session};
+use crate::{hints, session, streams};
 use orbit_core::{
     model::{TaskId, Time, ToManager, ToWorker},
     planted::{Bug, planted},
@@ -195,8 +195,8 @@ impl Driver {
                     let _ = self.inputs.send(Input::LinkDown(link));
                 }
             }
-            Action::OpenLogs { request, container } => {
-                tokio::spawn(logs::send(self.parts.manager.clone(), self.parts.runtime.clone(), request, container));
+            Action::Open { request, container } => {
+                tokio::spawn(streams::open(self.parts.manager.clone(), self.parts.runtime.clone(), request, container));
             }
             Action::Warn(text) => tracing::warn!("{text}"),
         }

@@ -11,7 +11,7 @@
 pub mod daemon;
 mod driver;
 mod hints;
-mod logs;
 mod session;
+mod streams;
 
 pub use driver::{Error, Parts, run};

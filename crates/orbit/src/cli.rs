@@ -6,7 +6,10 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use orbit_api::quantity::{Cpu, Memory, Span};
-use std::{ffi::OsStr, time::Duration};
+use std::{
+    ffi::OsStr,
+    time::{Duration, SystemTime},
+};
 
 /// Runs containers on many machines and keeps them running.
 #[derive(Parser)]
@@ -17,12 +20,22 @@ use std::{ffi::OsStr, time::Duration};
 Exit codes: 0 done; 2 usage or API error; 3 cannot be placed; 4 what was applied failed;
 5 timed out; 6 revision conflict; 130 interrupted. `run` ends with the container's code, or 125.
 
-Environment: ORBIT_ADDR (the manager), ORBIT_FORMAT (as -o), NO_COLOR. Flags are stronger."
+Environment: ORBIT_ADDR (the manager), ORBIT_FORMAT (as -o), ORBIT_CONTEXT (as --context),
+ORBIT_CONFIG (the configuration file), NO_COLOR. Flags are stronger; the file is weaker:
+
+  # ~/.config/orbit/config.toml
+  current = \"home\"
+  [contexts.home]
+  addr = \"http://10.0.0.5:7070\"
+  format = \"wide\""
 )]
 pub struct Cli {
     /// The manager's address [env: ORBIT_ADDR] [default: http://127.0.0.1:7070]
     #[arg(long, global = true, value_name = "URL")]
     pub addr: Option<String>,
+    /// Which of the configuration file's contexts [env: ORBIT_CONTEXT] [default: the file's `current`]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -42,6 +55,9 @@ Examples:
 Examples:
   orbit apply -f web.yaml
   orbit apply -f web.yaml -f jobs.yaml --wait --timeout 2m
+  orbit apply -f shop/                         # every .yaml, .yml and .json file in it
+  orbit apply -f shop/ --prune -l team=shop    # and delete the team's other services
+  orbit apply -f web.yaml --dry-run            # say what would be done
   cat web.yaml | orbit apply -f -
   orbit apply -f web.yaml --if-revision 57     # only if nobody changed it since")]
     Apply(Apply),
@@ -61,6 +77,7 @@ Examples:
   orbit get tasks -l team=shop -o wide
   orbit get tasks --service web --state running
   orbit get service web -o yaml
+  orbit get tasks -w                           # and every change from now on
   orbit get tasks -o name | head -1")]
     Get(Get),
     /// Show everything about one object
@@ -86,16 +103,48 @@ Examples:
   orbit scale web=5
   orbit scale web=0")]
     Scale(Scale),
+    /// Replace every task of a service, one by one, by one of the same spec
+    #[command(after_help = "\
+What waits to be tried again after a failure is tried at once.
+
+Examples:
+  orbit restart web")]
+    Restart {
+        /// The service
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Start a process in the container of a running task
+    #[command(after_help = "\
+Ends with the process's exit code, or with 125 where it could not be started. SERVICE means its oldest
+running task.
+
+Examples:
+  orbit exec web -- ls /srv
+  orbit exec -it 1.57.0 -- sh
+  echo hello | orbit exec -i web -- tee /tmp/hello")]
+    Exec(Exec),
+    /// Show what was done and what happened
+    #[command(after_help = "\
+Examples:
+  orbit events
+  orbit events --since 2h service/web
+  orbit events -f --warnings")]
+    Events(Events),
     /// Show the log of a task, or of all living tasks of a service
     #[command(after_help = "\
 Examples:
   orbit logs 1.57.0
+  orbit logs --since 10m web
   orbit logs -f --tail 20 web
   orbit logs task/import           # where a service and a task have the same name")]
     Logs(Logs),
     /// Show and forget nodes
     #[command(subcommand)]
     Node(Node),
+    /// Show and choose among the managers of the configuration file
+    #[command(subcommand)]
+    Context(Context),
     /// Print a completion script
     #[command(after_help = "\
 Examples:
@@ -109,9 +158,21 @@ Examples:
 
 #[derive(Args)]
 pub struct Apply {
-    /// A file with manifests in YAML or JSON; `-` is standard input
+    /// A file with manifests in YAML or JSON, or a directory of such files; `-` is standard input
     #[arg(short, long = "file", value_name = "FILE", required = true)]
     pub files: Vec<String>,
+    /// Say what would be done, and do nothing
+    #[arg(long, conflicts_with = "wait")]
+    pub dry_run: bool,
+    /// Delete the services that are not in the files: of those that -l chooses, or --all
+    #[arg(long)]
+    pub prune: bool,
+    /// With --prune: only services with these labels
+    #[arg(short = 'l', long, value_name = "K=V[,K=V]", value_parser = selector, requires = "prune")]
+    pub selector: Option<String>,
+    /// With --prune: of all services
+    #[arg(long, requires = "prune", conflicts_with = "selector")]
+    pub all: bool,
     /// Wait until every service runs as desired and every task has ended
     #[arg(long)]
     pub wait: bool,
@@ -176,6 +237,9 @@ pub struct Show {
     /// How they are shown [env: ORBIT_FORMAT] [default: table]
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
+    /// Go on: show every change
+    #[arg(short, long)]
+    pub watch: bool,
 }
 
 #[derive(Args)]
@@ -215,9 +279,58 @@ pub struct Logs {
     /// Only so many of the last lines
     #[arg(long, value_name = "N")]
     pub tail: Option<u32>,
+    /// Only what was written since: a span such as 10m, or a time such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "SPAN|TIME", value_parser = moment)]
+    pub since: Option<Moment>,
     /// An attempt's ID, a task definition's name or a service's name
     #[arg(value_name = "TASK|SERVICE")]
     pub target: String,
+}
+
+#[derive(Args)]
+pub struct Exec {
+    /// Pass standard input on
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// With a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// An attempt's ID, a task definition's name or a service's name
+    #[arg(value_name = "TASK|SERVICE")]
+    pub target: String,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct Events {
+    /// Go on: show what happens
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only what happened since: a span such as 2h, or a time such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "SPAN|TIME", value_parser = moment)]
+    pub since: Option<Moment>,
+    /// Only what a person should look at
+    #[arg(long)]
+    pub warnings: bool,
+    /// How they are shown [env: ORBIT_FORMAT] [default: table]
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+    /// Only those of one object: KIND/NAME
+    #[arg(value_name = "KIND/NAME", value_parser = TargetParser)]
+    pub target: Option<Target>,
+}
+
+#[derive(Subcommand)]
+pub enum Context {
+    /// Show the contexts, the present one marked
+    Ls,
+    /// Make one the present one
+    Use {
+        /// Its name
+        name: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -332,6 +445,30 @@ fn span(text: &str) -> Result<Duration, String> {
     Span::parse(text).map(|span| Duration::from_millis(span.millis))
 }
 
+/// A point in time, or so long ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    Ago(Duration),
+    At(SystemTime),
+}
+
+impl Moment {
+    /// RFC 3339.
+    pub fn rfc3339(self, now: SystemTime) -> String {
+        let at = match self {
+            Moment::Ago(span) => now.checked_sub(span).unwrap_or(SystemTime::UNIX_EPOCH),
+            Moment::At(at) => at,
+        };
+        humantime::format_rfc3339_seconds(at.max(SystemTime::UNIX_EPOCH)).to_string()
+    }
+}
+
+fn moment(text: &str) -> Result<Moment, String> {
+    let span = span(text).map(Moment::Ago);
+    let wrong = |_| "write a span such as 10m, or a time such as 2026-01-31T12:00:00Z".to_string();
+    span.or_else(|_| humantime::parse_rfc3339(text).map(Moment::At).map_err(wrong))
+}
+
 fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_string(), value.to_string())),
@@ -340,11 +477,12 @@ fn variable(text: &str) -> Result<(String, String), String> {
 }
 
 fn selector(text: &str) -> Result<String, String> {
-    let ok = |part: &str| part.split_once('=').is_some_and(|(key, value)| !key.is_empty() && !value.starts_with('='));
-    match text.split(',').all(ok) {
-        true => Ok(text.to_string()),
-        false => Err("write KEY=VALUE, several with commas between them".to_string()),
-    }
+    let wrong = "write KEY=VALUE, KEY!=VALUE, KEY or !KEY, several with commas between them";
+    let ok = |part: &str| {
+        let key = part.split(['=', '!']).find(|key| !key.is_empty());
+        key.is_some() && !part.starts_with('=') && !part.contains("!!") && part.matches('=').count() <= 2
+    };
+    if text.split(',').all(ok) { Ok(text.to_string()) } else { Err(wrong.to_string()) }
 }
 
 fn scale(text: &str) -> Result<(String, u32), String> {
@@ -382,8 +520,10 @@ mod tests {
         for bad in ["web", "=3", "web=", "web=-1", "web=three"] {
             assert!(scale(bad).is_err(), "{bad}");
         }
-        assert!(selector("a=b,c=d").is_ok());
-        for bad in ["a", "=b", "a=b,", "a==b"] {
+        for good in ["a=b,c=d", "a!=b", "a", "!a,b==c"] {
+            assert!(selector(good).is_ok(), "{good}");
+        }
+        for bad in ["", "=b", "a=b,", "!"] {
             assert!(selector(bad).is_err(), "{bad}");
         }
     }

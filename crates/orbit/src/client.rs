@@ -1,7 +1,8 @@
 //! The way to the manager: HTTP with JSON.
 
 use crate::error::{Error, Kind};
-use http_body_util::{BodyExt, Full};
+use futures_util::StreamExt;
+use http_body_util::{BodyDataStream, BodyExt, Full};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
@@ -106,6 +107,19 @@ impl Client {
         Ok(self.send(Method::GET, path, &[], None::<&()>).await?.into_body())
     }
 
+    /// Server-sent events, as they come. `after` is the last ID that was seen.
+    pub async fn events(&self, path: &str, after: Option<&str>) -> Result<Events, Error> {
+        let headers: Vec<_> =
+            after.map(|id| (HeaderName::from_static("last-event-id"), id.to_string())).into_iter().collect();
+        let body = self.send(Method::GET, path, &headers, None::<&()>).await?.into_body();
+        Ok(Events { body: BodyDataStream::new(body), read: Vec::new(), seen: None })
+    }
+
+    /// Where the manager is: `HOST:PORT`.
+    pub fn authority(&self) -> &str {
+        self.addr.trim_start_matches("http://")
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -165,6 +179,34 @@ impl Client {
     }
     fn stranger(&self, what: &str) -> Error {
         Error::usage(format!("{what}: is that an Orbit manager of this version at {}?", self.addr))
+    }
+}
+
+/// A stream of server-sent events.
+pub struct Events {
+    body: BodyDataStream<Incoming>,
+    read: Vec<u8>,
+    /// The ID that was seen last: everything up to it was told.
+    pub seen: Option<String>,
+}
+
+impl Events {
+    /// The data of the next event; `None` where the stream ends, for whatever reason.
+    pub async fn next(&mut self) -> Option<String> {
+        let mut data = String::new();
+        loop {
+            while let Some(end) = self.read.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.read.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line);
+                match line.trim_end_matches(['\r', '\n']).split_once(':') {
+                    None if !data.is_empty() => return Some(data),
+                    Some(("data", value)) => data += value.strip_prefix(' ').unwrap_or(value),
+                    Some(("id", value)) => self.seen = Some(value.trim().to_string()),
+                    _ => {}
+                }
+            }
+            self.read.extend(self.body.next().await?.ok()?);
+        }
     }
 }
 

@@ -100,6 +100,10 @@ impl Error {
     pub fn is_not_found(&self) -> bool {
         matches!(&self.kind, Kind::Problem(problem) if problem.status == 404)
     }
+    /// Whether what was asked for is not kept any more.
+    pub fn is_gone(&self) -> bool {
+        matches!(&self.kind, Kind::Problem(problem) if problem.status == 410)
+    }
     /// Whether asking again later may help: no manager, or none that leads.
     pub fn may_pass(&self) -> bool {
         match &self.kind {

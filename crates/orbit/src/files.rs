@@ -32,7 +32,14 @@ fn kind(manifest: &Manifest) -> &'static str {
 pub fn read(session: &mut Session, files: &[String]) -> Result<Vec<Document>, Error> {
     let mut documents = Vec::new();
     let mut wrong = Vec::new();
+    let mut all = Vec::new();
     for file in files {
+        match below(file) {
+            Ok(below) => all.extend(below),
+            Err(error) => wrong.push(error),
+        }
+    }
+    for file in &all {
         match text_of(session, file) {
             Ok(text) => parse(file, &text, &mut documents, &mut wrong),
             Err(error) => wrong.push(error),
@@ -51,6 +58,20 @@ pub fn read(session: &mut Session, files: &[String]) -> Result<Vec<Document>, Er
         session.say(&format!("orbit: {line}"));
     }
     Err(Error::new(Kind::Said(2)))
+}
+
+/// A file itself; of a directory, the manifests in it, by name. Directories in it are left alone.
+fn below(file: &str) -> Result<Vec<String>, String> {
+    if file == "-" || !std::path::Path::new(file).is_dir() {
+        return Ok(vec![file.to_string()]);
+    }
+    let is_manifest = |name: &str| [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end));
+    let entries = std::fs::read_dir(file).map_err(|e| format!("{file}: {e}"))?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file());
+    let names = paths.filter_map(|path| path.to_str().map(str::to_string)).filter(|name| is_manifest(name));
+    let mut names: Vec<String> = names.collect();
+    names.sort_unstable();
+    if names.is_empty() { Err(format!("{file}: no .yaml, .yml or .json file in it")) } else { Ok(names) }
 }
 
 fn text_of(session: &mut Session, file: &str) -> Result<String, String> {

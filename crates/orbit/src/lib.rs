@@ -73,6 +73,7 @@ impl Default for Timing {
 struct Session<'a> {
     client: Client,
     env: &'a BTreeMap<String, String>,
+    context: settings::Context,
     stdin: &'a mut dyn Read,
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
@@ -88,6 +89,24 @@ impl Session<'_> {
     fn print(&mut self, text: &str) -> Result<(), Error> {
         self.out.write_all(text.as_bytes())?;
         Ok(self.out.flush()?)
+    }
+    /// A stream of events, from where it broke off. A manager that does not answer for a while is
+    /// waited for, once there was one.
+    async fn reconnect(&mut self, path: &str, last: Option<&str>) -> Result<client::Events, Error> {
+        let until = tokio::time::Instant::now() + self.timing.patience;
+        let mut told = false;
+        loop {
+            match self.client.events(path, last).await {
+                Err(error) if last.is_some() && error.may_pass() && tokio::time::Instant::now() < until => {
+                    if !told {
+                        self.say(&format!("orbit: {}; still trying", error.text().unwrap_or_default()));
+                    }
+                    told = true;
+                    tokio::time::sleep(self.timing.poll).await;
+                }
+                other => return other,
+            }
+        }
     }
     /// Progress and errors. Nobody can be told that nobody reads it.
     fn say(&mut self, line: &str) {
@@ -130,13 +149,23 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, host: Host) -> u8 {
     }
     let farewell = RefCell::new(String::new());
     let result = {
-        let addr = match settings::addr(cli.addr.as_deref(), &env) {
-            Ok(addr) => addr,
+        let settings = || {
+            let context = settings::context(cli.context.as_deref(), &env, &settings::config(&env)?)?;
+            Ok((settings::addr(cli.addr.as_deref(), &env, &context)?, context))
+        };
+        // What mends the settings must not need them.
+        let settings = match cli.command {
+            cli::Command::Context(_) | cli::Command::Completion { .. } => Ok(Default::default()),
+            _ => settings(),
+        };
+        let (addr, context) = match settings {
+            Ok(settings) => settings,
             Err(error) => return report(error, stderr),
         };
         let session = Session {
             client: Client::new(addr),
             env: &env,
+            context,
             stdin,
             out: stdout,
             err: &mut *stderr,

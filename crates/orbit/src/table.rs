@@ -2,7 +2,7 @@
 
 use crate::format::{NOTHING, age, node_cpu, node_memory, or_nothing, ports, reason};
 use comfy_table::{ContentArrangement, Table, presets};
-use orbit_api::view::{Node, Service, Task};
+use orbit_api::view::{Event, Node, Service, Task};
 use std::{collections::BTreeMap, time::SystemTime};
 
 /// Aligned columns under upper-case heads, two blanks between them, none at a line's end.
@@ -96,6 +96,23 @@ pub fn nodes(items: &[Node], wide: bool, now: SystemTime) -> String {
         row
     };
     render(&head, items.iter().map(row).collect())
+}
+
+pub fn events(items: &[Event], now: SystemTime) -> String {
+    let row = |event: &Event| {
+        let object = format!("{}/{}", event.kind, event.name);
+        let node = event.node.clone().filter(|_| event.kind != "node").unwrap_or_default();
+        let task = event.task.clone().unwrap_or_default();
+        let mark = if event.warning { "!" } else { "" };
+        let what = format!("{}{mark}", event.reason);
+        vec![age(&event.at, now), object, what, task, node, event.message.clone()]
+    };
+    render(&["AGE", "OBJECT", "EVENT", "TASK", "NODE", "MESSAGE"], items.iter().map(row).collect())
+}
+
+/// The last line of a table, to stand below what was shown before.
+pub fn last_line(table: &str) -> String {
+    table.lines().next_back().map(|line| format!("{line}\n")).unwrap_or_default()
 }
 
 /// `a=b,c=d`.

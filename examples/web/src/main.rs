@@ -19,7 +19,8 @@ const USAGE: &str = "usage: web                    serve on port 80 ($PORT): / a
        web sleep              do nothing; SIGTERM: exit 143
        web stubborn           do nothing, SIGTERM or not
        web eat MIB            fill memory, then as sleep
-       web spam N             print `line 1` to `line N`, then as sleep";
+       web spam N             print `line 1` to `line N`, then as sleep
+       web cat                print what is read, to its end";
 
 /// What the command line asks for.
 enum Command {
@@ -29,6 +30,7 @@ enum Command {
     Stubborn,
     Eat { mebibytes: usize },
     Spam { lines: u64 },
+    Cat,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -64,6 +66,12 @@ async fn main() -> ExitCode {
             say(&format!("ate {} MiB", eaten.len()));
             sleep(terminate).await
         }
+        // Blocks: nothing else is waited for, and a process that was started beside the first one ends
+        // by SIGTERM anyway.
+        Command::Cat => match std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => fail("cannot copy", error),
+        },
         Command::Spam { lines } => {
             for n in 1..=lines {
                 say(&format!("line {n}"));
@@ -85,6 +93,7 @@ fn parse() -> Option<Command> {
         ["sleep"] => Command::Sleep,
         ["stubborn"] => Command::Stubborn,
         ["eat", mebibytes] => Command::Eat { mebibytes: mebibytes.parse().ok()? },
+        ["cat"] => Command::Cat,
         ["spam", lines] => Command::Spam { lines: lines.parse().ok()? },
         _ => return None,
     })

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, future::ready, stream::BoxStream};
 use madsim::runtime::{Handle, NodeHandle};
 use orbit_core::{
-    model::TaskId,
+    model::{ExecRequest, LogRange, TaskId},
     worker::{Op, OpError, OpErrorKind, OpResult, Owner},
 };
 use orbit_runtime::{
-    ContainerRuntime, EngineInfo, LogChunk,
+    ContainerRuntime, EngineInfo, ExecInput, ExecOutput, LogChunk,
     fake::{FakeEngine, FakeRuntime, OpName},
 };
 use orbit_sim::Random;
@@ -124,8 +124,17 @@ impl ContainerRuntime for Engine {
         self.0.runtime.hints(owner).filter(heard).boxed()
     }
 
-    fn logs(&self, name: &str, follow: bool, tail: Option<u32>) -> BoxStream<'static, Result<LogChunk, OpError>> {
-        self.0.runtime.logs(name, follow, tail)
+    fn logs(&self, name: &str, range: LogRange) -> BoxStream<'static, Result<LogChunk, OpError>> {
+        self.0.runtime.logs(name, range)
+    }
+
+    fn exec(
+        &self,
+        name: &str,
+        request: ExecRequest,
+        input: BoxStream<'static, ExecInput>,
+    ) -> BoxStream<'static, Result<ExecOutput, OpError>> {
+        self.0.runtime.exec(name, request, input)
     }
 }
 

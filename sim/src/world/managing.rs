@@ -15,6 +15,8 @@ impl World {
         if self.manager.disk.snapshot.is_some() {
             self.report.tally.reach(Situation::SnapshotRestored);
         }
+        // What was durable and not told of yet happened one by one.
+        self.manager.disk.replay(|cluster| self.watch.look(cluster))?;
         let actions = self.manager.start(self.now);
         self.plans.awake_since = self.now.max(self.manager_paused_until);
         let cluster = self.manager.machine.as_ref().expect("just started").cluster();

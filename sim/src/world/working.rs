@@ -48,7 +48,7 @@ impl World {
                     }
                 }
                 worker::Action::Send { link, message } => self.send_up(worker, life, link, message),
-                worker::Action::OpenLogs { .. } | worker::Action::Warn(_) => {}
+                worker::Action::Open { .. } | worker::Action::Warn(_) => {}
             }
         }
         if let Some(due) = self.workers[worker].deadline()

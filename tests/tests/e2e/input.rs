@@ -127,7 +127,7 @@ fn requests() -> Vec<Case> {
         case("delete of nothing", ("DELETE", "/v1/services/none"), "", (404, "not_found", "")),
         case("delete of no node", ("DELETE", "/v1/nodes/none"), "", (404, "not_found", "")),
         case("unknown query", get("/v1/services?selektor=a"), "", (400, "invalid", "")),
-        case("no selector", get("/v1/services?selector=a"), "", (400, "invalid", "selector")),
+        case("no selector", get("/v1/services?selector==a"), "", (400, "invalid", "selector")),
         case("empty page", get("/v1/tasks?limit=0"), "", (400, "invalid", "limit")),
         case("negative page", get("/v1/tasks?limit=-1"), "", (400, "invalid", "")),
         case("no place to continue", get("/v1/tasks?continue=abc"), "", (400, "invalid", "continue")),

@@ -32,7 +32,9 @@ impl Cluster {
         self.at = self.at.max(entry.at);
         self.wall_ms = entry.wall_ms;
         let mut touched = Touched::default();
+        self.changes.clear();
         let answer = self.apply_command(&entry.command, &mut touched);
+        self.history.finish_entry(self.index, self.at);
         Outcome { answer, touched: touched.finish() }
     }
 
@@ -48,6 +50,7 @@ impl Cluster {
             }
             Command::Put(put) => self.apply_put(put, touched),
             Command::Scale { name, replicas, condition } => self.apply_scale(name, *replicas, *condition, touched),
+            Command::Restart { name, condition } => self.apply_restart(name, *condition, touched),
             Command::Delete { kind, name, condition } => self.apply_delete(*kind, name, *condition, touched),
             Command::StopTask { task } => self.apply_stop_task(*task, touched),
             Command::Register(registration) => self.apply_register(registration, touched),
@@ -74,28 +77,77 @@ impl Cluster {
     }
 }
 
+// What people read later.
+impl Cluster {
+    fn record(&mut self, what: What, subject: Subject, task: Option<TaskId>, node: Option<NodeId>, message: String) {
+        let (index, at) = (self.index, self.at);
+        self.history.record(Happening { index, at, what, subject, task, node, message: cut(message) });
+    }
+    fn record_workload(&mut self, what: What, uid: Uid, message: impl Into<String>) {
+        let subject = self.workloads[&uid].subject();
+        self.record(what, subject, None, None, message.into());
+    }
+    fn record_task(&mut self, what: What, key: TaskKey, message: impl Into<String>) {
+        let task = self.tasks.at(key);
+        let (id, node, subject) = (task.id, task.node, self.workloads[&task.workload].subject());
+        self.record(what, subject, Some(id), node, message.into());
+    }
+    fn record_node(&mut self, what: What, id: NodeId) {
+        self.record(what, Subject::Node, None, Some(id), String::new());
+    }
+}
+
 // What users ask for.
 impl Cluster {
     fn apply_put(&mut self, put: &Put, touched: &mut Touched) -> Result<Answer, Rejection> {
         if let Some(answer) = self.answered(put) {
             return answer;
         }
-        let Definition { kind, ref name, replicas, .. } = put.definition;
-        let existing = self.names.get(&(kind, Arc::from(name.as_str()))).copied();
-        self.check_condition(kind, name, put.condition)?;
-        let before = existing.map_or(0, |uid| u64::from(self.workloads[&uid].replicas));
-        if self.slots - before + u64::from(replicas) > limits::SLOTS_MAX {
-            let message = format!("the cluster would have more than {} slots", limits::SLOTS_MAX);
-            return Err(Rejection::new(Code::LimitReached, message));
-        }
-        let answer = match existing {
+        let answer = match self.check_put(put)? {
             None => self.create_workload(&put.definition, touched),
-            Some(uid) => self.change_workload(uid, &put.definition, touched)?,
+            Some(uid) => self.change_workload(uid, &put.definition, touched),
         };
         if let Some(key) = &put.idempotency_key {
             self.keys.insert(key, fingerprint(put), answer.clone());
         }
         Ok(answer)
+    }
+
+    /// Which living workload a request would change; none where it would create one.
+    fn check_put(&self, put: &Put) -> Result<Option<Uid>, Rejection> {
+        let Definition { kind, ref name, replicas, .. } = put.definition;
+        let existing = self.workload_named(kind, name);
+        self.check_condition(kind, name, put.condition)?;
+        self.check_slots(existing.map_or(0, |workload| workload.replicas), replicas)?;
+        if let Some(workload) = existing
+            && kind == Kind::Task
+            && !workload.is_as(&put.definition)
+        {
+            let message = format!("another task named `{name}` exists: delete it or choose another name");
+            return Err(Rejection { code: Code::NameInUse, field: "name".into(), message });
+        }
+        Ok(existing.map(|workload| workload.uid))
+    }
+
+    /// The living workload that a request would change, none where it would create one, and whether
+    /// it would change anything: if it were made now. Nothing is done.
+    ///
+    /// # Errors
+    /// As the request itself.
+    pub fn preview(&self, put: &Put) -> Result<(Option<&Workload>, bool), Rejection> {
+        put.definition.validate()?;
+        let existing = self.check_put(put)?.map(|uid| &self.workloads[&uid]);
+        let is_same =
+            |workload: &Workload| workload.is_as(&put.definition) && workload.replicas == put.definition.replicas;
+        Ok((existing, !existing.is_some_and(is_same)))
+    }
+
+    fn check_slots(&self, before: u32, replicas: u32) -> Result<(), Rejection> {
+        if self.slots - u64::from(before) + u64::from(replicas) > limits::SLOTS_MAX {
+            let message = format!("the cluster would have more than {} slots", limits::SLOTS_MAX);
+            return Err(Rejection::new(Code::LimitReached, message));
+        }
+        Ok(())
     }
 
     /// What a request gets whose idempotency key is remembered; nothing if it is not.
@@ -153,6 +205,15 @@ impl Cluster {
             slots,
         });
         touched.workloads.push(uid);
+        let Definition { kind, replicas, spec, .. } = definition;
+        self.record_workload(
+            What::Created,
+            uid,
+            match kind {
+                Kind::Service => format!("{} of {}", count(*replicas, "replica"), spec.image),
+                Kind::Task => spec.image.clone(),
+            },
+        );
         // A task definition is answered with its first attempt, so that is made in the same entry.
         let task = (definition.kind == Kind::Task).then(|| {
             let id = self.task_id(0);
@@ -162,40 +223,47 @@ impl Cluster {
         Answer::Workload { uid, revision: self.index, version: 1, created: true, task }
     }
 
-    fn change_workload(
-        &mut self,
-        uid: Uid,
-        definition: &Definition,
-        touched: &mut Touched,
-    ) -> Result<Answer, Rejection> {
+    fn change_workload(&mut self, uid: Uid, definition: &Definition, touched: &mut Touched) -> Answer {
         let index = self.index;
         let workload = self.workloads.get_mut(&uid).expect("found by name");
         let new_spec = *workload.current().spec != definition.spec;
-        if definition.kind == Kind::Task && (new_spec || workload.labels != definition.labels) {
-            let message = format!("another task named `{}` exists: delete it or choose another name", definition.name);
-            return Err(Rejection { code: Code::NameInUse, field: "name".into(), message });
-        }
-        if new_spec {
-            let number = workload.current().number + 1;
-            workload.versions.push(Version { number, spec: Arc::new(definition.spec.clone()), tasks: 0 });
-            drop_unused_versions(workload);
-            // What kept the old version waiting says nothing about the new one.
-            for slot in &mut workload.slots {
-                *slot = Slot { newest: slot.newest, ..Slot::default() };
-            }
-            workload.decision = None;
-        }
         if new_spec || workload.labels != definition.labels || workload.replicas != definition.replicas {
             workload.revision = index;
         }
         workload.labels.clone_from(&definition.labels);
-        self.set_replicas(uid, definition.replicas);
+        if new_spec {
+            let version = self.new_version(uid, Arc::new(definition.spec.clone()));
+            self.record_workload(What::Changed, uid, format!("version {version} of {}", definition.spec.image));
+        }
+        self.change_replicas(uid, definition.replicas);
         touched.workloads.push(uid);
         let workload = &self.workloads[&uid];
         let newest = workload.slots.first().and_then(|slot| self.attempts(slot).next());
         let task = newest.filter(|_| workload.kind == Kind::Task).map(|task| task.id);
         let (revision, version) = (workload.revision, workload.current().number);
-        Ok(Answer::Workload { uid, revision, version, created: false, task })
+        Answer::Workload { uid, revision, version, created: false, task }
+    }
+
+    /// The slots are filled anew from this spec, one by one. What kept the old version waiting says
+    /// nothing about the new one.
+    fn new_version(&mut self, uid: Uid, spec: Arc<Spec>) -> u32 {
+        let workload = self.workloads.get_mut(&uid).expect("the caller found it");
+        let number = workload.current().number + 1;
+        workload.versions.push(Version { number, spec, tasks: 0 });
+        drop_unused_versions(workload);
+        for slot in &mut workload.slots {
+            *slot = Slot { newest: slot.newest, ..Slot::default() };
+        }
+        workload.decision = None;
+        number
+    }
+
+    fn change_replicas(&mut self, uid: Uid, replicas: u32) {
+        let before = self.workloads[&uid].replicas;
+        self.set_replicas(uid, replicas);
+        if before != replicas {
+            self.record_workload(What::Scaled, uid, format!("from {before} to {}", count(replicas, "replica")));
+        }
     }
 
     fn apply_scale(
@@ -209,18 +277,30 @@ impl Cluster {
             return Err(no_such(Kind::Service, name));
         };
         self.check_condition(Kind::Service, name, condition)?;
+        self.check_slots(self.workloads[&uid].replicas, replicas)?;
         let workload = self.workloads.get_mut(&uid).expect("found by name");
-        if self.slots - u64::from(workload.replicas) + u64::from(replicas) > limits::SLOTS_MAX {
-            let message = format!("the cluster would have more than {} slots", limits::SLOTS_MAX);
-            return Err(Rejection::new(Code::LimitReached, message));
-        }
         if workload.replicas != replicas && !planted(Bug::ScaleKeepsRevision) {
             workload.revision = self.index;
         }
         let (revision, version) = (workload.revision, workload.current().number);
-        self.set_replicas(uid, replicas);
+        self.change_replicas(uid, replicas);
         touched.workloads.push(uid);
         Ok(Answer::Workload { uid, revision, version, created: false, task: None })
+    }
+
+    fn apply_restart(&mut self, name: &str, condition: Condition, touched: &mut Touched) -> Result<Answer, Rejection> {
+        let Some(uid) = self.names.get(&(Kind::Service, Arc::from(name))).copied() else {
+            return Err(no_such(Kind::Service, name));
+        };
+        self.check_condition(Kind::Service, name, condition)?;
+        let spec = self.workloads[&uid].current().spec.clone();
+        let version = self.new_version(uid, spec);
+        self.record_workload(What::Restarted, uid, format!("as version {version}"));
+        self.changed_workload(uid);
+        let workload = self.workloads.get_mut(&uid).expect("found by name");
+        workload.revision = self.index;
+        touched.workloads.push(uid);
+        Ok(Answer::Workload { uid, revision: self.index, version, created: false, task: None })
     }
 
     fn apply_delete(
@@ -236,6 +316,7 @@ impl Cluster {
         if !planted(Bug::DeleteUnconditional) {
             self.check_condition(kind, name, condition)?;
         }
+        self.record_workload(What::Deleted, uid, "");
         self.mark_deleting(uid);
         touched.workloads.push(uid);
         Ok(Answer::Done)
@@ -271,8 +352,16 @@ impl Cluster {
         }
         touched.nodes.push(id);
         touched.reach_changed = true;
+        self.record_node(What::Forgotten, id);
+        self.changed_node(id);
         Ok(Answer::Done)
     }
+}
+
+/// `1 replica`, `3 replicas`.
+fn count(number: u32, of: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {of}{s}")
 }
 
 fn no_such(kind: Kind, name: &str) -> Rejection {
@@ -313,6 +402,7 @@ impl Cluster {
             );
             return Err(Rejection { code: Code::NameInUse, field: "name".into(), message });
         }
+        let was_silent = known.is_some_and(|id| self.nodes[id.slot()].reach != Reach::Reachable);
         let id = known.unwrap_or(NodeId(u32::try_from(self.nodes.len()).expect("fewer nodes than that")));
         match known {
             Some(id) => {
@@ -340,6 +430,12 @@ impl Cluster {
         }
         self.node_names.insert(info.name.clone(), id);
         self.node_uids.insert(info.uid, id);
+        match known {
+            None => self.record_node(What::Joined, id),
+            Some(_) if was_silent => self.record_node(What::Returned, id),
+            Some(_) => {}
+        }
+        self.changed_node(id);
         if known.is_none() || !planted(Bug::ReturnUnseen) {
             self.touch_node(id, touched);
         }
@@ -356,6 +452,8 @@ impl Cluster {
             return;
         }
         node.reach = edge.reach;
+        self.record_node(if edge.reach == Reach::Reachable { What::Returned } else { What::Unreachable }, edge.node);
+        self.changed_node(edge.node);
         self.touch_node(edge.node, touched);
     }
 
@@ -399,6 +497,9 @@ impl Cluster {
             let end = report.end.clone().unwrap_or_else(|| End::new(Reason::Exited, ""));
             self.end_task(key, report.state, End { message: cut(end.message), ..end }, touched);
         } else if self.advance_task(key, report.state, None, self.at) {
+            if report.state == TaskState::Running {
+                self.record_task(What::Running, key, "");
+            }
             touched.workloads.push(self.tasks.at(key).workload);
         }
     }
@@ -407,6 +508,7 @@ impl Cluster {
     /// (invariant I13).
     fn end_task(&mut self, key: TaskKey, state: TaskState, end: End, touched: &mut Touched) {
         let port_taken = end.reason == Reason::PortTaken;
+        let said = end.to_string();
         if !self.advance_task(key, state, Some(end), self.at) {
             return;
         }
@@ -427,6 +529,7 @@ impl Cluster {
             touched.tasks.push((node, id));
         }
         touched.workloads.push(uid);
+        let mut next = String::new();
         if by_itself {
             let (seed, at) = (self.seed, self.at);
             let workload = self.workloads.get_mut(&uid).expect("a task's workload lives as long as it");
@@ -437,7 +540,14 @@ impl Cluster {
             }
             slot.failures = slot.failures.saturating_add(1);
             let delay = restart.delay(slot.failures);
-            slot.not_before = at + Millis(delay.0.saturating_add(jitter(seed, id, delay.0 / 8)));
+            let wait = delay.0.saturating_add(jitter(seed, id, delay.0 / 8));
+            slot.not_before = at + Millis(wait);
+            if reconciler::is_tried_again(workload, self.tasks.at(key)) {
+                next = format!("; tried again in {} s", wait.div_ceil(1000));
+            }
+        }
+        if let Some(what) = What::end(state) {
+            self.record_task(what, key, format!("{said}{next}"));
         }
         self.refresh_finished(uid);
     }
@@ -450,9 +560,14 @@ impl Cluster {
         }
         task.desired = Desired::Stopped;
         task.generation += 1;
+        let (id, node) = (task.id, task.node);
         touched.workloads.push(task.workload);
-        match task.node {
-            Some(node) => touched.tasks.push((node, task.id)),
+        self.changed_task(key);
+        match node {
+            Some(node) => {
+                touched.tasks.push((node, id));
+                self.record_task(What::Stopping, key, "");
+            }
             None => {
                 let end = End::new(Reason::Stopped, "stopped before it had a node");
                 self.end_task(key, TaskState::Stopped, end, touched);
@@ -481,13 +596,15 @@ impl Cluster {
         }
         for (ordinal, create) in plan.creates.iter().enumerate() {
             let ordinal = u32::try_from(ordinal).expect("a plan is bounded");
+            touched.workloads.push(create.workload);
             if !self.apply_create(ordinal, create, touched) {
-                touched.refused += 1;
-                touched.workloads.push(create.workload);
+                self.refuse(create.target.as_ref(), touched);
             }
         }
         for place in &plan.places {
-            self.apply_place(place, touched);
+            if !self.apply_place(place, touched) {
+                self.refuse(Some(&place.target), touched);
+            }
         }
         for (uid, len) in &plan.trims {
             self.apply_trim(*uid, *len);
@@ -496,9 +613,28 @@ impl Cluster {
             self.apply_drop(*uid, touched);
         }
         for (uid, decision) in &plan.decisions {
-            if let Some(workload) = self.workloads.get_mut(uid) {
-                workload.decision = Some(decision.clone());
-            }
+            self.apply_decision(*uid, decision);
+        }
+    }
+
+    /// A part of a plan had become stale. What it would have taken there is free for others, who were
+    /// told that there is no room.
+    fn refuse(&self, target: Option<&Target>, touched: &mut Touched) {
+        touched.refused += 1;
+        let node = target.map(|target| target.node).filter(|node| self.node(*node).is_some());
+        touched.nodes.extend(node);
+    }
+
+    fn apply_decision(&mut self, uid: Uid, decision: &Decision) {
+        let Some(workload) = self.workloads.get_mut(&uid) else { return };
+        let before = workload.decision.replace(decision.clone());
+        self.changed_workload(uid);
+        // That it still finds no node, for the same reasons, is no news.
+        let kinds = |decision: &Decision| Vec::from_iter(decision.refusals.iter().map(|r| (r.filter.clone(), r.nodes)));
+        let news = before.is_none_or(|before| before.unplaced == 0 || kinds(&before) != kinds(decision));
+        if decision.unplaced > 0 && news {
+            let tasks = count(decision.unplaced, "task");
+            self.record_workload(What::Unplaced, uid, format!("{tasks} without a node: {}", decision.why()));
         }
     }
 
@@ -555,25 +691,37 @@ impl Cluster {
             self.turn_ports(&spec, target);
         }
         self.insert_task(task);
-        touched.workloads.push(create.workload);
+        if create.target.is_some() {
+            self.record_placed(id);
+        }
         true
     }
 
-    fn apply_place(&mut self, place: &Place, touched: &mut Touched) {
-        let Some(key) = self.tasks.key(place.task) else { return };
+    /// Returns false where the plan has become stale.
+    fn apply_place(&mut self, place: &Place, touched: &mut Touched) -> bool {
+        let Some(key) = self.tasks.key(place.task) else { return false };
         let task = self.tasks.at(key);
         if task.state != TaskState::Pending || task.desired != Desired::Running {
-            return;
+            return false;
         }
         let (uid, spec) = (task.workload, self.spec_of(task).clone());
         touched.workloads.push(uid);
         if self.check_target(&spec, &place.target).is_err() {
-            touched.refused += 1;
-            return;
+            return false;
         }
         self.place_task(key, &place.target, self.at);
+        self.record_placed(place.task);
         self.turn_ports(&spec, &place.target);
         touched.tasks.push((place.target.node, place.task));
+        true
+    }
+
+    fn record_placed(&mut self, id: TaskId) {
+        let key = self.tasks.key(id).expect("placed just now");
+        let task = self.tasks.at(key);
+        let after = task.older.map(|older| format!(", after {}", self.tasks.at(older).id));
+        let message = format!("slot {}, version {}{}", task.slot, task.version, after.unwrap_or_default());
+        self.record_task(What::Placed, key, message);
     }
 
     /// Whether a task of this spec may be placed there now: the scheduler's own filters, over the

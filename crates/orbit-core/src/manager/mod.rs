@@ -100,6 +100,13 @@ pub enum Request {
         /// If-Match.
         condition: Condition,
     },
+    /// Replace every task of a service by one of the same spec.
+    Restart {
+        /// The service's name.
+        name: String,
+        /// If-Match.
+        condition: Condition,
+    },
     /// Delete a workload.
     Delete {
         /// Service or task definition.
@@ -116,8 +123,8 @@ pub enum Request {
         /// Its name.
         name: String,
     },
-    /// Have the output of a task sent to a stream that the worker dials.
-    Logs(LogRequest),
+    /// Have a worker dial a stream to something of a task's container.
+    Open(StreamRequest),
 }
 
 /// What the shell has to do.

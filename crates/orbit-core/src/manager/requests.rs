@@ -22,7 +22,7 @@ impl Manager {
     /// again, because the answer was lost, is told the truth even where there is no room.
     pub fn takes_room(&self, request: &Request) -> bool {
         match request {
-            Request::Logs(_) => false,
+            Request::Open(_) => false,
             Request::Put(put) => self.cluster.answered(put).is_none(),
             _ => true,
         }
@@ -50,13 +50,18 @@ impl Manager {
                 check_replicas(replicas)?;
                 Command::Scale { name, replicas, condition }
             }
+            Request::Restart { name, condition } => Command::Restart { name, condition },
             Request::Delete { kind, name, condition } => Command::Delete { kind, name, condition },
             Request::StopTask(task) => Command::StopTask { task },
             Request::Forget { name } => Command::Forget { name },
-            Request::Logs(request) => {
+            Request::Open(request) => {
                 let Some(task) = self.cluster.task(request.task) else {
                     return Err(Rejection::new(Code::NotFound, format!("there is no task {}", request.task)));
                 };
+                if matches!(request.what, StreamOf::Exec(_)) && task.state != TaskState::Running {
+                    let message = format!("task {} is {}, not running", task.id, task.state);
+                    return Err(Rejection::new(Code::Conflict, message));
+                }
                 let Some(node) = task.node else {
                     return Err(Rejection::new(Code::Conflict, format!("task {} has no node yet", task.id)));
                 };
@@ -65,7 +70,7 @@ impl Manager {
                     let message = format!("node `{name}`, where task {} is, is not connected", task.id);
                     return Err(Rejection::new(Code::NodeUnreachable, message));
                 };
-                return Ok(Admitted::Send { session, message: ToWorker::OpenLogs(request) });
+                return Ok(Admitted::Send { session, message: ToWorker::Open(request) });
             }
         }))
     }

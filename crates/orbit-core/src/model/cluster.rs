@@ -34,6 +34,9 @@ pub struct Cluster {
     pub(crate) workloads: BTreeMap<Uid, Workload>,
     pub(crate) tasks: TaskTable,
     pub(crate) keys: IdempotencyKeys,
+    pub(crate) history: History,
+    /// By the last entry; nobody's after a restore.
+    pub(crate) changes: Vec<Change>,
 
     // Indexes.
     pub(crate) node_names: BTreeMap<String, NodeId>,
@@ -62,6 +65,8 @@ impl Default for Cluster {
             workloads: BTreeMap::new(),
             tasks: TaskTable::default(),
             keys: IdempotencyKeys::default(),
+            history: History::default(),
+            changes: Vec::new(),
             node_names: BTreeMap::new(),
             node_uids: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -143,6 +148,14 @@ impl Cluster {
         let workload = self.workload(task.workload).expect("a task's workload lives as long as it");
         workload.spec(task.version).expect("a version lives as long as a task refers to it")
     }
+    /// What was done and what happened, for people.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+    /// What the last applied entry changed, in no order and with repetitions.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
     /// Tasks that wait for a node, with their workloads.
     pub fn pending(&self) -> impl Iterator<Item = (Uid, TaskId)> + '_ {
         self.pending.iter().copied()
@@ -161,18 +174,22 @@ impl Cluster {
         if !workload.deleting {
             self.names.insert((workload.kind, workload.name.clone()), workload.uid);
         }
-        let before = self.workloads.insert(workload.uid, workload);
+        let uid = workload.uid;
+        let before = self.workloads.insert(uid, workload);
         assert!(before.is_none(), "a UID is given once");
+        self.changed_workload(uid);
     }
 
     pub(crate) fn set_replicas(&mut self, uid: Uid, replicas: u32) {
         let workload = self.workloads.get_mut(&uid).expect("the caller found it");
         self.slots = self.slots - u64::from(workload.replicas) + u64::from(replicas);
         workload.replicas = replicas;
+        self.changed_workload(uid);
     }
 
     /// Frees the name; what remains of the workload is known by its UID only.
     pub(crate) fn mark_deleting(&mut self, uid: Uid) {
+        self.changed_workload(uid);
         let workload = self.workloads.get_mut(&uid).expect("the caller found it");
         workload.deleting = true;
         let key = (workload.kind, workload.name.clone());
@@ -181,6 +198,7 @@ impl Cluster {
 
     /// Removes a workload of which no task is left.
     pub(crate) fn drop_workload(&mut self, uid: Uid) {
+        self.changed_workload(uid);
         let workload = self.workloads.remove(&uid).expect("the caller found it");
         self.slots -= u64::from(workload.replicas);
         if !workload.deleting || planted(Bug::DropTakesName) {
@@ -207,6 +225,7 @@ impl Cluster {
         let key = self.tasks.push(task);
         let workload = self.workloads.get_mut(&uid).expect("just found");
         workload.slots[self.tasks.at(key).slot as usize].newest = Some(key);
+        self.changed_task(key);
     }
 
     /// Gives a pending task its node, once and for ever.
@@ -222,6 +241,7 @@ impl Cluster {
         let task = self.tasks.at(key);
         let request = self.spec_of(task).resources;
         hold(&mut self.nodes[target.node.slot()], task, request);
+        self.changed_task(key);
     }
 
     /// Moves a task's observed state forward, and gives back what it held when it has ended.
@@ -247,6 +267,7 @@ impl Cluster {
             let (node, request) = (self.tasks.at(key).node, self.spec_of(self.tasks.at(key)).resources);
             node.into_iter().for_each(|node| release(&mut self.nodes[node.slot()], self.tasks.at(key), request));
         }
+        self.changed_task(key);
         true
     }
 
@@ -254,6 +275,8 @@ impl Cluster {
     pub(crate) fn remove_task(&mut self, key: TaskKey) {
         let task = self.tasks.at(key);
         assert!(task.state.is_terminal(), "only an ended task is forgotten");
+        self.changed_task(key);
+        let task = self.tasks.at(key);
         let (id, uid, slot, number, node, older, ended_at) =
             (task.id, task.workload, task.slot, task.version, task.node, task.older, task.ended_at);
         let workload = self.workloads.get_mut(&uid).expect("a task's workload lives as long as it");
@@ -275,6 +298,25 @@ impl Cluster {
             self.nodes[node.slot()].tasks.remove(&id);
         }
         self.tasks.remove(key);
+    }
+
+    pub(crate) fn changed_workload(&mut self, uid: Uid) {
+        // One that is being deleted cannot be read by its name, which may be another's.
+        if let Some(workload) = self.workloads.get(&uid).filter(|workload| !workload.deleting) {
+            self.changes.push(Change::Workload(workload.kind, workload.name.clone()));
+        }
+    }
+    pub(crate) fn changed_task(&mut self, key: TaskKey) {
+        let task = self.tasks.at(key);
+        let (id, uid, node) = (task.id, task.workload, task.node);
+        self.changed_workload(uid);
+        self.changes.push(Change::Task(id));
+        self.changes.extend(node.map(Change::Node));
+    }
+    /// A node, and what is on it: whether it is heard is shown with each of its tasks.
+    pub(crate) fn changed_node(&mut self, id: NodeId) {
+        self.changes.push(Change::Node(id));
+        self.changes.extend(self.nodes[id.slot()].tasks().map(Change::Task));
     }
 
     /// Keeps the index of finished task definitions current.

@@ -41,6 +41,13 @@ pub enum Command {
         /// The condition of the request.
         condition: Condition,
     },
+    /// Replace every task of a service, slot by slot, by one of the same spec.
+    Restart {
+        /// The service's name.
+        name: String,
+        /// The condition of the request.
+        condition: Condition,
+    },
     /// Delete a workload: free its name, stop its tasks.
     Delete {
         /// Service or task definition.

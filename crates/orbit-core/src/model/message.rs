@@ -63,8 +63,8 @@ pub enum ToWorker {
     },
     /// Are you there? Somebody else claims to be you.
     Probe,
-    /// Dial a stream of its own and send the output of a task there.
-    OpenLogs(LogRequest),
+    /// Dial a stream of its own to something of a task's container.
+    Open(StreamRequest),
 }
 
 /// The session stands.
@@ -124,15 +124,44 @@ pub struct Assignment {
     pub host_ports: Box<[u16]>,
 }
 
-/// A reader wants the output of a task.
+/// Somebody wants a stream to something of a task's container. Its bytes bypass the machines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct LogRequest {
+pub struct StreamRequest {
     /// Chosen by the manager's shell; the worker names it when it dials.
     pub stream: u64,
     /// The task.
     pub task: TaskId,
+    /// What is wanted.
+    pub what: StreamOf,
+}
+
+/// What a stream carries.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum StreamOf {
+    /// What the container wrote.
+    Logs(LogRange),
+    /// A process that is started in the container, with its input and output.
+    Exec(ExecRequest),
+}
+
+/// Which part of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LogRange {
     /// Whether to go on when the end is reached.
     pub follow: bool,
     /// How many of the last lines; `None` is all.
     pub tail: Option<u32>,
+    /// Only what was written since, in seconds since 1970; `None` is all.
+    pub since_s: Option<u64>,
+}
+
+/// A process to start in a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ExecRequest {
+    /// The program and its arguments. Not empty.
+    pub command: Vec<String>,
+    /// With a terminal, whose output is one stream.
+    pub tty: bool,
+    /// Whether anything will be written to its standard input.
+    pub stdin: bool,
 }

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod command;
+mod history;
 mod ids;
 mod message;
 mod node;
@@ -15,6 +16,7 @@ mod workload;
 
 pub use cluster::*;
 pub use command::*;
+pub use history::*;
 pub use ids::*;
 pub use message::*;
 pub use node::*;

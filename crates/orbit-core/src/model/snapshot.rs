@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub tasks: Vec<Task>,
     /// Oldest first.
     pub keys: Vec<KeyRecord>,
+    /// Oldest first.
+    pub history: Vec<Happening>,
 }
 
 /// The answer to a request that carried an idempotency key.
@@ -151,6 +153,7 @@ impl Cluster {
             workloads: self.workloads.values().map(workload).collect(),
             tasks: self.tasks.iter().map(Task::bare).collect(),
             keys: self.keys.records().filter(|_| !planted(Bug::KeysNotInSnapshot)).collect(),
+            history: self.history.iter().cloned().collect(),
         }
     }
 
@@ -221,6 +224,15 @@ impl Cluster {
             }
             cluster.keys.insert(&record.key, record.fingerprint, record.answer);
         }
+        for happening in snapshot.history {
+            if happening.index > cluster.index
+                || cluster.history.iter().next_back().is_some_and(|last| last.index > happening.index)
+            {
+                return Err(format!("what happened at {} is out of order", happening.index));
+            }
+            cluster.history.push(happening);
+        }
+        cluster.changes.clear();
         Ok(cluster)
     }
 

@@ -179,6 +179,20 @@ impl End {
     }
 }
 
+impl fmt::Display for End {
+    /// `exited with code 1`, `pull_failed: no such image`.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.reason.as_str())?;
+        if let Some(code) = self.exit_code {
+            write!(f, " with code {code}")?;
+        }
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        Ok(())
+    }
+}
+
 /// Cuts a message to [`End::MESSAGE_BYTES_MAX`] bytes, at a character's boundary.
 pub fn cut(mut message: String) -> String {
     let end = (0..=End::MESSAGE_BYTES_MAX.min(message.len())).rev().find(|&i| message.is_char_boundary(i));

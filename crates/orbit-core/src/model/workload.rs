@@ -1,6 +1,6 @@
 //! A workload: a service or a task definition, its versions and its slots.
 
-use super::{Kind, NodeId, Spec, TaskKey, Time, Uid};
+use super::{Definition, Kind, NodeId, Spec, Subject, TaskKey, Time, Uid};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A replicated object that asks for tasks.
@@ -79,6 +79,17 @@ pub struct Refusals {
     pub example: String,
 }
 
+impl Decision {
+    /// Why tasks found no node: `2 nodes: needs 1Gi of memory, 512Mi free; 1 node: not reachable`.
+    pub fn why(&self) -> String {
+        if self.refusals.is_empty() {
+            return "no node has registered".to_string();
+        }
+        let say = |r: &Refusals| format!("{} node{}: {}", r.nodes, if r.nodes == 1 { "" } else { "s" }, r.example);
+        self.refusals.iter().map(say).collect::<Vec<_>>().join("; ")
+    }
+}
+
 impl Workload {
     /// The current version.
     ///
@@ -90,6 +101,14 @@ impl Workload {
     /// The spec of a version that a task refers to.
     pub fn spec(&self, version: u32) -> Option<&Arc<Spec>> {
         self.versions.iter().find(|v| v.number == version).map(|v| &v.spec)
+    }
+    /// Whether its spec and labels are those of a definition.
+    pub(crate) fn is_as(&self, definition: &Definition) -> bool {
+        *self.current().spec == definition.spec && self.labels == definition.labels
+    }
+    /// As the history names it.
+    pub(crate) fn subject(&self) -> Subject {
+        Subject::Workload(self.kind, self.uid, self.name.clone())
     }
     /// How many slots shall be filled now.
     pub fn wanted(&self) -> u32 {

@@ -75,6 +75,11 @@ pub fn is_over(workload: &Workload, newest: &Task) -> bool {
     is_final(workload, newest) || (workload.kind == Kind::Task && stopped)
 }
 
+/// Whether a slot is filled again after this attempt, its newest, has ended.
+pub fn is_tried_again(workload: &Workload, newest: &Task) -> bool {
+    newest.slot < workload.wanted() && !is_over(workload, newest)
+}
+
 /// Compares what the workload wants with what is.
 pub fn reconcile(cluster: &Cluster, workload: &Workload, context: &Context) -> Changes {
     let mut changes = Changes::default();

@@ -94,10 +94,10 @@ pub enum Action {
         /// What to send.
         message: ToManager,
     },
-    /// Dial a stream of its own and send the output of a container there.
-    OpenLogs {
+    /// Dial a stream of its own to something of a container.
+    Open {
         /// What is wanted.
-        request: LogRequest,
+        request: StreamRequest,
         /// The container's name.
         container: String,
     },
@@ -426,9 +426,9 @@ impl Worker {
                 }
             }
             ToWorker::Probe => actions.extend(self.link.send(ToManager::ProbeAck)),
-            ToWorker::OpenLogs(request) => {
+            ToWorker::Open(request) => {
                 if let Some(container) = self.container_name(request.task) {
-                    actions.push(Action::OpenLogs { request, container });
+                    actions.push(Action::Open { request, container });
                 }
             }
         }

@@ -100,7 +100,7 @@ impl Managed {
             "hears" => self.peers.get_mut(words.word(0)).expect("a node").deaf = false,
             "ack" => self.send(words.word(0), ToManager::ProbeAck),
             "close" => self.close(words.word(0)),
-            "service" | "task" | "scale" | "delete" | "stop" | "forget" | "logs" => self.request(words),
+            "service" | "task" | "scale" | "restart" | "delete" | "stop" | "forget" | "logs" => self.request(words),
             "report" => self.report(words),
             "raw-report" => self.raw_report(words),
             "hold" => self.held = true,
@@ -126,6 +126,7 @@ impl Managed {
             "nodes" => self.print_nodes(),
             "explain" => self.explain(words.word(0)),
             "history" => self.history(words.word(0)),
+            "story" => self.print_story(),
             verb => panic!("no command `{verb}`"),
         }
     }
@@ -446,14 +447,17 @@ impl Managed {
                 replicas: words.word(1).parse().expect("a number"),
                 condition: Self::condition(words),
             },
+            "restart" => Request::Restart { name: words.word(0).to_string(), condition: Self::condition(words) },
             "delete" => {
                 let name = words.word(1).to_string();
                 Request::Delete { kind: kind(words.word(0)), name, condition: Self::condition(words) }
             }
             "stop" => Request::StopTask(self.find(words.word(0))),
-            "logs" => {
-                Request::Logs(LogRequest { stream: 1, task: self.find(words.word(0)), follow: false, tail: None })
-            }
+            "logs" => Request::Open(StreamRequest {
+                stream: 1,
+                task: self.find(words.word(0)),
+                what: StreamOf::Logs(LogRange::default()),
+            }),
             _ => Request::Forget { name: words.word(0).to_string() },
         };
         self.step(Event::Request { id, request });
@@ -563,7 +567,7 @@ impl Managed {
                 format!("committed: {}", list(states.iter().map(state)))
             }
             ToWorker::Probe => "are you there?".to_string(),
-            ToWorker::OpenLogs(request) => format!("send the logs of {}", self.task_text(request.task)),
+            ToWorker::Open(request) => format!("open a stream to {}", self.task_text(request.task)),
         })
     }
 
@@ -622,6 +626,23 @@ impl Managed {
             lines.extend(cluster.attempts(slot).map(|task| format!("{number}: {}", self.attempt_text(task))));
         }
         self.say(lines.join("\n"));
+    }
+
+    fn print_story(&mut self) {
+        let cluster = self.manager.cluster();
+        let line = |happening: &Happening| {
+            let Happening { index, what, subject, task, node, message, .. } = happening;
+            let subject = match subject {
+                Subject::Workload(kind, _, name) => format!("{kind} {name}"),
+                Subject::Node => "node".to_string(),
+            };
+            let on = node.and_then(|id| cluster.node(id)).map(|node| format!(" on {}", node.info.name));
+            let task = task.map(|id| format!(" {id}"));
+            let (on, task) = (on.unwrap_or_default(), task.unwrap_or_default());
+            format!("{index:>4} {what} {subject}{task}{on}: {message}")
+        };
+        let lines: Vec<String> = cluster.history().iter().map(line).collect();
+        lines.into_iter().for_each(|line| self.say(line));
     }
 
     fn print_nodes(&mut self) {

@@ -155,7 +155,7 @@ impl Working {
                 }
                 Action::Disconnect(_) => "hang up".to_string(),
                 Action::Send { message, .. } => format!("say {}", message_text(&message)),
-                Action::OpenLogs { container, .. } => format!("send the logs of {container}"),
+                Action::Open { container, .. } => format!("open a stream to {container}"),
                 Action::Warn(text) => format!("warn: {text}"),
             };
             self.say(text);

@@ -1,30 +1,90 @@
 //! `/v1/nodes`
 
-use super::*;
+use super::{watch::Watched, *};
 use crate::views;
 use axum::extract::Path;
-use orbit_core::manager::Request as Ask;
+use orbit_core::{
+    manager::{Manager, Request as Ask},
+    model::{Change as Changed, NodeId, Time},
+};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Door> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(read, forget))
 }
 
-/// All nodes, by ID.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Filter {
+    selector: Option<String>,
+    limit: Option<usize>,
+    #[serde(rename = "continue")]
+    after: Option<String>,
+    watch: Option<String>,
+    since: Option<u64>,
+}
+
+/// Nodes with these labels. A forgotten one is told by its name, which another may have by then.
+struct Nodes {
+    selector: Selector,
+    names: std::sync::Mutex<BTreeMap<NodeId, String>>,
+}
+
+impl Nodes {
+    fn remember(&self, id: NodeId, name: &str) {
+        self.names.lock().expect("nobody panics with it").insert(id, name.to_string());
+    }
+}
+
+impl Watched for Nodes {
+    fn all(&self, manager: &Manager, now: Time) -> Vec<(Changed, Value)> {
+        let chosen = manager.cluster().nodes().filter(|node| self.selector.matches(&node.info.labels));
+        let show = |node: &orbit_core::model::Node| {
+            self.remember(node.id, &node.info.name);
+            (Changed::Node(node.id), json!(views::node(manager, node, now)))
+        };
+        chosen.map(show).collect()
+    }
+    fn one(&self, manager: &Manager, now: Time, changed: &Changed) -> Option<Value> {
+        let Changed::Node(id) = changed else { return None };
+        let node = manager.cluster().node(*id)?;
+        self.remember(*id, &node.info.name);
+        let chosen = !node.forgotten && self.selector.matches(&node.info.labels);
+        chosen.then(|| json!(views::node(manager, node, now)))
+    }
+    fn gone(&self, changed: &Changed) -> Option<Value> {
+        let Changed::Node(id) = changed else { return None };
+        Some(json!({ "name": self.names.lock().expect("nobody panics with it").get(id)? }))
+    }
+}
+
+/// All nodes, by name.
 #[utoipa::path(get, path = "/v1/nodes", tag = "nodes",
-    params(("limit" = Option<usize>, Query), ("continue" = Option<String>, Query, description = "from the page before")),
-    responses((status = 200, body = view::List<view::Node>)))]
-async fn list(State(door): State<Door>, Query(part): Query<Page>) -> Answered<Json<view::List<view::Node>>> {
-    let limit = part.limit()?;
+    params(("selector" = Option<String>, Query, description = "KEY=VALUE,…"), ("limit" = Option<usize>, Query),
+        ("continue" = Option<String>, Query, description = "from the page before"),
+        ("watch" = Option<String>, Query, description = "`1`: go on, as server-sent events (Change)"),
+        ("since" = Option<u64>, Query, description = "of a watch: only what changes after this revision"),
+        ("Last-Event-ID" = Option<String>, Header, description = "as `since`, of a watch that goes on")),
+    responses((status = 200, body = view::List<view::Node>), (status = 400, body = Problem),
+        (status = 410, body = Problem, description = "what changed since is not known any more")))]
+async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query<Filter>) -> Answered<Response> {
+    let selector = Selector::parse(filter.selector.as_deref())?;
+    if flag("watch", filter.watch.as_deref())? {
+        let nodes = Nodes { selector, names: Default::default() };
+        return watch::watch(door, watch::since(&headers, filter.since)?, nodes).await;
+    }
+    let limit = Page { limit: filter.limit, after: None }.limit()?;
     let listed = door.read(move |manager, now| {
         let cluster = manager.cluster();
-        let mut nodes: Vec<_> = cluster.nodes().collect();
+        let mut nodes: Vec<_> = cluster.nodes().filter(|node| selector.matches(&node.info.labels)).collect();
         nodes.sort_unstable_by(|a, b| a.info.name.cmp(&b.info.name));
-        let after = |name: &str| part.after.as_deref().is_none_or(|after| name > after);
+        let after = |name: &str| filter.after.as_deref().is_none_or(|after| name > after);
         let nodes = nodes.into_iter().filter(|node| after(&node.info.name));
         page(cluster.index, limit, nodes, |n| n.info.name.clone(), |n| views::node(manager, n, now))
     });
-    Ok(Json(listed.await?))
+    Ok(Json(listed.await?).into_response())
 }
 
 /// One node.

@@ -1,16 +1,21 @@
 //! `/v1/services`
 
-use super::*;
+use super::{watch::Watched, *};
 use crate::views;
 use axum::extract::Path;
 use orbit_core::{
-    manager::Request as Ask,
-    model::{Answer, Kind, Put},
+    manager::{Manager, Request as Ask},
+    model::{Answer, Change as Changed, Kind, Put, Time, Workload},
 };
+use serde_json::{Value, json};
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Door> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(read, store, delete)).routes(routes!(scale))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(read, store, delete))
+        .routes(routes!(scale))
+        .routes(routes!(restart))
 }
 
 #[derive(Deserialize)]
@@ -20,15 +25,44 @@ struct Filter {
     limit: Option<usize>,
     #[serde(rename = "continue")]
     after: Option<String>,
+    watch: Option<String>,
+    since: Option<u64>,
+}
+
+impl Watched for Selector {
+    fn all(&self, manager: &Manager, _: Time) -> Vec<(Changed, Value)> {
+        let services = manager.cluster().workloads_by_name(Kind::Service, None);
+        let chosen = services.filter(|service| self.matches(&service.labels));
+        let show = |s: &Workload| (Changed::Workload(s.kind, s.name.clone()), json!(views::service(manager, s)));
+        chosen.map(show).collect()
+    }
+    fn one(&self, manager: &Manager, _: Time, changed: &Changed) -> Option<Value> {
+        let Changed::Workload(Kind::Service, name) = changed else { return None };
+        let service = manager.cluster().workload_named(Kind::Service, name)?;
+        self.matches(&service.labels).then(|| json!(views::service(manager, service)))
+    }
+    fn gone(&self, changed: &Changed) -> Option<Value> {
+        match changed {
+            Changed::Workload(Kind::Service, name) => Some(json!({ "name": name })),
+            _ => None,
+        }
+    }
 }
 
 /// All services, by name.
 #[utoipa::path(get, path = "/v1/services", tag = "services",
     params(("selector" = Option<String>, Query, description = "KEY=VALUE,…"), ("limit" = Option<usize>, Query),
-        ("continue" = Option<String>, Query, description = "from the page before")),
-    responses((status = 200, body = view::List<view::Service>), (status = 400, body = Problem)))]
-async fn list(State(door): State<Door>, Query(filter): Query<Filter>) -> Answered<Json<view::List<view::Service>>> {
+        ("continue" = Option<String>, Query, description = "from the page before"),
+        ("watch" = Option<String>, Query, description = "`1`: go on, as server-sent events (Change)"),
+        ("since" = Option<u64>, Query, description = "of a watch: only what changes after this revision"),
+        ("Last-Event-ID" = Option<String>, Header, description = "as `since`, of a watch that goes on")),
+    responses((status = 200, body = view::List<view::Service>), (status = 400, body = Problem),
+        (status = 410, body = Problem, description = "what changed since is not known any more")))]
+async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query<Filter>) -> Answered<Response> {
     let selector = Selector::parse(filter.selector.as_deref())?;
+    if flag("watch", filter.watch.as_deref())? {
+        return watch::watch(door, watch::since(&headers, filter.since)?, selector).await;
+    }
     let part = Page { limit: filter.limit, after: filter.after };
     let limit = part.limit()?;
     let listed = door.read(move |manager, _| {
@@ -37,7 +71,7 @@ async fn list(State(door): State<Door>, Query(filter): Query<Filter>) -> Answere
         let chosen = services.filter(|service| selector.matches(&service.labels));
         page(cluster.index, limit, chosen, |s| s.name.to_string(), |s| views::service(manager, s))
     });
-    Ok(Json(listed.await?))
+    Ok(Json(listed.await?).into_response())
 }
 
 /// One service, desired beside actual. The ETag is the revision of its last change.
@@ -61,12 +95,14 @@ fn no_service(name: &str) -> Rejection {
 #[utoipa::path(put, path = "/v1/services/{name}", tag = "services", request_body = Manifest,
     params(("If-Match" = Option<String>, Header, description = "only if it is at this revision"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only if it does not exist"),
-        ("Idempotency-Key" = Option<String>, Header, description = "a repetition changes nothing and has the same answer")),
+        ("Idempotency-Key" = Option<String>, Header, description = "a repetition changes nothing and has the same answer"),
+        ("dry_run" = Option<String>, Query, description = "`1`: say what would be done, and do nothing")),
     responses((status = 200, body = view::Stored), (status = 201, body = view::Stored),
         (status = 400, body = Problem), (status = 412, body = Problem), (status = 413, body = Problem)))]
 async fn store(
     State(door): State<Door>,
     Path(name): Path<String>,
+    Query(how): Query<How>,
     headers: HeaderMap,
     ManifestBody(manifest): ManifestBody,
 ) -> Answered<Response> {
@@ -82,7 +118,32 @@ async fn store(
         condition: condition(&headers)?,
         idempotency_key: idempotency_key(&headers)?,
     };
-    stored(name, door.request(Ask::Put(put)).await)
+    match flag("dry_run", how.dry_run.as_deref())? {
+        true => preview(&door, name, put).await,
+        false => stored(name, door.request(Ask::Put(put)).await),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct How {
+    pub dry_run: Option<String>,
+}
+
+/// What storing would do. What would be new has neither UID nor revision yet.
+pub(super) async fn preview(door: &Door, name: String, put: Put) -> Answered<Response> {
+    let looked = door.read(move |manager, _| {
+        let (existing, changed) = manager.cluster().preview(&put)?;
+        Ok::<_, Rejection>(view::Stored {
+            name,
+            uid: existing.map(|service| service.uid.to_string()).unwrap_or_default(),
+            revision: existing.map_or(0, |service| service.revision),
+            version: existing.map_or(0, |service| service.current().number),
+            created: existing.is_none(),
+            changed,
+        })
+    });
+    Ok(Json(looked.await??).into_response())
 }
 
 /// The key of a request that may be repeated.
@@ -125,5 +186,15 @@ async fn scale(
 ) -> Answered<Response> {
     let scale: view::Scale = manifest::read_json(&body)?;
     let request = Ask::Scale { name: name.clone(), replicas: scale.replicas, condition: condition(&headers)? };
+    stored(name, door.request(request).await)
+}
+
+/// Replace every task, slot by slot, by one of the same spec. What waits to be tried again is tried at
+/// once.
+#[utoipa::path(post, path = "/v1/services/{name}/restart", tag = "services",
+    params(("If-Match" = Option<String>, Header, description = "only if it is at this revision")),
+    responses((status = 200, body = view::Stored), (status = 404, body = Problem), (status = 412, body = Problem)))]
+async fn restart(State(door): State<Door>, Path(name): Path<String>, headers: HeaderMap) -> Answered<Response> {
+    let request = Ask::Restart { name: name.clone(), condition: condition(&headers)? };
     stored(name, door.request(request).await)
 }

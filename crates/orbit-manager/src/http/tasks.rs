@@ -2,19 +2,28 @@
 //!
 //! `{id}` is an attempt's ID (it begins with a digit) or a definition's name (it does not).
 
-use super::{services::idempotency_key, *};
+use super::{
+    services::{How, idempotency_key, preview},
+    watch::Watched,
+    *,
+};
 use crate::views;
 use axum::extract::Path;
 use futures_util::StreamExt;
 use orbit_core::{
-    manager::Request as Ask,
-    model::{Answer, Cluster, Kind, Put, Task, TaskId},
+    manager::{Manager, Request as Ask},
+    model::{Answer, Change as Changed, Cluster, Kind, LogRange, Put, Task, TaskId, Time},
 };
+use serde_json::{Value, json};
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Door> {
-    OpenApiRouter::new().routes(routes!(list, submit)).routes(routes!(read, delete)).routes(routes!(logs))
+    OpenApiRouter::new()
+        .routes(routes!(list, submit))
+        .routes(routes!(read, delete))
+        .routes(routes!(logs))
+        .routes(routes!(super::exec::exec))
 }
 
 #[derive(Deserialize)]
@@ -29,6 +38,34 @@ struct Filter {
     limit: Option<usize>,
     #[serde(rename = "continue")]
     after: Option<String>,
+    watch: Option<String>,
+    since: Option<u64>,
+}
+
+/// Which attempts.
+struct Tasks {
+    filter: Filter,
+    selector: Selector,
+}
+
+impl Watched for Tasks {
+    fn all(&self, manager: &Manager, _: Time) -> Vec<(Changed, Value)> {
+        let cluster = manager.cluster();
+        let chosen = cluster.tasks().filter(|task| self.filter.matches(cluster, task, &self.selector));
+        chosen.map(|task| (Changed::Task(task.id), json!(views::task(manager, task)))).collect()
+    }
+    fn one(&self, manager: &Manager, _: Time, changed: &Changed) -> Option<Value> {
+        let Changed::Task(id) = changed else { return None };
+        let cluster = manager.cluster();
+        let task = cluster.task(*id).filter(|task| self.filter.matches(cluster, task, &self.selector))?;
+        Some(json!(views::task(manager, task)))
+    }
+    fn gone(&self, changed: &Changed) -> Option<Value> {
+        match changed {
+            Changed::Task(id) => Some(json!({ "id": id.to_string() })),
+            _ => None,
+        }
+    }
 }
 
 impl Filter {
@@ -52,10 +89,18 @@ impl Filter {
         ("name" = Option<String>, Query, description = "of the object they belong to"),
         ("service" = Option<String>, Query), ("node" = Option<String>, Query), ("state" = Option<String>, Query),
         ("selector" = Option<String>, Query, description = "KEY=VALUE,… of the object they belong to"),
-        ("limit" = Option<usize>, Query), ("continue" = Option<String>, Query, description = "from the page before")),
-    responses((status = 200, body = view::List<view::Task>), (status = 400, body = Problem)))]
-async fn list(State(door): State<Door>, Query(filter): Query<Filter>) -> Answered<Json<view::List<view::Task>>> {
+        ("limit" = Option<usize>, Query), ("continue" = Option<String>, Query, description = "from the page before"),
+        ("watch" = Option<String>, Query, description = "`1`: go on, as server-sent events (Change)"),
+        ("since" = Option<u64>, Query, description = "of a watch: only what changes after this revision"),
+        ("Last-Event-ID" = Option<String>, Header, description = "as `since`, of a watch that goes on")),
+    responses((status = 200, body = view::List<view::Task>), (status = 400, body = Problem),
+        (status = 410, body = Problem, description = "what changed since is not known any more")))]
+async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query<Filter>) -> Answered<Response> {
     let selector = Selector::parse(filter.selector.as_deref())?;
+    if flag("watch", filter.watch.as_deref())? {
+        let since = watch::since(&headers, filter.since)?;
+        return watch::watch(door, since, Tasks { filter, selector }).await;
+    }
     let limit = Page { limit: filter.limit, after: None }.limit()?;
     let after = match filter.after.as_deref().map(str::parse::<TaskId>) {
         None => TaskId::MIN,
@@ -67,16 +112,18 @@ async fn list(State(door): State<Door>, Query(filter): Query<Filter>) -> Answere
         let tasks = cluster.tasks_after(after).filter(|task| filter.matches(cluster, task, &selector));
         page(cluster.index, limit, tasks, |task| task.id.to_string(), |task| views::task(manager, task))
     });
-    Ok(Json(listed.await?))
+    Ok(Json(listed.await?).into_response())
 }
 
 /// Submit a task definition: one run. Answers with its first attempt.
 #[utoipa::path(post, path = "/v1/tasks", tag = "tasks", request_body = Manifest,
-    params(("Idempotency-Key" = Option<String>, Header, description = "a repetition changes nothing and has the same answer")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "a repetition changes nothing and has the same answer"),
+        ("dry_run" = Option<String>, Query, description = "`1`: say what would be done (Stored), and do nothing")),
     responses((status = 200, body = view::Submitted, description = "it stood already"), (status = 201, body = view::Submitted),
         (status = 400, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
 async fn submit(
     State(door): State<Door>,
+    Query(how): Query<How>,
     headers: HeaderMap,
     ManifestBody(manifest): ManifestBody,
 ) -> Answered<Response> {
@@ -89,6 +136,9 @@ async fn submit(
         condition: condition(&headers)?,
         idempotency_key: idempotency_key(&headers)?,
     };
+    if flag("dry_run", how.dry_run.as_deref())? {
+        return preview(&door, name, put).await;
+    }
     let answer = door.request(Ask::Put(put)).await.result?;
     let Answer::Workload { uid, revision, created, task, .. } = answer else {
         unreachable!("a submitted task is answered as one");
@@ -139,29 +189,28 @@ async fn delete(State(door): State<Door>, Path(id): Path<String>, headers: Heade
 struct Output {
     follow: Option<String>,
     tail: Option<u32>,
+    since: Option<String>,
 }
 
 /// What an attempt has written, standard output and standard error as they came.
 #[utoipa::path(get, path = "/v1/tasks/{id}/logs", tag = "tasks",
     params(("follow" = Option<String>, Query, description = "`1`: go on until it has ended"),
-        ("tail" = Option<u32>, Query, description = "only so many of the last lines")),
+        ("tail" = Option<u32>, Query, description = "only so many of the last lines"),
+        ("since" = Option<String>, Query, description = "only what was written since (RFC 3339)")),
     responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "it has no node yet"), (status = 503, body = Problem)))]
 async fn logs(State(door): State<Door>, Path(id): Path<String>, Query(query): Query<Output>) -> Answered<Response> {
-    let follow = match query.follow.as_deref() {
-        None | Some("0" | "false") => false,
-        Some("1" | "true" | "") => true,
-        Some(other) => return Err(Rejection::invalid("follow", format!("`{other}` is neither 1 nor 0")).into()),
-    };
+    let follow = flag("follow", query.follow.as_deref())?;
+    let since_s = query.since.as_deref().map(seconds).transpose()?;
     let attempt = match id.parse::<TaskId>() {
         Ok(attempt) => attempt,
         Err(_) => newest_attempt(&door, id).await?,
     };
-    let chunks = door.logs(attempt, follow, query.tail).await?;
+    let chunks = door.logs(attempt, LogRange { follow, tail: query.tail, since_s }).await?;
     Ok(streamed(ReceiverStream::new(chunks).map(|chunk| chunk.map_err(std::io::Error::other))))
 }
 
-async fn newest_attempt(door: &Door, name: String) -> Answered<TaskId> {
+pub(super) async fn newest_attempt(door: &Door, name: String) -> Answered<TaskId> {
     let found = door.read(move |manager, _| {
         let cluster = manager.cluster();
         let definition = cluster.workload_named(Kind::Task, &name).ok_or_else(|| no_task(&name))?;
@@ -169,4 +218,11 @@ async fn newest_attempt(door: &Door, name: String) -> Answered<TaskId> {
         newest.map(|task| task.id).ok_or_else(|| no_task(&name))
     });
     Ok(found.await??)
+}
+
+/// Seconds since 1970.
+fn seconds(text: &str) -> Answered<u64> {
+    let wrong = |_| Rejection::invalid("since", format!("`{text}` is not a time such as 2026-01-31T12:00:00Z"));
+    let time = humantime::parse_rfc3339(text).map_err(wrong)?;
+    Ok(time.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs())
 }

@@ -179,6 +179,7 @@ fn command() -> impl Strategy<Value = Command> {
             condition
         }),
         (kind(), text(), condition()).prop_map(|(kind, name, condition)| Command::Delete { kind, name, condition }),
+        (text(), condition()).prop_map(|(name, condition)| Command::Restart { name, condition }),
         task_id().prop_map(|task| Command::StopTask { task }),
         (info(), vec(report(), 0..3)).prop_map(|(info, inventory)| Command::Register(Registration { info, inventory })),
         vec(edge, 0..3).prop_map(Command::Edges),
@@ -246,11 +247,14 @@ fn assigned() -> impl Strategy<Value = Assigned> {
     })
 }
 pub fn to_worker() -> impl Strategy<Value = ToWorker> {
-    let log = (n64(), task_id(), any::<bool>(), of(n32())).prop_map(|(stream, task, follow, tail)| LogRequest {
+    let logs = (any::<bool>(), of(n32()), of(n64()))
+        .prop_map(|(follow, tail, since_s)| StreamOf::Logs(LogRange { follow, tail, since_s }));
+    let exec = (vec(text(), 1..4), any::<bool>(), any::<bool>())
+        .prop_map(|(command, tty, stdin)| StreamOf::Exec(ExecRequest { command, tty, stdin }));
+    let stream = (n64(), task_id(), prop_oneof![logs, exec]).prop_map(|(stream, task, what)| StreamRequest {
         stream,
         task,
-        follow,
-        tail,
+        what,
     });
     // A heartbeat or a lease of no time at all is refused.
     let some = |span: Millis| span.max(Millis(1));
@@ -275,7 +279,7 @@ pub fn to_worker() -> impl Strategy<Value = ToWorker> {
             ToWorker::Committed { states }
         }),
         Just(ToWorker::Probe),
-        log.prop_map(ToWorker::OpenLogs),
+        stream.prop_map(ToWorker::Open),
     ]
 }
 fn node() -> impl Strategy<Value = Node> {
@@ -332,16 +336,31 @@ pub fn snapshot() -> impl Strategy<Value = Snapshot> {
         Just(Answer::Done),
     ];
     let key = (text(), n64(), answer).prop_map(|(key, fingerprint, answer)| KeyRecord { key, fingerprint, answer });
+    let subject = prop_oneof![
+        Just(Subject::Node),
+        (kind(), uid(), text()).prop_map(|(kind, uid, name)| Subject::Workload(kind, uid, name.into())),
+    ];
+    let what = proptest::sample::select(&What::ALL[..]);
+    let happening = (n64(), time(), what, subject, of(task_id()), of(node_id()), text()).prop_map(
+        |(index, at, what, subject, task, node, message)| Happening { index, at, what, subject, task, node, message },
+    );
     let head = (of(n64()), n32(), n32(), n64(), n64(), time(), n64(), n64());
-    (head, vec(node(), 0..4), vec(workload(), 0..4), vec(task(), 0..8), vec(key, 0..4)).prop_map(
-        |((cluster, epoch, schema, index, term, at, wall_ms, seed), mut nodes, mut workloads, mut tasks, keys)| {
+    (head, vec(node(), 0..4), vec(workload(), 0..4), vec(task(), 0..8), vec(key, 0..4), vec(happening, 0..4)).prop_map(
+        |(
+            (cluster, epoch, schema, index, term, at, wall_ms, seed),
+            mut nodes,
+            mut workloads,
+            mut tasks,
+            keys,
+            history,
+        )| {
             nodes.iter_mut().zip(0..).for_each(|(node, id)| node.id = NodeId(id));
             workloads.sort_by_key(|w| w.uid);
             workloads.dedup_by_key(|w| w.uid);
             tasks.sort_by_key(|t| t.id);
             tasks.dedup_by_key(|t| t.id);
             let cluster = cluster.map(ClusterId);
-            Snapshot { cluster, epoch, schema, index, term, at, wall_ms, seed, nodes, workloads, tasks, keys }
+            Snapshot { cluster, epoch, schema, index, term, at, wall_ms, seed, nodes, workloads, tasks, keys, history }
         },
     )
 }

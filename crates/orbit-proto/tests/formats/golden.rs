@@ -193,7 +193,29 @@ pub fn snapshot() -> Snapshot {
                 answer: Answer::Node { node: NodeId(1), incarnation: 8 },
             },
         ],
+        history: Vec::new(),
     }
+}
+
+/// What came to the log after the first files were written.
+fn later_entries() -> Vec<Entry> {
+    let restart = Command::Restart { name: "web".into(), condition: Condition::Revision(4) };
+    vec![Entry { index: 1, term: 2, at: Time(1000), wall_ms: 1_700_000_000_001, command: restart }]
+}
+
+/// And to the snapshot.
+fn later_snapshot() -> Snapshot {
+    let web = || Subject::Workload(Kind::Service, uid(3), "web".into());
+    let happening = |index, what, subject, task, node, message: &str| {
+        let at = Time(1000 * index);
+        Happening { index, at, what, subject, task, node, message: message.into() }
+    };
+    let history = vec![
+        happening(2, What::Joined, Subject::Node, None, Some(NodeId(1)), ""),
+        happening(3, What::Created, web(), None, None, "3 replicas of registry.example/web:1"),
+        happening(5, What::Failed, web(), Some(id(5, 1)), Some(NodeId(1)), "exited with code -3: gone"),
+    ];
+    Snapshot { history, ..snapshot() }
 }
 
 /// Records in a file: each with its length before it, four bytes, little-endian.
@@ -228,21 +250,29 @@ fn golden(name: &str, records: &[Vec<u8>], text: &str) -> Vec<Vec<u8>> {
     unpack(&fs::read(bin).unwrap())
 }
 
-#[test]
-fn entries_of_version_1_are_read_and_written_byte_for_byte() {
-    let entries = entries();
+fn entries_are_kept(name: &str, entries: Vec<Entry>) {
     let records: Vec<Vec<u8>> = entries.iter().map(encode_entry).collect();
-    let stored = golden("entries", &records, &shown::<v1::Entry>(&records));
+    let stored = golden(name, &records, &shown::<v1::Entry>(&records));
     let read: Vec<Entry> = stored.iter().map(|r| decode_entry(r).unwrap()).collect();
     assert_eq!(read, entries);
     assert_eq!(records, stored);
 }
 
-#[test]
-fn a_snapshot_of_version_1_is_read_and_written_byte_for_byte() {
-    let snapshot = snapshot();
+fn snapshot_is_kept(name: &str, snapshot: Snapshot) {
     let chunks = encode_snapshot(&snapshot);
-    let stored = golden("snapshot", &chunks, &shown::<v1::SnapshotChunk>(&chunks));
+    let stored = golden(name, &chunks, &shown::<v1::SnapshotChunk>(&chunks));
     assert_eq!(decode_snapshot(&stored), Ok(snapshot));
     assert_eq!(chunks, stored);
+}
+
+#[test]
+fn entries_of_version_1_are_read_and_written_byte_for_byte() {
+    entries_are_kept("entries", entries());
+    entries_are_kept("entries-later", later_entries());
+}
+
+#[test]
+fn a_snapshot_of_version_1_is_read_and_written_byte_for_byte() {
+    snapshot_is_kept("snapshot", snapshot());
+    snapshot_is_kept("snapshot-later", later_snapshot());
 }

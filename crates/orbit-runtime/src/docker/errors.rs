@@ -21,6 +21,7 @@ pub enum During {
     Stop,
     Remove,
     Logs,
+    Exec,
 }
 
 /// The engine cannot do anything for anyone now: it is going down, or has lost its own back end.

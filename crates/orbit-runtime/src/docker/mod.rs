@@ -4,9 +4,10 @@
 //! Docker's words. Nothing is remembered between two operations but the connection.
 
 mod errors;
+mod exec;
 mod spec;
 
-use crate::{ContainerRuntime, EngineInfo, Identity, LogChunk, op_error};
+use crate::{ContainerRuntime, EngineInfo, ExecInput, ExecOutput, Identity, LogChunk, op_error};
 use async_trait::async_trait;
 use bollard::{
     Docker,
@@ -20,7 +21,7 @@ use bollard::{
 };
 use errors::{During, judge};
 use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
-use orbit_core::model::{Millis, Resources, TaskId};
+use orbit_core::model::{ExecRequest, LogRange, Millis, Resources, TaskId};
 use orbit_core::worker::{
     Container, ContainerSpec, ContainerState, LABEL_CLUSTER, LABEL_NODE, Op, OpError, OpErrorKind, OpOutput, OpResult,
     Owner,
@@ -180,15 +181,27 @@ impl ContainerRuntime for DockerRuntime {
         until_error(hints.chain(end).boxed())
     }
 
-    fn logs(&self, name: &str, follow: bool, tail: Option<u32>) -> BoxStream<'static, Result<LogChunk, OpError>> {
+    fn logs(&self, name: &str, range: LogRange) -> BoxStream<'static, Result<LogChunk, OpError>> {
+        let LogRange { follow, tail, since_s } = range;
         let tail = tail.map_or("all".to_owned(), |tail| tail.to_string());
-        let options = LogsOptionsBuilder::default().follow(follow).stdout(true).stderr(true).tail(&tail).build();
-        let name = name.to_owned();
+        // Zero is the beginning of time; the engine's interface ends in 2038.
+        let since = since_s.map_or(0, |since| i32::try_from(since).unwrap_or(i32::MAX));
+        let options = LogsOptionsBuilder::default().follow(follow).stdout(true).stderr(true).tail(&tail).since(since);
+        let (name, options) = (name.to_owned(), options.build());
         let chunks = open(self.clone(), move |client| client.logs(&name, Some(options)).boxed()).map(|chunk| {
             let chunk = chunk?.map_err(|error| judge(During::Logs, &error))?;
             Ok(LogChunk { stderr: matches!(chunk, LogOutput::StdErr { .. }), bytes: chunk.into_bytes() })
         });
         until_error(chunks.boxed())
+    }
+
+    fn exec(
+        &self,
+        name: &str,
+        request: ExecRequest,
+        input: BoxStream<'static, ExecInput>,
+    ) -> BoxStream<'static, Result<ExecOutput, OpError>> {
+        exec::run(self.clone(), name.to_owned(), request, input)
     }
 }
 

@@ -1,11 +1,11 @@
 //! The fake behind the trait, with time passing.
 
 use super::{FakeEngine, OpName};
-use crate::{ContainerRuntime, EngineInfo, LogChunk, op_error};
+use crate::{ContainerRuntime, EngineInfo, ExecInput, ExecOutput, LogChunk, op_error};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
-use orbit_core::model::TaskId;
+use orbit_core::model::{ExecRequest, LogRange, TaskId};
 use orbit_core::worker::{ContainerState, Op, OpError, OpErrorKind, OpResult, Owner};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -117,7 +117,9 @@ impl ContainerRuntime for FakeRuntime {
         .boxed()
     }
 
-    fn logs(&self, name: &str, follow: bool, tail: Option<u32>) -> BoxStream<'static, Result<LogChunk, OpError>> {
+    fn logs(&self, name: &str, range: LogRange) -> BoxStream<'static, Result<LogChunk, OpError>> {
+        // Its lines have no times.
+        let LogRange { follow, tail, .. } = range;
         let (name, lines) = (name.to_owned(), Follow::of(self));
         stream::unfold(Some((lines, None::<usize>)), move |state| {
             let name = name.clone();
@@ -135,6 +137,43 @@ impl ContainerRuntime for FakeRuntime {
             }
         })
         .boxed()
+    }
+
+    /// Knows `exit N`, `cat`, and nothing else, whatever the program's path.
+    fn exec(
+        &self,
+        name: &str,
+        request: ExecRequest,
+        input: BoxStream<'static, ExecInput>,
+    ) -> BoxStream<'static, Result<ExecOutput, OpError>> {
+        let found = {
+            let engine = self.engine();
+            match engine.container(name) {
+                _ if engine.is_down() => Err(op_error(OpErrorKind::Engine, "the engine went away")),
+                None => Err(op_error(OpErrorKind::NotFound, format!("no such container: {name}"))),
+                Some(container) if container.is_running() => Ok(()),
+                Some(_) => Err(op_error(OpErrorKind::Refused, format!("container {name} does not run"))),
+            }
+        };
+        let words: Vec<&str> = request.command.iter().skip(1).map(String::as_str).collect();
+        match (found, &words[..]) {
+            (Err(error), _) => stream::iter([Err(error)]).boxed(),
+            (Ok(()), ["exit", code]) => stream::iter([Ok(ExecOutput::Exited(code.parse().unwrap_or(2)))]).boxed(),
+            (Ok(()), ["cat"]) => {
+                let until_end = input.take_while(|item| std::future::ready(*item != ExecInput::StdinEnd));
+                let echoed = until_end.filter_map(|item| async {
+                    match item {
+                        ExecInput::Stdin(bytes) => Some(Ok(ExecOutput::Stdout(bytes))),
+                        ExecInput::StdinEnd | ExecInput::Resize { .. } => None,
+                    }
+                });
+                echoed.chain(stream::iter([Ok(ExecOutput::Exited(0))])).boxed()
+            }
+            (Ok(()), _) => {
+                let said = format!("exec failed: no such program: {:?}\r\n", request.command);
+                stream::iter([Ok(ExecOutput::Stdout(said.into())), Ok(ExecOutput::Exited(126))]).boxed()
+            }
+        }
     }
 }
 
@@ -244,7 +283,7 @@ mod tests {
         assert_eq!(hints.next().await, Some(Ok(task)));
         assert!(begun.elapsed() >= grace, "after {:?}", begun.elapsed());
         assert_eq!(stopping.await.expect("it does not panic"), Ok(OpOutput::Done));
-        let lines: Vec<_> = runtime.logs("a", true, None).collect().await;
+        let lines: Vec<_> = runtime.logs("a", LogRange { follow: true, ..LogRange::default() }).collect().await;
         assert_eq!(lines, [Ok(LogChunk { stderr: false, bytes: "stubborn\n".into() })]);
     }
 }

@@ -1,8 +1,10 @@
 //! Docker under test, where an engine answers.
 
+use crate::FOLLOW;
 use crate::engine::{Does, Engine, LABEL_TEST, TestEngine, soon, text};
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use orbit_core::model::LogRange;
 use orbit_core::worker::{ContainerSpec, ContainerState, Op, OpErrorKind};
 use orbit_runtime::{ContainerRuntime, docker::DockerRuntime};
 use std::{
@@ -164,7 +166,7 @@ async fn standard_error_is_told_apart_from_standard_output() {
     spec.args = vec!["nonsense".to_owned()];
     let name = engine.run(spec).await;
     assert_eq!(engine.ended(&name).await, ContainerState::Exited { code: 2, out_of_memory: false });
-    let chunks: Vec<_> = soon(engine.runtime.logs(&name, false, None).collect()).await;
+    let chunks: Vec<_> = soon(engine.runtime.logs(&name, LogRange::default()).collect()).await;
     assert!(!chunks.is_empty() && chunks.iter().all(|chunk| chunk.as_ref().is_ok_and(|it| it.stderr)), "{chunks:?}");
     assert!(text(chunks).starts_with("usage: web"));
 }
@@ -220,7 +222,7 @@ async fn an_engine_that_goes_away_ends_the_streams_and_is_reached_anew_when_it_i
     let (first, second) = (engine.spec(Does::Run), engine.spec(Does::Print(1)));
     let (owner, task) = (engine.base.owner, engine.base.identity_of(&first).task);
     let (first, second) = (engine.run(first).await, engine.run(second).await);
-    let (mut hints, mut logs) = (engine.runtime.hints(owner), engine.runtime.logs(&second, true, None));
+    let (mut hints, mut logs) = (engine.runtime.hints(owner), engine.runtime.logs(&second, FOLLOW));
     engine.kill(&first).await;
     assert_eq!(soon(hints.next()).await, Some(Ok(task)));
     assert_eq!(soon(logs.next()).await.map(|chunk| chunk.map(|it| it.bytes)), Some(Ok("line 1\n".into())));

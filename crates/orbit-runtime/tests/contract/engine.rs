@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use orbit_core::model::LogRange;
 use orbit_core::model::{ClusterId, NodeUid, Resources, TaskId};
 use orbit_core::worker::{
     Container, ContainerSpec, ContainerState, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
@@ -143,7 +144,7 @@ pub trait TestEngine: Send + Sync {
     }
     /// All that a container has written, or the end of it.
     async fn log(&self, name: &str, tail: Option<u32>) -> String {
-        text(soon(self.runtime().logs(name, false, tail).collect()).await)
+        text(soon(self.runtime().logs(name, LogRange { tail, ..LogRange::default() }).collect()).await)
     }
     /// Waits until a container's log ends like this.
     async fn logged(&self, name: &str, end: &str) {

@@ -1,5 +1,6 @@
 //! The fake under test.
 
+use crate::FOLLOW;
 use crate::engine::{Does, Engine, TestEngine};
 use async_trait::async_trait;
 use orbit_core::model::Millis;
@@ -82,7 +83,7 @@ async fn hints_and_logs_break_with_the_engine_even_if_it_is_back_at_once() {
     let spec = engine.spec(Does::Print(1));
     let owner = engine.base.owner;
     let name = engine.run(spec).await;
-    let (mut hints, mut logs) = (engine.runtime.hints(owner), engine.runtime.logs(&name, true, None));
+    let (mut hints, mut logs) = (engine.runtime.hints(owner), engine.runtime.logs(&name, FOLLOW));
     assert_eq!(logs.next().await.map(|chunk| chunk.map(|it| it.bytes)), Some(Ok("line 1\n".into())));
     engine.runtime.with(|engine| {
         engine.engine_down(true);

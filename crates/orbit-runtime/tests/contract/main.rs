@@ -12,9 +12,9 @@ mod fake;
 
 use engine::{Does, Engine, TestEngine, soon};
 use futures_util::{FutureExt, StreamExt};
-use orbit_core::model::{Millis, NodeUid};
+use orbit_core::model::{ExecRequest, LogRange, Millis, NodeUid};
 use orbit_core::worker::{Container, ContainerState, Op, OpErrorKind, OpOutput};
-use orbit_runtime::Identity;
+use orbit_runtime::{ExecInput, ExecOutput, Identity};
 
 /// Makes of each function a test against the fake and one against Docker.
 macro_rules! contract {
@@ -50,12 +50,15 @@ contract! {
     only_the_owners_containers_are_seen
     a_stop_that_is_ignored_ends_in_a_kill_after_the_grace
     logs_are_whole_or_a_tail_and_are_followed_to_the_end
+    a_process_in_a_container_is_fed_and_heard_to_its_end
+    a_process_cannot_be_started_where_nothing_runs
     a_container_removed_by_another_is_absent_and_hinted_at
     an_engine_out_of_reach_says_nothing_about_containers
     an_engine_describes_its_machine
 }
 
 const NO_HURRY: Millis = Millis(10_000);
+const FOLLOW: LogRange = LogRange { follow: true, tail: None, since_s: None };
 
 fn exited(code: i32) -> ContainerState {
     ContainerState::Exited { code, out_of_memory: false }
@@ -234,7 +237,7 @@ async fn a_stop_that_is_ignored_ends_in_a_kill_after_the_grace(mut engine: impl 
     let spec = engine.spec(Does::IgnoreStop);
     let name = engine.run(spec).await;
     // It says when it is ready to ignore the signal.
-    let mut logs = engine.runtime().logs(&name, true, None);
+    let mut logs = engine.runtime().logs(&name, FOLLOW);
     let first = soon(logs.next()).await.expect("it says something").expect("and that can be read");
     assert!(first.bytes.starts_with(b"stubborn"), "{first:?}");
     let (begun, grace) = (tokio::time::Instant::now(), Millis(1000));
@@ -246,7 +249,7 @@ async fn a_stop_that_is_ignored_ends_in_a_kill_after_the_grace(mut engine: impl 
 async fn logs_are_whole_or_a_tail_and_are_followed_to_the_end(mut engine: impl TestEngine) {
     let spec = engine.spec(Does::Print(5));
     let name = engine.run(spec).await;
-    let following = engine.runtime().logs(&name, true, None);
+    let following = engine.runtime().logs(&name, FOLLOW);
     engine.logged(&name, "line 5\n").await;
     assert_eq!(engine.log(&name, None).await, "line 1\nline 2\nline 3\nline 4\nline 5\n");
     assert_eq!(engine.log(&name, Some(2)).await, "line 4\nline 5\n");
@@ -256,7 +259,41 @@ async fn logs_are_whole_or_a_tail_and_are_followed_to_the_end(mut engine: impl T
     assert_eq!(engine::text(followed), "line 1\nline 2\nline 3\nline 4\nline 5\n");
     assert_eq!(engine.log(&name, Some(1)).await, "line 5\n", "also after its end");
     engine.done(Op::Remove(name.clone())).await;
-    let mut absent = engine.runtime().logs(&name, true, None);
+    let mut absent = engine.runtime().logs(&name, FOLLOW);
+    assert_eq!(soon(absent.next()).await.unwrap().unwrap_err().kind, OpErrorKind::NotFound);
+    assert_eq!(soon(absent.next()).await, None);
+}
+
+async fn a_process_in_a_container_is_fed_and_heard_to_its_end(mut engine: impl TestEngine) {
+    let spec = engine.spec(Does::Run);
+    let name = engine.run(spec).await;
+    let exec = |words: &[&str], input: Vec<ExecInput>| {
+        let command = words.iter().map(|word| word.to_string()).collect();
+        let request = ExecRequest { command, tty: false, stdin: !input.is_empty() };
+        // What is not said to end goes on.
+        let input = futures_util::stream::iter(input).chain(futures_util::stream::pending()).boxed();
+        let output = engine.runtime().exec(&name, request, input);
+        async { soon(output.collect::<Vec<_>>()).await }
+    };
+    assert_eq!(exec(&["/web", "exit", "3"], Vec::new()).await, [Ok(ExecOutput::Exited(3))]);
+    let said = exec(&["/web", "cat"], vec![ExecInput::Stdin("hello\n".into()), ExecInput::StdinEnd]).await;
+    assert_eq!(said, [Ok(ExecOutput::Stdout("hello\n".into())), Ok(ExecOutput::Exited(0))]);
+    let failed = exec(&["/no-such-program", "now"], Vec::new()).await;
+    // The engine says so in words, among the output, and gives a shell's code for it.
+    assert!(matches!(failed.last(), Some(Ok(ExecOutput::Exited(126 | 127)))), "{failed:?}");
+    engine.done(Op::Stop { name: name.clone(), grace: NO_HURRY }).await;
+}
+
+async fn a_process_cannot_be_started_where_nothing_runs(mut engine: impl TestEngine) {
+    let spec = engine.spec(Does::Run);
+    let name = engine.run(spec).await;
+    engine.done(Op::Stop { name: name.clone(), grace: NO_HURRY }).await;
+    let request = || ExecRequest { command: vec!["/web".into(), "cat".into()], tty: false, stdin: false };
+    let nothing = || futures_util::stream::empty().boxed();
+    let mut ended = engine.runtime().exec(&name, request(), nothing());
+    assert_eq!(soon(ended.next()).await.unwrap().unwrap_err().kind, OpErrorKind::Refused);
+    engine.done(Op::Remove(name.clone())).await;
+    let mut absent = engine.runtime().exec(&name, request(), nothing());
     assert_eq!(soon(absent.next()).await.unwrap().unwrap_err().kind, OpErrorKind::NotFound);
     assert_eq!(soon(absent.next()).await, None);
 }
@@ -295,7 +332,7 @@ async fn an_engine_out_of_reach_says_nothing_about_containers(mut engine: impl T
     let mut hints = runtime.hints(owner);
     assert_eq!(soon(hints.next()).await.unwrap().unwrap_err().kind, OpErrorKind::Engine);
     assert_eq!(soon(hints.next()).await, None, "it ends with the error");
-    let mut logs = runtime.logs(&name, true, None);
+    let mut logs = runtime.logs(&name, FOLLOW);
     assert_eq!(soon(logs.next()).await.unwrap().unwrap_err().kind, OpErrorKind::Engine);
     assert_eq!(logs.next().now_or_never(), Some(None));
 }

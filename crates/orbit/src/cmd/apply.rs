@@ -1,8 +1,9 @@
 //! `orbit apply`.
 
+use super::delete::delete_one;
 use crate::{
     Session,
-    cli::Apply,
+    cli::{Apply, ObjectKind},
     client::path,
     error::Error,
     files::{self, Document},
@@ -14,13 +15,19 @@ use hyper::{
 };
 use orbit_api::{
     manifest::ManifestKind,
-    view::{Stored, Submitted},
+    view::{List, Service, Stored, Submitted},
 };
 use tokio::time::Instant;
 
 pub async fn apply(session: &mut Session<'_>, args: Apply) -> Result<u8, Error> {
     let documents = files::read(session, &args.files)?;
     let condition = condition(&documents, args.if_revision)?;
+    if args.prune && args.selector.is_none() && !args.all {
+        return Err(Error::usage("--prune: of which services? Choose with -l KEY=VALUE, or say --all"));
+    }
+    if args.dry_run {
+        return preview(session, &documents, &condition, &args).await;
+    }
     let mut awaited = Vec::new();
     for document in &documents {
         let object = document.object();
@@ -33,11 +40,60 @@ pub async fn apply(session: &mut Session<'_>, args: Apply) -> Result<u8, Error> 
         session.print(&format!("{object} {what}\n"))?;
         awaited.push(one);
     }
+    if args.prune {
+        for name in surplus(session, &documents, args.selector.as_deref()).await? {
+            delete_one(session, ObjectKind::Service, &name).await?;
+        }
+    }
     if args.wait {
         "what was applied stays applied; only the waiting has ended".clone_into(&mut session.farewell.borrow_mut());
         wait::wait(session, awaited, Instant::now() + args.timeout).await?;
     }
     Ok(0)
+}
+
+/// The services that are not in the files, of those that the selector chooses.
+async fn surplus(session: &Session<'_>, documents: &[Document], selector: Option<&str>) -> Result<Vec<String>, Error> {
+    let query: Vec<_> = selector.map(|selector| ("selector", selector)).into_iter().collect();
+    let there: List<Service> = session.client.list("services", &query).await?;
+    let kept =
+        |name: &str| documents.iter().any(|d| d.manifest.kind == ManifestKind::Service && d.manifest.name == name);
+    Ok(there.items.into_iter().map(|service| service.name).filter(|name| !kept(name)).collect())
+}
+
+/// Says what would be done.
+async fn preview(
+    session: &mut Session<'_>,
+    documents: &[Document],
+    condition: &[(HeaderName, String)],
+    args: &Apply,
+) -> Result<u8, Error> {
+    for document in documents {
+        let (object, manifest) = (document.object(), &document.manifest);
+        let place = format!("{}: {object}", document.place);
+        let query = [("dry_run", "1")];
+        let (method, to) = match manifest.kind {
+            ManifestKind::Service => (Method::PUT, path(&["services", &manifest.name], &query)),
+            ManifestKind::Task => (Method::POST, path(&["tasks"], &query)),
+        };
+        let stored: Stored =
+            session.client.ask(method, &to, condition, Some(manifest)).await.map_err(|e| e.at(&place))?;
+        session.print(&format!("{object} would be {}\n", what(&stored)))?;
+    }
+    if args.prune {
+        for name in surplus(session, documents, args.selector.as_deref()).await? {
+            session.print(&format!("service/{name} would be deleted\n"))?;
+        }
+    }
+    Ok(0)
+}
+
+fn what(stored: &Stored) -> &'static str {
+    match (stored.created, stored.changed) {
+        (true, _) => "created",
+        (false, true) => "changed",
+        (false, false) => "unchanged",
+    }
 }
 
 /// The header that lets the change happen only at the given revision.
@@ -64,12 +120,7 @@ async fn put_service(
 ) -> Result<(&'static str, Awaited), Error> {
     let to = path(&["services", &document.manifest.name], &[]);
     let stored: Stored = session.client.ask(Method::PUT, &to, condition, Some(&document.manifest)).await?;
-    let what = match (stored.created, stored.changed) {
-        (true, _) => "created",
-        (false, true) => "changed",
-        (false, false) => "unchanged",
-    };
-    Ok((what, Awaited::service(&stored.name, &stored.uid)))
+    Ok((what(&stored), Awaited::service(&stored.name, &stored.uid)))
 }
 
 async fn post_task(session: &Session<'_>, document: &Document) -> Result<(&'static str, Awaited), Error> {

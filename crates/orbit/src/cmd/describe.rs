@@ -11,7 +11,7 @@ use crate::{
 };
 use orbit_api::{
     Manifest,
-    view::{List, Node, Service, Task, TaskDefinition},
+    view::{Event, List, Node, Service, Task, TaskDefinition},
 };
 use orbit_core::model::TaskId;
 use serde::Serialize;
@@ -28,6 +28,7 @@ pub async fn describe(session: &mut Session<'_>, args: Describe) -> Result<u8, E
             page.service(session, &service);
             let tasks = session.client.list("tasks", &[("kind", "service"), ("name", &name)]).await?;
             page.tasks(session, &tasks);
+            page.story(session, "service", &name).await?;
         }
         ObjectKind::Task if name.parse::<TaskId>().is_ok() => {
             let task: Task = session.client.get(&at).await?;
@@ -38,12 +39,14 @@ pub async fn describe(session: &mut Session<'_>, args: Describe) -> Result<u8, E
             page.definition(session, &definition);
             let tasks = session.client.list("tasks", &[("kind", "task"), ("name", &name)]).await?;
             page.tasks(session, &tasks);
+            page.story(session, "task", &name).await?;
         }
         ObjectKind::Node => {
             let node: Node = session.client.get(&at).await?;
             page.node(session, &node);
             let tasks = session.client.list("tasks", &[("node", &name)]).await?;
             page.tasks(session, &tasks);
+            page.story(session, "node", &name).await?;
         }
     }
     session.print(&page.text)?;
@@ -57,6 +60,8 @@ struct Page {
 }
 
 const VALUE_COLUMN: usize = 14;
+/// So many events are shown; `orbit events` shows all.
+const EVENTS_MAX: usize = 30;
 
 impl Page {
     fn field(&mut self, name: &str, value: impl std::fmt::Display) {
@@ -188,6 +193,23 @@ impl Page {
         for task in messages {
             self.text += &format!("  {}: {}\n", task.id, task.message.replace(|c: char| c.is_control(), " "));
         }
+    }
+}
+
+impl Page {
+    /// What happened to an object, in order: the newest of it.
+    async fn story(&mut self, session: &Session<'_>, kind: &str, name: &str) -> Result<(), Error> {
+        let all: List<Event> = match session.client.list("events", &[("kind", kind), ("name", name)]).await {
+            // A manager that is older than this program has none.
+            Err(error) if error.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        let surplus = all.items.len().saturating_sub(EVENTS_MAX);
+        if !all.items.is_empty() {
+            let earlier = if surplus > 0 { format!(" (the newest {EVENTS_MAX})") } else { String::new() };
+            self.text += &format!("\nEvents{earlier}:\n{}", table::events(&all.items[surplus..], session.now));
+        }
+        Ok(())
     }
 }
 

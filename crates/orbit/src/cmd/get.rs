@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     settings, table,
 };
-use orbit_api::view::{self, List};
+use orbit_api::view::{self, Change, ChangeKind, List};
 use orbit_core::model::TaskId;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -30,6 +30,7 @@ pub async fn get(session: &mut Session<'_>, args: Get) -> Result<u8, Error> {
     match name {
         None => list(session, kind, &args.show, &filters).await,
         Some(_) if args.show.selector.is_some() => Err(Error::usage("a name and -l: give one of them")),
+        Some(_) if args.show.watch => Err(Error::usage("-w watches lists: choose with -l, or with --service")),
         Some(name) => one(session, kind, &name, &args.show).await,
     }
 }
@@ -41,17 +42,13 @@ pub async fn list(
     show: &Show,
     filters: &[(&str, &str)],
 ) -> Result<u8, Error> {
-    let format = settings::format(show.output, session.env)?;
+    let format = settings::format(show.output, session.env, &session.context)?;
     let mut query = filters.to_vec();
-    // The API selects among services and tasks; nodes are few, and are selected here.
-    let local = if kind == ObjectKind::Node { show.selector.as_deref() } else { None };
-    if local.is_none() {
-        query.extend(show.selector.as_deref().map(|selector| ("selector", selector)));
+    query.extend(show.selector.as_deref().map(|selector| ("selector", selector)));
+    if show.watch {
+        return watch(session, kind, format, &query).await;
     }
-    let mut list: List<Value> = session.client.list(kind.plural(), &query).await?;
-    if let Some(selector) = local {
-        list.items.retain(|item| has_labels(&item["labels"], selector));
-    }
+    let list: List<Value> = session.client.list(kind.plural(), &query).await?;
     let text = match format {
         Format::Json => json(&list)?,
         Format::Yaml => yaml(&list)?,
@@ -66,9 +63,53 @@ pub async fn list(
     Ok(0)
 }
 
+/// So many of the last rows decide how wide the columns are.
+const ROWS_MAX: usize = 200;
+
+/// Everything that there is, and every change from then on, until Ctrl-C.
+async fn watch(
+    session: &mut Session<'_>,
+    kind: ObjectKind,
+    format: Format,
+    query: &[(&str, &str)],
+) -> Result<u8, Error> {
+    let query = [query, &[("watch", "1")]].concat();
+    let at = path(&[kind.plural()], &query);
+    let (mut last, mut rows): (Option<String>, Vec<Value>) = (None, Vec::new());
+    loop {
+        let mut events = match session.reconnect(&at, last.as_deref()).await {
+            // What was missed is not known any more: begin anew.
+            Err(error) if last.is_some() && error.is_gone() => {
+                last = None;
+                continue;
+            }
+            other => other?,
+        };
+        while let Some(data) = events.next().await {
+            let change: Change<Value> = serde_json::from_str(&data).map_err(|e| Error::usage(e.to_string()))?;
+            session.now = std::time::SystemTime::now();
+            let text = match (format, change.kind) {
+                (Format::Json, _) => format!("{data}\n"),
+                (Format::Yaml, _) => format!("---\n{}", yaml(&change)?),
+                (Format::Name, _) => name_line(kind, &change.object),
+                (_, ChangeKind::Deleted) => format!("{} deleted\n", name_line(kind, &change.object).trim_end()),
+                (_, ChangeKind::Added | ChangeKind::Modified) => {
+                    rows.push(change.object);
+                    let surplus = rows.len().saturating_sub(ROWS_MAX);
+                    rows.drain(..surplus);
+                    let text = table_of(session, kind, rows.clone(), format == Format::Wide)?;
+                    if rows.len() == 1 { text } else { table::last_line(&text) }
+                }
+            };
+            session.print(&text)?;
+        }
+        last = events.seen.or(last);
+    }
+}
+
 /// One object.
 async fn one(session: &mut Session<'_>, kind: ObjectKind, name: &str, show: &Show) -> Result<u8, Error> {
-    let format = settings::format(show.output, session.env)?;
+    let format = settings::format(show.output, session.env, &session.context)?;
     let object: Value = session.client.get(&path(&[kind.plural(), name], &[])).await?;
     let text = match format {
         Format::Json => json(&object)?,
@@ -101,11 +142,6 @@ fn typed<T: DeserializeOwned>(items: Vec<Value>) -> Result<Vec<T>, Error> {
         .map(serde_json::from_value)
         .collect::<Result<_, _>>()
         .map_err(|e| Error::usage(format!("an object in the answer is not of the expected form ({e}): try -o json")))
-}
-
-fn has_labels(labels: &Value, selector: &str) -> bool {
-    let holds = |part: &str| part.split_once('=').is_some_and(|(key, value)| labels[key].as_str() == Some(value));
-    selector.split(',').all(holds)
 }
 
 /// `task/1.57.0`, `service/web`.

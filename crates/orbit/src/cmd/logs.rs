@@ -20,22 +20,31 @@ use std::{
 /// A line that does not end is cut here.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-enum Source {
+/// Which part of a log.
+#[derive(Default)]
+pub struct Part {
+    tail: Option<u32>,
+    /// RFC 3339.
+    since: Option<String>,
+}
+
+pub enum Source {
     Task(String),
     Service(String),
 }
 
 pub async fn logs(session: &mut Session<'_>, args: Logs) -> Result<u8, Error> {
+    let part = Part { tail: args.tail, since: args.since.map(|since| since.rfc3339(session.now)) };
     match find(session, &args.target).await? {
-        Source::Task(id) => stream_one(session, &id, args.follow, args.tail).await?,
-        Source::Service(name) if args.follow => follow_service(session, &name, args.tail).await?,
-        Source::Service(name) => print_service(session, &name, args.tail).await?,
+        Source::Task(id) => stream_one(session, &id, args.follow, &part).await?,
+        Source::Service(name) if args.follow => follow_service(session, &name, &part).await?,
+        Source::Service(name) => print_service(session, &name, &part).await?,
     }
     Ok(0)
 }
 
 /// What the word means: an attempt, the newest attempt of a task definition, or a service.
-async fn find(session: &Session<'_>, word: &str) -> Result<Source, Error> {
+pub async fn find(session: &Session<'_>, word: &str) -> Result<Source, Error> {
     let (kind, name) = match word.split_once('/') {
         None => (None, word),
         Some((kind, name)) => match ObjectKind::parse(kind) {
@@ -69,19 +78,20 @@ async fn find(session: &Session<'_>, word: &str) -> Result<Source, Error> {
     }
 }
 
-async fn open(client: &Client, id: &str, follow: bool, tail: Option<u32>) -> Result<BodyDataStream<Incoming>, Error> {
-    let tail = tail.map(|lines| lines.to_string());
+async fn open(client: &Client, id: &str, follow: bool, part: &Part) -> Result<BodyDataStream<Incoming>, Error> {
+    let tail = part.tail.map(|lines| lines.to_string());
     let mut query = Vec::new();
     if follow {
         query.push(("follow", "1"));
     }
     query.extend(tail.as_deref().map(|lines| ("tail", lines)));
+    query.extend(part.since.as_deref().map(|since| ("since", since)));
     Ok(BodyDataStream::new(client.stream(&path(&["tasks", id, "logs"], &query)).await?))
 }
 
 /// The log of one task, byte for byte.
-pub async fn stream_one(session: &mut Session<'_>, id: &str, follow: bool, tail: Option<u32>) -> Result<(), Error> {
-    let mut chunks = open(&session.client, id, follow, tail).await?;
+pub async fn stream_one(session: &mut Session<'_>, id: &str, follow: bool, part: &Part) -> Result<(), Error> {
+    let mut chunks = open(&session.client, id, follow, part).await?;
     while let Some(chunk) = chunks.next().await {
         session.out.write_all(&chunk.map_err(|_| broken(id))?)?;
         session.out.flush()?;
@@ -101,7 +111,7 @@ async fn living(session: &Session<'_>, name: &str) -> Result<Vec<Task>, Error> {
 
 /// The logs of a service's tasks, one after the other. A node that does not answer does not keep
 /// the others' logs.
-async fn print_service(session: &mut Session<'_>, name: &str, tail: Option<u32>) -> Result<(), Error> {
+async fn print_service(session: &mut Session<'_>, name: &str, part: &Part) -> Result<(), Error> {
     let tasks = living(session, name).await?;
     if tasks.is_empty() {
         session
@@ -110,7 +120,7 @@ async fn print_service(session: &mut Session<'_>, name: &str, tail: Option<u32>)
     let mut failed = false;
     for task in tasks {
         let mut lines = Lines::new(&task.id);
-        let result = match open(&session.client, &task.id, false, tail).await {
+        let result = match open(&session.client, &task.id, false, part).await {
             Ok(mut chunks) => loop {
                 match chunks.next().await {
                     Some(Ok(chunk)) => session.out.write_all(&lines.push(&chunk))?,
@@ -136,7 +146,7 @@ type Piece = (String, Option<Result<Bytes, ()>>);
 
 /// The logs of a service's tasks as they come, also of tasks that begin meanwhile. Ends with the
 /// service.
-async fn follow_service(session: &mut Session<'_>, name: &str, tail: Option<u32>) -> Result<(), Error> {
+async fn follow_service(session: &mut Session<'_>, name: &str, part: &Part) -> Result<(), Error> {
     let mut pieces: SelectAll<Pin<Box<dyn Stream<Item = Piece>>>> = SelectAll::new();
     let mut lines: BTreeMap<String, Lines> = BTreeMap::new();
     let mut known = BTreeSet::new();
@@ -163,7 +173,8 @@ async fn follow_service(session: &mut Session<'_>, name: &str, tail: Option<u32>
                         continue;
                     }
                     // What began meanwhile is shown from its beginning.
-                    match open(&session.client, &task.id, true, tail.filter(|_| first)).await {
+                    let whole = Part::default();
+                    match open(&session.client, &task.id, true, if first { part } else { &whole }).await {
                         Ok(chunks) => {
                             lines.insert(task.id.clone(), Lines::new(&task.id));
                             pieces.push(labelled(task.id, chunks));

@@ -1,8 +1,11 @@
 //! One module per command.
 
 mod apply;
+mod context;
 mod delete;
 mod describe;
+mod events;
+mod exec;
 mod get;
 mod logs;
 mod run;
@@ -27,6 +30,10 @@ pub async fn execute(command: Command, mut session: Session<'_>) -> Result<u8, E
         Command::Describe(args) => describe::describe(session, args).await,
         Command::Delete(args) => delete::delete(session, args).await,
         Command::Scale(args) => scale(session, args).await,
+        Command::Restart { name } => restart(session, &name).await,
+        Command::Exec(args) => exec::exec(session, args).await,
+        Command::Events(args) => events::events(session, args).await,
+        Command::Context(command) => context::context(session, command),
         Command::Logs(args) => logs::logs(session, args).await,
         Command::Node(Node::Ls(show)) => get::list(session, ObjectKind::Node, &show, &[]).await,
         Command::Node(Node::Forget { name }) => {
@@ -49,6 +56,13 @@ async fn scale(session: &mut Session<'_>, args: Scale) -> Result<u8, Error> {
     let stored: view::Stored = session.client.ask(Method::POST, &to, &[], Some(&view::Scale { replicas })).await?;
     let what = if stored.changed { format!("scaled to {replicas}") } else { "unchanged".to_string() };
     session.print(&format!("service/{name} {what}\n"))?;
+    Ok(0)
+}
+
+async fn restart(session: &mut Session<'_>, name: &str) -> Result<u8, Error> {
+    let to = path(&["services", name, "restart"], &[]);
+    let stored: view::Stored = session.client.ask(Method::POST, &to, &[], None::<&()>).await?;
+    session.print(&format!("service/{name} restarts as version {}\n", stored.version))?;
     Ok(0)
 }
 

@@ -79,7 +79,7 @@ async fn submit_and_follow(session: &mut Session<'_>, manifest: &Manifest, detac
         format!("task/{} goes on; stop it with `orbit delete task {}`", manifest.name, manifest.name);
     let task = until(session, &id, |task| has_run(task) || has_ended(&task.actual)).await?;
     if has_run(&task)
-        && let Err(error) = logs::stream_one(session, &id, true, None).await
+        && let Err(error) = logs::stream_one(session, &id, true, &logs::Part::default()).await
     {
         if matches!(error.kind, Kind::Output(_)) {
             return Err(error);

@@ -58,6 +58,14 @@ pub fn log(chunks: &[&str], end: End) -> Reply {
     Reply { status: 200, content_type: "application/octet-stream", chunks, end }
 }
 
+/// Server-sent events, with the ID of the last one.
+pub fn events(data: &[Value], id: u64, end: End) -> Reply {
+    let chunks: Vec<String> = data.iter().map(|data| format!("data: {data}\n\n")).collect();
+    let chunks: Vec<&str> = chunks.iter().map(String::as_str).collect();
+    let id = format!("id: {id}\n: alive\n\n");
+    log(&[&chunks[..], &[&id]].concat(), end)
+}
+
 impl Reply {
     pub fn with_status(self, status: u16) -> Reply {
         Reply { status, ..self }

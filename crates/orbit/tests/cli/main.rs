@@ -8,6 +8,7 @@ mod errors;
 mod fake;
 mod follow;
 mod show;
+mod watch;
 
 use fake::Fake;
 use orbit::{Host, Timing, main_with};

@@ -27,8 +27,24 @@ fn cluster() -> Fake {
         ("GET /v1/tasks/once", vec![ok(definition("once", "never", failed.clone()))]),
         ("GET /v1/tasks?kind=task&name=once", vec![ok(list(vec![failed]))]),
         ("GET /v1/nodes", vec![ok(list(vec![node("worker-1", "ready", "a"), node("worker-2", "unreachable", "b")]))]),
+        ("GET /v1/nodes?selector=zone%3Db", vec![ok(list(vec![node("worker-2", "unreachable", "b")]))]),
+        ("GET /v1/events?kind=service&name=web", vec![ok(list(story()))]),
         ("GET /v1/nodes/worker-1", vec![ok(node("worker-1", "ready", "a"))]),
     ])
+}
+
+/// What happened to `web`.
+fn story() -> Vec<serde_json::Value> {
+    let event = |revision: u64, reason: &str, task: Option<&str>, message: &str| {
+        json!({ "revision": revision, "at": "2026-03-01T11:59:00.000Z", "reason": reason,
+            "warning": reason == "failed", "kind": "service", "name": "web", "task": task,
+            "node": task.map(|_| "worker-1"), "message": message })
+    };
+    vec![
+        event(40, "created", None, "3 replicas of nginx:1.27"),
+        event(50, "placed", Some("1.50.0"), "slot 0, version 1"),
+        event(56, "failed", Some("1.50.0"), "out_of_memory with code 137; tried again in 1 s"),
+    ]
 }
 
 #[test]

@@ -1,0 +1,216 @@
+//! What was done and what happened, for people: written by `apply` in the entry that did it, so it
+//! is as durable as its cause. Nothing is ever decided from it.
+
+use super::*;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    sync::Arc,
+};
+
+/// Something that was done or happened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Happening {
+    /// Index of the entry that did it: the cluster's revision then.
+    pub index: u64,
+    /// The cluster's clock then.
+    pub at: Time,
+    /// What.
+    pub what: What,
+    /// To which object.
+    pub subject: Subject,
+    /// To which of its tasks.
+    pub task: Option<TaskId>,
+    /// On which node.
+    pub node: Option<NodeId>,
+    /// More, for a person; may be empty.
+    pub message: String,
+}
+
+/// The object of a happening. Its name may be another's by now.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// A service or a task definition.
+    Workload(Kind, Uid, Arc<str>),
+    /// A node, which the happening names.
+    Node,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum What {
+    /// A workload was created.
+    Created,
+    /// A workload has a new version.
+    Changed,
+    /// A workload has another number of replicas.
+    Scaled,
+    /// A workload's tasks are replaced because somebody asked for it.
+    Restarted,
+    /// A workload was deleted.
+    Deleted,
+    /// Tasks of a workload find no node.
+    Unplaced,
+    /// A task was given its node.
+    Placed,
+    /// A task was seen running.
+    Running,
+    /// A task was told to stop.
+    Stopping,
+    /// A task ended with exit code 0.
+    Complete,
+    /// A task ended otherwise, or could not be started.
+    Failed,
+    /// A task ended because it was told to.
+    Stopped,
+    /// A task is not run by its node.
+    Rejected,
+    /// A task's node was given up.
+    Lost,
+    /// A node registered for the first time.
+    Joined,
+    /// A node is not heard.
+    Unreachable,
+    /// A node is heard again.
+    Returned,
+    /// A node was given up.
+    Forgotten,
+}
+
+impl What {
+    /// All, in order.
+    pub const ALL: [What; 18] = [
+        What::Created,
+        What::Changed,
+        What::Scaled,
+        What::Restarted,
+        What::Deleted,
+        What::Unplaced,
+        What::Placed,
+        What::Running,
+        What::Stopping,
+        What::Complete,
+        What::Failed,
+        What::Stopped,
+        What::Rejected,
+        What::Lost,
+        What::Joined,
+        What::Unreachable,
+        What::Returned,
+        What::Forgotten,
+    ];
+
+    /// Stable text, as in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            What::Created => "created",
+            What::Changed => "changed",
+            What::Scaled => "scaled",
+            What::Restarted => "restarted",
+            What::Deleted => "deleted",
+            What::Unplaced => "unplaced",
+            What::Placed => "placed",
+            What::Running => "running",
+            What::Stopping => "stopping",
+            What::Complete => "complete",
+            What::Failed => "failed",
+            What::Stopped => "stopped",
+            What::Rejected => "rejected",
+            What::Lost => "lost",
+            What::Joined => "joined",
+            What::Unreachable => "unreachable",
+            What::Returned => "returned",
+            What::Forgotten => "forgotten",
+        }
+    }
+
+    /// Whether a person should look at it.
+    pub fn is_warning(self) -> bool {
+        matches!(self, What::Unplaced | What::Failed | What::Rejected | What::Lost | What::Unreachable)
+    }
+
+    /// What the end of a task is; nothing for a state that is no end.
+    pub(crate) fn end(state: TaskState) -> Option<What> {
+        match state {
+            TaskState::Complete => Some(What::Complete),
+            TaskState::Failed => Some(What::Failed),
+            TaskState::Stopped => Some(What::Stopped),
+            TaskState::Rejected => Some(What::Rejected),
+            TaskState::Lost => Some(What::Lost),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The newest happenings, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    kept: VecDeque<Happening>,
+    /// How often each was seen in the entry that is being applied.
+    counts: BTreeMap<(Subject, What), u32>,
+}
+
+impl History {
+    /// So many are kept.
+    pub const MAX: usize = 10_000;
+    /// So many of one kind are written out for one object in one entry; the others are counted. A
+    /// large plan does not push everything else out.
+    pub const EACH_MAX: u32 = 8;
+
+    /// Oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Happening> {
+        self.kept.iter()
+    }
+    /// Those of the entries after `index`, oldest first.
+    pub fn after(&self, index: u64) -> impl DoubleEndedIterator<Item = &Happening> {
+        self.kept.range(self.kept.partition_point(|happening| happening.index <= index)..)
+    }
+    /// Whether it may have forgotten something that happened after `index`.
+    pub fn is_compacted(&self, index: u64) -> bool {
+        self.kept.len() == Self::MAX && self.kept.front().is_some_and(|oldest| oldest.index > index + 1)
+    }
+
+    pub(crate) fn record(&mut self, happening: Happening) {
+        let count = self.counts.entry((happening.subject.clone(), happening.what)).or_default();
+        *count += 1;
+        if *count <= Self::EACH_MAX {
+            self.push(happening);
+        }
+    }
+
+    /// The entry is applied: what was only counted is written as one.
+    pub(crate) fn finish_entry(&mut self, index: u64, at: Time) {
+        for ((subject, what), count) in std::mem::take(&mut self.counts) {
+            if let Some(more @ 1..) = count.checked_sub(Self::EACH_MAX) {
+                let message = format!("and {more} more");
+                self.push(Happening { index, at, what, subject, task: None, node: None, message });
+            }
+        }
+    }
+
+    /// As a snapshot has it. Older ones than are kept are dropped.
+    pub(crate) fn push(&mut self, happening: Happening) {
+        if self.kept.len() == Self::MAX {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(happening);
+    }
+}
+
+/// What an entry changed that can be read: whoever watches is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Change {
+    /// A living workload with this name was made, changed or deleted, or a task of it changed.
+    Workload(Kind, Arc<str>),
+    /// A task was made, changed or forgotten.
+    Task(TaskId),
+    /// A node was made, changed or forgotten, or what runs on it changed.
+    Node(NodeId),
+}

@@ -1,0 +1,109 @@
+//! `/v1/events`: what was done and what happened.
+
+use super::{watch, *};
+use crate::views;
+use axum::response::sse::Event;
+use orbit_core::model::{Happening, Subject};
+use tokio::sync::mpsc;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> OpenApiRouter<Door> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Filter {
+    since: Option<u64>,
+    kind: Option<String>,
+    name: Option<String>,
+    node: Option<String>,
+    watch: Option<String>,
+    limit: Option<usize>,
+    #[serde(rename = "continue")]
+    after: Option<String>,
+}
+
+impl Filter {
+    fn matches(&self, happening: &Happening, event: &view::Event) -> bool {
+        let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        let about_node = matches!(happening.subject, Subject::Node);
+        let node = self.node.as_deref().is_none_or(|node| event.node.as_deref() == Some(node));
+        is(&self.kind, if about_node { "node" } else { &event.kind }) && is(&self.name, &event.name) && node
+    }
+}
+
+/// What was done and what happened, oldest first: the newest 10,000.
+#[utoipa::path(get, path = "/v1/events", tag = "events",
+    params(("since" = Option<u64>, Query, description = "only what came after this revision"),
+        ("kind" = Option<String>, Query, description = "`service`, `task` or `node`: of the object"),
+        ("name" = Option<String>, Query, description = "of the object"), ("node" = Option<String>, Query),
+        ("watch" = Option<String>, Query, description = "`1`: go on, as server-sent events"),
+        ("limit" = Option<usize>, Query), ("continue" = Option<String>, Query, description = "from the page before"),
+        ("Last-Event-ID" = Option<String>, Header, description = "as `since`, of a watch that goes on")),
+    responses((status = 200, body = view::List<view::Event>), (status = 400, body = Problem),
+        (status = 410, body = Problem, description = "not all of it is kept any more")))]
+async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query<Filter>) -> Answered<Response> {
+    let since = watch::since(&headers, filter.since)?;
+    let limit = Page { limit: filter.limit, after: None }.limit()?;
+    // A page goes on behind an event: its revision, and how many of that revision were shown.
+    let from = match filter.after.as_deref().map(|after| after.split_once('.').map(|(a, b)| (a.parse(), b.parse()))) {
+        None => (since.unwrap_or(0) + 1, 0),
+        Some(Some((Ok(revision), Ok(shown)))) => (revision, shown),
+        Some(_) => return Err(Rejection::invalid("continue", "is not from a page of events").into()),
+    };
+    if let Some(since) = since {
+        let oldest = door.read(move |manager, _| {
+            let history = manager.cluster().history();
+            history.is_compacted(since).then(|| history.iter().next().map_or(0, |oldest| oldest.index))
+        });
+        if let Some(oldest) = oldest.await? {
+            return Err(watch::compacted(oldest));
+        }
+    }
+    if flag("watch", filter.watch.as_deref())? {
+        let (sender, messages) = mpsc::channel(64);
+        tokio::spawn(tell(door, from.0 - 1, filter, sender));
+        return Ok(watch::stream(ReceiverStream::new(messages).map(Ok)));
+    }
+    let listed = door.read(move |manager, _| {
+        let mut place = (0, 0);
+        let numbered = manager.cluster().history().after(from.0 - 1).map(|happening| {
+            place = if place.0 == happening.index { (place.0, place.1 + 1) } else { (happening.index, 0) };
+            (place, happening)
+        });
+        let events = numbered.map(|(place, happening)| (place, happening, views::event(manager, happening)));
+        let chosen = events.filter(|(place, happening, event)| *place >= from && filter.matches(happening, event));
+        let key = |((revision, nth), ..): &((u64, u64), &Happening, view::Event)| format!("{revision}.{}", nth + 1);
+        page(manager.cluster().index, limit, chosen, key, |(_, _, event)| event)
+    });
+    Ok(Json(listed.await?).into_response())
+}
+
+/// Lives as long as the reader.
+async fn tell(door: Door, mut seen: u64, filter: Filter, sender: mpsc::Sender<Event>) {
+    loop {
+        let filter = filter.clone();
+        let looked = door.read(move |manager, _| {
+            let happened = manager.cluster().history().after(seen);
+            let events = happened.map(|happening| (happening, views::event(manager, happening)));
+            let chosen = events.filter(|(happening, event)| filter.matches(happening, event));
+            (manager.cluster().index, chosen.map(|(_, event)| event).collect::<Vec<_>>())
+        });
+        let Ok((revision, events)) = looked.await else { return };
+        let last = events.len().saturating_sub(1);
+        for (i, event) in events.into_iter().enumerate() {
+            let message = Event::default().data(serde_json::to_string(&event).expect("an event is plain data"));
+            let message = if i == last { message.id(revision.to_string()) } else { message };
+            if sender.send(message).await.is_err() {
+                return;
+            }
+        }
+        seen = revision;
+        tokio::select! { biased;
+            () = sender.closed() => return,
+            _ = door.feed.after(seen) => {}
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! `/v1/tasks/{id}/exec`: a process in a task's container, over a WebSocket.
+//!
+//! Binary messages; the first byte says what the rest is. To the process: 0 its standard input, 1 the
+//! end of that, 2 a terminal's size (columns and rows, two bytes each, big-endian). From it: 1 its
+//! standard output, 2 its standard error, 3 its exit code in decimal digits, 4 why it could not be
+//! had. After 3 or 4 nothing comes.
+
+use super::*;
+use axum::extract::{
+    Path,
+    ws::{Message, WebSocket, WebSocketUpgrade},
+};
+use futures_util::{SinkExt, StreamExt};
+use orbit_core::model::{ExecRequest, TaskId};
+use orbit_proto::v1::{StdinEnd, TerminalSize, exec_input, exec_output};
+
+/// The longest message that is taken from a client.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// So many words, and so many bytes in all of them.
+const COMMAND_WORDS_MAX: usize = 1000;
+const COMMAND_BYTES_MAX: usize = 64 << 10;
+
+/// Start a process in an attempt's container. `command` stands once for each word.
+#[utoipa::path(get, path = "/v1/tasks/{id}/exec", tag = "tasks",
+    params(("command" = Vec<String>, Query, description = "the program and its arguments"),
+        ("tty" = Option<String>, Query, description = "`1`: with a terminal"),
+        ("stdin" = Option<String>, Query, description = "`1`: its standard input will be written to")),
+    responses((status = 101, description = "a WebSocket; see the first byte of each message"),
+        (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 426, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn exec(
+    State(door): State<Door>,
+    Path(id): Path<String>,
+    axum::extract::RawQuery(query): axum::extract::RawQuery,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Answered<Response> {
+    let upgrade = upgrade
+        .map_err(|_| Fault(Problem::new(426, "websocket_required", "this route speaks WebSocket: use `orbit exec`")))?;
+    let request = request(query.as_deref().unwrap_or(""))?;
+    let attempt = match id.parse::<TaskId>() {
+        Ok(attempt) => attempt,
+        Err(_) => super::tasks::newest_attempt(&door, id).await?,
+    };
+    // Refusals come before the upgrade, as ordinary answers.
+    let exec = door.exec(attempt, request).await?;
+    Ok(upgrade.max_message_size(MESSAGE_BYTES_MAX).on_upgrade(move |socket| carry(socket, exec)))
+}
+
+fn request(query: &str) -> Answered<ExecRequest> {
+    let mut request = ExecRequest::default();
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*key {
+            "command" => request.command.push(value.into_owned()),
+            "tty" => request.tty = flag("tty", Some(&value))?,
+            "stdin" => request.stdin = flag("stdin", Some(&value))?,
+            other => return Err(Rejection::invalid(other, "this route does not know that").into()),
+        }
+    }
+    let bytes: usize = request.command.iter().map(String::len).sum();
+    let words = request.command.len();
+    if words == 0 || request.command[0].is_empty() || words > COMMAND_WORDS_MAX || bytes > COMMAND_BYTES_MAX {
+        return Err(Rejection::invalid("command", "name a program, with at most 1,000 words and 64 KiB").into());
+    }
+    Ok(request)
+}
+
+/// Until either side ends it.
+async fn carry(socket: WebSocket, exec: crate::Exec) {
+    let crate::Exec { input, mut output } = exec;
+    let (mut sink, mut source) = socket.split();
+    let receive = async move {
+        while let Some(Ok(message)) = source.next().await {
+            let Message::Binary(bytes) = message else { continue };
+            let Some(what) = input_of(bytes) else { continue };
+            if input.send(what).await.is_err() {
+                // The process has ended; the client is told by the other half.
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let send = async move {
+        while let Some(what) = output.recv().await {
+            if sink.send(Message::Binary(output_of(what))).await.is_err() {
+                return;
+            }
+        }
+        let _ = sink.close().await;
+    };
+    tokio::select! { biased; () = receive => {} () = send => {} }
+}
+
+fn input_of(bytes: Bytes) -> Option<exec_input::What> {
+    let (&kind, rest) = bytes.split_first()?;
+    match (kind, rest) {
+        (0, _) => Some(exec_input::What::Stdin(bytes.slice(1..))),
+        (1, _) => Some(exec_input::What::StdinEnd(StdinEnd {})),
+        (2, &[a, b, c, d]) => {
+            let (columns, rows) = (u16::from_be_bytes([a, b]).into(), u16::from_be_bytes([c, d]).into());
+            Some(exec_input::What::Resize(TerminalSize { columns, rows }))
+        }
+        _ => None,
+    }
+}
+
+fn output_of(what: exec_output::What) -> Bytes {
+    let framed = |kind: u8, bytes: &[u8]| Bytes::from([&[kind], bytes].concat());
+    match what {
+        exec_output::What::Stdout(bytes) => framed(1, &bytes),
+        exec_output::What::Stderr(bytes) => framed(2, &bytes),
+        exec_output::What::ExitCode(code) => framed(3, code.to_string().as_bytes()),
+        exec_output::What::Error(message) => framed(4, message.as_bytes()),
+    }
+}

@@ -1,0 +1,83 @@
+//! `/metrics`, for Prometheus.
+
+use super::*;
+use orbit_core::model::{Reach, TaskState};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use std::collections::BTreeMap;
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Beyond so many tasks the invariants are not recomputed for a scrape: it would keep the manager
+/// from its work.
+const CHECKED_TASKS_MAX: usize = 20_000;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTask {
+    state: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfNode {
+    state: &'static str,
+}
+
+/// What the cluster looks like at the moment.
+#[derive(Default)]
+struct Counts {
+    tasks: BTreeMap<(&'static str, &'static str), i64>,
+    nodes: BTreeMap<&'static str, i64>,
+    services: i64,
+    revision: u64,
+    violations: Vec<String>,
+}
+
+pub(super) async fn metrics(State(door): State<Door>) -> Answered<Response> {
+    let counts = door.read(|manager, _| count(manager.cluster())).await?;
+    for violation in &counts.violations {
+        tracing::error!("an invariant does not hold: {violation}");
+        door.metrics.violations.inc();
+    }
+    let mut registry = Registry::with_prefix("orbit");
+    door.metrics.register(&mut registry);
+    let (tasks, nodes) = (Family::<OfTask, Gauge>::default(), Family::<OfNode, Gauge>::default());
+    for ((state, reason), count) in counts.tasks {
+        tasks.get_or_create(&OfTask { state, reason }).set(count);
+    }
+    for (state, count) in counts.nodes {
+        nodes.get_or_create(&OfNode { state }).set(count);
+    }
+    let (services, revision) = (Gauge::<i64>::default(), Gauge::<i64>::default());
+    services.set(counts.services);
+    revision.set(i64::try_from(counts.revision).unwrap_or(i64::MAX));
+    registry.register("tasks", "Attempts by their actual state, and why they ended", tasks);
+    registry.register("nodes", "Nodes by their state", nodes);
+    registry.register("services", "Services", services);
+    registry.register("log_index", "Index of the last entry that is in force", revision);
+    let mut text = String::new();
+    encode(&mut text, &registry).expect("a string takes everything");
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+}
+
+fn count(cluster: &orbit_core::model::Cluster) -> Counts {
+    let mut counts = Counts { revision: cluster.index, ..Counts::default() };
+    // States that nobody is in stand there, too: a series that comes and goes is hard to draw.
+    counts.tasks.extend(TaskState::ALL.iter().filter(|state| !state.is_terminal()).map(|s| ((s.as_str(), ""), 0)));
+    counts.nodes.extend(["ready", "unreachable"].map(|state| (state, 0)));
+    for task in cluster.tasks() {
+        let reason = task.end.as_ref().map_or("", |end| end.reason.as_str());
+        *counts.tasks.entry((task.state.as_str(), reason)).or_default() += 1;
+    }
+    for node in cluster.nodes() {
+        let state = if node.reach == Reach::Reachable { "ready" } else { "unreachable" };
+        *counts.nodes.entry(state).or_default() += 1;
+    }
+    counts.services = cluster.workloads_by_name(orbit_core::model::Kind::Service, None).count() as i64;
+    if cluster.task_count() <= CHECKED_TASKS_MAX {
+        counts.violations = cluster.check().iter().map(ToString::to_string).collect();
+    }
+    counts
+}

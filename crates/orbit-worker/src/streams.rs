@@ -1,0 +1,97 @@
+//! Streams of their own for what is not the control stream's: they never delay a heartbeat. The
+//! worker dials each when it was asked to, and the bytes bypass the machines.
+
+use crate::session::client;
+use futures_util::StreamExt;
+use orbit_core::model::{ExecRequest, LogRange, StreamOf, StreamRequest};
+use orbit_proto::v1::{self, ExecOutput, LogChunk, exec_input, exec_output};
+use orbit_runtime::{self as runtime, ContainerRuntime};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// Chunks that are read ahead of a slow reader.
+const CHUNKS_MAX: usize = 16;
+
+/// Lives as long as the stream.
+pub(crate) async fn open(
+    manager: String,
+    runtime: Arc<dyn ContainerRuntime>,
+    request: StreamRequest,
+    container: String,
+) {
+    let StreamRequest { stream, what, .. } = request;
+    let ended = match what {
+        StreamOf::Logs(range) => logs(manager, runtime, stream, container, range).await,
+        StreamOf::Exec(request) => exec(manager, runtime, stream, container, request).await,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(stream, %error, "the other end of the stream has gone");
+    }
+}
+
+async fn logs(
+    manager: String,
+    runtime: Arc<dyn ContainerRuntime>,
+    stream: u64,
+    container: String,
+    range: LogRange,
+) -> anyhow::Result<()> {
+    let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
+    let read = async move {
+        let mut output = runtime.logs(&container, range);
+        let mut sent = sender.send(LogChunk { stream, ..LogChunk::default() }).await;
+        while sent.is_ok() {
+            let Some(chunk) = output.next().await else { break };
+            let chunk = match chunk {
+                Ok(chunk) => LogChunk { stderr: chunk.stderr, data: chunk.bytes, ..LogChunk::default() },
+                Err(error) => LogChunk { error: Some(error.message), ..LogChunk::default() },
+            };
+            sent = sender.send(chunk).await;
+        }
+    };
+    let reading = tokio::spawn(read);
+    // Ends with the manager's answer, which comes early when the reader has gone.
+    let written = async { anyhow::Ok(client(manager).await?.logs(ReceiverStream::new(receiver)).await?) }.await;
+    reading.abort();
+    written.map(|_| ())
+}
+
+async fn exec(
+    manager: String,
+    runtime: Arc<dyn ContainerRuntime>,
+    stream: u64,
+    container: String,
+    request: ExecRequest,
+) -> anyhow::Result<()> {
+    let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
+    sender.send(ExecOutput { stream, what: None }).await?;
+    let incoming = client(manager).await?.exec(ReceiverStream::new(receiver)).await?.into_inner();
+    // Where the other end goes away, the process's input ends.
+    let input = futures_util::stream::unfold(incoming, |mut incoming| async {
+        let message = incoming.message().await.ok().flatten()?;
+        Some((input_of(message), incoming))
+    });
+    let mut output = runtime.exec(&container, request, input.filter_map(std::future::ready).boxed());
+    while let Some(item) = output.next().await {
+        let what = match item {
+            Ok(runtime::ExecOutput::Stdout(bytes)) => exec_output::What::Stdout(bytes),
+            Ok(runtime::ExecOutput::Stderr(bytes)) => exec_output::What::Stderr(bytes),
+            Ok(runtime::ExecOutput::Exited(code)) => exec_output::What::ExitCode(code),
+            Err(error) => exec_output::What::Error(error.message),
+        };
+        sender.send(ExecOutput { stream, what: Some(what) }).await?;
+    }
+    Ok(())
+}
+
+fn input_of(message: v1::ExecInput) -> Option<runtime::ExecInput> {
+    Some(match message.what? {
+        exec_input::What::Stdin(bytes) => runtime::ExecInput::Stdin(bytes),
+        exec_input::What::StdinEnd(_) => runtime::ExecInput::StdinEnd,
+        exec_input::What::Resize(v1::TerminalSize { columns, rows }) => {
+            let size = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+            runtime::ExecInput::Resize { columns: size(columns), rows: size(rows) }
+        }
+    })
+}
