@@ -31,8 +31,17 @@ fn try_claim(name: &str) -> Option<Claim> {
 
 /// Waits for a turn on the engine.
 pub fn engine_turn() -> Claim {
+    wait_for(|| (0..ON_ENGINE_MAX).find_map(|n| try_claim(&format!("engine-{n}"))))
+}
+
+/// Waits for what only one has at a time.
+pub fn wait_for_claim(name: &str) -> Claim {
+    wait_for(|| try_claim(name))
+}
+
+fn wait_for(claim: impl Fn() -> Option<Claim>) -> Claim {
     loop {
-        if let Some(claim) = (0..ON_ENGINE_MAX).find_map(|n| try_claim(&format!("engine-{n}"))) {
+        if let Some(claim) = claim() {
             return claim;
         }
         sleep(Duration::from_millis(20));

@@ -1,7 +1,7 @@
 //! A manager and its workers as processes, and the ways to look at them.
 
 use crate::{
-    Container, Daemon, Engine, PATIENCE, Response, binaries,
+    Container, Daemon, Engine, Host, Lab, MANAGER, PATIENCE, Response, binaries,
     claim::{Claim, Ports, engine_turn},
     http, poll_for,
 };
@@ -11,6 +11,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::Write,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread::sleep,
@@ -29,14 +30,17 @@ pub struct Worker {
 
 /// A cluster on this machine.
 ///
-/// Order of calls: [`start`](Self::start), or [`without_engine`](Self::without_engine) where nothing
-/// is to run; then whatever the test is about.
+/// Order of calls: [`start`](Self::start), [`in_lab`](Self::in_lab) where each worker has a host of its
+/// own, or [`without_engine`](Self::without_engine) where nothing is to run; then whatever the test is
+/// about.
 pub struct Cluster {
     pub manager: Daemon,
     pub workers: Vec<Worker>,
-    pub engine: Option<Engine>,
+    engines: Vec<Engine>,
     dir: TempDir,
     ports: Ports,
+    /// Where the manager listens for workers.
+    manager_ip: Ipv4Addr,
     /// Held for as long as the cluster uses the engine.
     _turn: Option<Claim>,
 }
@@ -49,7 +53,7 @@ impl Cluster {
     pub fn start(engine: &Engine, workers: usize) -> Cluster {
         let turn = engine_turn();
         let mut cluster = Cluster::without_engine();
-        cluster.engine = Some(engine.clone());
+        cluster.engines = vec![engine.clone()];
         cluster._turn = Some(turn);
         for _ in 0..workers {
             cluster.add_worker(&[]);
@@ -58,21 +62,56 @@ impl Cluster {
         cluster
     }
 
+    /// A manager outside of the laboratory's hosts, and a worker on each of them, ready.
+    ///
+    /// # Panics
+    /// If they do not become ready.
+    pub fn in_lab(lab: &Lab) -> Cluster {
+        let mut cluster = Cluster::manager_of(lab);
+        for host in &lab.hosts {
+            cluster.add_worker_on(host, &[]);
+        }
+        cluster.wait_ready(lab.hosts.len());
+        cluster
+    }
+
+    /// A manager that the laboratory's hosts can reach.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    pub fn manager_of(lab: &Lab) -> Cluster {
+        let turn = engine_turn();
+        let mut cluster = Cluster::with_manager(MANAGER, |_| ());
+        cluster.engines = lab.hosts.iter().map(|host| host.engine().clone()).collect();
+        cluster._turn = Some(turn);
+        cluster
+    }
+
     /// A manager alone.
     ///
     /// # Panics
     /// If it does not become ready.
     pub fn without_engine() -> Cluster {
+        Cluster::with_manager(Ipv4Addr::LOCALHOST, |_| ())
+    }
+
+    /// A manager alone that listens for workers there; `prepare` sees it before it starts.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    pub fn with_manager(manager_ip: Ipv4Addr, prepare: impl FnOnce(&mut Daemon)) -> Cluster {
         let dir = tempfile::Builder::new().prefix("orbit-test-").tempdir().expect("a temporary folder");
         let ports = Ports::claim();
         let args = [
             format!("--listen=127.0.0.1:{}", ports.users()),
-            format!("--listen-workers=127.0.0.1:{}", ports.workers()),
+            format!("--listen-workers={manager_ip}:{}", ports.workers()),
             format!("--state-dir={}", dir.path().join("manager").display()),
         ];
         let mut manager = Daemon::new(&binaries().manager, args.to_vec(), dir.path().join("manager.log"));
+        prepare(&mut manager);
         manager.start();
-        let cluster = Cluster { manager, workers: Vec::new(), engine: None, dir, ports, _turn: None };
+        let cluster =
+            Cluster { manager, workers: Vec::new(), engines: Vec::new(), dir, ports, manager_ip, _turn: None };
         cluster.wait_manager();
         cluster
     }
@@ -80,22 +119,47 @@ impl Cluster {
     /// One more worker, started but not waited for. It offers far more than the machine has, so that
     /// tests find room; `more` are further flags.
     pub fn add_worker(&mut self, more: &[&str]) -> &mut Worker {
-        let number = self.workers.len();
-        let name = format!("worker-{number}");
-        let ports = self.ports.published(number as u16);
-        let mut args = vec![
-            format!("--manager=http://127.0.0.1:{}", self.ports.workers()),
-            format!("--name={name}"),
-            format!("--state-dir={}", self.dir.path().join(&name).display()),
+        let program = binaries().worker.to_str().expect("a target folder has a plain name").to_string();
+        let ports = self.ports.published(self.workers.len() as u16);
+        self.start_worker(vec![program], ports, more)
+    }
+
+    /// The same on a host of the laboratory, on that host's engine.
+    pub fn add_worker_on(&mut self, host: &Host, more: &[&str]) -> &mut Worker {
+        let mut command = host.enter();
+        command.extend(["env".to_string(), format!("DOCKER_HOST={}", host.docker_host())]);
+        command.push(binaries().worker.to_str().expect("a target folder has a plain name").to_string());
+        let publish = format!("--publish={}", host.address());
+        self.start_worker(command, (20_000, 20_999), &[&[publish.as_str()], more].concat())
+    }
+
+    /// What is said later on a line overrules what was said before.
+    fn start_worker(&mut self, command: Vec<String>, ports: (u16, u16), more: &[&str]) -> &mut Worker {
+        let name = format!("worker-{}", self.workers.len());
+        let mut args = command[1..].to_vec();
+        args.extend([
+            format!("--manager=http://{}:{}", self.manager_ip, self.ports.workers()),
             format!("--ports={}-{}", ports.0, ports.1),
             "--cpu-millis=64000".to_string(),
             "--memory-mib=16384".to_string(),
-        ];
+        ]);
+        let given = |flag: &str| more.iter().any(|arg| arg.starts_with(flag));
+        if !given("--name=") {
+            args.push(format!("--name={name}"));
+        }
+        if !given("--state-dir=") {
+            args.push(format!("--state-dir={}", self.worker_dir(self.workers.len()).display()));
+        }
         args.extend(more.iter().map(|arg| arg.to_string()));
-        let mut daemon = Daemon::new(&binaries().worker, args, self.dir.path().join(format!("{name}.log")));
+        let mut daemon = Daemon::new(Path::new(&command[0]), args, self.dir.path().join(format!("{name}.log")));
         daemon.start();
         self.workers.push(Worker { name, daemon, ports });
         self.workers.last_mut().expect("it was added just now")
+    }
+
+    /// The state directory of the worker of this number.
+    pub fn worker_dir(&self, number: usize) -> PathBuf {
+        self.dir.path().join(format!("worker-{number}"))
     }
 
     /// Waits until the manager answers that it leads.
@@ -201,14 +265,13 @@ impl Cluster {
         self.tasks(&format!("service={service}")).into_iter().filter(live).collect()
     }
 
-    /// What the engine has of this cluster, running or not, by name.
-    ///
-    /// # Panics
-    /// Without an engine.
+    /// What the engines have of this cluster, running or not, by name.
     pub fn containers(&self) -> Vec<Container> {
-        let engine = self.engine.as_ref().expect("the cluster has an engine");
-        let mut all: Vec<_> =
-            self.node_uids().iter().flat_map(|uid| engine.labelled(&format!("orbit.node={uid}"))).collect();
+        let uids = self.node_uids();
+        let of_engine = |engine: &Engine| -> Vec<Container> {
+            uids.iter().flat_map(|uid| engine.labelled(&format!("orbit.node={uid}"))).collect()
+        };
+        let mut all: Vec<_> = self.engines.iter().flat_map(of_engine).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
@@ -271,13 +334,10 @@ impl Cluster {
             let answer = self.ask("GET", path, "").map(|answer| answer.text());
             text += &format!("--- GET {path}\n{}\n", answer.unwrap_or_else(|error| error));
         }
-        if self.engine.is_some() {
-            for c in self.containers() {
-                let Container { name, status, exit_code, oom_killed, pid, started_at, .. } = &c;
-                let state = format!("{status} exit={exit_code} oom={oom_killed} pid={pid} started={started_at}");
-                text +=
-                    &format!("--- container {name} ({}/{}) {state}\n", c.label("orbit.name"), c.label("orbit.slot"));
-            }
+        for c in self.containers() {
+            let Container { name, status, exit_code, oom_killed, pid, started_at, .. } = &c;
+            let state = format!("{status} exit={exit_code} oom={oom_killed} pid={pid} started={started_at}");
+            text += &format!("--- container {name} ({}/{}) {state}\n", c.label("orbit.name"), c.label("orbit.slot"));
         }
         text += &format!("--- manager.log\n{}\n", self.manager.log_tail(60));
         for worker in &self.workers {
@@ -326,16 +386,15 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.manager.kill();
         self.workers.iter_mut().for_each(|worker| worker.daemon.kill());
-        if self.engine.is_none() {
-            return;
-        }
         // The engine may still be at a request of a worker that is dead: look again after each round.
         for _ in 0..50 {
             let left = self.containers();
             if left.is_empty() {
                 break;
             }
-            left.iter().for_each(|container| self.engine.as_ref().expect("looked at above").remove(&container.id));
+            for engine in &self.engines {
+                left.iter().for_each(|container| engine.remove(&container.id));
+            }
             sleep(Duration::from_millis(50));
         }
     }

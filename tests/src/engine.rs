@@ -68,18 +68,21 @@ pub fn engine() -> Option<Engine> {
     match ENGINE.get_or_init(|| block_on(connect())) {
         Ok(engine) => Some(engine.clone()),
         Err(error) => {
-            let required = std::env::var("ORBIT_REQUIRE_ENGINE").is_ok_and(|required| required == "1");
-            assert!(!required, "no Docker engine ({error}), and ORBIT_REQUIRE_ENGINE=1");
-            println!("skipped: no Docker engine ({error})");
-            note_skipped();
+            skip(&format!("no Docker engine ({error})"));
             None
         }
     }
 }
 
-/// Counts a skipped test, one line each, where `.ci/test` wants to know: a runner hides what a passing test
-/// prints.
-fn note_skipped() {
+/// Says why a test is skipped, and counts it, one line each, where `.ci/test` wants to know: a runner hides
+/// what a passing test prints.
+///
+/// # Panics
+/// Where `ORBIT_REQUIRE_ENGINE=1`: then nothing may be missing.
+pub fn skip(why: &str) {
+    let required = std::env::var("ORBIT_REQUIRE_ENGINE").is_ok_and(|required| required == "1");
+    assert!(!required, "{why}, and ORBIT_REQUIRE_ENGINE=1");
+    println!("skipped: {why}");
     let Ok(path) = std::env::var("ORBIT_SKIPPED") else { return };
     let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
     let name = std::thread::current().name().unwrap_or("?").to_owned();
@@ -112,6 +115,16 @@ impl Engine {
         let mut all: Vec<_> = ids.filter_map(|id| self.container(&id)).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
+    }
+
+    /// The IDs of all containers, whoever's they are, running or not.
+    ///
+    /// # Panics
+    /// If the engine does not answer.
+    pub fn all(&self) -> Vec<String> {
+        let options = ListContainersOptionsBuilder::default().all(true).build();
+        let listed = block_on(self.docker.list_containers(Some(options))).expect("the engine lists containers");
+        listed.into_iter().filter_map(|container| container.id).collect()
     }
 
     /// How many containers with all of these labels run, in one look.

@@ -13,12 +13,14 @@ mod cluster;
 mod daemon;
 mod engine;
 mod http;
+mod lab;
 
 pub use binaries::{Binaries, binaries, repository};
 pub use cluster::{Cluster, Worker};
 pub use daemon::Daemon;
 pub use engine::{Container, Engine, IMAGE, engine};
 pub use http::{Response, ask, ask_with};
+pub use lab::{Host, Lab, MANAGER};
 
 use std::{
     future::Future,
