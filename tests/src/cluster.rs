@@ -28,6 +28,22 @@ pub struct Worker {
     pub ports: (u16, u16),
 }
 
+/// How a manager is special.
+pub struct Setup {
+    /// Where it listens for workers.
+    pub listen: Ipv4Addr,
+    /// Where it keeps its state; `None` is a folder of the cluster's own.
+    pub state_dir: Option<PathBuf>,
+    /// Beside the environment of the tests.
+    pub env: Vec<(String, String)>,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup { listen: Ipv4Addr::LOCALHOST, state_dir: None, env: Vec::new() }
+    }
+}
+
 /// A cluster on this machine.
 ///
 /// Order of calls: [`start`](Self::start), [`in_lab`](Self::in_lab) where each worker has a host of its
@@ -51,8 +67,16 @@ impl Cluster {
     /// # Panics
     /// If they do not become ready.
     pub fn start(engine: &Engine, workers: usize) -> Cluster {
+        Cluster::start_as(engine, workers, Setup::default())
+    }
+
+    /// The same with a manager that is special.
+    ///
+    /// # Panics
+    /// If they do not become ready.
+    pub fn start_as(engine: &Engine, workers: usize, setup: Setup) -> Cluster {
         let turn = engine_turn();
-        let mut cluster = Cluster::without_engine();
+        let mut cluster = Cluster::with_manager(setup);
         cluster.engines = vec![engine.clone()];
         cluster._turn = Some(turn);
         for _ in 0..workers {
@@ -81,7 +105,7 @@ impl Cluster {
     /// If it does not become ready.
     pub fn manager_of(lab: &Lab) -> Cluster {
         let turn = engine_turn();
-        let mut cluster = Cluster::with_manager(MANAGER, |_| ());
+        let mut cluster = Cluster::with_manager(Setup { listen: MANAGER, ..Setup::default() });
         cluster.engines = lab.hosts.iter().map(|host| host.engine().clone()).collect();
         cluster._turn = Some(turn);
         cluster
@@ -92,23 +116,19 @@ impl Cluster {
     /// # Panics
     /// If it does not become ready.
     pub fn without_engine() -> Cluster {
-        Cluster::with_manager(Ipv4Addr::LOCALHOST, |_| ())
+        Cluster::with_manager(Setup::default())
     }
 
-    /// A manager alone that listens for workers there; `prepare` sees it before it starts.
-    ///
-    /// # Panics
-    /// If it does not become ready.
-    pub fn with_manager(manager_ip: Ipv4Addr, prepare: impl FnOnce(&mut Daemon)) -> Cluster {
+    fn with_manager(Setup { listen: manager_ip, state_dir, env }: Setup) -> Cluster {
         let dir = tempfile::Builder::new().prefix("orbit-test-").tempdir().expect("a temporary folder");
         let ports = Ports::claim();
         let args = [
             format!("--listen=127.0.0.1:{}", ports.users()),
             format!("--listen-workers={manager_ip}:{}", ports.workers()),
-            format!("--state-dir={}", dir.path().join("manager").display()),
+            format!("--state-dir={}", state_dir.unwrap_or_else(|| dir.path().join("manager")).display()),
         ];
         let mut manager = Daemon::new(&binaries().manager, args.to_vec(), dir.path().join("manager.log"));
-        prepare(&mut manager);
+        manager.env = env;
         manager.start();
         let cluster =
             Cluster { manager, workers: Vec::new(), engines: Vec::new(), dir, ports, manager_ip, _turn: None };

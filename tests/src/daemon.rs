@@ -14,6 +14,8 @@ use std::{
 pub struct Daemon {
     program: PathBuf,
     args: Vec<String>,
+    /// Beside the environment of the tests.
+    pub env: Vec<(String, String)>,
     log: PathBuf,
     child: Option<Child>,
 }
@@ -21,7 +23,7 @@ pub struct Daemon {
 impl Daemon {
     /// Not started yet.
     pub fn new(program: &Path, args: Vec<String>, log: PathBuf) -> Daemon {
-        Daemon { program: program.to_owned(), args, log, child: None }
+        Daemon { program: program.to_owned(), args, env: Vec::new(), log, child: None }
     }
 
     /// # Panics
@@ -35,6 +37,7 @@ impl Daemon {
         std::env::vars().filter(|(name, _)| ours(name)).for_each(|(name, _)| {
             command.env_remove(name);
         });
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.args(&self.args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().expect("the daemon can be run"));
     }
@@ -43,6 +46,15 @@ impl Daemon {
     /// If it does not run.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("the daemon runs").id()
+    }
+
+    /// Sends it a signal and does not wait.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid() as i32).expect("a process has an ID");
+        kill_process(pid, signal).expect("a child can be signalled");
     }
 
     /// `kill -9`. Returns once it is gone; without effect where it does not run.
@@ -58,9 +70,8 @@ impl Daemon {
     /// # Panics
     /// If it does not run, or takes too long.
     pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
         let mut child = self.child.take().expect("the daemon runs");
-        let pid = Pid::from_raw(child.id() as i32).expect("a process has an ID");
-        kill_process(pid, Signal::TERM).expect("a child can be signalled");
         let ended = || child.try_wait().expect("a child can be waited for").ok_or_else(|| "it runs".to_string());
         let status = poll_for("the daemon ends after SIGTERM", Duration::from_secs(10), ended);
         if status.is_err() {

@@ -5,14 +5,16 @@ use bollard::{
     API_DEFAULT_VERSION, Docker,
     models::{ContainerCreateBody, ContainerInspectResponse},
     query_parameters::{
-        CreateContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
-        RemoveContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, EventsOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+        RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, StopContainerOptionsBuilder,
     },
 };
+use futures_util::StreamExt;
 use std::{
     collections::{BTreeMap, HashMap},
     process::Command,
     sync::OnceLock,
+    time::SystemTime,
 };
 
 /// The example web server.
@@ -146,6 +148,39 @@ impl Engine {
     pub fn kill(&self, id: &str) {
         let options = KillContainerOptionsBuilder::default().signal("KILL").build();
         block_on(self.docker.kill_container(id, Some(options))).expect("a running container can be killed");
+    }
+
+    /// `docker stop`, with a second of grace.
+    pub fn stop(&self, id: &str) {
+        let options = StopContainerOptionsBuilder::default().t(1).build();
+        block_on(self.docker.stop_container(id, Some(options))).expect("a running container can be stopped");
+    }
+
+    /// `docker pause`
+    pub fn pause(&self, id: &str) {
+        block_on(self.docker.pause_container(id)).expect("a running container can be paused");
+    }
+
+    /// `docker start`
+    pub fn start(&self, id: &str) {
+        block_on(self.docker.start_container(id, None)).expect("a stopped container can be started");
+    }
+
+    /// How many containers with this label were ever created, as far as the engine remembers.
+    ///
+    /// # Panics
+    /// If the engine does not answer.
+    pub fn created_by(&self, label: &str) -> usize {
+        let filters = HashMap::from([("label", vec![label]), ("event", vec!["create"])]);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let options = EventsOptionsBuilder::default().since("1").until(&now.to_string()).filters(&filters).build();
+        block_on(self.docker.events(Some(options)).map(|event| event.expect("the engine tells")).count())
+    }
+
+    /// Removes an image; without effect where there is none.
+    pub fn remove_image(&self, image: &str) {
+        let options = RemoveImageOptionsBuilder::default().force(true).build();
+        let _ = block_on(self.docker.remove_image(image, Some(options), None));
     }
 
     /// `docker rm -f`. One that is gone already is a success.

@@ -9,18 +9,25 @@
 
 mod binaries;
 mod claim;
+mod clock;
 mod cluster;
 mod daemon;
+mod disk;
 mod engine;
 mod http;
 mod lab;
+mod registry;
 
 pub use binaries::{Binaries, binaries, repository};
-pub use cluster::{Cluster, Worker};
+pub use clock::WallClock;
+pub use cluster::{Cluster, Setup, Worker};
 pub use daemon::Daemon;
+pub use disk::Disk;
 pub use engine::{Container, Engine, IMAGE, engine};
 pub use http::{Response, ask, ask_with};
 pub use lab::{Host, Lab, MANAGER};
+pub use registry::{Mood, Registry};
+pub use rustix::process::Signal;
 
 use std::{
     future::Future,

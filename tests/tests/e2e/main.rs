@@ -9,7 +9,10 @@
 mod cli;
 mod failure;
 mod input;
+mod machine;
 mod openapi;
+mod person;
+mod pull;
 mod service;
 mod state_dir;
 mod task;

@@ -1,0 +1,75 @@
+//! Images that cannot be had, or not yet.
+
+use crate::task;
+use orbit_tests::{Cluster, Mood, Registry, engine};
+use serde_json::json;
+
+#[test]
+fn an_image_that_cannot_be_had_is_an_end_that_says_why() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 1);
+    let registry = Registry::new();
+    let cases = [
+        ("untagged", registry.reference("nothing"), "unknown"),
+        ("nowhere", "nowhere.invalid/web:1".to_string(), "nowhere.invalid"),
+    ];
+    for (name, image, said) in cases {
+        let mut task = task(name, &[]);
+        task["image"] = json!(image);
+        let id = cluster.apply(&task)["task"].as_str().expect("an answer has an attempt").to_string();
+        let ended = cluster.wait_ended(&id);
+        assert_eq!((ended.actual.as_str(), ended.reason.as_deref()), ("failed", Some("pull_failed")), "{ended:?}");
+        assert!(ended.message.contains(said), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_worker_that_is_killed_during_a_pull_pulls_again() {
+    let Some(engine) = engine() else { return };
+    let mut cluster = Cluster::start(&engine, 1);
+    let registry = Registry::new();
+    let image = registry.add_image("slow");
+    registry.set(Mood::Slow);
+    let mut web = crate::web("web", 2);
+    web["image"] = json!(image);
+    cluster.apply(&web);
+    cluster.wait_for("the pull is under way", || if registry.halves() > 0 { Ok(()) } else { Err("no".to_string()) });
+    cluster.workers[0].daemon.kill();
+    registry.set(Mood::Well);
+    cluster.workers[0].daemon.start();
+    cluster.wait_running("web", 2);
+    assert_eq!(cluster.tasks("service=web").len(), 2, "nothing was created before, so nothing has failed");
+    cluster.delete("/v1/services/web");
+    cluster.wait_running("web", 0);
+    engine.remove_image(&image);
+}
+
+#[test]
+fn a_registry_that_dies_during_a_pull_is_tried_again_when_it_lives() {
+    let Some(engine) = engine() else { return };
+    let mut cluster = Cluster::start(&engine, 0);
+    // The engine itself tries for a minute.
+    cluster.add_worker(&["--pull-deadline=3"]);
+    cluster.wait_ready(1);
+    let registry = Registry::new();
+    let image = registry.add_image("dying");
+    registry.set(Mood::Slow);
+    let mut web = crate::web("web", 2);
+    web["image"] = json!(image);
+    cluster.apply(&web);
+    cluster.wait_for("the pull is under way", || if registry.halves() > 0 { Ok(()) } else { Err("no".to_string()) });
+    registry.set(Mood::Dead);
+    cluster.wait_for("the pull has failed", || {
+        let tasks = cluster.tasks("service=web");
+        let failed = tasks.iter().find(|task| matches!(task.reason.as_deref(), Some("pull_failed" | "pull_timeout")));
+        failed.map(|_| ()).ok_or_else(|| format!("{tasks:?}"))
+    });
+    registry.set(Mood::Well);
+    cluster.wait_within("it runs", std::time::Duration::from_secs(90), || {
+        let running = cluster.running("web").len();
+        if running == 2 { Ok(()) } else { Err(format!("{running}: {:?}", cluster.tasks("service=web"))) }
+    });
+    cluster.delete("/v1/services/web");
+    cluster.wait_running("web", 0);
+    engine.remove_image(&image);
+}
