@@ -200,6 +200,7 @@ bugs! {
     Store SnapshotPointedFirst "snapshot-pointed-first" "A snapshot counts before all of it is written.";
     ManagerShell AcknowledgedEarly "acknowledged-early" "An entry is acknowledged before it is durable.";
     ManagerShell FailedWriteCounts "failed-write-counts" "After an error of the store the process goes on as if it had written.";
+    ManagerShell AnswerAwaitedForEver "answer-awaited-for-ever" "A user waits for as long as the disk is full.";
     WorkerShell LedgerNotAwaited "ledger-not-awaited" "The next action is begun before what it relies on is durable.";
 }
 

@@ -25,8 +25,12 @@ use tokio::{sync::mpsc, time::Instant};
 const GROUP_MAX: usize = 4096;
 /// After so many entries the next snapshot is written, unless somebody says otherwise.
 pub const COMPACT_EVERY: u64 = 50_000;
-/// How long to wait before a full disk is tried again.
-const FULL_RETRY: Duration = Duration::from_secs(1);
+/// How long to wait before a full disk is tried again, and how often to look how full it is: it is
+/// others who fill it, while there may be nothing to write.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Below so many free bytes users' writes are refused; what the cluster itself has to write finds room
+/// there, down to the reserve of the store, below which nothing is tried.
+const USERS_RESERVE_BYTES: u64 = 64 << 20;
 
 /// What consensus tells the driver.
 #[derive(Debug)]
@@ -130,7 +134,17 @@ struct Writer {
 impl Writer {
     /// Writes until nobody proposes any more, or the store fails.
     async fn write(mut self, mut queue: mpsc::UnboundedReceiver<(ProposalId, Entry)>, mut compacted: u64) {
-        while let Some(first) = queue.recv().await {
+        let mut looked = None;
+        loop {
+            if looked.is_none_or(|looked: Instant| looked.elapsed() >= LOOK_EVERY) {
+                self.look_for_room().await;
+                looked = Some(Instant::now());
+            }
+            let first = tokio::select! { biased;
+                first = queue.recv() => first,
+                () = tokio::time::sleep(LOOK_EVERY) => continue,
+            };
+            let Some(first) = first else { return };
             let mut group = vec![first];
             while group.len() < GROUP_MAX
                 && let Ok(next) = queue.try_recv()
@@ -166,29 +180,52 @@ impl Writer {
         }
     }
 
+    /// Does blocking work on the storage.
+    async fn with_storage<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut dyn Storage) -> T + Send + 'static,
+    ) -> T {
+        let mut storage = self.storage.take().expect("given back after every call");
+        let (storage, done) = call(&self.blocking, move || {
+            let done = work(&mut *storage);
+            (storage, done)
+        })
+        .await;
+        self.storage = Some(storage);
+        done
+    }
+
+    async fn look_for_room(&mut self) {
+        // A file system that does not say so is full when a write is refused.
+        if let Ok(free) = self.with_storage(|storage| storage.free_bytes()).await {
+            self.set_full(free < USERS_RESERVE_BYTES, || format!("{free} bytes free"));
+        }
+    }
+
+    /// Tells the operator when it changes.
+    fn set_full(&self, full: bool, why: impl Fn() -> String) {
+        if self.full.swap(full, Ordering::Relaxed) != full {
+            match full {
+                true => tracing::error!("the disk is full ({}): users' writes are refused until there is room", why()),
+                false => tracing::info!("there is room on the disk again"),
+            }
+        }
+    }
+
     /// Makes a group durable. A full disk is waited for: nothing that was numbered is given up.
     async fn append(&mut self, group: Vec<(ProposalId, Entry)>) -> Result<Vec<(ProposalId, Entry)>, StoreError> {
         let entries: Arc<Vec<Entry>> = Arc::new(group.iter().map(|(_, entry)| entry.clone()).collect());
         loop {
-            let mut storage = self.storage.take().expect("given back after every write");
             let entries = entries.clone();
             let begun = Instant::now();
-            let (storage, written) = call(&self.blocking, move || {
-                let written = storage.append(&entries);
-                (storage, written)
-            })
-            .await;
-            self.storage = Some(storage);
-            match written {
+            match self.with_storage(move |storage| storage.append(&entries)).await {
                 Ok(()) => {
                     self.metrics.synced(begun.elapsed());
-                    self.full.store(false, Ordering::Relaxed);
                     return Ok(group);
                 }
                 Err(error @ StoreError::Full { .. }) => {
-                    tracing::error!("{error}");
-                    self.full.store(true, Ordering::Relaxed);
-                    tokio::time::sleep(FULL_RETRY).await;
+                    self.set_full(true, || error.to_string());
+                    tokio::time::sleep(LOOK_EVERY).await;
                 }
                 Err(_) if planted(Bug::FailedWriteCounts) => return Ok(group),
                 Err(error) => return Err(error),

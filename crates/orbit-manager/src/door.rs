@@ -5,6 +5,7 @@ use bytes::Bytes;
 use orbit_core::{
     manager::{Manager, Request},
     model::{Answer, Code, ExecRequest, LogRange, Rejection, StreamOf, StreamRequest, TaskId, Time},
+    planted::{Bug, planted},
 };
 use orbit_proto::v1::{exec_input, exec_output};
 use std::{
@@ -58,6 +59,9 @@ pub struct Exec {
     pub output: mpsc::Receiver<exec_output::What>,
 }
 
+/// Nobody waits longer for an answer: a disk that hangs, or is full all at once, holds what was
+/// proposed for as long as that lasts.
+pub const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// How long a worker has to dial a stream that it was asked for.
 const DIAL_MAX: Duration = Duration::from_secs(10);
 /// Chunks that wait for a slow reader; then the worker waits too.
@@ -72,11 +76,20 @@ impl Door {
         Door { inputs, streams: Arc::default(), feed, metrics }
     }
 
-    /// Asks for something; returns once the answer is durable.
+    /// Asks for something; returns once the answer is durable, or after [`ANSWER_MAX`] with the word that
+    /// nobody knows.
     pub async fn request(&self, request: Request) -> Replied {
         let (reply, answer) = oneshot::channel();
         let _ = self.inputs.send(Input::Request(request, reply));
-        answer.await.unwrap_or(Replied { result: Err(gone()), revision: 0 })
+        let patience = if planted(Bug::AnswerAwaitedForEver) { Duration::MAX } else { ANSWER_MAX };
+        let unknown = |result| Replied { result: Err(result), revision: 0 };
+        match tokio::time::timeout(patience, answer).await {
+            Ok(answered) => answered.unwrap_or_else(|_| unknown(gone())),
+            Err(_) => unknown(Rejection::new(
+                Code::Unavailable,
+                "the manager's disk does not answer: it is not known whether this was done: look, then ask again",
+            )),
+        }
     }
 
     /// Reads the state at the last applied entry. `now` is on the manager's own clock.

@@ -22,5 +22,5 @@ mod metrics;
 pub mod sessions;
 pub mod views;
 
-pub use door::{Door, Exec, Replied};
+pub use door::{ANSWER_MAX, Door, Exec, Replied};
 pub use driver::{Error, Parts, start};

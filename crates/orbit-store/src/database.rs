@@ -16,13 +16,14 @@ use std::{
 pub struct Options {
     /// The most memory, in bytes, that redb keeps pages in.
     pub cache_bytes: usize,
-    /// Below so many free bytes on the file system, appends are refused.
+    /// Below so many free bytes on the file system, appends are refused before they are tried: a
+    /// transaction that runs out of room half-way ends the process.
     pub reserve_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { cache_bytes: 8 << 20, reserve_bytes: 64 << 20 }
+        Options { cache_bytes: 8 << 20, reserve_bytes: 16 << 20 }
     }
 }
 

@@ -46,6 +46,7 @@ struct Disk {
     /// A sync has failed: what was not synced then never will be, whatever later syncs say.
     sync_failed: bool,
     full: bool,
+    low: bool,
     errors: u64,
 }
 
@@ -69,6 +70,7 @@ impl SimulatedDisk {
             fail_next_sync: false,
             sync_failed: false,
             full: false,
+            low: false,
             errors: 0,
         })))
     }
@@ -131,9 +133,19 @@ impl SimulatedDisk {
         self.lock().full = full;
     }
 
+    /// From now on little room is left, and everything still succeeds; or there is enough again.
+    pub fn set_low(&self, low: bool) {
+        self.lock().low = low;
+    }
+
     /// What the file system says.
     pub fn free_bytes(&self) -> u64 {
-        if self.lock().full { 0 } else { u64::MAX }
+        let disk = self.lock();
+        match (disk.full, disk.low) {
+            (true, _) => 0,
+            (false, true) => 1 << 20,
+            (false, false) => u64::MAX,
+        }
     }
 
     /// How many operations were refused so far by a full or a broken disk.
@@ -146,6 +158,7 @@ impl SimulatedDisk {
         let mut disk = self.lock();
         disk.fail_next_sync = false;
         disk.full = false;
+        disk.low = false;
         disk.operations_left = None;
     }
 

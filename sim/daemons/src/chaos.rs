@@ -174,13 +174,16 @@ fn hurt(world: &Arc<World>, worker: usize, random: &mut Random) {
     });
 }
 
+/// Somebody else fills the disk, or nearly.
 fn fill(world: &Arc<World>, machine: &Arc<Machine>, random: &mut Random) {
-    let span = ms(random, 100, 15_000);
-    world.record.note("full disks", (&machine.name, span));
-    let machine = machine.clone();
-    machine.disk.set_full(true);
+    let span = if random.chance(200) { ms(random, 15_000, 60_000) } else { ms(random, 100, 15_000) };
+    let low = random.chance(400);
+    world.record.note(if low { "low disks" } else { "full disks" }, (&machine.name, span));
+    let disk = machine.disk.clone();
+    let set = move |on| if low { disk.set_low(on) } else { disk.set_full(on) };
+    set(true);
     tokio::spawn(async move {
         sleep(span).await;
-        machine.disk.set_full(false);
+        set(false);
     });
 }

@@ -2,6 +2,7 @@
 
 use crate::world::{World, node_name};
 use futures_util::future::join_all;
+use orbit_manager::ANSWER_MAX;
 use orbit_core::model::{Code, Rejection};
 use orbit_sim::{
     Random,
@@ -10,8 +11,8 @@ use orbit_sim::{
 use std::{sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 
-/// After so long nobody waits any more.
-const PATIENCE_MS: u64 = 10_000;
+/// By then everybody has been answered.
+const ANSWERED_MS: u64 = ANSWER_MAX.as_millis() as u64 + 1000;
 
 pub(crate) async fn ask(world: Arc<World>, mut random: Random) {
     let options = &world.options;
@@ -36,15 +37,19 @@ pub(crate) async fn ask(world: Arc<World>, mut random: Random) {
         let requests: Vec<_> = (0..several).filter_map(&mut ask).collect();
         let replies = join_all(requests.into_iter().map(|(id, request)| {
             let hangs_up = world.options.hang_ups && random.chance(200);
-            let patience = if hangs_up { random.between(0, 50) } else { PATIENCE_MS };
+            let patience = if hangs_up { random.between(0, 50) } else { ANSWERED_MS };
             let (world, door) = (world.clone(), door.clone());
             async move {
                 world.record.note("requests", &request);
                 let replied = timeout(Duration::from_millis(patience), door.request(request)).await;
-                (id, replied.map(|replied| replied.result))
+                (id, hangs_up, replied.map(|replied| replied.result))
             }
         }));
-        for (id, reply) in replies.await {
+        for (id, hangs_up, reply) in replies.await {
+            if reply.is_err() && !hangs_up {
+                let found = format!("a user was not answered within {ANSWERED_MS} ms");
+                return world.violated(("I36", found));
+            }
             world.record.note(if reply.is_ok() { "replies" } else { "hang-ups" }, (id, &reply));
             // Nobody knows what came of it.
             let result = reply.unwrap_or_else(|_| Err(Rejection::new(Code::Unavailable, "nobody waited")));

@@ -17,15 +17,29 @@ fn a_full_disk_refuses_what_is_new_and_loses_nothing() {
     cluster.apply(&web("web", 2));
     let before = cluster.wait_running("web", 2);
 
-    // Below the reserve of 64 MiB.
+    // Below the 64 MiB that users leave to the cluster itself: theirs is refused, its own work goes on.
     disk.fill_mib(40);
-    let refused = cluster.ask("POST", "/v1/tasks", &task("late", &["exit", "0"]).to_string()).expect("it answers");
-    assert_eq!((refused.status, refused.json()["code"].as_str()), (507, Some("storage_full")), "{}", refused.text());
-    engine.kill(&before[0].id);
+    cluster.wait_for("what is new is refused", || {
+        let refused = cluster.ask("PUT", "/v1/services/late", &web("late", 0).to_string()).expect("it answers");
+        let code = refused.json()["code"].as_str().map(str::to_string);
+        if (refused.status, code.as_deref()) == (507, Some("storage_full")) { Ok(()) } else { Err(refused.text()) }
+    });
     assert_eq!(cluster.ask("GET", "/v1/services/web", "").expect("it answers").status, 200, "what is there is read");
-    // It comes up again as it was, too.
+    engine.kill(&before[1].id);
+    let before = cluster.wait_for("what is killed is replaced", || {
+        let now = cluster.wait_running("web", 2);
+        if now.iter().all(|c| c.id != before[1].id) { Ok(now) } else { Err("it runs".to_string()) }
+    });
+    // Below the last reserve: nothing is tried, and a manager that is started waits.
+    disk.empty();
+    disk.fill_mib(70);
+    engine.kill(&before[0].id);
     cluster.manager.kill();
     cluster.manager.start();
+    cluster.wait_for("it listens, and does not lead", || match cluster.ask("GET", "/readyz", "") {
+        Ok(answer) if answer.status == 503 => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
 
     disk.empty();
     cluster.wait_manager();
@@ -128,8 +142,11 @@ fn a_worker_that_is_killed_amid_stops_ends_them_when_it_returns() {
     cluster.workers[0].daemon.kill();
     cluster.workers[0].daemon.start();
     cluster.wait_running("web", 0);
-    let left = cluster.tasks("service=web");
-    assert!(left.iter().all(|task| task.reason.as_deref() == Some("stopped")), "{left:?}");
+    cluster.wait_for("both are known to have stopped", || {
+        let left = cluster.tasks("service=web");
+        let stopped = left.iter().all(|task| task.reason.as_deref() == Some("stopped"));
+        if stopped { Ok(()) } else { Err(format!("{left:?}")) }
+    });
 }
 
 #[test]
