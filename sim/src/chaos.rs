@@ -141,7 +141,7 @@ impl Chaos {
         let random = &mut self.timed;
         let worker = random.below(options.workers);
         let now = |input| vec![(0, input)];
-        match random.below(12) {
+        match random.below(13) {
             0 if options.outages => {
                 now(Input::ManagerCrash { down_ms: random.between(50, 8000), durable: random.below(8) })
             }
@@ -153,12 +153,21 @@ impl Chaos {
             3 if options.pauses => now(Input::WorkerPause { worker, ms: random.between(100, 20_000) }),
             4 if options.partitions => self.partition(worker, options.workers),
             5 if options.engine_outages => {
-                let (ms, live_restore) = (random.between(100, 15_000), random.chance(500));
-                now(Input::EngineDown { worker, ms, live_restore })
+                let (ms, live_restore, killed) = (random.between(100, 15_000), random.chance(500), random.chance(500));
+                now(Input::EngineDown { worker, ms, live_restore, killed })
             }
             6 if options.hint_faults > 0 => now(Input::HintsBreak { worker }),
             7 | 8 if options.container_faults => {
-                let harms = [Harm::Exit(0), Harm::Exit(1), Harm::Kill, Harm::OutOfMemory, Harm::Remove, Harm::Start];
+                let harms = [
+                    Harm::Exit(0),
+                    Harm::Exit(1),
+                    Harm::Kill,
+                    Harm::OutOfMemory,
+                    Harm::Remove,
+                    Harm::Start,
+                    Harm::Stop,
+                    Harm::Pause,
+                ];
                 now(Input::Container { worker, nth: random.below(64), harm: harms[random.below(harms.len())] })
             }
             9 if options.container_faults && random.chance(500) => {
@@ -169,6 +178,9 @@ impl Chaos {
                 now(Input::HoldPort { worker, port, ms: random.between(1000, 60_000) })
             }
             10 if options.disk_faults => now(Input::DiskFull { ms: random.between(10, 5000) }),
+            12 if options.twins => {
+                now(Input::Twin { worker, copied: random.chance(500), ms: random.between(100, 20_000) })
+            }
             11 if options.clock_jumps => {
                 let ms = random.between(0, 7_200_000) as i64 - 3_600_000;
                 now(Input::WallJump { ms })

@@ -96,6 +96,10 @@ pub(crate) enum Happening {
         worker: usize,
         port: u16,
     },
+    /// A second worker's machine is gone.
+    TwinGoes {
+        session: SessionId,
+    },
     Heal,
 }
 
@@ -174,6 +178,7 @@ impl Happening {
             Happening::EngineHint { worker, life, task } => (worker, life, task).hash(hash),
             Happening::EngineHintsLost { worker, life } => (worker, life).hash(hash),
             Happening::PortFree { worker, port } => (worker, port).hash(hash),
+            Happening::TwinGoes { session } => session.hash(hash),
         }
     }
 
@@ -221,6 +226,7 @@ impl Happening {
             Happening::EngineHintsLost { worker: nth, .. } => (engine(nth), "hints lost", String::new()),
             Happening::EngineUp { worker: nth } => (engine(nth), "up", String::new()),
             Happening::PortFree { worker: nth, port } => (engine(nth), "port free", port.to_string()),
+            Happening::TwinGoes { session } => ("world".into(), "twin goes", format!("session {}", session.0)),
         }
     }
 }

@@ -44,7 +44,17 @@ pub enum Input {
     /// They are not any more.
     Mend { worker: usize },
     /// An engine goes away for a while; its containers go on (live-restore) or end.
-    EngineDown { worker: usize, ms: u64, live_restore: bool },
+    /// Those of an engine that was killed end when it returns, the others before it goes.
+    EngineDown {
+        worker: usize,
+        ms: u64,
+        live_restore: bool,
+        #[serde(default)]
+        killed: bool,
+    },
+    /// A second worker appears under a worker's name, on a machine of its own; with `copied`, with a
+    /// copy of its state directory. It goes after a while, whatever it is told.
+    Twin { worker: usize, copied: bool, ms: u64 },
     /// An engine's stream of events breaks off.
     HintsBreak { worker: usize },
     /// Something happens to the n-th of our containers there.
@@ -76,6 +86,8 @@ pub enum Harm {
     OutOfMemory,
     Remove,
     Start,
+    Stop,
+    Pause,
 }
 
 /// Where a strike can hit.
@@ -232,8 +244,12 @@ impl Input {
                 Harm::OutOfMemory => Fault::ContainerOutOfMemory,
                 Harm::Remove => Fault::ContainerRemoved,
                 Harm::Start => Fault::ContainerStartedAgain,
+                Harm::Stop => Fault::ContainerStopped,
+                Harm::Pause => Fault::ContainerPaused,
             },
             Input::Prune { .. } => Fault::Prune,
+            Input::Twin { copied: false, .. } => Fault::NameTwin,
+            Input::Twin { copied: true, .. } => Fault::StateCopied,
             Input::HoldPort { .. } => Fault::PortTakenByStranger,
             Input::Strike { point, strike, .. } => match (point, strike) {
                 (Point::ManagerAction, _) => Fault::ManagerCrashAtAction,

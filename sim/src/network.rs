@@ -55,6 +55,13 @@ impl Network {
         id
     }
 
+    /// The connection of somebody who is not the worker.
+    pub fn dial_aside(&mut self, connection: Connection) -> SessionId {
+        self.next += 1;
+        self.open.insert(SessionId(self.next), connection);
+        SessionId(self.next)
+    }
+
     /// The connection that a worker knows by a link.
     pub fn session_of(&self, worker: usize, life: u32, link: LinkId) -> Option<SessionId> {
         let is = |c: &Connection| c.worker == worker && c.life == life && c.link == link;

@@ -52,6 +52,8 @@ pub struct Options {
     pub container_faults: bool,
     /// The manager's disk is full for a while.
     pub disk_faults: bool,
+    /// Second workers of a name, and copies of state directories.
+    pub twins: bool,
     /// Wall clocks that jump.
     pub clock_jumps: bool,
     /// How much faster or slower a worker's clock runs at most, in parts per million.
@@ -116,6 +118,7 @@ impl Options {
             engine_outages: random.chance(400),
             container_faults: random.chance(500),
             disk_faults: random.chance(250),
+            twins: random.chance(300),
             clock_jumps: random.chance(250),
             drift_ppm_max,
             lost_for_good,
@@ -178,6 +181,7 @@ impl Options {
             engine_outages: false,
             container_faults: false,
             disk_faults: false,
+            twins: false,
             clock_jumps: false,
             drift_ppm_max: 0,
             lost_for_good: 0,
@@ -200,6 +204,7 @@ impl Options {
         30_000
             + when(self.outages || self.pauses || self.worker_crash + self.manager_crash > 0, 20_000)
             + when(self.engine_faults > 0, 60_000)
+            + when(self.twins, 30_000)
             + when(self.engine_faults > 0 || self.container_faults, 60_000)
             + REPLICAS_MAX * (pull + stop + backoff + 4 * self.engine_ms_max.min(20) + 4 * self.sync_ms_max)
     }

@@ -256,7 +256,7 @@ pub fn scenarios() -> Vec<Scenario> {
             ),
         Course::with(2)
             .put(1000, web(2, "web:1"))
-            .at(5000, Input::EngineDown { worker: 0, ms: 4000, live_restore: false })
+            .at(5000, Input::EngineDown { worker: 0, ms: 4000, live_restore: false, killed: false })
             .strike(8500, Point::Up, "report", Strike::Late { ms: 9000 })
             .expect(29_000, "web", 2)
             .named(

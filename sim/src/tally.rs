@@ -55,8 +55,12 @@ named! {
         ContainerOutOfMemory "container out of memory",
         ContainerRemoved "container removed by somebody",
         ContainerStartedAgain "container started by somebody",
+        ContainerStopped "container stopped by somebody",
+        ContainerPaused "container paused by somebody",
         Prune "containers pruned by somebody",
         PortTakenByStranger "port taken by a stranger",
+        NameTwin "second worker of a name",
+        StateCopied "worker's state directory copied",
     }
 }
 
@@ -110,6 +114,9 @@ named! {
         NameReused "name reused while its old holder is being deleted",
         ScaledToZero "service scaled to nothing",
         AllCutOff "manager cut off from every worker",
+        TwinRefused "second worker of a name refused",
+        CopyRefused "copy of a state directory refused",
+        CopyTookOver "copy of a dead worker's directory took over",
         StopRanIntoGrace "stop that ran into its grace",
     }
 }

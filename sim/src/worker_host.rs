@@ -20,6 +20,8 @@ pub(crate) struct WorkerHost {
     pub reboots: u32,
     /// Its machine is gone for good.
     pub is_lost: bool,
+    /// Its engine was killed, and stops its containers when it returns.
+    pub stops_at_return: bool,
     /// The process is stopped until then; what happens to it waits.
     pub paused_until: u64,
     /// The wake-up that is queued.
@@ -64,6 +66,7 @@ impl WorkerHost {
             followed: 0,
             reboots: 0,
             is_lost: false,
+            stops_at_return: false,
             paused_until: 0,
             wake: None,
             config,
@@ -84,6 +87,16 @@ impl WorkerHost {
         self.started_at = now;
         self.machine = Some(Worker::restore(self.config.clone(), self.ledger.clone(), self.random.bits()));
         self.step(now, Event::Wake)
+    }
+
+    /// What a second worker of this one's name says first: a new one, or one with a copy of this one's
+    /// state directory.
+    pub fn hello_of_twin(&self, copied: bool, number: u64) -> Hello {
+        let own = Ledger::new(NodeUid(u64::MAX - number));
+        let Ledger { node, cluster, seen, .. } = if copied { self.ledger.clone() } else { own };
+        let info = NodeInfo { uid: node, ..self.config.info.clone() };
+        // Its engine has none of the containers.
+        Hello { cluster, seen, nonce: u64::MAX - number, info, inventory: Vec::new() }
     }
 
     pub fn crash(&mut self) {

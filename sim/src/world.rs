@@ -271,6 +271,8 @@ struct World {
     names: BTreeMap<TaskId, String>,
     /// Nodes that were forgotten while their worker was away.
     forgotten: u64,
+    /// How many second workers have appeared.
+    twins: u64,
     /// Requests of a script that were never answered.
     unanswered: VecDeque<Ask>,
     calm: bool,
@@ -281,6 +283,11 @@ struct World {
 }
 
 const TAIL: usize = 40;
+
+/// In place of a life: the connection is not the worker's, but that of a second one of its name, or of
+/// one with a copy of its state directory.
+const TWIN: u32 = u32::MAX;
+const COPY: u32 = u32::MAX - 1;
 
 impl World {
     fn new(plan: &Plan) -> World {
@@ -310,6 +317,7 @@ impl World {
             homes: EngineWatch::default(),
             names: BTreeMap::new(),
             forgotten: 0,
+            twins: 0,
             unanswered: VecDeque::new(),
             calm: false,
             report: Report { hash: 0xcbf2_9ce4_8422_2325, ..Report::default() },
@@ -518,7 +526,11 @@ impl World {
             Happening::EngineHintsLost { worker, life } => {
                 self.worker_step(worker, life, worker::Event::HintsLost)?;
             }
+            Happening::TwinGoes { session } => self.hang_up(session),
             Happening::EngineUp { worker } => {
+                if std::mem::take(&mut self.workers[worker].stops_at_return) {
+                    self.end_containers(worker);
+                }
                 self.workers[worker].engine.engine_down(false);
                 let life = self.workers[worker].life;
                 self.after(0, Happening::EngineHintsLost { worker, life });
@@ -558,7 +570,7 @@ impl World {
 
 /// Puts the simulator's images into an engine: some there, some to be pulled, some bad.
 pub fn images(engine: &mut FakeEngine, pull_ms: u64) {
-    engine.add_image("web:1", ImagePlace::Present, Program::Run);
+    engine.add_image("web:1", ImagePlace::Present, Program::Polite);
     engine.add_image("web:2", ImagePlace::Pullable(Millis(pull_ms)), Program::Stubborn);
     engine.add_image("exit:0", ImagePlace::Present, Program::Exit(0));
     engine.add_image("exit:1", ImagePlace::Present, Program::Exit(1));

@@ -55,6 +55,7 @@ impl World {
             | Input::HintsBreak { worker }
             | Input::Container { worker, .. }
             | Input::Prune { worker, .. }
+            | Input::Twin { worker, .. }
             | Input::HoldPort { worker, .. } => somebody(worker),
             _ => true,
         };
@@ -130,10 +131,12 @@ impl World {
                 self.network.cut_down.remove(&worker);
             }
             Input::EngineDown { worker, .. } if self.workers[worker].engine.is_down() => {}
-            Input::EngineDown { worker, ms, live_restore } => {
+            Input::EngineDown { worker, ms, live_restore, killed } => {
                 self.tally_fault(&input);
-                if !live_restore {
-                    self.end_containers(worker);
+                match (live_restore, killed) {
+                    (true, _) => {}
+                    (false, false) => self.end_containers(worker),
+                    (false, true) => self.workers[worker].stops_at_return = true,
                 }
                 self.workers[worker].engine.engine_down(true);
                 self.after(ms, Happening::EngineUp { worker });
@@ -150,7 +153,41 @@ impl World {
                 self.workers[worker].engine.hold_port(port, true);
                 self.after(ms, Happening::PortFree { worker, port });
             }
+            Input::Twin { worker, copied, ms } => self.twin(worker, copied, ms, &input),
             Input::Strike { .. } => unreachable!("strikes are filed by what they hit"),
+        }
+        Ok(())
+    }
+
+    /// A second worker dials as the first would, and says what a worker says first. Whatever it is told to
+    /// run, it does not: its machine is gone before that. So a name that is free is left to its owner.
+    fn twin(&mut self, worker: usize, copied: bool, ms: u64, input: &Input) {
+        let cluster = self.manager.machine.as_ref().map(|machine| machine.cluster());
+        let is_held = cluster.is_some_and(|cluster| cluster.node_named(&node_name(worker)).is_some());
+        if !is_held || self.network.is_cut(worker) {
+            return;
+        }
+        self.tally_fault(input);
+        self.twins += 1;
+        let hello = self.workers[worker].hello_of_twin(copied, self.twins);
+        let link = LinkId(self.twins);
+        let session = self.network.dial_aside(Connection { worker, life: if copied { COPY } else { TWIN }, link });
+        let delay = self.network.delay() + 1;
+        self.after(delay, Happening::ManagerHears { session, message: ToManager::Register(hello) });
+        self.after(delay + ms, Happening::TwinGoes { session });
+    }
+
+    /// What a second worker is told: one of the same name is never let in, one with a copied state
+    /// directory only where the original is silent (I20).
+    pub(super) fn twin_is_told(&mut self, life: u32, message: &ToWorker) -> Lived {
+        match (life, message) {
+            (TWIN, ToWorker::Refused { .. }) => self.report.tally.reach(Situation::TwinRefused),
+            (TWIN, ToWorker::Welcome(welcome)) => {
+                return Err(("I20", format!("a second worker was let in as {}", welcome.node)));
+            }
+            (_, ToWorker::Refused { .. }) => self.report.tally.reach(Situation::CopyRefused),
+            (_, ToWorker::Welcome(_)) => self.report.tally.reach(Situation::CopyTookOver),
+            _ => {}
         }
         Ok(())
     }
@@ -212,12 +249,9 @@ impl World {
     }
 
     /// The engine goes down with its containers, as Docker does without live-restore.
-    fn end_containers(&mut self, worker: usize) {
-        let engine = &mut self.workers[worker].engine;
-        let ours = engine.containers().filter(|c| c.identity.is_some() && c.is_running());
-        let names: Vec<String> = ours.map(|c| c.spec.name.clone()).collect();
-        names.iter().for_each(|name| engine.kill(name));
+    pub(super) fn end_containers(&mut self, worker: usize) {
         let host = &mut self.workers[worker];
+        host.engine.stop_ours();
         host.followed = host.engine.happenings_count();
     }
 
@@ -225,7 +259,7 @@ impl World {
         let engine = &mut self.workers[worker].engine;
         let ours = engine.containers().filter(|c| c.identity.is_some());
         let fits = ours.filter(|c| match harm {
-            Harm::Exit(_) | Harm::Kill | Harm::OutOfMemory => c.is_running(),
+            Harm::Exit(_) | Harm::Kill | Harm::OutOfMemory | Harm::Stop | Harm::Pause => c.is_running(),
             Harm::Start => matches!(c.state, worker::ContainerState::Exited { .. }),
             Harm::Remove => true,
         });
@@ -237,6 +271,8 @@ impl World {
             Harm::OutOfMemory => engine.oom(name),
             Harm::Remove => engine.remove_behind_our_back(name),
             Harm::Start => engine.restart_behind_our_back(name),
+            Harm::Stop => engine.stop_behind_our_back(name),
+            Harm::Pause => engine.pause(name),
         }
         self.tally_fault(input);
         self.tell_hints(worker);

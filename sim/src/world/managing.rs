@@ -91,7 +91,7 @@ impl World {
                         self.begin_sync();
                     }
                 }
-                manager::Action::Send { session, message } => self.send_down(session, message),
+                manager::Action::Send { session, message } => self.send_down(session, message)?,
                 manager::Action::Close(session) => self.hang_up(session),
                 manager::Action::Reply { id, result } => {
                     let news = self.client.answered(id, result)?;
@@ -109,12 +109,15 @@ impl World {
         Ok(())
     }
 
-    fn send_down(&mut self, session: SessionId, message: ToWorker) {
-        let worker = self.network.open.get(&session).map(|c| c.worker);
-        self.notice_sent(worker, &message);
-        let Some(worker) = worker else { return };
+    fn send_down(&mut self, session: SessionId, message: ToWorker) -> Lived {
+        let connection = self.network.open.get(&session).copied();
+        self.notice_sent(connection.map(|c| c.worker), &message);
+        let Some(Connection { worker, life, .. }) = connection else { return Ok(()) };
+        if let TWIN | COPY = life {
+            return self.twin_is_told(life, &message);
+        }
         if self.network.cut_down.contains(&worker) {
-            return;
+            return Ok(());
         }
         let strike = self.struck(Point::Down, worker, "");
         let [first, second] = self.network.copies(self.now, (session, false), strike);
@@ -124,6 +127,7 @@ impl World {
         if let Some(delay) = first {
             self.after(delay, Happening::WorkerHears { worker, session, message });
         }
+        Ok(())
     }
 
     fn begin_sync(&mut self) {

@@ -68,6 +68,8 @@ pub enum Program {
     /// Run until told to stop.
     #[default]
     Run,
+    /// Run until told to stop, and then end well, with code 0.
+    Polite,
     /// Print `stubborn`, run, and ignore the stop signal: only the kill after the grace ends it.
     Stubborn,
     /// End at once with this code.
@@ -89,6 +91,8 @@ pub struct FakeContainer {
     pub identity: Option<Identity>,
     /// What it does.
     pub state: ContainerState,
+    /// Somebody froze its process, which counts as running.
+    pub paused: bool,
     /// What it runs.
     pub program: Program,
     /// What it wrote: (to standard error, the line without its end).
@@ -273,8 +277,14 @@ impl FakeEngine {
         if let Some(identity) = identity {
             self.lives.entry(identity.task).or_default().created += 1;
         }
-        let container =
-            FakeContainer { spec: spec.clone(), identity, state: ContainerState::Created, program, lines: Vec::new() };
+        let container = FakeContainer {
+            paused: false,
+            spec: spec.clone(),
+            identity,
+            state: ContainerState::Created,
+            program,
+            lines: Vec::new(),
+        };
         self.containers.insert(spec.name.clone(), container);
         Ok(OpOutput::Done)
     }
@@ -302,14 +312,18 @@ impl FakeEngine {
                 container.lines.extend((1..=lines).map(|n| (false, format!("line {n}"))));
             }),
             Program::Stubborn => self.with(name, |container| container.lines.push((false, "stubborn".to_owned()))),
-            Program::Run | Program::BadEntrypoint => {}
+            Program::Run | Program::Polite | Program::BadEntrypoint => {}
         }
         Ok(OpOutput::Done)
     }
 
     fn stop(&mut self, name: &str) -> OpResult {
         let container = self.containers.get(name).ok_or_else(|| absent(name))?;
-        let code = if container.program == Program::Stubborn { KILLED } else { TERMINATED };
+        let code = match container.program {
+            Program::Stubborn => KILLED,
+            Program::Polite => 0,
+            _ => TERMINATED,
+        };
         self.end(name, code, false);
         Ok(OpOutput::Done)
     }
@@ -337,7 +351,26 @@ impl FakeEngine {
     /// # Panics
     /// If there is no such container, as do the controls below: the test meant another.
     pub fn exit(&mut self, name: &str, code: i32) {
-        self.end(name, code, false);
+        if self.containers.get(name).is_none_or(|container| !container.paused) {
+            self.end(name, code, false);
+        }
+    }
+    /// Somebody stops a container: its process is asked, and killed if it does not hear.
+    pub fn stop_behind_our_back(&mut self, name: &str) {
+        let stopped = self.stop(name);
+        assert!(stopped.is_ok(), "no container {name}");
+    }
+    /// Somebody freezes a container's process. A stop and a kill thaw it.
+    pub fn pause(&mut self, name: &str) {
+        self.with(name, |container| container.paused = container.is_running());
+    }
+    /// The engine stops those of our containers that run, as Docker does without live-restore: when it
+    /// is told to end, or when it returns after it was killed. Each process is asked first, so that some
+    /// of them end well.
+    pub fn stop_ours(&mut self) {
+        let ours = self.containers().filter(|it| it.identity.is_some() && it.is_running());
+        let names: Vec<String> = ours.map(|it| it.spec.name.clone()).collect();
+        names.iter().for_each(|name| self.stop_behind_our_back(name));
     }
     /// Somebody kills a container's process.
     pub fn kill(&mut self, name: &str) {
@@ -411,8 +444,10 @@ impl FakeEngine {
             labels: Vec::new(),
         };
         let (state, program) = (ContainerState::Running, Program::Run);
-        self.containers
-            .insert(name.to_owned(), FakeContainer { spec, identity: None, state, program, lines: Vec::new() });
+        self.containers.insert(
+            name.to_owned(),
+            FakeContainer { paused: false, spec, identity: None, state, program, lines: Vec::new() },
+        );
     }
 
     // Questions: the truth, whether the engine answers or not.
@@ -467,7 +502,10 @@ impl FakeEngine {
     fn end(&mut self, name: &str, code: i32, out_of_memory: bool) {
         assert!(self.containers.contains_key(name), "no container {name}");
         if self.containers[name].state == ContainerState::Running {
-            self.with(name, |container| container.state = ContainerState::Exited { code, out_of_memory });
+            self.with(name, |container| {
+                container.state = ContainerState::Exited { code, out_of_memory };
+                container.paused = false;
+            });
             self.happened(name);
         }
     }

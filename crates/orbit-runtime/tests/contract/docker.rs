@@ -83,6 +83,8 @@ impl TestEngine for Docker {
     fn spec(&mut self, does: Does) -> ContainerSpec {
         let words = match does {
             Does::Run => "sleep".to_owned(),
+            // It serves, and hears the signal.
+            Does::EndWell => String::new(),
             Does::IgnoreStop => "stubborn".to_owned(),
             Does::Exit(code) => format!("exit {code}"),
             // Twice what it may have.
@@ -117,6 +119,12 @@ impl TestEngine for Docker {
     }
     async fn kill(&mut self, name: &str) {
         docker(&["kill", name]);
+    }
+    async fn stop_by_hand(&mut self, name: &str) {
+        docker(&["stop", "--time", "1", name]);
+    }
+    async fn pause(&mut self, name: &str) {
+        docker(&["pause", name]);
     }
     async fn remove_by_force(&mut self, name: &str) {
         docker(&["rm", "-f", name]);

@@ -24,6 +24,7 @@ pub const LABEL_TEST: &str = "orbit.contract";
 #[derive(Clone, Copy, Debug)]
 pub enum Does {
     Run,
+    EndWell,
     IgnoreStop,
     Exit(u8),
     EatTooMuch,
@@ -92,6 +93,9 @@ pub trait TestEngine: Send + Sync {
     /// A port that a process holds from now on.
     async fn hold_a_port(&mut self) -> u16;
     async fn kill(&mut self, name: &str);
+    /// As a person stops it, who gives it a second.
+    async fn stop_by_hand(&mut self, name: &str);
+    async fn pause(&mut self, name: &str);
     async fn remove_by_force(&mut self, name: &str);
     async fn add_foreign(&mut self, name: &str);
     async fn foreign_runs(&mut self, name: &str) -> bool;

@@ -31,6 +31,7 @@ impl TestEngine for Fake {
     fn spec(&mut self, does: Does) -> ContainerSpec {
         let program = match does {
             Does::Run => Program::Run,
+            Does::EndWell => Program::Polite,
             Does::IgnoreStop => Program::Stubborn,
             Does::Exit(code) => Program::Exit(code.into()),
             Does::EatTooMuch => Program::OutOfMemory,
@@ -59,6 +60,12 @@ impl TestEngine for Fake {
     }
     async fn kill(&mut self, name: &str) {
         self.runtime.with(|engine| engine.kill(name));
+    }
+    async fn stop_by_hand(&mut self, name: &str) {
+        self.runtime.with(|engine| engine.stop_behind_our_back(name));
+    }
+    async fn pause(&mut self, name: &str) {
+        self.runtime.with(|engine| engine.pause(name));
     }
     async fn remove_by_force(&mut self, name: &str) {
         self.runtime.with(|engine| engine.remove_behind_our_back(name));

@@ -49,6 +49,8 @@ contract! {
     a_port_that_a_process_holds_is_taken
     only_the_owners_containers_are_seen
     a_stop_that_is_ignored_ends_in_a_kill_after_the_grace
+    what_somebody_stops_ends_as_its_program_does
+    what_somebody_pauses_runs_and_can_be_stopped
     logs_are_whole_or_a_tail_and_are_followed_to_the_end
     a_process_in_a_container_is_fed_and_heard_to_its_end
     a_process_cannot_be_started_where_nothing_runs
@@ -244,6 +246,27 @@ async fn a_stop_that_is_ignored_ends_in_a_kill_after_the_grace(mut engine: impl 
     engine.done(Op::Stop { name: name.clone(), grace }).await;
     assert!(begun.elapsed().as_millis() >= u128::from(grace.0), "killed after {:?}", begun.elapsed());
     assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(exited(137)));
+}
+
+/// With 0, if that is how it ends: nobody can tell that from an end of its own.
+async fn what_somebody_stops_ends_as_its_program_does(mut engine: impl TestEngine) {
+    for (does, code) in [(Does::Run, 143), (Does::EndWell, 0)] {
+        let spec = engine.spec(does);
+        let name = engine.run(spec).await;
+        engine.stop_by_hand(&name).await;
+        assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(exited(code)), "{does:?}");
+    }
+}
+
+async fn what_somebody_pauses_runs_and_can_be_stopped(mut engine: impl TestEngine) {
+    let spec = engine.spec(Does::Run);
+    let name = engine.run(spec).await;
+    engine.pause(&name).await;
+    assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(ContainerState::Running));
+    let listed: Vec<ContainerState> = engine.list(engine.base().owner).await.into_iter().map(|it| it.state).collect();
+    assert_eq!(listed, [ContainerState::Running]);
+    engine.done(Op::Stop { name: name.clone(), grace: NO_HURRY }).await;
+    assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(exited(143)));
 }
 
 async fn logs_are_whole_or_a_tail_and_are_followed_to_the_end(mut engine: impl TestEngine) {
