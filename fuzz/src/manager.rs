@@ -306,6 +306,11 @@ impl World {
                     what: StreamOf::Logs(LogRange::default()),
                 }));
             }
+            7 if draws.one_in(2) => {
+                let deadline = draws.one_in(2).then(|| Millis(draws.number()));
+                let orders = [DutyOrder::Uncordon, DutyOrder::Cordon, DutyOrder::Drain { deadline }];
+                self.request(Request::SetDuty { name: format!("n{}", draws.below(4)), order: draws.of(&orders) });
+            }
             7 => self.request(Request::Forget { name: format!("n{}", draws.below(4)) }),
             8 | 9 => {
                 let session = if draws.one_in(4) { self.any_session(draws) } else { Some(self.connect()) };

@@ -4,7 +4,7 @@
 //! acknowledged last, or, where no answer came, either that or what was asked for since (I10).
 
 use crate::{
-    input::{Ask, If, Want},
+    input::{Ask, If, Order, Want},
     random::Random,
 };
 use orbit_core::{
@@ -114,6 +114,11 @@ impl Client {
             (Some(_), 1..=3) if !once => Ask::Scale { name, replicas: random.below(6) as u32, condition },
             (_, 4) => Ask::Stop { nth: random.below(64) },
             (_, 5) if random.chance(200) => Ask::Forget { worker: random.below(workers) },
+            (_, 5) if random.chance(250) => {
+                let deadline = random.chance(500).then(|| random.between(0, 30_000));
+                let orders = [Order::Uncordon, Order::Cordon, Order::Drain { deadline_ms: deadline }];
+                Ask::Duty { worker: random.below(workers), order: orders[random.below(3)] }
+            }
             (Some(_), 6..=8) | (None, _) => {
                 let image = images[random.below(images.len())].to_string();
                 let replicas = if once { 1 } else { random.below(6) as u32 };
@@ -154,6 +159,14 @@ impl Client {
             Ask::Forget { worker } => {
                 self.forgetting.insert(id);
                 Request::Forget { name: node_name(*worker) }
+            }
+            Ask::Duty { worker, order } => {
+                let order = match order {
+                    Order::Uncordon => DutyOrder::Uncordon,
+                    Order::Cordon => DutyOrder::Cordon,
+                    Order::Drain { deadline_ms } => DutyOrder::Drain { deadline: deadline_ms.map(Millis) },
+                };
+                Request::SetDuty { name: node_name(*worker), order }
             }
             Ask::Put(want) => {
                 let object = (kind_of(want.once), want.name.clone());

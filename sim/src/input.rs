@@ -66,6 +66,8 @@ pub enum Input {
     HoldPort { worker: usize, port: u16, ms: u64 },
     /// Not a fault: at this time, so many containers of an object run, over all engines.
     Expect { name: String, running: usize },
+    /// Not a fault: at this time, a worker's node is said to be drained, or not.
+    ExpectDrained { worker: usize, drained: bool },
     /// The next thing that passes a point is struck; or the next one of a kind (`report`, `create`, …).
     Strike {
         point: Point,
@@ -146,8 +148,20 @@ pub enum Ask {
     Stop { nth: usize },
     /// The operator gives up a worker's node.
     Forget { worker: usize },
+    /// What the operator wants of a worker's node.
+    Duty { worker: usize, order: Order },
     /// Send an earlier request again, under its idempotency key.
     Again { key: String },
+}
+
+/// What an operator wants of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Order {
+    Uncordon,
+    Cordon,
+    Drain { deadline_ms: Option<u64> },
 }
 
 /// If-Match of a request.
@@ -224,7 +238,7 @@ impl Input {
     /// Which fault of the table it is; `None` for what users ask for and for what ends a fault.
     pub fn fault(&self) -> Option<Fault> {
         Some(match self {
-            Input::Ask(_) | Input::Mend { .. } | Input::Expect { .. } => return None,
+            Input::Ask(_) | Input::Mend { .. } | Input::Expect { .. } | Input::ExpectDrained { .. } => return None,
             Input::ManagerCrash { .. } => Fault::ManagerCrash,
             Input::ManagerPause { .. } => Fault::ManagerPause,
             Input::WallJump { .. } => Fault::WallClockJump,

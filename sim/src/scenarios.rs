@@ -5,7 +5,7 @@
 //! Sieve, OSDI'22).
 
 use crate::{
-    input::{Ask, Harm, If, Input, Point, Script, Step, Strike, Want},
+    input::{Ask, Harm, If, Input, Order, Point, Script, Step, Strike, Want},
     options::Options,
     world::{CrashPoint, Failure, Outcome, Phase, Plan, Report, run, run_watched},
 };
@@ -102,7 +102,8 @@ impl Scenario {
 
 /// What is expected at a certain time comes later where a process was away.
 fn without_expectations(steps: &[Step]) -> Vec<Step> {
-    steps.iter().filter(|step| !matches!(step.input, Input::Expect { .. })).cloned().collect()
+    let expects = |input: &Input| matches!(input, Input::Expect { .. } | Input::ExpectDrained { .. });
+    steps.iter().filter(|step| !expects(&step.input)).cloned().collect()
 }
 
 /// A scenario in the making.
@@ -252,6 +253,22 @@ pub fn scenarios() -> Vec<Scenario> {
                 "what is told to stop holds its room until it has ended: kubernetes#106884",
                 76_000,
                 &[("web", 2, 2), ("next", 2, 2)],
+                true,
+            ),
+        // Both on the first worker, until it is drained.
+        Course::with(2)
+            .put(1000, Want { grace_ms: 60_000, spread: false, ..web(2, "web:2") })
+            .ask(10_000, Ask::Duty { worker: 0, order: Order::Drain { deadline_ms: None } })
+            .at(20_000, Input::ExpectDrained { worker: 0, drained: false })
+            .at(60_000, Input::ExpectDrained { worker: 0, drained: false })
+            .expect(60_000, "web", 4)
+            .at(90_000, Input::ExpectDrained { worker: 0, drained: true })
+            .expect(90_000, "web", 2)
+            .named(
+                "drained-when-stopped",
+                "a drain is done when the last task was seen to have stopped, however long its grace: nomad#14293",
+                91_000,
+                &[("web", 4, 4)],
                 true,
             ),
         Course::with(2)

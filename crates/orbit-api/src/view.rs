@@ -2,7 +2,7 @@
 //!
 //! Desired state stands beside actual state in each of them.
 
-use crate::Manifest;
+use crate::{Manifest, quantity::Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -170,6 +170,13 @@ pub struct Node {
     pub uid: String,
     /// `ready` or `unreachable`.
     pub state: String,
+    /// What an operator wants of it: `active`, `cordoned` (no more tasks), `draining` (its tasks go), or
+    /// `drained` (they are gone).
+    #[serde(default = "active", skip_serializing_if = "is_active")]
+    pub duty: String,
+    /// When whatever is left on it is told to stop (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_deadline: Option<String>,
     /// What follows from its state, in one sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
@@ -187,6 +194,22 @@ pub struct Node {
     pub tasks: u32,
     /// When it registered last (RFC 3339).
     pub registered_at: String,
+}
+
+fn active() -> String {
+    "active".to_string()
+}
+fn is_active(duty: &String) -> bool {
+    duty == "active"
+}
+
+/// How a node is drained.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// After which time whatever is left is told to stop, for example `5m`; without it, nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Span>,
 }
 
 /// An amount of resources.

@@ -154,6 +154,9 @@ bugs! {
     Reconciler GiveUpUnseen "give-up-unseen" "Nothing wakes the planner when a serving task's node has been silent for long enough.";
     Reconciler GiveUpTakenBack "give-up-taken-back" "A replacement under way is stopped because a new leader gives the silent node more time.";
     Reconciler EverySlotAtOnce "every-slot-at-once" "A rollout replaces every slot at once.";
+    Scheduler CordonIgnored "cordon-ignored" "Tasks are placed on nodes that shall take none.";
+    Reconciler DrainDeadlineUnseen "drain-deadline-unseen" "What is left on a node after its drain's deadline goes on.";
+    Leases DrainWaitsForSilent "drain-waits-for-silent" "Draining a silent node changes nothing for its tasks.";
     Leases BrakeCountsForgotten "brake-counts-forgotten" "Forgotten nodes count among those of which a third fell silent.";
     Leases WelcomeNotHeard "welcome-not-heard" "A registration does not count as a sign of life.";
     Leases ElectionNotCounted "election-not-counted" "A new leader gives a silent node no more time.";

@@ -147,6 +147,29 @@ pub fn event(manager: &Manager, happening: &Happening) -> view::Event {
     }
 }
 
+/// What keeps a node from being drained.
+fn blocks(cluster: &Cluster, node: &Node) -> String {
+    const NAMED_MAX: usize = 3;
+    let left = node.tasks().filter_map(|id| cluster.task(id)).filter(|task| !task.state.is_terminal());
+    let left: Vec<&Task> = left.collect();
+    let why = |task: &&Task| {
+        let Some(workload) = cluster.workload(task.workload) else { return String::new() };
+        let reason = match workload.kind {
+            _ if task.desired == Desired::Stopped => "is stopping".to_string(),
+            Kind::Task => "runs to its end".to_string(),
+            Kind::Service if cluster.pending_of(task.workload).next().is_some() => {
+                format!("waits for a node: {}", why_pending(workload))
+            }
+            Kind::Service => "is being replaced".to_string(),
+        };
+        format!("{} ({}) {reason}", workload.name, task.id)
+    };
+    let named: Vec<String> = left.iter().take(NAMED_MAX).map(why).collect();
+    let more = left.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    format!("{} to go: {}{more}", left.len(), named.join("; "))
+}
+
 /// A node, and what follows from its silence.
 pub fn node(manager: &Manager, node: &Node, now: Time) -> view::Node {
     let cluster = manager.cluster();
@@ -164,10 +187,19 @@ pub fn node(manager: &Manager, node: &Node, now: Time) -> view::Node {
         _ => "tasks are replaced".to_string(),
     };
     let tasks = node.tasks().filter(|id| cluster.task(*id).is_some_and(|task| !task.state.is_terminal()));
+    let duty = match node.duty {
+        Duty::Active => "active",
+        Duty::Cordoned => "cordoned",
+        Duty::Draining { .. } if cluster.is_drained(node.id) => "drained",
+        Duty::Draining { .. } => "draining",
+    };
+    let message = if duty == "draining" && message.is_empty() { blocks(cluster, node) } else { message };
     view::Node {
         name: node.info.name.clone(),
         uid: node.info.uid.to_string(),
         state: if ready { "ready" } else { "unreachable" }.to_string(),
+        duty: duty.to_string(),
+        drain_deadline: node.duty.deadline().map(|at| moment(manager, at)),
         message,
         labels: node.info.labels.clone(),
         arch: node.info.arch.clone(),

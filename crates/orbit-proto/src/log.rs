@@ -68,6 +68,9 @@ impl From<&Command> for v1::entry::Command {
                 reports: reports.iter().map(Into::into).collect(),
             }),
             Command::Forget { name } => P::Forget(v1::Forget { name: name.clone() }),
+            Command::SetDuty { name, order } => {
+                P::SetDuty(v1::SetDuty { name: name.clone(), order: Some((*order).into()) })
+            }
             Command::Plan(plan) => P::Plan(plan.into()),
         }
     }
@@ -101,7 +104,30 @@ impl TryFrom<v1::entry::Command> for Command {
                 reports: each("reports.reports", r.reports)?,
             },
             P::Forget(forget) => Command::Forget { name: forget.name },
+            P::SetDuty(s) => Command::SetDuty { name: s.name, order: need("set_duty.order", s.order)? },
             P::Plan(plan) => Command::Plan(plan.try_into().within("plan")?),
+        })
+    }
+}
+
+impl From<DutyOrder> for v1::set_duty::Order {
+    fn from(order: DutyOrder) -> Self {
+        use v1::set_duty::Order as P;
+        match order {
+            DutyOrder::Uncordon => P::Uncordon(v1::Done {}),
+            DutyOrder::Cordon => P::Cordon(v1::Done {}),
+            DutyOrder::Drain { deadline } => P::Drain(v1::Drain { deadline_ms: deadline.map(|span| span.0) }),
+        }
+    }
+}
+impl TryFrom<v1::set_duty::Order> for DutyOrder {
+    type Error = DecodeError;
+    fn try_from(order: v1::set_duty::Order) -> Result<Self> {
+        use v1::set_duty::Order as P;
+        Ok(match order {
+            P::Uncordon(_) => DutyOrder::Uncordon,
+            P::Cordon(_) => DutyOrder::Cordon,
+            P::Drain(drain) => DutyOrder::Drain { deadline: drain.deadline_ms.map(Millis) },
         })
     }
 }

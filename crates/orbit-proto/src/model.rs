@@ -43,7 +43,11 @@ enumeration!(
         Joined,
         Unreachable,
         Returned,
-        Forgotten
+        Forgotten,
+        Cordoned,
+        Draining,
+        Uncordoned,
+        Drained
     }
 );
 enumeration!(Kind, Kind { Service, Task });

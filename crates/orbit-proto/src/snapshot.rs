@@ -184,6 +184,13 @@ impl From<&Node> for v1::Node {
             incarnation: n.incarnation,
             registered_at_ms: n.registered_at.0,
             reach: Some(n.reach.into()),
+            duty: match n.duty {
+                Duty::Active => None,
+                Duty::Cordoned => Some(v1::Duty { draining: false, deadline_ms: None, since_ms: 0 }),
+                Duty::Draining { since, deadline } => {
+                    Some(v1::Duty { draining: true, deadline_ms: deadline.map(|at| at.0), since_ms: since.0 })
+                }
+            },
             forgotten: n.forgotten,
             resting_ports: n.resting_ports.iter().map(resting).collect(),
             next_port: n.next_port.into(),
@@ -201,6 +208,14 @@ impl TryFrom<v1::Node> for Node {
             n.incarnation,
             Time(n.registered_at_ms),
             need("reach", n.reach)?,
+            match n.duty {
+                None => Duty::Active,
+                Some(v1::Duty { draining: false, deadline_ms: None, since_ms: 0 }) => Duty::Cordoned,
+                Some(v1::Duty { draining: true, deadline_ms, since_ms }) => {
+                    Duty::Draining { since: Time(since_ms), deadline: deadline_ms.map(Time) }
+                }
+                Some(_) => return Err(DecodeError::new("has times, and is not drained").within("duty")),
+            },
             n.forgotten,
             n.resting_ports.into_iter().map(resting).collect::<Result<_>>()?,
             port("next_port", n.next_port)?,

@@ -337,6 +337,41 @@ pub enum Context {
 pub enum Node {
     /// Show the nodes
     Ls(Show),
+    /// Place no more tasks on a node; what runs there goes on
+    #[command(after_help = "\
+Examples:
+  orbit node cordon worker-1")]
+    Cordon {
+        /// The node
+        name: String,
+    },
+    /// Let a node take tasks again, also where it is being drained
+    #[command(after_help = "\
+Examples:
+  orbit node uncordon worker-1")]
+    Uncordon {
+        /// The node
+        name: String,
+    },
+    /// Have a node's tasks go, and wait until they are gone
+    #[command(after_help = "\
+Tasks of services are replaced elsewhere one by one; what runs once may come to its end. At the deadline
+whatever is left is told to stop. Ctrl-C ends the waiting, not the drain: `orbit node uncordon` does.
+
+Examples:
+  orbit node drain worker-1
+  orbit node drain worker-1 --deadline 5m
+  orbit node drain worker-1 --detach")]
+    Drain {
+        /// The node
+        name: String,
+        /// After which time whatever is left is told to stop [default: never]
+        #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
+        deadline: Option<Span>,
+        /// Do not wait
+        #[arg(short, long)]
+        detach: bool,
+    },
     /// Give a node up: its tasks are lost and replaced elsewhere
     #[command(after_help = "\
 Examples:

@@ -37,6 +37,14 @@ pub fn span(span: Duration) -> String {
     }
 }
 
+/// `ready`, `ready,draining`: what a node is, and what an operator wants of it.
+pub fn node_state(node: &Node) -> String {
+    match node.duty.as_str() {
+        "active" => node.state.clone(),
+        duty => format!("{},{duty}", node.state),
+    }
+}
+
 /// Whether a task in this actual state has ended. A state that is not known has not.
 pub fn has_ended(actual: &str) -> bool {
     state(actual).is_some_and(TaskState::is_terminal)

@@ -1,6 +1,6 @@
 //! Columns without borders, and the tables of the three kinds.
 
-use crate::format::{NOTHING, age, node_cpu, node_memory, or_nothing, ports, reason};
+use crate::format::{NOTHING, age, node_cpu, node_memory, node_state, or_nothing, ports, reason};
 use comfy_table::{ContentArrangement, Table, presets};
 use orbit_api::view::{Event, Node, Service, Task};
 use std::{collections::BTreeMap, time::SystemTime};
@@ -83,7 +83,7 @@ pub fn nodes(items: &[Node], wide: bool, now: SystemTime) -> String {
     let row = |node: &Node| {
         let mut row = vec![
             node.name.clone(),
-            node.state.clone(),
+            node_state(node),
             node.tasks.to_string(),
             node_cpu(node),
             node_memory(node),

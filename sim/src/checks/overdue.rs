@@ -44,6 +44,7 @@ pub(super) fn has_room(cluster: &Cluster, node: &Node, spec: &Spec, at: Time) ->
     let (first, last) = node.info.port_range;
     let chosen = (first..=last).filter(|port| !pinned.contains(port) && is_free(*port)).count();
     node.is_ready()
+        && node.duty == Duty::Active
         && spec.placement.constraints.iter().all(|constraint| node.meets(constraint))
         && used.plus(spec.resources).fits_in(node.info.allocatable)
         && pinned.iter().all(|port| is_free(*port))

@@ -75,6 +75,24 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
             pending.push(format!("{} is {}", task.id, task.state));
         }
     }
+    for node in cluster.nodes().filter(|node| node.is_ready()) {
+        let left = || node.tasks().filter_map(|id| cluster.task(id)).filter(|task| task.is_live());
+        if node.duty.deadline().is_some_and(|deadline| deadline + Millis::secs(5) > at) && left().next().is_some() {
+            pending.push(format!("the deadline of {}'s drain has not passed", node.info.name));
+        }
+        // I29: whatever can go goes, and what cannot goes at the deadline.
+        let may_go = |task: &&Task| {
+            let Some(workload) = cluster.workload(task.workload) else { return false };
+            let spec = &workload.current().spec;
+            // What takes its place is of the current version, which may have no room anywhere.
+            let elsewhere = || cluster.nodes().any(|other| has_room(cluster, other, spec, at));
+            let is_followed = workload.kind == Kind::Service && is_good(&spec.image);
+            is_good(&image(task)) && (node.duty.deadline().is_some() || (is_followed && elsewhere()))
+        };
+        if let Some(task) = left().find(may_go).filter(|_| node.duty.is_draining()) {
+            pending.push(format!("{} stays on {}, which is being drained (I29)", task.id, node.info.name));
+        }
+    }
     let stopping = |task: &&Task| task.desired == Desired::Stopped && !task.state.is_terminal();
     for task in cluster.tasks().filter(stopping).filter(|task| !is_gone(task)) {
         pending.push(format!("{} is told to stop and is {}", task.id, task.state));

@@ -37,7 +37,8 @@ impl PlanWatch {
     }
 
     /// S: before an action of the manager is carried out.
-    pub fn look(&self, now: u64, manager: &Manager, action: &Action) -> Check {
+    /// `at` is the cluster's time.
+    pub fn look(&self, now: u64, at: Time, manager: &Manager, action: &Action) -> Check {
         if !manager.is_ready() {
             return only_begins(action);
         }
@@ -48,6 +49,7 @@ impl PlanWatch {
             Action::Propose { command: Command::Plan(plan), .. } => {
                 plan.creates.iter().try_for_each(|create| self.replaced(now, manager, create))?;
                 plan.stops.iter().try_for_each(|stop| kept(manager.cluster(), plan, *stop))?;
+                plan.stops.iter().try_for_each(|stop| served(manager.cluster(), plan, *stop, at))?;
                 crowded(manager.cluster(), plan)
             }
             _ => Ok(()),
@@ -74,6 +76,9 @@ impl PlanWatch {
         }
         let timing = manager.timing();
         let node = task.node.and_then(|node| cluster.node(node));
+        if node.is_some_and(|node| node.duty.is_draining()) {
+            return Ok(());
+        }
         let Some((node, since)) = node.and_then(|node| Some((node, node.silent_since()?))) else {
             return Err(("I32", format!("{} is replaced and its node is reachable", task.id)));
         };
@@ -121,7 +126,9 @@ fn crowded(cluster: &Cluster, plan: &Plan) -> Check {
             continue;
         }
         let serves = |slot: &Slot| {
-            let current = |task: &Task| task.version == create.version && task.state == TaskState::Running;
+            let current = |task: &Task| {
+                task.version == create.version && task.state == TaskState::Running && !is_draining(cluster, task)
+            };
             cluster.attempts(slot).any(|task| task.is_live() && current(task))
         };
         let before = workload.slots.iter().take(create.slot as usize).all(serves);
@@ -143,10 +150,43 @@ fn kept(cluster: &Cluster, plan: &Plan, stop: TaskId) -> Check {
     };
     let silent = |other: &Task| other.node.and_then(|node| cluster.node(node)).is_some_and(|node| !node.is_ready());
     let mut stays = cluster.attempts(slot).filter(|it| it.is_live() && !plan.stops.contains(&it.id)).peekable();
+    if is_draining(cluster, task) {
+        return Ok(());
+    }
     let current = |other: &Task| other.version == workload.current().number;
     let only = stays.peek().is_some() && stays.all(|other| other.id < stop && current(other) && silent(other));
     if current(task) && only && !silent(task) {
         return Err(("I32", format!("{stop} is stopped for the sake of one whose node is silent")));
+    }
+    Ok(())
+}
+
+/// Whether an operator wants the tasks of its node to go.
+fn is_draining(cluster: &Cluster, task: &Task) -> bool {
+    task.node.and_then(|node| cluster.node(node)).is_some_and(|node| node.duty.is_draining())
+}
+
+/// I4: until the deadline of a drain, what serves on that node serves until another does in its slot.
+pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> Check {
+    let Some(task) = cluster.task(stop).filter(|task| task.state == TaskState::Running) else { return Ok(()) };
+    let Some(workload) = cluster.workload(task.workload) else { return Ok(()) };
+    let Some(node) = task.node.and_then(|node| cluster.node(node)).filter(|node| node.duty.is_draining()) else {
+        return Ok(());
+    };
+    let wanted = task.slot < workload.wanted() && task.version == workload.current().number;
+    let forced = node.duty.deadline().is_some_and(|deadline| deadline <= at);
+    if !wanted || forced || workload.current().spec.pins_host_port() {
+        return Ok(());
+    }
+    let serves = |other: &Task| {
+        other.id != stop && other.is_live() && other.state == TaskState::Running && !plan.stops.contains(&other.id)
+    };
+    let slot = &workload.slots[task.slot as usize];
+    if !cluster.attempts(slot).any(serves) {
+        return Err((
+            "I4",
+            format!("{stop} served on {}, which is being drained, and nothing else does", node.info.name),
+        ));
     }
     Ok(())
 }
@@ -176,6 +216,9 @@ pub(crate) fn committed(cluster: &Cluster, entry: &Entry) -> Check {
     let placed = plan.places.iter().filter_map(|place| cluster.task(place.task));
     for task in created.chain(placed) {
         let Some(node) = task.node.and_then(|node| cluster.node(node)) else { continue };
+        if node.duty != Duty::Active {
+            return Err(("I29", format!("{} is placed on {}, which takes no tasks", task.id, node.info.name)));
+        }
         let spec = cluster.spec_of(task);
         if let Some(constraint) = spec.placement.constraints.iter().find(|constraint| !node.meets(constraint)) {
             return Err(("I18", format!("{} is on {}, which is not {constraint}", task.id, node.info.name)));

@@ -35,7 +35,7 @@ fn snapshot(task: Task) -> Snapshot {
     let node = |id, name: &str| {
         let info = NodeInfo { name: name.into(), uid: NodeUid(u64::from(id) + 1), ..info.clone() };
         let reach = Reach::Reachable;
-        Node::bare(NodeId(id), info, 1, Time(0), reach, false, BTreeMap::new(), 20_000)
+        Node::bare(NodeId(id), info, 1, Time(0), reach, Duty::Active, false, BTreeMap::new(), 20_000)
     };
     let workload = Workload {
         uid: task.workload,
@@ -186,4 +186,32 @@ fn an_attempt_that_comes_before_its_backoff_is_seen() {
     let mut watch = TaskWatch::default();
     assert_eq!(watch.look(&cluster(failed.clone())), Ok(()));
     assert_eq!(watch.look(&again(1050)), Ok(()));
+}
+
+#[test]
+fn a_task_on_a_node_that_takes_none_is_seen() {
+    let mut placed = task(TaskState::Assigned, 0);
+    placed.id.index = 10;
+    let mut snapshot = snapshot(placed);
+    let entry = Entry { index: 10, term: 1, at: Time(0), wall_ms: 0, command: Command::Plan(Plan::default()) };
+    let of = |snapshot: &Snapshot| Cluster::restore(snapshot.clone()).expect("it is possible in itself");
+    assert_eq!(plans::committed(&of(&snapshot), &entry), Ok(()));
+    snapshot.nodes[0].duty = Duty::Cordoned;
+    assert_eq!(named(plans::committed(&of(&snapshot), &entry)), "I29");
+}
+
+#[test]
+fn a_drain_that_takes_the_only_one_that_serves_is_seen() {
+    let mut snapshot = snapshot(task(TaskState::Running, 0));
+    let plan = Plan { stops: vec![TASK], ..Plan::default() };
+    let drained = |deadline| Duty::Draining { since: Time(0), deadline };
+    let mut look = |duty| {
+        snapshot.nodes[0].duty = duty;
+        let cluster = Cluster::restore(snapshot.clone()).expect("it is possible in itself");
+        plans::served(&cluster, &plan, TASK, Time(5000))
+    };
+    assert_eq!(named(look(drained(None))), "I4");
+    assert_eq!(named(look(drained(Some(Time(6000))))), "I4");
+    assert_eq!(look(drained(Some(Time(5000)))), Ok(()), "its deadline has passed");
+    assert_eq!(look(Duty::Active), Ok(()), "that is another's business");
 }

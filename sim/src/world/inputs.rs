@@ -65,6 +65,13 @@ impl World {
         match input {
             Input::Ask(ask) => self.ask(&ask),
             Input::Expect { name, running } => self.expect(&name, running)?,
+            Input::ExpectDrained { worker, drained } => {
+                let cluster = self.manager.machine.as_ref().map(|machine| machine.cluster());
+                let node = cluster.and_then(|cluster| Some((cluster, cluster.node_named(&node_name(worker))?)));
+                if node.is_some_and(|(cluster, node)| cluster.is_drained(node.id) != drained) {
+                    return Err(("expected", format!("worker {worker} drained: {drained}")));
+                }
+            }
             Input::ManagerCrash { down_ms, durable } => {
                 if self.manager.machine.is_some() {
                     self.tally_fault(&input);

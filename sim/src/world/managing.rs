@@ -76,7 +76,7 @@ impl World {
     pub(super) fn manager_acts(&mut self, actions: Vec<manager::Action>) -> Lived {
         for action in actions {
             if let Some(machine) = &self.manager.machine {
-                self.plans.look(self.now, machine, &action)?;
+                self.plans.look(self.now, self.manager.cluster_time(self.now), machine, &action)?;
             }
             if let Some(Strike::Crash { down_ms, durable }) = self.struck(Point::ManagerAction, 0, "") {
                 self.manager_crash(down_ms, durable);

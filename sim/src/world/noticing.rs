@@ -74,6 +74,17 @@ impl World {
                 }
                 if plan.decisions.iter().any(|(_, decision)| decision.unplaced > 0) {
                     tally.reach(Situation::Unplaced);
+                    if cluster.nodes().any(|node| node.duty.is_draining() && cluster.tasks_left(node.id) > 0) {
+                        tally.reach(Situation::DrainBlocked);
+                    }
+                }
+                let past = |at: Time| at <= entry.at;
+                let expelled = |id: &TaskId| {
+                    let node = cluster.task(*id).and_then(|task| cluster.node(task.node?));
+                    node.and_then(|node| node.duty.deadline()).is_some_and(past)
+                };
+                if plan.stops.iter().any(expelled) {
+                    tally.reach(Situation::DrainDeadline);
                 }
             }
             Command::Edges(edges) => {
@@ -135,6 +146,22 @@ impl World {
             Command::Edges(_) if machine.absences().values().any(|absence| *absence == Absence::Braked) => {
                 tally.reach(Situation::Braked);
             }
+            Command::SetDuty { name, .. } => {
+                let Some(node) = cluster.node_named(name) else { return };
+                match node.duty {
+                    Duty::Active => {}
+                    Duty::Cordoned => tally.reach(Situation::Cordoned),
+                    Duty::Draining { .. } if cluster.is_drained(node.id) => {}
+                    Duty::Draining { .. } => {
+                        if node.silent_since().is_some() {
+                            tally.reach(Situation::DrainOfSilent);
+                        }
+                        if cluster.workloads().any(|workload| workload.versions.len() > 1) {
+                            tally.reach(Situation::DrainAndRollout);
+                        }
+                    }
+                }
+            }
             Command::Scale { replicas: 0, .. } => tally.reach(Situation::ScaledToZero),
             Command::Reports { .. } => {
                 let capped = |w: &Workload| {
@@ -143,6 +170,12 @@ impl World {
                 };
                 if cluster.workloads().any(capped) {
                     tally.reach(Situation::BackoffAtCap);
+                }
+                let drained = |happening: &orbit_core::model::Happening| {
+                    happening.index == entry.index && happening.what == What::Drained
+                };
+                if cluster.history().iter().next_back().is_some_and(drained) {
+                    tally.reach(Situation::Drained);
                 }
             }
             _ => {}

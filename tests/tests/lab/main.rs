@@ -6,11 +6,12 @@
 
 #![forbid(unsafe_code)]
 
+mod drain;
 mod engines;
 mod network;
 mod twins;
 
-use orbit_tests::{Container, IMAGE};
+use orbit_tests::{Cluster, Container, IMAGE};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -29,4 +30,9 @@ fn web(replicas: u32) -> Value {
 /// What makes a container the same one that was never started again.
 fn lives(containers: &[Container]) -> BTreeSet<(String, i64, String)> {
     containers.iter().map(|c| (c.id.clone(), c.pid, c.started_at.clone())).collect()
+}
+
+/// The ID that a node's containers carry.
+fn on(cluster: &Cluster, node: &str) -> String {
+    cluster.nodes().into_iter().find(|n| n.name == node).expect("it has registered").uid
 }

@@ -1,13 +1,8 @@
 //! Cables that are pulled.
 
-use crate::{lives, web};
+use crate::{lives, on, web};
 use orbit_tests::{Cluster, Container, Lab, ask};
 use std::{collections::BTreeSet, time::Duration};
-
-/// Of whom the container is.
-fn on(cluster: &Cluster, node: &str) -> String {
-    cluster.nodes().into_iter().find(|n| n.name == node).expect("it has registered").uid
-}
 
 /// What a second machine serves is reached from outside of it.
 #[test]

@@ -62,6 +62,7 @@ impl Cluster {
                 self.apply_reports(*node, *incarnation, reports, touched)
             }
             Command::Forget { name } => self.apply_forget(name, touched),
+            Command::SetDuty { name, order } => self.apply_set_duty(name, *order, touched),
             Command::Plan(plan) => {
                 self.apply_plan(plan, touched);
                 Ok(Answer::Done)
@@ -339,6 +340,7 @@ impl Cluster {
             return Err(Rejection::new(Code::Conflict, message));
         }
         let (id, uid, tasks) = (node.id, node.info.uid, Vec::from_iter(node.tasks()));
+        self.nodes[id.slot()].duty = Duty::Active;
         for task in tasks {
             let key = self.tasks.key(task).expect("a node's tasks are in the table");
             let end = End::new(Reason::NodeLost, format!("node {name} was forgotten"));
@@ -355,6 +357,57 @@ impl Cluster {
         self.record_node(What::Forgotten, id);
         self.changed_node(id);
         Ok(Answer::Done)
+    }
+}
+
+// What operators want of nodes.
+impl Cluster {
+    fn apply_set_duty(&mut self, name: &str, order: DutyOrder, touched: &mut Touched) -> Result<Answer, Rejection> {
+        let Some(node) = self.node_named(name) else {
+            return Err(Rejection::new(Code::NotFound, format!("there is no node `{name}`")));
+        };
+        let (id, before) = (node.id, node.duty);
+        let (duty, what) = match order {
+            DutyOrder::Uncordon => (Duty::Active, What::Uncordoned),
+            DutyOrder::Cordon if before.is_draining() => return Ok(Answer::Done),
+            DutyOrder::Cordon => (Duty::Cordoned, What::Cordoned),
+            DutyOrder::Drain { deadline } => {
+                let deadline = deadline.map(|deadline| self.at + deadline);
+                (Duty::Draining { since: self.at, deadline }, What::Draining)
+            }
+        };
+        if duty == before {
+            return Ok(Answer::Done);
+        }
+        self.nodes[id.slot()].duty = duty;
+        let left = count(self.tasks_left(id), "task");
+        let message = match (duty, order) {
+            (_, DutyOrder::Drain { deadline: Some(span) }) => format!("{left} to go, told to stop after {span}"),
+            (Duty::Draining { .. }, _) => format!("{left} to go"),
+            _ => String::new(),
+        };
+        self.record(what, Subject::Node, None, Some(id), message);
+        self.changed_node(id);
+        self.touch_node(id, touched);
+        self.record_if_drained(id);
+        Ok(Answer::Done)
+    }
+
+    /// How many tasks of a node are not seen to have ended.
+    pub fn tasks_left(&self, id: NodeId) -> u32 {
+        let left = self.nodes[id.slot()].tasks().filter_map(|task| self.task(task));
+        left.filter(|task| !task.state.is_terminal()).count() as u32
+    }
+
+    /// Whether an operator wants a node's tasks to go, and all are seen to have ended.
+    pub fn is_drained(&self, id: NodeId) -> bool {
+        self.nodes[id.slot()].duty.is_draining() && self.tasks_left(id) == 0
+    }
+
+    fn record_if_drained(&mut self, id: NodeId) {
+        if self.is_drained(id) {
+            self.record_node(What::Drained, id);
+        }
     }
 }
 
@@ -423,6 +476,7 @@ impl Cluster {
                 self.index,
                 self.at,
                 Reach::Reachable,
+                Duty::Active,
                 false,
                 Default::default(),
                 info.port_range.0,
@@ -550,6 +604,7 @@ impl Cluster {
             self.record_task(what, key, format!("{said}{next}"));
         }
         self.refresh_finished(uid);
+        node.into_iter().for_each(|node| self.record_if_drained(node));
     }
 
     /// Tells a task to stop. One that was never placed has nothing to stop, and ends here.

@@ -99,7 +99,15 @@ impl Leases {
             let released_at = self.released_at.get(&node).copied().unwrap_or_default();
             let rearmed_at = if planted(Bug::ElectionNotCounted) { Time(0) } else { self.rearmed_at };
             let from = since.max(rearmed_at).max(released_at);
+            // Draining a silent node is an operator's word that its tasks shall run elsewhere.
+            let drained_since = match cluster.nodes[node.slot()].duty {
+                Duty::Draining { since, .. } if !planted(Bug::DrainWaitsForSilent) => Some(since),
+                _ => None,
+            };
             let absence = match self.braked.contains(&node) {
+                _ if let Some(drained_since) = drained_since => {
+                    Absence::ReplaceAt(drained_since.max(since + timing.lease))
+                }
                 true => Absence::Braked,
                 false => Absence::ReplaceAt(from + timing.replace_after),
             };

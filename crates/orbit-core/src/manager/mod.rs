@@ -123,6 +123,13 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// What an operator wants of a node.
+    SetDuty {
+        /// Its name.
+        name: String,
+        /// What is wanted.
+        order: DutyOrder,
+    },
     /// Have a worker dial a stream to something of a task's container.
     Open(StreamRequest),
 }

@@ -54,6 +54,12 @@ impl Manager {
             Request::Delete { kind, name, condition } => Command::Delete { kind, name, condition },
             Request::StopTask(task) => Command::StopTask { task },
             Request::Forget { name } => Command::Forget { name },
+            Request::SetDuty { name, order } => {
+                if let DutyOrder::Drain { deadline: Some(deadline) } = order {
+                    check_span("deadline", deadline, 0)?;
+                }
+                Command::SetDuty { name, order }
+            }
             Request::Open(request) => {
                 let Some(task) = self.cluster.task(request.task) else {
                     return Err(Rejection::new(Code::NotFound, format!("there is no task {}", request.task)));

@@ -48,6 +48,13 @@ pub enum Command {
         /// The condition of the request.
         condition: Condition,
     },
+    /// What an operator wants of a node from now on.
+    SetDuty {
+        /// The node's name.
+        name: String,
+        /// What is wanted.
+        order: DutyOrder,
+    },
     /// Delete a workload: free its name, stop its tasks.
     Delete {
         /// Service or task definition.
@@ -180,6 +187,20 @@ pub struct Place {
     pub task: TaskId,
     /// Where it runs.
     pub target: Target,
+}
+
+/// What an operator wants of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DutyOrder {
+    /// It takes tasks again.
+    Uncordon,
+    /// It takes no more tasks. Nothing changes where it is being drained.
+    Cordon,
+    /// Its tasks shall go, too. A second one sets the deadline anew.
+    Drain {
+        /// After which time whatever is left is told to stop.
+        deadline: Option<Millis>,
+    },
 }
 
 /// Where a task runs.

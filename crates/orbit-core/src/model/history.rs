@@ -76,11 +76,19 @@ pub enum What {
     Returned,
     /// A node was given up.
     Forgotten,
+    /// A node takes no more tasks.
+    Cordoned,
+    /// A node's tasks shall go.
+    Draining,
+    /// A node takes tasks again.
+    Uncordoned,
+    /// The last task of a node that was being drained is gone.
+    Drained,
 }
 
 impl What {
     /// All, in order.
-    pub const ALL: [What; 18] = [
+    pub const ALL: [What; 22] = [
         What::Created,
         What::Changed,
         What::Scaled,
@@ -99,6 +107,10 @@ impl What {
         What::Unreachable,
         What::Returned,
         What::Forgotten,
+        What::Cordoned,
+        What::Draining,
+        What::Uncordoned,
+        What::Drained,
     ];
 
     /// Stable text, as in the API.
@@ -122,6 +134,10 @@ impl What {
             What::Unreachable => "unreachable",
             What::Returned => "returned",
             What::Forgotten => "forgotten",
+            What::Cordoned => "cordoned",
+            What::Draining => "draining",
+            What::Uncordoned => "uncordoned",
+            What::Drained => "drained",
         }
     }
 

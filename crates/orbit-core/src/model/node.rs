@@ -35,6 +35,38 @@ pub enum Reach {
     },
 }
 
+/// What an operator wants of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Duty {
+    /// It takes tasks.
+    #[default]
+    Active,
+    /// It takes no more tasks; those that it has go on.
+    Cordoned,
+    /// It takes no more tasks, and those of services move elsewhere, one after the other. What runs once
+    /// may come to its end.
+    Draining {
+        /// When that was said.
+        since: Time,
+        /// Whatever is left then is told to stop.
+        deadline: Option<Time>,
+    },
+}
+
+impl Duty {
+    /// Whether its tasks shall go.
+    pub fn is_draining(self) -> bool {
+        matches!(self, Duty::Draining { .. })
+    }
+    /// When whatever is left is told to stop.
+    pub fn deadline(self) -> Option<Time> {
+        match self {
+            Duty::Draining { deadline, .. } => deadline,
+            Duty::Active | Duty::Cordoned => None,
+        }
+    }
+}
+
 /// A registered node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -48,6 +80,8 @@ pub struct Node {
     pub registered_at: Time,
     /// Whether it is heard.
     pub reach: Reach,
+    /// What an operator wants of it.
+    pub duty: Duty,
     /// An operator said that it is gone for good: it has no tasks and takes no orders.
     pub forgotten: bool,
     /// Ports that were found to be held by a stranger, and until when they are left alone.
@@ -86,6 +120,10 @@ impl Node {
         self.held_ports.get(&port).copied()
     }
     /// Whether tasks may be placed on it now.
+    pub fn takes_tasks(&self) -> bool {
+        self.is_ready() && self.duty == Duty::Active
+    }
+    /// Whether it is heard, and does what it is told.
     pub fn is_ready(&self) -> bool {
         !self.forgotten && self.reach == Reach::Reachable
     }

@@ -342,7 +342,11 @@ pub fn check_map(field: &str, map: &BTreeMap<String, String>) -> Result<(), Reje
     Ok(())
 }
 
-fn check_span(field: &str, span: Millis, min: u64) -> Result<(), Rejection> {
+/// Checks a time that a user may name.
+///
+/// # Errors
+/// When it is shorter than `min` milliseconds or longer than a day.
+pub fn check_span(field: &str, span: Millis, min: u64) -> Result<(), Rejection> {
     if span.0 < min || span.0 > limits::SPAN_MS_MAX {
         let message = format!("{span} is not between {} and {}", Millis(min), Millis(limits::SPAN_MS_MAX));
         return Err(Rejection::invalid(field, message));

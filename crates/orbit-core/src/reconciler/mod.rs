@@ -145,8 +145,31 @@ struct Standing<'a> {
     fallback: Option<&'a Task>,
     /// Told to stop, not seen to have ended, on a node that is there.
     leaving: bool,
-    /// When the next of the slot's tasks is given up with its node.
+    /// When the next of the slot's tasks is given up with its node, or has to leave it.
     replace_at: Option<Time>,
+}
+
+/// What a node's drain means for a task on it that shall run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stay {
+    /// Nothing.
+    Stays,
+    /// It goes once another has taken its place.
+    UntilReplaced,
+    /// It goes now: the drain's deadline has passed.
+    Leaves,
+}
+
+fn stay(cluster: &Cluster, workload: &Workload, task: &Task, context: &Context) -> Stay {
+    let duty = task.node.and_then(|node| cluster.node(node)).map_or(Duty::Active, |node| node.duty);
+    let Duty::Draining { deadline, .. } = duty else { return Stay::Stays };
+    let grace_over = deadline.is_some_and(|deadline| deadline <= context.at) && !planted(Bug::DrainDeadlineUnseen);
+    match workload.kind {
+        _ if grace_over => Stay::Leaves,
+        Kind::Service => Stay::UntilReplaced,
+        // It runs once: another in its place would be a second run.
+        Kind::Task => Stay::Stays,
+    }
 }
 
 fn stand<'a>(cluster: &'a Cluster, workload: &Workload, slot: &Slot, context: &Context) -> Standing<'a> {
@@ -162,8 +185,20 @@ fn stand<'a>(cluster: &'a Cluster, workload: &Workload, slot: &Slot, context: &C
         {
             standing.replace_at = Some(standing.replace_at.map_or(*at, |sooner| sooner.min(*at)));
         }
+        let stay = stay(cluster, workload, task, context);
+        if stay != Stay::Leaves
+            && let Some(deadline) = task.node.and_then(|node| cluster.node(node)?.duty.deadline())
+        {
+            standing.replace_at = Some(standing.replace_at.map_or(deadline, |sooner| sooner.min(deadline)));
+        }
         if task.desired == Desired::Stopped {
             standing.leaving = true;
+        } else if stay == Stay::Leaves {
+            standing.leaving = true; // it is told to stop in this plan
+        } else if stay == Stay::UntilReplaced {
+            // Where it does not serve yet, its place is sought anew at once.
+            let serves = task.state == TaskState::Running;
+            standing.fallback = standing.fallback.or(Some(task).filter(|_| serves));
         } else if task.version == current && task.state == TaskState::Running {
             standing.keeper = standing.keeper.or(Some(task));
         } else if task.version == current {
@@ -248,7 +283,9 @@ fn fill_slot(
     changes: &mut Changes,
 ) {
     let newest = cluster.attempts(slot).next();
-    if newest.is_some_and(|task| is_over(workload, task)) {
+    // One that runs once and is told to stop now is not followed.
+    let told_now = |task: &Task| workload.kind == Kind::Task && changes.stops.contains(&task.id);
+    if newest.is_some_and(|task| is_over(workload, task) || told_now(task)) {
         return;
     }
     if context.at < slot.not_before {

@@ -48,6 +48,8 @@ pub struct Demand {
 pub enum Refusal {
     /// It is unreachable or forgotten.
     NotReady,
+    /// An operator wants no more tasks on it.
+    Cordoned,
     /// It does not meet a constraint.
     Constraint(Constraint),
     /// Too little processor time is free.
@@ -80,6 +82,7 @@ impl Refusal {
     pub fn filter(&self) -> &'static str {
         match self {
             Refusal::NotReady => "ready",
+            Refusal::Cordoned => "cordoned",
             Refusal::Constraint(_) => "constraint",
             Refusal::Cpu { .. } => "cpu",
             Refusal::Memory { .. } => "memory",
@@ -92,6 +95,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Refusal::NotReady => f.write_str("not reachable"),
+            Refusal::Cordoned => f.write_str("cordoned or draining"),
             Refusal::Constraint(constraint) => write!(f, "not {constraint}"),
             Refusal::Cpu { needs, free } => write!(f, "not enough cpu: needs {needs}m, {free}m free"),
             Refusal::Memory { needs, free } => {
@@ -111,6 +115,9 @@ impl fmt::Display for Refusal {
 pub fn check(node: &Node, class: &Class, demand: &Demand, at: Time) -> Result<(), Refusal> {
     if !node.is_ready() {
         return Err(Refusal::NotReady);
+    }
+    if !node.takes_tasks() && !planted(Bug::CordonIgnored) {
+        return Err(Refusal::Cordoned);
     }
     if let Some(constraint) = class.placement.constraints.iter().find(|c| !node.meets(c)) {
         return Err(Refusal::Constraint(constraint.clone()));

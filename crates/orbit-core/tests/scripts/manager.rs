@@ -100,7 +100,8 @@ impl Managed {
             "hears" => self.peers.get_mut(words.word(0)).expect("a node").deaf = false,
             "ack" => self.send(words.word(0), ToManager::ProbeAck),
             "close" => self.close(words.word(0)),
-            "service" | "task" | "scale" | "restart" | "delete" | "stop" | "forget" | "logs" => self.request(words),
+            "service" | "task" | "scale" | "restart" | "delete" | "stop" | "logs" => self.request(words),
+            "forget" | "cordon" | "uncordon" | "drain" => self.request(words),
             "report" => self.report(words),
             "raw-report" => self.raw_report(words),
             "hold" => self.held = true,
@@ -458,7 +459,15 @@ impl Managed {
                 task: self.find(words.word(0)),
                 what: StreamOf::Logs(LogRange::default()),
             }),
-            _ => Request::Forget { name: words.word(0).to_string() },
+            "forget" => Request::Forget { name: words.word(0).to_string() },
+            verb => {
+                let order = match verb {
+                    "cordon" => DutyOrder::Cordon,
+                    "uncordon" => DutyOrder::Uncordon,
+                    _ => DutyOrder::Drain { deadline: words.option("deadline").map(span) },
+                };
+                Request::SetDuty { name: words.word(0).to_string(), order }
+            }
         };
         self.step(Event::Request { id, request });
     }
@@ -652,7 +661,15 @@ impl Managed {
                 Reach::Reachable => "reachable".to_string(),
                 Reach::Unreachable { silent_since } => format!("silent since {silent_since}"),
             };
-            format!("{} {}: {reach}, {} of {}", node.id, node.info.name, node.used(), node.info.allocatable)
+            let duty = match node.duty {
+                Duty::Active => String::new(),
+                Duty::Cordoned => ", cordoned".to_string(),
+                Duty::Draining { .. } if self.manager.cluster().is_drained(node.id) => ", drained".to_string(),
+                Duty::Draining { deadline: None, .. } => ", draining".to_string(),
+                Duty::Draining { deadline: Some(at), .. } => format!(", draining until {at}"),
+            };
+            let Node { id, info, .. } = node;
+            format!("{id} {}: {reach}{duty}, {} of {}", info.name, node.used(), info.allocatable)
         };
         let lines: Vec<String> = nodes.map(line).collect();
         self.say(lines.join("\n"));

@@ -5,14 +5,19 @@ use crate::views;
 use axum::extract::Path;
 use orbit_core::{
     manager::{Manager, Request as Ask},
-    model::{Change as Changed, NodeId, Time},
+    model::{Change as Changed, DutyOrder, Millis, NodeId, Time},
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Door> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(read, forget))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(read, forget))
+        .routes(routes!(cordon))
+        .routes(routes!(uncordon))
+        .routes(routes!(drain))
 }
 
 #[derive(Deserialize)]
@@ -97,6 +102,35 @@ async fn read(State(door): State<Door>, Path(name): Path<String>) -> Answered<Js
         node.map(|node| views::node(manager, node, now)).ok_or_else(missing)
     });
     Ok(Json(found.await??))
+}
+
+/// Place no more tasks on a node. What runs there goes on.
+#[utoipa::path(post, path = "/v1/nodes/{name}/cordon", tag = "nodes",
+    responses((status = 200, body = view::Node), (status = 404, body = Problem)))]
+async fn cordon(door: State<Door>, name: Path<String>) -> Answered<Json<view::Node>> {
+    set_duty(door, name, DutyOrder::Cordon).await
+}
+
+/// Let a node take tasks again, also where it is being drained.
+#[utoipa::path(post, path = "/v1/nodes/{name}/uncordon", tag = "nodes",
+    responses((status = 200, body = view::Node), (status = 404, body = Problem)))]
+async fn uncordon(door: State<Door>, name: Path<String>) -> Answered<Json<view::Node>> {
+    set_duty(door, name, DutyOrder::Uncordon).await
+}
+
+/// Have a node's tasks go: those of services are replaced elsewhere one by one, what runs once may come to
+/// its end. `duty` is `drained` when all are seen to have ended. A silent node's are replaced at once.
+#[utoipa::path(post, path = "/v1/nodes/{name}/drain", tag = "nodes", request_body = Option<view::Drain>,
+    responses((status = 200, body = view::Node), (status = 400, body = Problem), (status = 404, body = Problem)))]
+async fn drain(door: State<Door>, name: Path<String>, BodyBytes(body): BodyBytes) -> Answered<Json<view::Node>> {
+    let view::Drain { deadline } = if body.is_empty() { view::Drain::default() } else { manifest::read_json(&body)? };
+    let deadline = deadline.map(|span| Millis(span.millis));
+    set_duty(door, name, DutyOrder::Drain { deadline }).await
+}
+
+async fn set_duty(State(door): State<Door>, Path(name): Path<String>, order: DutyOrder) -> Answered<Json<view::Node>> {
+    door.request(Ask::SetDuty { name: name.clone(), order }).await.result?;
+    read(State(door), Path(name)).await
 }
 
 /// Forget a node that is gone for good: its tasks are lost, and run elsewhere.

@@ -189,7 +189,22 @@ fn command() -> impl Strategy<Value = Command> {
             reports
         }),
         text().prop_map(|name| Command::Forget { name }),
+        (text(), duty_order()).prop_map(|(name, order)| Command::SetDuty { name, order }),
         plan().prop_map(Command::Plan),
+    ]
+}
+fn duty_order() -> impl Strategy<Value = DutyOrder> {
+    prop_oneof![
+        Just(DutyOrder::Uncordon),
+        Just(DutyOrder::Cordon),
+        of(millis()).prop_map(|deadline| DutyOrder::Drain { deadline }),
+    ]
+}
+fn duty() -> impl Strategy<Value = Duty> {
+    prop_oneof![
+        Just(Duty::Active),
+        Just(Duty::Cordoned),
+        (time(), of(time())).prop_map(|(since, deadline)| Duty::Draining { since, deadline }),
     ]
 }
 pub fn entry() -> impl Strategy<Value = Entry> {
@@ -284,9 +299,9 @@ pub fn to_worker() -> impl Strategy<Value = ToWorker> {
 }
 fn node() -> impl Strategy<Value = Node> {
     let resting = proptest::collection::btree_map(any::<u16>(), time(), 0..3);
-    (info(), n64(), time(), reach(), any::<bool>(), resting, any::<u16>()).prop_map(
-        |(info, incarnation, at, reach, forgotten, resting, next_port)| {
-            Node::bare(NodeId(0), info, incarnation, at, reach, forgotten, resting, next_port)
+    (info(), n64(), time(), reach(), duty(), any::<bool>(), resting, any::<u16>()).prop_map(
+        |(info, incarnation, at, reach, duty, forgotten, resting, next_port)| {
+            Node::bare(NodeId(0), info, incarnation, at, reach, duty, forgotten, resting, next_port)
         },
     )
 }

@@ -133,7 +133,7 @@ fn entries() -> Vec<Entry> {
 pub fn snapshot() -> Snapshot {
     let node = |slot: u32, reach, forgotten| {
         let info = NodeInfo { name: format!("node-{slot}"), uid: NodeUid(slot.into()), ..info() };
-        Node::bare(NodeId(slot), info, 4, Time(4000), reach, forgotten, [(20_007, Time(9000))].into(), 20_008)
+        Node::bare(NodeId(slot), info, 4, Time(4000), reach, Duty::Active, forgotten, [(20_007, Time(9000))].into(), 20_008)
     };
     let mut running = Task::new(id(5, 0), uid(3), 0, 2, Time(5000));
     running.node = Some(NodeId(0));
@@ -199,8 +199,22 @@ pub fn snapshot() -> Snapshot {
 
 /// What came to the log after the first files were written.
 fn later_entries() -> Vec<Entry> {
-    let restart = Command::Restart { name: "web".into(), condition: Condition::Revision(4) };
-    vec![Entry { index: 1, term: 2, at: Time(1000), wall_ms: 1_700_000_000_001, command: restart }]
+    let duty = |order| Command::SetDuty { name: "node-a".into(), order };
+    let commands = [
+        Command::Restart { name: "web".into(), condition: Condition::Revision(4) },
+        duty(DutyOrder::Cordon),
+        duty(DutyOrder::Drain { deadline: None }),
+        duty(DutyOrder::Drain { deadline: Some(Millis::secs(300)) }),
+        duty(DutyOrder::Uncordon),
+    ];
+    let entry = |(index, command)| Entry {
+        index,
+        term: 2,
+        at: Time(1000 * index),
+        wall_ms: 1_700_000_000_000 + index,
+        command,
+    };
+    (1..).zip(commands).map(entry).collect()
 }
 
 /// And to the snapshot.
@@ -214,8 +228,12 @@ fn later_snapshot() -> Snapshot {
         happening(2, What::Joined, Subject::Node, None, Some(NodeId(1)), ""),
         happening(3, What::Created, web(), None, None, "3 replicas of registry.example/web:1"),
         happening(5, What::Failed, web(), Some(id(5, 1)), Some(NodeId(1)), "exited with code -3: gone"),
+        happening(6, What::Draining, Subject::Node, None, Some(NodeId(1)), "1 task to go"),
     ];
-    Snapshot { history, ..snapshot() }
+    let mut later = Snapshot { history, ..snapshot() };
+    later.nodes[0].duty = Duty::Cordoned;
+    later.nodes[1].duty = Duty::Draining { since: Time(6000), deadline: Some(Time(306_000)) };
+    later
 }
 
 /// Records in a file: each with its length before it, four bytes, little-endian.

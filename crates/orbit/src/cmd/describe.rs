@@ -6,7 +6,7 @@ use crate::{
     cli::{Describe, ObjectKind},
     client::path,
     error::Error,
-    format::{NOTHING, age, node_cpu, node_memory, or_nothing, reason},
+    format::{NOTHING, age, node_cpu, node_memory, node_state, or_nothing, reason},
     table::{self, pairs, replicas},
 };
 use orbit_api::{
@@ -171,7 +171,8 @@ impl Page {
     fn node(&mut self, session: &Session, node: &Node) {
         self.field("Name", &node.name);
         self.field("UID", &node.uid);
-        self.field("State", &node.state);
+        self.field("State", node_state(node));
+        self.field_if_any("Deadline", node.drain_deadline.as_deref().unwrap_or_default());
         self.field_if_any("Message", &node.message);
         self.field("Labels", pairs(&node.labels));
         self.field("Platform", format!("{}/{}", node.os, node.arch));

@@ -8,11 +8,12 @@ mod events;
 mod exec;
 mod get;
 mod logs;
+mod node;
 mod run;
 
 use crate::{
     Session,
-    cli::{Cli, Command, Node, ObjectKind, Scale, Target},
+    cli::{Cli, Command, Scale, Target},
     client::path,
     error::Error,
 };
@@ -35,11 +36,7 @@ pub async fn execute(command: Command, mut session: Session<'_>) -> Result<u8, E
         Command::Events(args) => events::events(session, args).await,
         Command::Context(command) => context::context(session, command),
         Command::Logs(args) => logs::logs(session, args).await,
-        Command::Node(Node::Ls(show)) => get::list(session, ObjectKind::Node, &show, &[]).await,
-        Command::Node(Node::Forget { name }) => {
-            delete::delete_one(session, ObjectKind::Node, &name).await?;
-            Ok(0)
-        }
+        Command::Node(command) => node::node(session, command).await,
         Command::Dev(_) => unreachable!("the daemons are run without a session"),
         Command::Completion { shell } => {
             let mut script = Vec::new();
