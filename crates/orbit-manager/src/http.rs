@@ -225,15 +225,19 @@ fn streamed(chunks: impl futures_util::Stream<Item = Result<Bytes, std::io::Erro
     ([(header::CONTENT_TYPE, "application/octet-stream")], Body::from_stream(chunks)).into_response()
 }
 
-/// Serves the API until the listener's task is dropped.
+/// Serves the API until `closed` is ready, and then for as long as answers are under way.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: std::net::TcpListener, door: Door) -> std::io::Result<()> {
+pub async fn serve(
+    listener: std::net::TcpListener,
+    door: Door,
+    closed: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
         let _ = stream.set_nodelay(true);
     });
-    axum::serve(listener, router(door)).await
+    axum::serve(listener, router(door)).with_graceful_shutdown(closed).await
 }
