@@ -119,6 +119,10 @@ impl Cluster {
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.users())
     }
+    /// Where the manager listens for workers.
+    pub fn workers_port(&self) -> u16 {
+        self.ports.workers()
+    }
     /// The manager's state directory.
     pub fn manager_dir(&self) -> PathBuf {
         self.dir.path().join("manager")

@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod daemons;
+mod dev;
 mod failure;
 mod input;
 mod openapi;

@@ -126,8 +126,10 @@ fn check(command: &Command, arg: &Arg, key: &str, values: &[String]) -> Result<(
             let text = error.to_string();
             let said = text.lines().take_while(|line| !line.starts_with("For more information"));
             let said = said.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-            let said = said.trim_start_matches("error: ").replace(&format!("'{arg}'"), &format!("`{key}`"));
-            return Err(said);
+            let said = said.trim_start_matches("error: ");
+            // clap names the flag and what it takes; whoever wrote the file looks for the key.
+            let flag = said.split_once(&format!("'--{long}")).and_then(|(a, b)| Some((a, b.split_once('\'')?.1)));
+            return Err(flag.map_or_else(|| said.to_string(), |(before, after)| format!("{before}`{key}`{after}")));
         }
     }
     Ok(())
