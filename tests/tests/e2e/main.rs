@@ -12,6 +12,7 @@ mod dev;
 mod failure;
 mod input;
 mod openapi;
+mod rest;
 mod service;
 mod state_dir;
 mod task;

@@ -77,7 +77,8 @@ impl DevArgs {
         manager.check()?;
         worker.check()?;
         // What the screen says is not said again.
-        let usual_logs = if self.verbose { "info" } else { "warn,orbit_worker::daemon=error" };
+        let usual_logs =
+            if self.verbose { "info" } else { "warn,orbit_manager::daemon=error,orbit_worker::daemon=error" };
         Ok(DevSettings { state_dir, manager, worker, usual_logs })
     }
 }

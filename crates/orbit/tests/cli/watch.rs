@@ -3,7 +3,7 @@
 use crate::{
     Line,
     data::{list, service, task},
-    fake::{End, Fake, events, no_content, ok, problem},
+    fake::{End, Fake, events, log, no_content, ok, problem},
 };
 use serde_json::{Value, json};
 
@@ -68,6 +68,22 @@ fn events_are_a_table_that_goes_on() {
     assert_eq!((warnings.code, warnings.out.as_str()), (0, "service/web\n"));
     let later = Line::to(&fake).run(&["events", "service/web", "--since", "2026-03-01T12:00:00Z"]);
     assert_eq!((later.out.as_str(), later.err.as_str()), ("", "no events found\n"));
+}
+
+#[test]
+fn events_are_waited_for_over_a_break_also_before_the_first_of_them() {
+    let there = json!({ "revision": 60, "items": [] });
+    let follow = "GET /v1/events?watch=1&since=60";
+    let later = events(&[event(61, "running", "at last")], 61, End::Open);
+    let stopping = problem(503, "unavailable", "", "the manager is shutting down: ask again");
+    let silence = log(&[": alive\n\n"], End::Broken);
+    let fake = Fake::new([("GET /v1/events", vec![ok(there)]), (follow, vec![silence, stopping, later])]);
+    let mut line = Line::to(&fake);
+    line.interrupt_after = Some("at last");
+    let ran = line.run(&["events", "-f"]);
+    assert_eq!(ran.code, 130, "{}", ran.err);
+    assert_eq!(ran.err, "orbit: the manager is shutting down: ask again; still trying\n");
+    assert_eq!(fake.asked()[2].headers["last-event-id"], "60", "nothing is missed meanwhile");
 }
 
 #[test]
