@@ -29,7 +29,10 @@ pub(crate) async fn client(manager: String) -> Result<WorkerClient<Channel>, ton
 pub(crate) async fn dial(manager: String, link: LinkId, inputs: UnboundedSender<Input>) {
     let why = match converse(manager, link, &inputs).await {
         Ok(()) => "the manager has closed the connection".to_string(),
-        Err(error) => format!("{error:#}"),
+        Err(error) => match error.downcast_ref::<tonic::Status>() {
+            Some(status) => status.message().to_string(),
+            None => format!("{error:#}"),
+        },
     };
     tracing::debug!(link = link.0, why, "connection ended");
     orbit_shell::buggify().await;

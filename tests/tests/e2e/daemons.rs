@@ -153,9 +153,12 @@ fn the_supervisor_is_told_what_a_worker_waits_for() {
     let ready = supervisor.wait_for("READY=1");
     assert!(ready.contains("STATUS=waits for the container engine"), "{ready}");
     std::os::unix::fs::symlink("/var/run/docker.sock", &socket).expect("the test's own folder");
-    supervisor.wait_for("STATUS=no manager at ");
+    let alone = supervisor.wait_for("STATUS=no manager at ");
+    assert!(alone.contains("onnection refused") && alone.contains("still trying"), "{alone}");
     cluster.manager.start();
     supervisor.wait_for("STATUS=works for the manager at ");
+    let refused = worker.log().lines().filter(|line| line.contains("onnection refused")).count();
+    assert_eq!(refused, 1, "once, and not for every attempt: {}", worker.log());
     assert_eq!(worker.terminate().code(), Some(0));
     supervisor.wait_for("STOPPING=1");
 }
