@@ -2,7 +2,7 @@
 
 use crate::{
     Line,
-    data::{list, service, task},
+    data::{list, node, service, task},
     fake::{End, Fake, events, log, no_content, ok, problem},
 };
 use serde_json::{Value, json};
@@ -47,6 +47,25 @@ fn a_watch_that_was_away_for_too_long_begins_anew() {
     let ran = line.run(&["get", "tasks", "-w", "-o", "name"]);
     assert_eq!(ran.out, "task/1.57.0\ntask/1.60.0\n");
     assert!(!fake.asked()[2].headers.contains_key("last-event-id"));
+}
+
+#[test]
+fn a_watch_of_nodes_counts_down() {
+    let silent = |seconds: u32| {
+        let mut node = node("worker-2", "unreachable", "a");
+        node["message"] = json!(format!("replaced in {seconds} s"));
+        node
+    };
+    let fake = Fake::new([
+        ("GET /v1/nodes?watch=1", vec![events(&[change("added", silent(3))], 8, End::Open)]),
+        ("GET /v1/nodes/worker-2", vec![ok(silent(3)), ok(silent(2)), ok(silent(2)), ok(silent(1))]),
+    ]);
+    let mut line = Line::to(&fake);
+    line.interrupt_after = Some("replaced in 1 s");
+    let ran = line.run(&["node", "ls", "-w"]);
+    let shown: Vec<_> =
+        ran.out.lines().skip(1).filter_map(|line| line.split_once("replaced in ")).map(|(_, rest)| rest).collect();
+    assert_eq!(shown, ["3 s", "2 s", "1 s"], "each once: {}", ran.out);
 }
 
 #[test]
