@@ -1,7 +1,7 @@
 # Everything a person types. `make help` lists it.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help build run demo test lint bench sim replay bugs fuzz bless clean cargo
+.PHONY: help build run demo test lint bench sim replay bugs fuzz bless dist clean cargo
 
 CARGO := $(shell command -v cargo 2>/dev/null || { test -x $$HOME/.cargo/bin/cargo && echo $$HOME/.cargo/bin/cargo; })
 SEEDS ?= 2000
@@ -72,6 +72,9 @@ fuzz: cargo ## SECS=60 seconds of fuzzing in all (KEEP=1 keeps the inputs it fou
 
 bless: cargo ## accept the present output of every golden file
 	UPDATE_GOLDEN=1 INSTA_UPDATE=always $(CARGO) test --locked -q -p orbit-core -p orbit-proto -p orbit-api -p orbit
+
+dist: cargo ## a tarball and a Debian package of the programs, units, settings and completions
+	@.ci/dist
 
 clean: cargo ## remove what was built
 	$(CARGO) clean

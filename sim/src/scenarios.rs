@@ -269,7 +269,7 @@ pub fn scenarios() -> Vec<Scenario> {
                 "a drain is done when the last task was seen to have stopped, however long its grace: nomad#14293",
                 91_000,
                 &[("web", 4, 4)],
-                true,
+                false,
             ),
         Course::with(2)
             .put(1000, web(2, "web:1"))

@@ -128,7 +128,7 @@ impl Cluster {
             format!("--state-dir={}", state_dir.unwrap_or_else(|| dir.path().join("manager")).display()),
         ];
         let mut manager = Daemon::new(&binaries().manager, args.to_vec(), dir.path().join("manager.log"));
-        manager.env = env;
+        env.iter().for_each(|(name, value)| manager.env(name, value));
         manager.start();
         let cluster =
             Cluster { manager, workers: Vec::new(), engines: Vec::new(), dir, ports, manager_ip, _turn: None };
@@ -202,6 +202,10 @@ impl Cluster {
     /// Where the API is.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.users())
+    }
+    /// Where the manager listens for workers.
+    pub fn workers_port(&self) -> u16 {
+        self.ports.workers()
     }
     /// The manager's state directory.
     pub fn manager_dir(&self) -> PathBuf {

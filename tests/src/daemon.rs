@@ -15,7 +15,7 @@ pub struct Daemon {
     program: PathBuf,
     args: Vec<String>,
     /// Beside the environment of the tests.
-    pub env: Vec<(String, String)>,
+    env: Vec<(String, String)>,
     log: PathBuf,
     child: Option<Child>,
 }
@@ -26,19 +26,25 @@ impl Daemon {
         Daemon { program: program.to_owned(), args, env: Vec::new(), log, child: None }
     }
 
+    /// One variable of its environment, from the next start on.
+    pub fn env(&mut self, name: &str, value: &str) {
+        self.env.retain(|(there, _)| there != name);
+        self.env.push((name.to_string(), value.to_string()));
+    }
+
     /// # Panics
     /// If it runs already, or cannot be run.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.program.display());
-        let log = OpenOptions::new().create(true).append(true).open(&self.log).expect("the log can be written");
+        let open = |path: &Path| OpenOptions::new().create(true).append(true).open(path).expect("it can be written");
         let mut command = Command::new(&self.program);
         // The settings of whoever runs the tests are not the cluster's.
         let ours = |name: &str| name.starts_with("ORBIT_");
         std::env::vars().filter(|(name, _)| ours(name)).for_each(|(name, _)| {
             command.env_remove(name);
         });
-        command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.args(&self.args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.args(&self.args).envs(self.env.iter().cloned()).stdin(Stdio::null());
+        command.stdout(open(&self.log.with_extension("out"))).stderr(open(&self.log));
         self.child = Some(command.spawn().expect("the daemon can be run"));
     }
 
@@ -70,10 +76,26 @@ impl Daemon {
     /// # Panics
     /// If it does not run, or takes too long.
     pub fn terminate(&mut self) -> ExitStatus {
+        self.ask_to_end();
+        self.wait_end()
+    }
+
+    /// SIGTERM.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn ask_to_end(&self) {
         self.signal(Signal::TERM);
+    }
+
+    /// Waits until it has ended by itself; its exit status.
+    ///
+    /// # Panics
+    /// If it does not run, or takes too long.
+    pub fn wait_end(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("the daemon runs");
         let ended = || child.try_wait().expect("a child can be waited for").ok_or_else(|| "it runs".to_string());
-        let status = poll_for("the daemon ends after SIGTERM", Duration::from_secs(10), ended);
+        let status = poll_for("the daemon ends", Duration::from_secs(10), ended);
         if status.is_err() {
             let _ = child.kill();
             let _ = child.wait();
@@ -91,7 +113,12 @@ impl Daemon {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The last lines of it.
+    /// All that it has written to standard output.
+    pub fn output(&self) -> String {
+        fs::read_to_string(self.log.with_extension("out")).unwrap_or_default()
+    }
+
+    /// The last lines of its log.
     pub fn log_tail(&self, lines: usize) -> String {
         let log = self.log();
         let all: Vec<&str> = log.lines().collect();

@@ -96,8 +96,10 @@ pub struct ManifestPort {
     /// Unique within the object.
     pub name: String,
     /// The port inside the container.
+    #[schema(minimum = 1, maximum = 65535)]
     pub container: u16,
     /// The node's port; one is chosen and reported if it does not say.
+    #[schema(minimum = 1, maximum = 65535)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<u16>,
 }

@@ -1,5 +1,4 @@
-//! The manager as a program: flags and environment into one validated configuration, the real log,
-//! the real listeners.
+//! The manager as a program: one validated configuration, the real log, the real listeners.
 
 use crate::{
     Door, Error, Parts,
@@ -8,38 +7,79 @@ use crate::{
     sessions::{MESSAGE_BYTES_MAX, Workers},
     start,
 };
-use clap::Args;
-use orbit_core::model::{ClusterId, Timing};
+use clap::Parser;
+use orbit_core::model::{ClusterId, Reach, Timing};
 use orbit_proto::v1::worker_server::WorkerServer;
-use orbit_shell::TokioBlocking;
+use orbit_shell::{
+    TokioBlocking,
+    program::{LogFormat, Logs, Settings},
+    supervisor,
+};
 use orbit_store::{Options, RedbStorage};
 use std::{
     future::Future,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
+use tokio::sync::oneshot;
 
-/// What a manager is told on its command line.
-#[derive(Args, Clone, Debug)]
-pub struct Flags {
+/// Orbit's manager: keeps the desired state, decides what runs where.
+#[derive(Parser, Clone, Debug, PartialEq, Eq)]
+#[command(
+    name = "orbit-manager",
+    version,
+    after_help = "\
+Flags are stronger than the environment, that than the file, and that than the defaults. The file is
+TOML; its keys are the flags' names with underscores, and an unknown key is refused:
+
+  # /etc/orbit/manager.toml
+  listen_workers = \"10.0.0.5:7071\"
+  log_format = \"json\"
+
+SIGTERM and Ctrl-C end the manager; workers and containers go on without it.
+
+Examples:
+  orbit-manager --config /etc/orbit/manager.toml
+  orbit-manager --state-dir /var/lib/orbit/manager --listen-workers 0.0.0.0:7071"
+)]
+pub struct Config {
     /// Where users come in. Without certificates yet: nobody outside of this machine reaches it
     /// unless told otherwise here.
     #[arg(long, env = "ORBIT_LISTEN", default_value = "127.0.0.1:7070", value_name = "ADDRESS")]
     pub listen: SocketAddr,
-    /// Where workers come in.
+    /// Where workers come in. Without certificates yet: another address than the loopback is for
+    /// networks that you trust.
     #[arg(long, env = "ORBIT_LISTEN_WORKERS", default_value = "127.0.0.1:7071", value_name = "ADDRESS")]
     pub listen_workers: SocketAddr,
     /// Where the manager keeps its log; one directory per manager.
     #[arg(long, env = "ORBIT_MANAGER_STATE", default_value = "/var/lib/orbit/manager", value_name = "DIR")]
     pub state_dir: PathBuf,
+    /// The log.
+    #[command(flatten)]
+    pub logs: Logs,
+}
+
+impl Settings for Config {
+    fn check(&self) -> Result<(), String> {
+        match self.listen == self.listen_workers && self.listen.port() != 0 {
+            true => Err(format!("--listen and --listen-workers are both {}: give each its own port", self.listen)),
+            false => Ok(()),
+        }
+    }
+    fn log_format(&self) -> LogFormat {
+        self.logs.log_format
+    }
 }
 
 /// Why a manager could not start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address.
-    #[error("cannot listen on {address}: {source} (another manager? choose another with {flag})")]
+    #[error(
+        "cannot listen on {address}: {source}; if another manager runs here, stop it, or choose another with {flag}"
+    )]
     Listen {
         /// Which.
         address: SocketAddr,
@@ -66,14 +106,23 @@ fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartE
     TcpListener::bind(address).map_err(|source| StartError::Listen { address, source, flag })
 }
 
-/// Runs a manager until `stop` is ready.
+/// How long answers that are under way are waited for at the end. Watches and logs that are followed
+/// are under way for ever: they are cut then, and their readers come back.
+const FAREWELL_MAX: Duration = Duration::from_millis(300);
+
+/// Runs a manager until `stop` is ready, and a little longer: what is asked already is answered.
 ///
 /// # Errors
 /// When a listener or the state directory cannot be had, or the log cannot be written.
-pub async fn serve(flags: Flags, stop: impl Future<Output = ()>) -> Result<(), StartError> {
-    let storage = RedbStorage::open(&flags.state_dir, Options::default())?;
-    let users = listen(flags.listen, "--listen")?;
-    let workers = listen(flags.listen_workers, "--listen-workers")?;
+pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+    let storage = RedbStorage::open(&config.state_dir, Options::default())?;
+    let users = listen(config.listen, "--listen")?;
+    let workers = listen(config.listen_workers, "--listen-workers")?;
+    for (address, flag) in [(config.listen, "--listen"), (config.listen_workers, "--listen-workers")] {
+        if !address.ip().is_loopback() {
+            tracing::warn!("{flag} {address}: there are no certificates yet, so only for networks that you trust");
+        }
+    }
     let parts = Parts {
         timing: Timing::default(),
         storage: Box::new(storage),
@@ -82,12 +131,54 @@ pub async fn serve(flags: Flags, stop: impl Future<Output = ()>) -> Result<(), S
         seed: orbit_shell::random(),
         cluster: ClusterId(orbit_shell::random()),
     };
-    let (door, manager) = start(parts, stop)?;
-    tracing::info!(users = %flags.listen, workers = %flags.listen_workers, "listening");
+    let (close, closed) = oneshot::channel();
+    let (say_answered, answered) = oneshot::channel::<()>();
+    let farewell = async {
+        stop.await;
+        supervisor::stopping();
+        let _ = close.send(());
+        let _ = tokio::time::timeout(FAREWELL_MAX, answered).await;
+    };
+    let (door, manager) = start(parts, farewell)?;
+    tracing::info!(users = %config.listen, workers = %config.listen_workers, "listening");
+    let users = async {
+        let served = http::serve(users, door.clone(), async { drop(closed.await) }).await;
+        match served {
+            // Everything is answered: it is for the manager to end.
+            Ok(()) => drop(say_answered),
+            Err(error) => return StartError::Serve(error.to_string()),
+        }
+        std::future::pending().await
+    };
     tokio::select! { biased;
         ended = manager => Ok(ended?),
-        served = http::serve(users, door.clone()) => Err(StartError::Serve(format!("{served:?}"))),
-        served = serve_workers(workers, door) => Err(StartError::Serve(format!("{served:?}"))),
+        failed = users => Err(failed),
+        served = serve_workers(workers, door.clone()) => Err(StartError::Serve(format!("{served:?}"))),
+        () = report(door.clone()) => unreachable!("it goes on for as long as the manager"),
+    }
+}
+
+/// Tells the supervisor when the manager leads, and then how the cluster is.
+async fn report(door: Door) {
+    let mut said = String::new();
+    loop {
+        let looked = door.read(|manager, _| {
+            let cluster = manager.cluster();
+            let reached = cluster.nodes().filter(|node| node.reach == Reach::Reachable).count();
+            (manager.is_ready(), cluster.index, reached, cluster.nodes().count())
+        });
+        let Ok((leads, revision, reached, nodes)) = looked.await else { return std::future::pending().await };
+        let status = format!("leads; {reached} of {nodes} nodes ready");
+        if leads && said != status {
+            if said.is_empty() {
+                supervisor::ready(&status)
+            } else {
+                supervisor::status(&status)
+            }
+            said = status;
+        }
+        // Never compacted: what is asked for is only ever the newest.
+        let _ = door.feed.after(revision).await;
     }
 }
 

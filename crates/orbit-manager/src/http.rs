@@ -18,15 +18,15 @@ use axum::{
     extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State, rejection::BytesRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use bytes::Bytes;
 use orbit_api::{Manifest, Problem, manifest, view};
 use orbit_core::model::{Code, Condition, Rejection};
 use selector::Selector;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{future::Future, sync::LazyLock};
 use utoipa::{OpenApi, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The largest body that is read.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
@@ -41,24 +41,27 @@ const PAGE_MAX: usize = 1000;
 )]
 struct Document;
 
-/// All routes, with their document.
-pub fn router(door: Door) -> Router {
-    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+/// All routes. There is no other way to one than with its documentation.
+fn routes() -> OpenApiRouter<Door> {
+    OpenApiRouter::with_openapi(Document::openapi())
         .merge(services::routes())
         .merge(tasks::routes())
         .merge(nodes::routes())
         .merge(events::routes())
         .merge(apply::routes())
-        .split_for_parts();
-    let schema = manifest_schema(&document);
-    let document = document.to_pretty_json().expect("the document is plain data");
-    let json = |text: String| async move { ([(header::CONTENT_TYPE, "application/json")], text) };
-    router
-        .route("/v1/openapi.json", get(move || json(document)))
-        .route("/v1/manifest.schema.json", get(move || json(schema)))
-        .route("/metrics", get(metrics::metrics))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
+        .routes(routes!(openapi))
+        .routes(routes!(schema))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(healthy))
+        .routes(routes!(ready))
+}
+
+/// What is known of all routes.
+static DOCUMENT: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(|| routes().split_for_parts().1);
+
+/// All routes, and what is said where there is none.
+pub fn router(door: Door) -> Router {
+    Router::from(routes())
         .fallback(|| async {
             Fault(Problem::new(404, "no_such_route", "there is no such route: see /v1/openapi.json"))
         })
@@ -67,6 +70,30 @@ pub fn router(door: Door) -> Router {
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(door)
+}
+
+fn json(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+/// This document.
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "about",
+    responses((status = 200, content_type = "application/json", description = "OpenAPI 3.1")))]
+async fn openapi() -> Response {
+    json(DOCUMENT.to_pretty_json().expect("the document is plain data"))
+}
+
+/// What a manifest may hold, for editors.
+#[utoipa::path(get, path = "/v1/manifest.schema.json", tag = "about",
+    responses((status = 200, content_type = "application/json", description = "JSON Schema, draft 2020-12")))]
+async fn schema() -> Response {
+    json(manifest_schema(&DOCUMENT))
+}
+
+/// Whether the manager lives.
+#[utoipa::path(get, path = "/healthz", tag = "about", responses((status = 200, content_type = "text/plain")))]
+async fn healthy() -> &'static str {
+    "ok\n"
 }
 
 /// The JSON Schema of a manifest: the document's own, with the schemas that it refers to.
@@ -82,7 +109,9 @@ fn manifest_schema(document: &utoipa::openapi::OpenApi) -> String {
     text.replace("#/components/schemas/", "#/$defs/")
 }
 
-/// Ready once the manager leads and knows everything that was committed before.
+/// Whether the manager leads and knows everything that was committed before.
+#[utoipa::path(get, path = "/readyz", tag = "about",
+    responses((status = 200, content_type = "text/plain"), (status = 503, content_type = "text/plain")))]
 async fn ready(State(door): State<Door>) -> Response {
     match door.read(|manager, _| manager.is_ready()).await {
         Ok(true) => "ok\n".into_response(),
@@ -225,15 +254,90 @@ fn streamed(chunks: impl futures_util::Stream<Item = Result<Bytes, std::io::Erro
     ([(header::CONTENT_TYPE, "application/octet-stream")], Body::from_stream(chunks)).into_response()
 }
 
-/// Serves the API until the listener's task is dropped.
+/// Serves the API until `closed` is ready, and then for as long as answers are under way.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: std::net::TcpListener, door: Door) -> std::io::Result<()> {
+pub async fn serve(
+    listener: std::net::TcpListener,
+    door: Door,
+    closed: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
         let _ = stream.set_nodelay(true);
     });
-    axum::serve(listener, router(door)).await
+    axum::serve(listener, router(door)).with_graceful_shutdown(closed).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn service(more: Value) -> Value {
+        let mut manifest = json!({ "kind": "Service", "name": "web", "image": "nginx:1.27" });
+        let all = manifest.as_object_mut().unwrap();
+        all.extend(more.as_object().unwrap().clone());
+        manifest
+    }
+
+    /// Manifests, and whether their form is right. What the form cannot say (`resources.cpu: 0`) is not here.
+    fn manifests() -> Vec<(Value, bool)> {
+        let right = [
+            json!({}),
+            json!({ "replicas": 3, "command": [], "args": ["a"], "env": { "MODE": "production" } }),
+            json!({ "labels": { "team": "shop" }, "resources": { "cpu": "250m", "memory": "128Mi", "pids": 100 } }),
+            json!({ "ports": [{ "name": "http", "container": 80 }, { "name": "x", "container": 81, "host": 8081 }] }),
+            json!({ "placement": { "strategy": "spread", "constraints": ["node.arch == amd64"] } }),
+            json!({ "restart": { "policy": "on_failure", "backoff": { "initial": "1s", "max": "5m", "reset_after": "10m" } } }),
+            json!({ "stop": { "grace": "10s" } }),
+            json!({ "kind": "Task" }),
+        ];
+        let wrong = [
+            json!({ "imgae": "x" }),
+            json!({ "health": {} }),
+            json!({ "kind": "Pod" }),
+            json!({ "name": 7 }),
+            json!({ "image": null }),
+            json!({ "replicas": -1 }),
+            json!({ "replicas": "three" }),
+            json!({ "resources": { "disk": "1Gi" } }),
+            json!({ "resources": { "cpu": {} } }),
+            json!({ "ports": [{ "container": 80 }] }),
+            json!({ "ports": [{ "name": "http", "container": 70000 }] }),
+            json!({ "ports": [{ "name": "http", "container": 80, "protocol": "udp" }] }),
+            json!({ "placement": { "strategy": "random" } }),
+            json!({ "restart": { "policy": "sometimes" } }),
+            json!({ "restart": { "backoff": { "first": "1s" } } }),
+            json!({ "stop": { "grace": [] } }),
+            json!({ "env": { "A": {} } }),
+        ];
+        let right = right.into_iter().map(|more| (service(more), true));
+        right.chain(wrong.into_iter().map(|more| (service(more), false))).collect()
+    }
+
+    #[test]
+    fn the_schema_of_a_manifest_agrees_with_what_is_read() {
+        let schema: Value = serde_json::from_str(&manifest_schema(&DOCUMENT)).unwrap();
+        let schema = jsonschema::validator_for(&schema).unwrap();
+        for (manifest, right) in manifests() {
+            let read = manifest::read_json::<Manifest>(manifest.to_string().as_bytes());
+            let errors: Vec<_> = schema.iter_errors(&manifest).map(|error| error.to_string()).collect();
+            assert_eq!(read.is_ok(), right, "read: {manifest}: {:?}", read.err());
+            assert_eq!(errors.is_empty(), right, "by the schema: {manifest}: {errors:?}");
+        }
+    }
+
+    #[test]
+    fn the_example_is_valid_by_the_schema() {
+        let example = include_str!("../../../examples/web.yaml");
+        let read = manifest::read_all(example).unwrap();
+        let schema: Value = serde_json::from_str(&manifest_schema(&DOCUMENT)).unwrap();
+        for manifest in read {
+            // As it was written, and as it is given back.
+            assert!(jsonschema::is_valid(&schema, &json!(manifest)), "{manifest:?}");
+        }
+    }
 }

@@ -108,6 +108,8 @@ pub struct EngineInfo {
     pub arch: String,
     /// As Go writes it: `linux`.
     pub os: String,
+    /// For people: its name and version.
+    pub version: String,
 }
 
 /// A piece of what a container wrote.

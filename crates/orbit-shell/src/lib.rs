@@ -7,6 +7,7 @@ mod blocking;
 mod buggify;
 #[cfg(all(feature = "program", not(madsim)))]
 pub mod program;
+pub mod supervisor;
 
 pub use blocking::{BlockingExecutor, TokioBlocking, call};
 pub use buggify::buggify;

@@ -1,14 +1,17 @@
-//! The worker as a program: flags and environment into one validated configuration, the real
-//! engine, the real ledger.
+//! The worker as a program: one validated configuration, the real engine, the real ledger.
 
 use crate::{Error, Parts, run};
-use clap::Args;
+use clap::Parser;
 use orbit_core::{
     model::{Millis, NodeInfo, NodeUid, Resources, check_map, check_name},
-    worker::Config,
+    worker,
 };
-use orbit_runtime::{ContainerRuntime, docker::DockerRuntime};
-use orbit_shell::TokioBlocking;
+use orbit_runtime::{ContainerRuntime, EngineInfo, docker::DockerRuntime};
+use orbit_shell::{
+    TokioBlocking,
+    program::{LogFormat, Logs, Settings},
+    supervisor,
+};
 use orbit_store::{Options, RedbLedger};
 use std::{
     collections::BTreeMap,
@@ -19,11 +22,32 @@ use std::{
     time::Duration,
 };
 
-/// What a worker is told on its command line.
-#[derive(Args, Clone, Debug)]
-pub struct Flags {
+/// Orbit's worker: runs on this machine what the manager decides, through Docker.
+#[derive(Parser, Clone, Debug, PartialEq, Eq)]
+#[command(
+    name = "orbit-worker",
+    version,
+    after_help = "\
+Flags are stronger than the environment, that than the file, and that than the defaults. The file is
+TOML; its keys are the flags' names with underscores (`labels` is a table), and an unknown key is
+refused:
+
+  # /etc/orbit/worker.toml
+  manager = \"http://10.0.0.5:7071\"
+  publish = \"0.0.0.0\"
+  [labels]
+  disk = \"ssd\"
+
+The engine is the local one, or that of DOCKER_HOST; one that does not answer is waited for. SIGTERM
+and Ctrl-C end the worker; its containers go on, and are taken up again at the next start.
+
+Examples:
+  orbit-worker --config /etc/orbit/worker.toml
+  orbit-worker --manager http://10.0.0.5:7071 --publish 0.0.0.0 --label disk=ssd"
+)]
+pub struct Config {
     /// Where the manager listens for workers.
-    #[arg(long, env = "ORBIT_MANAGER", default_value = "http://127.0.0.1:7071", value_name = "URL")]
+    #[arg(long, env = "ORBIT_MANAGER", default_value = "http://127.0.0.1:7071", value_name = "URL", value_parser = url)]
     pub manager: String,
     /// Where the worker keeps its ledger; one directory per worker.
     #[arg(long, env = "ORBIT_WORKER_STATE", default_value = "/var/lib/orbit/worker", value_name = "DIR")]
@@ -48,31 +72,45 @@ pub struct Flags {
     #[arg(long, env = "ORBIT_PUBLISH", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDRESS")]
     pub publish: IpAddr,
     /// How long pulling an image may take, in seconds.
-    #[arg(long, default_value_t = PULL_DEADLINE_DEFAULT, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     pub pull_deadline: u64,
+    /// The log.
+    #[command(flatten)]
+    pub logs: Logs,
 }
 
-impl Flags {
-    /// A worker on the manager's own machine, with the defaults for everything else.
-    pub fn local(manager: String, state_dir: PathBuf) -> Flags {
-        Flags {
-            manager,
-            state_dir,
-            name: None,
-            labels: Vec::new(),
-            cpu_millis: None,
-            memory_mib: None,
-            ports: PORTS_DEFAULT,
-            publish: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            pull_deadline: PULL_DEADLINE_DEFAULT,
-        }
+impl Config {
+    /// The name that the node has.
+    pub fn node_name(&self) -> String {
+        self.name.clone().unwrap_or_else(machine_name)
+    }
+    fn label_map(&self) -> BTreeMap<String, String> {
+        self.labels.iter().cloned().collect()
     }
 }
 
-/// Below the range from which Linux gives ports to outgoing connections.
-const PORTS_DEFAULT: (u16, u16) = (20_000, 29_999);
-/// Seconds.
-const PULL_DEADLINE_DEFAULT: u64 = 600;
+impl Settings for Config {
+    fn check(&self) -> Result<(), String> {
+        check_name("--name", &self.node_name()).map_err(|error| error.to_string())?;
+        check_map("--label", &self.label_map()).map_err(|error| error.to_string())?;
+        match () {
+            () if self.pull_deadline == 0 => Err("--pull-deadline: 0 s is no time to pull an image".to_string()),
+            () if self.cpu_millis == Some(0) => Err("--cpu-millis: a node with none runs nothing".to_string()),
+            () if self.memory_mib == Some(0) => Err("--memory-mib: a node with none runs nothing".to_string()),
+            () => Ok(()),
+        }
+    }
+    fn log_format(&self) -> LogFormat {
+        self.logs.log_format
+    }
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let wrong = || "write http://HOST:PORT, where the manager listens for workers".to_string();
+    let uri: tonic::codegen::http::Uri = text.parse().map_err(|_| wrong())?;
+    let plain = uri.path_and_query().is_none_or(|path| path.as_str() == "/") && uri.port_u16().is_some();
+    if uri.scheme_str() == Some("http") && plain { Ok(text.to_string()) } else { Err(wrong()) }
+}
 
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
@@ -92,9 +130,6 @@ fn port_range(text: &str) -> Result<(u16, u16), String> {
 /// Why a worker could not start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A flag.
-    #[error("{0}")]
-    Flag(String),
     /// The shell.
     #[error(transparent)]
     Worker(#[from] Error),
@@ -109,55 +144,68 @@ impl From<orbit_store::StoreError> for StartError {
 /// Runs a worker on the local engine (`DOCKER_HOST` is honoured) until `stop` is ready.
 ///
 /// # Errors
-/// When a flag is wrong, or the ledger cannot be read or written. An engine that does not answer
-/// is waited for.
-pub async fn serve(flags: Flags, stop: impl Future<Output = ()>) -> Result<(), StartError> {
-    let name = flags.name.clone().unwrap_or_else(machine_name);
-    check_name("--name", &name).map_err(|e| StartError::Flag(e.to_string()))?;
-    let labels: BTreeMap<String, String> = flags.labels.iter().cloned().collect();
-    check_map("--label", &labels).map_err(|e| StartError::Flag(e.to_string()))?;
+/// When the ledger cannot be read or written. An engine that does not answer is waited for.
+pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
     // The first thing that can be refused: a directory in use or of another version.
-    let ledger = RedbLedger::open(&flags.state_dir, Options::default())?;
-    let runtime = Arc::new(DockerRuntime::from_env(flags.publish));
-    let mut stop = std::pin::pin!(stop);
-    let info = loop {
-        let error = match runtime.info().await {
-            Ok(info) => break info,
-            Err(error) => error,
-        };
-        tracing::warn!("no container engine answers ({}): waiting for one", error.message);
-        tokio::select! { biased;
-            () = &mut stop => return Ok(()),
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
-        }
-    };
-    let config = Config {
-        info: NodeInfo {
-            uid: NodeUid(orbit_shell::random()),
-            name,
-            labels,
-            arch: info.arch,
-            os: info.os,
-            allocatable: Resources {
-                cpu_millis: flags.cpu_millis.unwrap_or(info.capacity.cpu_millis),
-                memory_bytes: flags.memory_mib.map_or(info.capacity.memory_bytes, |mib| mib.saturating_mul(1 << 20)),
-            },
-            port_range: flags.ports,
-        },
-        pull_deadline: Millis::secs(flags.pull_deadline),
-        // A few more than the engine works on at once: it is never idle while a result is on its way.
-        starts_max: 12,
-        resync_every: Millis::secs(30),
+    let ledger = RedbLedger::open(&config.state_dir, Options::default())?;
+    let mut stop = std::pin::pin!(async {
+        stop.await;
+        supervisor::stopping();
+    });
+    // It does its work from here on: a machine whose engine comes later is nothing that failed.
+    supervisor::ready("waits for the container engine");
+    let runtime = Arc::new(DockerRuntime::from_env(config.publish));
+    let engine = tokio::select! { biased;
+        () = &mut stop => return Ok(()),
+        info = engine(&*runtime) => info,
     };
     let parts = Parts {
-        config,
-        manager: flags.manager,
+        config: worker_config(&config, engine),
+        manager: config.manager,
         runtime,
         ledger: Box::new(ledger),
         blocking: Arc::new(TokioBlocking),
         nonce: orbit_shell::random(),
     };
     Ok(run(parts, stop).await?)
+}
+
+/// Waits for an engine that answers. Each reason why not is said once.
+async fn engine(runtime: &dyn ContainerRuntime) -> EngineInfo {
+    let mut said = String::new();
+    loop {
+        match runtime.info().await {
+            Ok(info) => return info,
+            Err(error) if error.message != said => {
+                tracing::warn!("no container engine answers ({}): waiting for one", error.message);
+                said = error.message;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn worker_config(config: &Config, engine: EngineInfo) -> worker::Config {
+    let memory_bytes = config.memory_mib.map(|mib| mib.saturating_mul(1 << 20));
+    worker::Config {
+        info: NodeInfo {
+            uid: NodeUid(orbit_shell::random()),
+            name: config.node_name(),
+            labels: config.label_map(),
+            arch: engine.arch,
+            os: engine.os,
+            allocatable: Resources {
+                cpu_millis: config.cpu_millis.unwrap_or(engine.capacity.cpu_millis),
+                memory_bytes: memory_bytes.unwrap_or(engine.capacity.memory_bytes),
+            },
+            port_range: config.ports,
+        },
+        pull_deadline: Millis::secs(config.pull_deadline),
+        // A few more than the engine works on at once: it is never idle while a result is on its way.
+        starts_max: 12,
+        resync_every: Millis::secs(30),
+    }
 }
 
 /// The machine's name, as far as it can be a node's: what is not allowed in one becomes a hyphen.

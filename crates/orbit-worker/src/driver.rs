@@ -43,7 +43,8 @@ pub enum Error {
 /// What reaches the loop from the tasks around it.
 pub(crate) enum Input {
     LinkUp(LinkId, mpsc::Sender<ToManager>),
-    LinkDown(LinkId),
+    /// And why.
+    LinkDown(LinkId, String),
     Message(LinkId, ToWorker),
     Done(OpId, OpResult),
     Hint(TaskId),
@@ -58,6 +59,11 @@ struct Driver {
     inputs: mpsc::UnboundedSender<Input>,
     links: BTreeMap<LinkId, Dialled>,
     following_hints: bool,
+    /// Why a connection ended, or was none; taken by whoever says it.
+    unreached: Option<String>,
+    /// What was said of the connection last: whether it stands, and in words.
+    connected: bool,
+    said: String,
 }
 
 /// A connection that the machine has asked for.
@@ -91,6 +97,9 @@ pub async fn run(mut parts: Parts, stop: impl Future<Output = ()>) -> Result<(),
         inputs: sender,
         links: BTreeMap::new(),
         following_hints: false,
+        unreached: None,
+        connected: false,
+        said: String::new(),
     };
     let mut stop = std::pin::pin!(stop);
     driver.step(Event::Wake).await?;
@@ -126,8 +135,9 @@ impl Driver {
                 }
                 Event::LinkUp(link)
             }
-            Input::LinkDown(link) => {
+            Input::LinkDown(link, why) => {
                 self.links.remove(&link);
+                self.unreached = Some(why);
                 Event::LinkDown(link)
             }
             Input::Message(link, message) => Event::Message { link, message },
@@ -152,7 +162,29 @@ impl Driver {
             self.following_hints = true;
             tokio::spawn(hints::follow(self.parts.runtime.clone(), owner, self.inputs.clone()));
         }
+        self.say_whether_connected();
         Ok(())
+    }
+
+    /// Each news once, and not once for every attempt.
+    fn say_whether_connected(&mut self) {
+        let manager = &self.parts.manager;
+        let news = match (self.machine.is_welcome(), self.unreached.take()) {
+            (true, _) if self.connected => return,
+            (true, _) => format!("works for the manager at {manager}"),
+            (false, Some(why)) => format!("no manager at {manager} ({why}); still trying"),
+            (false, None) => return,
+        };
+        self.connected = self.machine.is_welcome();
+        if news == self.said {
+            return;
+        }
+        match self.connected {
+            true => tracing::info!("{news}"),
+            false => tracing::warn!("{news}"),
+        }
+        orbit_shell::supervisor::status(&news);
+        self.said = news;
     }
 
     async fn act(&mut self, action: Action) -> Result<(), Error> {
@@ -192,7 +224,8 @@ impl Driver {
                     && sender.try_send(message).is_err()
                 {
                     // Nobody takes it: the connection is as good as gone.
-                    let _ = self.inputs.send(Input::LinkDown(link));
+                    let why = "the manager takes nothing more".to_string();
+                    let _ = self.inputs.send(Input::LinkDown(link, why));
                 }
             }
             Action::Open { request, container } => {

@@ -27,11 +27,16 @@ pub(crate) async fn client(manager: String) -> Result<WorkerClient<Channel>, ton
 
 /// Lives as long as the connection; says when it stands and when it has ended.
 pub(crate) async fn dial(manager: String, link: LinkId, inputs: UnboundedSender<Input>) {
-    if let Err(error) = converse(manager, link, &inputs).await {
-        tracing::debug!(link = link.0, %error, "connection ended");
-    }
+    let why = match converse(manager, link, &inputs).await {
+        Ok(()) => "the manager has closed the connection".to_string(),
+        Err(error) => match error.downcast_ref::<tonic::Status>() {
+            Some(status) => status.message().to_string(),
+            None => format!("{error:#}"),
+        },
+    };
+    tracing::debug!(link = link.0, why, "connection ended");
     orbit_shell::buggify().await;
-    let _ = inputs.send(Input::LinkDown(link));
+    let _ = inputs.send(Input::LinkDown(link, why));
 }
 
 async fn converse(manager: String, link: LinkId, inputs: &UnboundedSender<Input>) -> anyhow::Result<()> {

@@ -44,10 +44,13 @@ pub struct Cli {
 pub enum Command {
     /// Run a manager and a worker on this machine, on the local Docker engine
     #[command(after_help = "\
-Ctrl-C ends both; containers go on running, and are taken up again at the next start.
+Shows what happens, one line each. An engine that does not answer is waited for. Ctrl-C ends both daemons;
+containers go on running, and are taken up again at the next start.
 
 Examples:
   orbit dev
+  orbit dev --verbose                          # with the daemons' own logs
+  orbit dev --listen-workers 0.0.0.0:7071      # other machines may join, on a network that you trust
   orbit dev --state-dir /tmp/orbit --listen 127.0.0.1:8070 --listen-workers 127.0.0.1:8071")]
     Dev(crate::dev::DevArgs),
     /// Create or change what files describe

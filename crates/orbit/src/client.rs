@@ -112,7 +112,7 @@ impl Client {
         let headers: Vec<_> =
             after.map(|id| (HeaderName::from_static("last-event-id"), id.to_string())).into_iter().collect();
         let body = self.send(Method::GET, path, &headers, None::<&()>).await?.into_body();
-        Ok(Events { body: BodyDataStream::new(body), read: Vec::new(), seen: None })
+        Ok(Events { body: BodyDataStream::new(body), read: Vec::new(), data: String::new(), seen: None })
     }
 
     /// Where the manager is: `HOST:PORT`.
@@ -186,21 +186,23 @@ impl Client {
 pub struct Events {
     body: BodyDataStream<Incoming>,
     read: Vec<u8>,
+    /// Of the event that is being read.
+    data: String,
     /// The ID that was seen last: everything up to it was told.
     pub seen: Option<String>,
 }
 
 impl Events {
-    /// The data of the next event; `None` where the stream ends, for whatever reason.
+    /// The data of the next event; `None` where the stream ends, for whatever reason. Whoever stops
+    /// waiting loses nothing.
     pub async fn next(&mut self) -> Option<String> {
-        let mut data = String::new();
         loop {
             while let Some(end) = self.read.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = self.read.drain(..=end).collect();
                 let line = String::from_utf8_lossy(&line);
                 match line.trim_end_matches(['\r', '\n']).split_once(':') {
-                    None if !data.is_empty() => return Some(data),
-                    Some(("data", value)) => data += value.strip_prefix(' ').unwrap_or(value),
+                    None if !self.data.is_empty() => return Some(std::mem::take(&mut self.data)),
+                    Some(("data", value)) => self.data += value.strip_prefix(' ').unwrap_or(value),
                     Some(("id", value)) => self.seen = Some(value.trim().to_string()),
                     _ => {}
                 }

@@ -142,8 +142,13 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, host: Host) -> u8 {
         }
     };
     if let cli::Command::Dev(args) = cli.command {
-        return match args.settings(&env).and_then(|settings| run_dev(settings, interrupt)) {
-            Ok(()) => 0,
+        let screen = dev::Screen {
+            out: stdout,
+            colours: host.stdout_is_terminal && !no_color,
+            zone: jiff::tz::TimeZone::system(),
+        };
+        return match args.settings(&env) {
+            Ok(settings) => run_dev(settings, screen, interrupt, stderr),
             Err(text) => report(Error::usage(text), stderr),
         };
     }
@@ -187,15 +192,33 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, host: Host) -> u8 {
 }
 
 /// Both daemons log to the process's own standard error.
-fn run_dev(settings: dev::DevSettings, interrupt: Pin<Box<dyn Future<Output = ()> + '_>>) -> Result<(), String> {
-    orbit_shell::program::log_to_stderr();
-    let stop = async {
-        tokio::select! { biased;
-            () = interrupt => {}
-            () = orbit_shell::program::asked_to_end() => {}
+fn run_dev(
+    settings: dev::DevSettings,
+    screen: dev::Screen,
+    interrupt: Pin<Box<dyn Future<Output = ()> + '_>>,
+    stderr: &mut dyn Write,
+) -> u8 {
+    use orbit_shell::program;
+    let format = settings.manager.logs.log_format;
+    program::log_to_stderr(format, settings.usual_logs);
+    let ended = program::block_on(async {
+        let asked_to_end = program::asked_to_end();
+        let stop = async {
+            tokio::select! { biased;
+                () = asked_to_end => {}
+                () = interrupt => {}
+            }
+        };
+        dev::serve(settings, screen, stop).await
+    });
+    match (ended, format) {
+        (Ok(()), _) => 0,
+        (Err(error), program::LogFormat::Text) => report(error, stderr),
+        (Err(error), program::LogFormat::Json) => {
+            tracing::error!("{}", error.text().unwrap_or_default());
+            error.exit_code()
         }
-    };
-    orbit_shell::program::block_on(dev::serve(settings, stop))
+    }
 }
 
 fn block_on(

@@ -80,11 +80,12 @@ impl Awaited {
 
 fn of_service(service: &Service) -> Progress {
     let (wanted, actual) = (replicas(service), &service.actual);
-    let count = format!("{} of {wanted} running", actual.current);
+    let settled = actual.current.min(wanted);
+    let count = format!("{settled} of {wanted} running");
     if actual.current == wanted && actual.running == wanted {
         return Progress::Done { text: count };
     }
-    let older = actual.running.saturating_sub(actual.current);
+    let older = actual.running.saturating_sub(settled);
     let parts = [
         (actual.starting, "starting"),
         (actual.pending, "pending"),
@@ -191,4 +192,22 @@ fn timed_out(awaited: &[Awaited]) -> Error {
 fn told(one: &Awaited) -> String {
     let text = one.seen.as_ref().map_or("the manager did not answer", Progress::text);
     format!("{}: {text}", one.object())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_beyond_what_is_wanted_is_not_counted_as_wanted() {
+        let service: Service = serde_json::from_value(serde_json::json!({
+            "name": "web", "uid": "1.4", "revision": 9, "version": 1, "created_at": "2026-03-01T11:15:00Z",
+            "desired": { "kind": "Service", "name": "web", "image": "nginx:1", "replicas": 3 },
+            "actual": { "running": 20, "current": 20, "starting": 0, "pending": 0, "stopping": 1, "failures": 0,
+                "message": "" },
+        }))
+        .unwrap();
+        let text = "3 of 3 running, 17 of an older version or surplus, 1 stopping".to_string();
+        assert_eq!(of_service(&service), Progress::Under { text, pending: false });
+    }
 }

@@ -56,7 +56,8 @@ fn a_wall_clock_that_is_set_back_moves_nothing() {
     let Some(engine) = engine() else { return };
     let Some(clock) = WallClock::new() else { return };
     let mut cluster = Cluster::start_as(&engine, 0, Setup { env: clock.env(), ..Setup::default() });
-    cluster.add_worker(&[]).daemon.env = clock.env();
+    let worker = cluster.add_worker(&[]);
+    clock.env().iter().for_each(|(name, value)| worker.daemon.env(name, value));
     cluster.workers[0].daemon.kill();
     cluster.workers[0].daemon.start();
     cluster.wait_ready(1);

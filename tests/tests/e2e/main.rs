@@ -7,12 +7,15 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod daemons;
+mod dev;
 mod failure;
 mod input;
 mod machine;
 mod openapi;
 mod person;
 mod pull;
+mod rest;
 mod service;
 mod state_dir;
 mod task;

@@ -35,6 +35,9 @@ struct Counts {
     violations: Vec<String>,
 }
 
+/// Measures, for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "about",
+    responses((status = 200, content_type = "application/openmetrics-text"), (status = 503, body = Problem)))]
 pub(super) async fn metrics(State(door): State<Door>) -> Answered<Response> {
     let counts = door.read(|manager, _| count(manager.cluster())).await?;
     for violation in &counts.violations {

@@ -133,7 +133,17 @@ fn entries() -> Vec<Entry> {
 pub fn snapshot() -> Snapshot {
     let node = |slot: u32, reach, forgotten| {
         let info = NodeInfo { name: format!("node-{slot}"), uid: NodeUid(slot.into()), ..info() };
-        Node::bare(NodeId(slot), info, 4, Time(4000), reach, Duty::Active, forgotten, [(20_007, Time(9000))].into(), 20_008)
+        Node::bare(
+            NodeId(slot),
+            info,
+            4,
+            Time(4000),
+            reach,
+            Duty::Active,
+            forgotten,
+            [(20_007, Time(9000))].into(),
+            20_008,
+        )
     };
     let mut running = Task::new(id(5, 0), uid(3), 0, 2, Time(5000));
     running.node = Some(NodeId(0));

@@ -152,7 +152,8 @@ impl ContainerRuntime for DockerRuntime {
             // The version and not the information, which has the kernel's words (`x86_64`).
             let version = client.version().await.map_err(|error| judge(During::Info, &error))?;
             let words = |word: Option<String>| word.unwrap_or_default();
-            Ok(EngineInfo { capacity, arch: words(version.arch), os: words(version.os) })
+            let name = format!("Docker {}", words(version.version));
+            Ok(EngineInfo { capacity, arch: words(version.arch), os: words(version.os), version: name })
         };
         self.within(LOOK_MAX, work).await
     }

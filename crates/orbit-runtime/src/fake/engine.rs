@@ -161,7 +161,12 @@ impl FakeEngine {
     /// An engine without images or containers, on a Linux machine of this size (amd64).
     pub fn new(capacity: Resources) -> FakeEngine {
         FakeEngine {
-            info: EngineInfo { capacity, arch: "amd64".to_owned(), os: "linux".to_owned() },
+            info: EngineInfo {
+                capacity,
+                arch: "amd64".to_owned(),
+                os: "linux".to_owned(),
+                version: "a fake".to_owned(),
+            },
             images: BTreeMap::new(),
             containers: BTreeMap::new(),
             foreign_ports: BTreeSet::new(),

@@ -46,7 +46,8 @@ pub async fn events(session: &mut Session<'_>, args: cli::Events) -> Result<u8, 
                 session.print(&text)?;
             }
         }
-        last = events.seen.or(last);
+        // Also before the first of them: whoever was connected waits for the manager to come back.
+        last = events.seen.or(last).or_else(|| Some(since.clone()));
     }
 }
 

@@ -85,14 +85,27 @@ async fn watch(
             }
             other => other?,
         };
-        while let Some(data) = events.next().await {
-            let change: Change<Value> = serde_json::from_str(&data).map_err(|e| Error::usage(e.to_string()))?;
+        let mut look = tokio::time::interval(session.timing.poll);
+        loop {
+            let change: Change<Value> = tokio::select! { biased;
+                data = events.next() => match data {
+                    Some(data) => serde_json::from_str(&data).map_err(|e| Error::usage(e.to_string()))?,
+                    None => break,
+                },
+                _ = look.tick(), if kind == ObjectKind::Node => match counted_down(session, &rows).await {
+                    Some(object) => Change { kind: ChangeKind::Modified, object },
+                    None => continue,
+                },
+            };
             session.now = std::time::SystemTime::now();
             let text = match (format, change.kind) {
-                (Format::Json, _) => format!("{data}\n"),
+                (Format::Json, _) => json_line(&change)?,
                 (Format::Yaml, _) => format!("---\n{}", yaml(&change)?),
                 (Format::Name, _) => name_line(kind, &change.object),
-                (_, ChangeKind::Deleted) => format!("{} deleted\n", name_line(kind, &change.object).trim_end()),
+                (_, ChangeKind::Deleted) => {
+                    rows.retain(|row| row["name"] != change.object["name"] || kind != ObjectKind::Node);
+                    format!("{} deleted\n", name_line(kind, &change.object).trim_end())
+                }
                 (_, ChangeKind::Added | ChangeKind::Modified) => {
                     rows.push(change.object);
                     let surplus = rows.len().saturating_sub(ROWS_MAX);
@@ -105,6 +118,20 @@ async fn watch(
         }
         last = events.seen.or(last);
     }
+}
+
+/// A node of which something else is to be said than was shown last, without that it has changed: how
+/// long it still has. Only a table shows rows.
+async fn counted_down(session: &Session<'_>, rows: &[Value]) -> Option<Value> {
+    let newest = |i: &usize| rows[i + 1..].iter().all(|later| later["name"] != rows[*i]["name"]);
+    for row in (0..rows.len()).filter(newest).map(|i| &rows[i]).filter(|row| row["state"] == "unreachable") {
+        let node: Value = session.client.get(&path(&["nodes", row["name"].as_str()?], &[])).await.ok()?;
+        // A change of its state is the watch's to tell.
+        if node["state"] == row["state"] && node["message"] != row["message"] {
+            return Some(node);
+        }
+    }
+    None
 }
 
 /// One object.
@@ -153,6 +180,9 @@ fn name_line(kind: ObjectKind, item: &Value) -> String {
     format!("{}/{}\n", kind.as_str(), name.unwrap_or_default())
 }
 
+fn json_line(value: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map(|text| format!("{text}\n")).map_err(|e| Error::usage(e.to_string()))
+}
 fn json(value: &impl Serialize) -> Result<String, Error> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Error::usage(e.to_string()))?;
     Ok(format!("{text}\n"))

@@ -2,8 +2,8 @@
 
 use crate::{
     Line,
-    data::{list, service, task},
-    fake::{End, Fake, events, no_content, ok, problem},
+    data::{list, node, service, task},
+    fake::{End, Fake, events, log, no_content, ok, problem},
 };
 use serde_json::{Value, json};
 
@@ -50,6 +50,25 @@ fn a_watch_that_was_away_for_too_long_begins_anew() {
 }
 
 #[test]
+fn a_watch_of_nodes_counts_down() {
+    let silent = |seconds: u32| {
+        let mut node = node("worker-2", "unreachable", "a");
+        node["message"] = json!(format!("replaced in {seconds} s"));
+        node
+    };
+    let fake = Fake::new([
+        ("GET /v1/nodes?watch=1", vec![events(&[change("added", silent(3))], 8, End::Open)]),
+        ("GET /v1/nodes/worker-2", vec![ok(silent(3)), ok(silent(2)), ok(silent(2)), ok(silent(1))]),
+    ]);
+    let mut line = Line::to(&fake);
+    line.interrupt_after = Some("replaced in 1 s");
+    let ran = line.run(&["node", "ls", "-w"]);
+    let shown: Vec<_> =
+        ran.out.lines().skip(1).filter_map(|line| line.split_once("replaced in ")).map(|(_, rest)| rest).collect();
+    assert_eq!(shown, ["3 s", "2 s", "1 s"], "each once: {}", ran.out);
+}
+
+#[test]
 fn events_are_a_table_that_goes_on() {
     let there = json!({ "revision": 60, "items": [event(58, "created", "3 replicas"), event(59, "failed", "exited")] });
     let follow = "GET /v1/events?kind=service&name=web&watch=1&since=60";
@@ -68,6 +87,22 @@ fn events_are_a_table_that_goes_on() {
     assert_eq!((warnings.code, warnings.out.as_str()), (0, "service/web\n"));
     let later = Line::to(&fake).run(&["events", "service/web", "--since", "2026-03-01T12:00:00Z"]);
     assert_eq!((later.out.as_str(), later.err.as_str()), ("", "no events found\n"));
+}
+
+#[test]
+fn events_are_waited_for_over_a_break_also_before_the_first_of_them() {
+    let there = json!({ "revision": 60, "items": [] });
+    let follow = "GET /v1/events?watch=1&since=60";
+    let later = events(&[event(61, "running", "at last")], 61, End::Open);
+    let stopping = problem(503, "unavailable", "", "the manager is shutting down: ask again");
+    let silence = log(&[": alive\n\n"], End::Broken);
+    let fake = Fake::new([("GET /v1/events", vec![ok(there)]), (follow, vec![silence, stopping, later])]);
+    let mut line = Line::to(&fake);
+    line.interrupt_after = Some("at last");
+    let ran = line.run(&["events", "-f"]);
+    assert_eq!(ran.code, 130, "{}", ran.err);
+    assert_eq!(ran.err, "orbit: the manager is shutting down: ask again; still trying\n");
+    assert_eq!(fake.asked()[2].headers["last-event-id"], "60", "nothing is missed meanwhile");
 }
 
 #[test]
