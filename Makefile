@@ -42,10 +42,9 @@ lint: cargo ## formatting and clippy, warnings denied, also under madsim
 	cd sim/daemons && env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_RUSTFLAGS \
 		$(CARGO) clippy --locked --all-targets -- -D warnings
 
-bench: cargo ## every figure with its goal and what it was measured against
+bench: build ## every figure with its goal and what it was measured against
 	@.ci/engine >/dev/null || true
 	@examples/web/image >/dev/null || true
-	$(CARGO) build --release --locked -q -p orbit-bench -p orbit-manager -p orbit-worker
 	$(CARGO) run --release --locked -q -p orbit-bench
 	$(SIM_pure) goals
 

@@ -59,7 +59,8 @@ impl<'a> Draws<'a> {
     }
     /// A report that agrees with itself.
     pub fn report(&mut self, task: TaskId, state: TaskState) -> TaskReport {
-        TaskReport { task, state, end: state.is_terminal().then(|| self.end()) }
+        let end = state.is_terminal().then(|| self.end());
+        TaskReport { ended_ago: self.span(), ..TaskReport::new(task, state, end) }
     }
     pub fn labels(&mut self) -> BTreeMap<String, String> {
         if self.one_in(4) { [("disk".to_string(), self.of(&["ssd", "hdd"]).to_string())].into() } else { [].into() }

@@ -11,7 +11,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::Write,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread::sleep,
@@ -158,7 +158,7 @@ impl Cluster {
         let name = format!("worker-{}", self.workers.len());
         let mut args = command[1..].to_vec();
         args.extend([
-            format!("--manager=http://{}:{}", self.manager_ip, self.ports.workers()),
+            format!("--manager={}", self.workers_url()),
             format!("--ports={}-{}", ports.0, ports.1),
             "--cpu-millis=64000".to_string(),
             "--memory-mib=16384".to_string(),
@@ -201,9 +201,20 @@ impl Cluster {
 
     /// Where the API is.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports.users())
+        format!("http://{}", self.address())
     }
+
+    /// The same as an address.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports.users()).into()
+    }
+
     /// Where the manager listens for workers.
+    pub fn workers_url(&self) -> String {
+        format!("http://{}:{}", self.manager_ip, self.ports.workers())
+    }
+
+    /// The port of the manager that workers connect to.
     pub fn workers_port(&self) -> u16 {
         self.ports.workers()
     }

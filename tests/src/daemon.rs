@@ -103,6 +103,22 @@ impl Daemon {
         status.unwrap_or_else(|error| panic!("{error}\n{}", self.log_tail(40)))
     }
 
+    /// It falls silent: its process stays, and does nothing until [`resume`](Self::resume).
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn suspend(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It goes on after [`suspend`](Self::suspend).
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Whether it runs by itself still.
     pub fn is_running(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))

@@ -1,8 +1,11 @@
 //! Just enough of an HTTP client.
 
 use crate::block_on;
-use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, body::Bytes};
+use http_body_util::{BodyDataStream, BodyExt, Full};
+use hyper::{
+    Method, Request,
+    body::{Bytes, Incoming},
+};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -40,13 +43,29 @@ impl Response {
 /// How long an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
-/// Asks, and reads the whole answer. Connections are kept and shared.
+/// Connections are kept and shared.
+fn client() -> &'static Client<HttpConnector, Full<Bytes>> {
+    static CLIENT: OnceLock<Client<HttpConnector, Full<Bytes>>> = OnceLock::new();
+    CLIENT.get_or_init(|| Client::builder(TokioExecutor::new()).build_http())
+}
+
+/// The body of an answer as it comes: a watch, or a log.
+///
+/// # Errors
+/// When there is no answer, or it is not a success.
+pub async fn stream(url: &str) -> Result<BodyDataStream<Incoming>, String> {
+    let uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
+    let answer = client().get(uri).await.map_err(|error| error.to_string())?;
+    let status = answer.status();
+    if status.is_success() { Ok(answer.into_body().into_data_stream()) } else { Err(format!("{url}: {status}")) }
+}
+
+/// Asks, and reads the whole answer.
 ///
 /// # Errors
 /// When there is no answer.
 pub fn ask_with(method: &str, url: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Response, String> {
-    static CLIENT: OnceLock<Client<HttpConnector, Full<Bytes>>> = OnceLock::new();
-    let client = CLIENT.get_or_init(|| Client::builder(TokioExecutor::new()).build_http());
+    let client = client();
     let method = Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
     let mut request = Request::builder().method(method).uri(url);
     for (name, value) in headers {

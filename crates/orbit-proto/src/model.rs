@@ -298,6 +298,7 @@ impl From<&TaskReport> for v1::TaskReport {
             task: Some(r.task.into()),
             state: number::<_, v1::TaskState>(r.state),
             end: r.end.as_ref().map(Into::into),
+            ended_ago_ms: r.ended_ago.0,
         }
     }
 }
@@ -308,6 +309,7 @@ impl TryFrom<v1::TaskReport> for TaskReport {
             task: need("task", r.task)?,
             state: named::<v1::TaskState, _>("state", r.state)?,
             end: maybe("end", r.end)?,
+            ended_ago: Millis(r.ended_ago_ms),
         })
     }
 }

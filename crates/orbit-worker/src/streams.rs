@@ -2,16 +2,21 @@
 //! worker dials each when it was asked to, and the bytes bypass the machines.
 
 use crate::session::client;
-use futures_util::StreamExt;
+use bytes::BytesMut;
+use futures_util::{Stream, StreamExt, stream};
 use orbit_core::model::{ExecRequest, LogRange, StreamOf, StreamRequest};
+use orbit_core::worker::OpError;
 use orbit_proto::v1::{self, ExecOutput, LogChunk, exec_input, exec_output};
 use orbit_runtime::{self as runtime, ContainerRuntime};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Chunks that are read ahead of a slow reader.
 const CHUNKS_MAX: usize = 16;
+/// A chunk is sent once it has so many bytes, or its first piece has waited for so long.
+const CHUNK_BYTES: usize = 64 << 10;
+const GATHER_MAX: Duration = Duration::from_millis(5);
 
 /// Lives as long as the stream.
 pub(crate) async fn open(
@@ -39,7 +44,7 @@ async fn logs(
 ) -> anyhow::Result<()> {
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
     let read = async move {
-        let mut output = runtime.logs(&container, range);
+        let mut output = std::pin::pin!(gathered(runtime.logs(&container, range)));
         let mut sent = sender.send(LogChunk { stream, ..LogChunk::default() }).await;
         while sent.is_ok() {
             let Some(chunk) = output.next().await else { break };
@@ -55,6 +60,37 @@ async fn logs(
     let written = async { anyhow::Ok(client(manager).await?.logs(ReceiverStream::new(receiver)).await?) }.await;
     reading.abort();
     written.map(|_| ())
+}
+
+type Piece = Result<runtime::LogChunk, OpError>;
+
+/// The same bytes in fewer pieces: an engine gives a log line by line, and to send each by itself costs
+/// everybody on its way far more than the line.
+fn gathered(pieces: impl Stream<Item = Piece> + Unpin) -> impl Stream<Item = Piece> {
+    stream::unfold((pieces.fuse(), None), |(mut pieces, held)| async move {
+        let first = match held {
+            Some(held) => held,
+            None => pieces.next().await?,
+        };
+        let runtime::LogChunk { stderr, bytes } = match first {
+            Ok(chunk) => chunk,
+            error => return Some((error, (pieces, None))),
+        };
+        let (mut together, mut held) = (BytesMut::from(bytes), None);
+        let mut over = std::pin::pin!(tokio::time::sleep(GATHER_MAX));
+        while together.len() < CHUNK_BYTES && held.is_none() {
+            let next = tokio::select! { biased;
+                next = pieces.next() => next,
+                () = &mut over => break,
+            };
+            match next {
+                Some(Ok(next)) if next.stderr == stderr => together.extend_from_slice(&next.bytes),
+                Some(other) => held = Some(other),
+                None => break,
+            }
+        }
+        Some((Ok(runtime::LogChunk { stderr, bytes: together.freeze() }), (pieces, held)))
+    })
 }
 
 async fn exec(
@@ -94,4 +130,39 @@ fn input_of(message: v1::ExecInput) -> Option<runtime::ExecInput> {
             runtime::ExecInput::Resize { columns: size(columns), rows: size(rows) }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orbit_core::worker::OpErrorKind;
+
+    fn piece(stderr: bool, text: &str) -> Piece {
+        Ok(runtime::LogChunk { stderr, bytes: text.to_string().into() })
+    }
+
+    #[tokio::test]
+    async fn pieces_go_together_in_order_and_up_to_a_size() {
+        let error = || Err(OpError { kind: OpErrorKind::Engine, message: "gone".to_string() });
+        let pieces = [piece(false, "a\n"), piece(false, "b\n"), piece(true, "c\n"), piece(false, "d"), error()];
+        let together: Vec<Piece> = gathered(stream::iter(pieces)).collect().await;
+        assert_eq!(together, [piece(false, "a\nb\n"), piece(true, "c\n"), piece(false, "d"), error()]);
+
+        let large = "x".repeat(CHUNK_BYTES);
+        let pieces = [piece(false, "a"), piece(false, &large), piece(false, "b")];
+        let together: Vec<Piece> = gathered(stream::iter(pieces)).collect().await;
+        assert_eq!(together, [piece(false, &format!("a{large}")), piece(false, "b")]);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_come_is_not_waited_for() {
+        let (sender, receiver) = mpsc::channel(4);
+        let mut together = std::pin::pin!(gathered(ReceiverStream::new(receiver)));
+        sender.send(piece(false, "a")).await.unwrap();
+        assert_eq!(together.next().await, Some(piece(false, "a")));
+        sender.send(piece(false, "b")).await.unwrap();
+        assert_eq!(together.next().await, Some(piece(false, "b")));
+        drop(sender);
+        assert_eq!(together.next().await, None);
+    }
 }

@@ -1,23 +1,33 @@
 //! Columns without borders, and the tables of the three kinds.
 
 use crate::format::{NOTHING, age, node_cpu, node_memory, node_state, or_nothing, ports, reason};
-use comfy_table::{ContentArrangement, Table, presets};
 use orbit_api::view::{Event, Node, Service, Task};
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{collections::BTreeMap, iter, time::SystemTime};
+use unicode_width::UnicodeWidthStr;
 
 /// Aligned columns under upper-case heads, two blanks between them, none at a line's end.
 pub fn render(head: &[&str], rows: Vec<Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(head);
-    for row in rows {
-        // A line break or an escape in a message must not break the table or the terminal.
-        table.add_row(row.into_iter().map(|cell| cell.replace(|c: char| c.is_control(), " ")));
+    // A line break or an escape in a message must not break the table or the terminal.
+    let clean = |cell: String| if cell.contains(char::is_control) { cell.replace(char::is_control, " ") } else { cell };
+    let head = head.iter().map(|name| name.to_string()).collect();
+    let lines: Vec<Vec<String>> =
+        iter::once(head).chain(rows.into_iter().map(|row| row.into_iter().map(clean).collect())).collect();
+    let mut widths = vec![0; lines[0].len()];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = cell.width().max(*width);
+        }
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    let mut text = String::new();
+    for line in &lines {
+        for (width, cell) in widths.iter().zip(line) {
+            text.push_str(cell);
+            text.extend(iter::repeat_n(' ', width - cell.width() + 2));
+        }
+        text.truncate(text.trim_end_matches(' ').len());
+        text.push('\n');
     }
-    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    text
 }
 
 pub fn services(items: &[Service], wide: bool, now: SystemTime) -> String {
@@ -128,5 +138,7 @@ mod tests {
     fn columns_are_aligned_and_what_is_in_them_cannot_break_them() {
         let rows = vec![vec!["a".into(), "one\ntwo".into()], vec!["longer".into(), "\u{1b}[31mred".into()]];
         assert_eq!(render(&["NAME", "MESSAGE"], rows), "NAME    MESSAGE\na       one two\nlonger   [31mred\n");
+        let rows = vec![vec!["東京".into(), "wide".into()], vec!["".into(), "".into()]];
+        assert_eq!(render(&["ONE", "TWO"], rows), "ONE   TWO\n東京  wide\n\n");
     }
 }

@@ -20,6 +20,7 @@ const USAGE: &str = "usage: web                    serve on port 80 ($PORT): / a
        web stubborn           do nothing, SIGTERM or not
        web eat MIB            fill memory, then as sleep
        web spam N             print `line 1` to `line N`, then as sleep
+       web flood MIB          print that much in lines of 128 bytes
        web cat                print what is read, to its end";
 
 /// What the command line asks for.
@@ -30,6 +31,7 @@ enum Command {
     Stubborn,
     Eat { mebibytes: usize },
     Spam { lines: u64 },
+    Flood { mebibytes: usize },
     Cat,
 }
 
@@ -78,6 +80,16 @@ async fn main() -> ExitCode {
             }
             sleep(terminate).await
         }
+        Command::Flood { mebibytes } => {
+            let line = format!("{:x<127}\n", "flood ");
+            let mebibyte = line.repeat((1 << 20) / line.len());
+            for _ in 0..mebibytes {
+                if let Err(error) = std::io::stdout().write_all(mebibyte.as_bytes()) {
+                    return fail("cannot print", error);
+                }
+            }
+            ExitCode::SUCCESS
+        }
     }
 }
 
@@ -94,6 +106,7 @@ fn parse() -> Option<Command> {
         ["stubborn"] => Command::Stubborn,
         ["eat", mebibytes] => Command::Eat { mebibytes: mebibytes.parse().ok()? },
         ["cat"] => Command::Cat,
+        ["flood", mebibytes] => Command::Flood { mebibytes: mebibytes.parse().ok()? },
         ["spam", lines] => Command::Spam { lines: lines.parse().ok()? },
         _ => return None,
     })

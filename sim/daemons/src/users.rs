@@ -2,8 +2,8 @@
 
 use crate::world::{World, node_name};
 use futures_util::future::join_all;
-use orbit_manager::ANSWER_MAX;
 use orbit_core::model::{Code, Rejection};
+use orbit_manager::ANSWER_MAX;
 use orbit_sim::{
     Random,
     client::{IMAGES_BAD, IMAGES_GOOD},

@@ -1,31 +1,66 @@
 //! `make bench`: each figure with its goal, and with what it was measured against in the same run.
-//! Nothing is asserted: a machine's speed is not a property of the code.
+//! Nothing is asserted of a figure: a machine's speed is not a property of the code.
 //!
-//! `orbit-bench [core|submit|start|idle]…`; without a name, all of them.
+//! `orbit-bench [NAME]…` with the names of [`FIGURES`]; without one, all of them.
 
 #![forbid(unsafe_code)]
 
 mod core;
-mod daemons;
+mod cut;
+mod flood;
 mod idle;
+mod list;
+mod logs;
+mod probe;
+mod replace;
 mod report;
+mod restart;
 mod start;
 mod submit;
+mod tiny;
+mod watch;
+
+use orbit_tests::Engine;
+
+/// What a figure stands on.
+enum Needs {
+    /// This process, or daemons without an engine.
+    Nothing(fn()),
+    /// A real engine with the example's image.
+    Engine(fn(&Engine)),
+}
+
+/// In the order in which they are printed.
+const FIGURES: [(&str, Needs); 11] = [
+    ("core", Needs::Nothing(core::run)),
+    ("submit", Needs::Nothing(submit::run)),
+    ("list", Needs::Nothing(list::run)),
+    ("watch", Needs::Nothing(watch::run)),
+    ("flood", Needs::Nothing(flood::run)),
+    ("idle", Needs::Engine(idle::run)),
+    ("logs", Needs::Engine(logs::run)),
+    ("replace", Needs::Engine(replace::run)),
+    ("restart", Needs::Engine(restart::run)),
+    ("cut", Needs::Engine(cut::run)),
+    ("start", Needs::Engine(start::run)),
+];
 
 fn main() {
+    // Beside the program: a temporary file system would have no disk to wait for.
+    let beside = std::env::current_exe().expect("this program has a path");
+    let _ = tempfile::env::override_temp_dir(beside.parent().expect("in a folder"));
     let named: Vec<String> = std::env::args().skip(1).collect();
-    let wanted = |name: &str| named.is_empty() || named.iter().any(|n| n == name);
     report::head();
-    if wanted("core") {
-        core::run();
-    }
-    if wanted("submit") {
-        submit::run();
-    }
-    if wanted("idle") {
-        idle::run();
-    }
-    if wanted("start") {
-        start::run();
+    for (name, needs) in FIGURES {
+        if !named.is_empty() && !named.iter().any(|n| n == name) {
+            continue;
+        }
+        match needs {
+            Needs::Nothing(run) => run(),
+            Needs::Engine(run) => match orbit_tests::engine() {
+                Some(engine) => run(&engine),
+                None => println!("{name}: not measured"),
+            },
+        }
     }
 }

@@ -1,4 +1,9 @@
-//! One line per figure.
+//! One line per figure, and what is counted and timed for it.
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 /// The columns' names.
 pub fn head() {
@@ -11,9 +16,26 @@ pub fn line(figure: &str, measured: String, goal: &str, against: &str) {
 }
 
 /// The middle value.
-pub fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(values: Vec<f64>) -> f64 {
+    percentile(values, 50)
+}
+
+/// The value that so many of a hundred do not exceed.
+pub fn percentile(mut values: Vec<f64>, percent: usize) -> f64 {
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    values[(values.len() * percent / 100).min(values.len() - 1)]
+}
+
+/// Something that takes too long to be worth a figure.
+const NEVER: Duration = Duration::from_secs(300);
+
+/// Looks every so often until something holds; how many seconds after `begun` that was.
+pub fn seconds_until(what: &str, begun: Instant, every: Duration, mut holds: impl FnMut() -> bool) -> f64 {
+    while !holds() {
+        assert!(begun.elapsed() < NEVER, "never: {what}");
+        sleep(every);
+    }
+    begun.elapsed().as_secs_f64()
 }
 
 /// Resident memory of a process in bytes.

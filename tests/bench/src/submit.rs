@@ -1,6 +1,7 @@
 //! Single submissions through REST, each answered only when it is durable.
 
-use crate::{daemons::Daemons, report::line};
+use crate::report::line;
+use orbit_tests::Cluster;
 use std::{
     fs::OpenOptions,
     io::Write,
@@ -18,12 +19,14 @@ const LASTS: Duration = Duration::from_secs(5);
 
 /// From 64 connections, one submission at a time on each.
 pub fn run() {
-    let daemons = Daemons::manager();
-    let sync = sync_seconds(daemons.state.path());
+    let cluster = Cluster::without_engine();
+    let sync = sync_seconds(cluster.scratch());
+    let address = cluster.address();
+    // One thread: the processors are the manager's.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (count, seconds) = runtime.block_on(async {
         let begun = Instant::now();
-        let clients: Vec<_> = (0..CONNECTIONS).map(|n| tokio::spawn(submit(daemons.address, n))).collect();
+        let clients: Vec<_> = (0..CONNECTIONS).map(|n| tokio::spawn(submit(address, n))).collect();
         let mut count = 0;
         for client in clients {
             count += client.await.expect("a client neither panics nor is cancelled");

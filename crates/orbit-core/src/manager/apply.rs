@@ -19,6 +19,8 @@ use std::{hash::Hasher, sync::Arc};
 
 /// How long a host port rests after it was found to be held by a stranger.
 pub const PORT_REST: Millis = Millis::secs(60);
+/// An end is dated back by so much at most: a node that was told long before it could look was not well.
+pub const ENDED_AGO_MAX: Millis = Millis::secs(1);
 
 impl Cluster {
     /// Applies the next entry.
@@ -344,7 +346,7 @@ impl Cluster {
         for task in tasks {
             let key = self.tasks.key(task).expect("a node's tasks are in the table");
             let end = End::new(Reason::NodeLost, format!("node {name} was forgotten"));
-            self.end_task(key, TaskState::Lost, end, touched);
+            self.end_task(key, TaskState::Lost, end, self.at, touched);
         }
         let node = &mut self.nodes[id.slot()];
         node.forgotten = true;
@@ -549,7 +551,13 @@ impl Cluster {
         }
         if report.state.is_terminal() {
             let end = report.end.clone().unwrap_or_else(|| End::new(Reason::Exited, ""));
-            self.end_task(key, report.state, End { message: cut(end.message), ..end }, touched);
+            let end = End { message: cut(end.message), ..end };
+            // The engine tidies up before it lets anybody look at what has ended. The wait for the next
+            // attempt has begun by then.
+            let task = self.tasks.at(key);
+            let begun = task.running_at.unwrap_or(task.created_at);
+            let ended_at = self.at.before(report.ended_ago.min(ENDED_AGO_MAX)).max(begun);
+            self.end_task(key, report.state, end, ended_at, touched);
         } else if self.advance_task(key, report.state, None, self.at) {
             if report.state == TaskState::Running {
                 self.record_task(What::Running, key, "");
@@ -560,10 +568,10 @@ impl Cluster {
 
     /// A task has ended: what it held is free, and its slot counts the failure in the same entry
     /// (invariant I13).
-    fn end_task(&mut self, key: TaskKey, state: TaskState, end: End, touched: &mut Touched) {
+    fn end_task(&mut self, key: TaskKey, state: TaskState, end: End, ended_at: Time, touched: &mut Touched) {
         let port_taken = end.reason == Reason::PortTaken;
         let said = end.to_string();
-        if !self.advance_task(key, state, Some(end), self.at) {
+        if !self.advance_task(key, state, Some(end), ended_at) {
             return;
         }
         let task = self.tasks.at(key);
@@ -572,7 +580,7 @@ impl Cluster {
         let current = self.workloads[&uid].current().number == task.version || planted(Bug::OldVersionCounts);
         let by_itself = current && task.desired == Desired::Running && state != TaskState::Lost;
         let since = if planted(Bug::HealthFromCreation) { Some(task.created_at) } else { task.running_at };
-        let ran = since.map(|since| self.at.since(since));
+        let ran = since.map(|since| ended_at.since(since));
         let ports = if port_taken { task.host_ports.clone() } else { Box::default() };
         if let Some(node) = node {
             let until = self.at + PORT_REST;
@@ -585,7 +593,7 @@ impl Cluster {
         touched.workloads.push(uid);
         let mut next = String::new();
         if by_itself {
-            let (seed, at) = (self.seed, self.at);
+            let seed = self.seed;
             let workload = self.workloads.get_mut(&uid).expect("a task's workload lives as long as it");
             let restart = workload.current().spec.restart;
             let slot = &mut workload.slots[slot];
@@ -595,7 +603,7 @@ impl Cluster {
             slot.failures = slot.failures.saturating_add(1);
             let delay = restart.delay(slot.failures);
             let wait = delay.0.saturating_add(jitter(seed, id, delay.0 / 8));
-            slot.not_before = at + Millis(wait);
+            slot.not_before = ended_at + Millis(wait);
             if reconciler::is_tried_again(workload, self.tasks.at(key)) {
                 next = format!("; tried again in {} s", wait.div_ceil(1000));
             }
@@ -625,7 +633,7 @@ impl Cluster {
             }
             None => {
                 let end = End::new(Reason::Stopped, "stopped before it had a node");
-                self.end_task(key, TaskState::Stopped, end, touched);
+                self.end_task(key, TaskState::Stopped, end, self.at, touched);
             }
         }
     }

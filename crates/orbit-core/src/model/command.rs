@@ -142,6 +142,15 @@ pub struct TaskReport {
     pub state: TaskState,
     /// How it ended; present exactly when the state is terminal.
     pub end: Option<End>,
+    /// How long before its end was seen the node was told of it; zero where it was not told.
+    pub ended_ago: Millis,
+}
+
+impl TaskReport {
+    /// A report of what nobody told the node of before it looked.
+    pub fn new(task: TaskId, state: TaskState, end: Option<End>) -> TaskReport {
+        TaskReport { task, state, end, ended_ago: Millis(0) }
+    }
 }
 
 /// What the leader decided, in full: applying it leaves no choices.

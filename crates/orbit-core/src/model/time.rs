@@ -18,6 +18,10 @@ impl Time {
     pub fn since(self, earlier: Time) -> Millis {
         Millis(self.0.saturating_sub(earlier.0))
     }
+    /// So long before `self`, but not before the clock began.
+    pub fn before(self, span: Millis) -> Time {
+        Time(self.0.saturating_sub(span.0))
+    }
 }
 
 impl Millis {

@@ -226,6 +226,7 @@ impl Worker {
                 let ended = |known: &WorkerTask| matches!(known.container, Known::Is(ContainerState::Exited { .. }));
                 if let Some(known) = self.tasks.get_mut(&task).filter(|known| !ended(known)) {
                     known.stale = true;
+                    known.hinted_at.get_or_insert(now);
                     self.due.insert(task);
                 }
             }
@@ -234,7 +235,7 @@ impl Worker {
         }
         self.keep_listing(now, &mut actions);
         self.resume_paused(now);
-        self.drive_due(&mut actions);
+        self.drive_due(now, &mut actions);
         let unconfirmed = self.unconfirmed();
         self.link.follow_up(now, self.engine.listed, unconfirmed, &mut actions);
         persist_first(actions)
@@ -388,7 +389,7 @@ impl Worker {
 
     fn report_of(&self, id: TaskId, task: &WorkerTask) -> Option<TaskReport> {
         let end = self.ledger.tasks.get(&id).and_then(|remembered| remembered.end.clone());
-        end.or_else(|| Some(TaskReport { task: id, state: task.observed?, end: None }))
+        end.or_else(|| Some(TaskReport::new(id, task.observed?, None)))
     }
 
     fn unconfirmed(&self) -> Vec<TaskReport> {

@@ -41,6 +41,8 @@ pub(super) struct WorkerTask {
     pub container: Known,
     /// Something happened to the container since.
     pub stale: bool,
+    /// When that was first heard of. What an engine tells of an end comes before it lets one look.
+    pub hinted_at: Option<Time>,
     /// The engine refused an operation: left alone for a while.
     pub paused: bool,
     /// An operation is under way.
@@ -70,14 +72,14 @@ const GRACE_DEFAULT: Millis = Millis::secs(10);
 
 impl Worker {
     /// Looks at every task that is due, and begins what follows.
-    pub(super) fn drive_due(&mut self, actions: &mut Vec<Action>) {
+    pub(super) fn drive_due(&mut self, now: Time, actions: &mut Vec<Action>) {
         while let Some(id) = self.due.pop_first() {
-            self.drive(id, actions);
+            self.drive(now, id, actions);
         }
     }
 
     /// One look at one task.
-    fn drive(&mut self, id: TaskId, actions: &mut Vec<Action>) {
+    fn drive(&mut self, now: Time, id: TaskId, actions: &mut Vec<Action>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         if task.op || task.paused || self.engine.down_until.is_some() || !self.engine.listed {
             return;
@@ -97,7 +99,7 @@ impl Worker {
         match task.container {
             Known::Is(ContainerState::Exited { code, out_of_memory }) => {
                 let (state, end) = ending(task.order.as_ref(), code, out_of_memory);
-                self.finish(id, state, end, actions);
+                self.finish(now, id, state, end, actions);
             }
             Known::Is(ContainerState::Running) => {
                 task.observe(TaskState::Running);
@@ -112,28 +114,28 @@ impl Worker {
                     self.enqueue(id, actions);
                 } else if task.order.is_some() {
                     let end = End::new(Reason::Stopped, "stopped before it was started");
-                    self.finish(id, TaskState::Stopped, end, actions);
+                    self.finish(now, id, TaskState::Stopped, end, actions);
                 }
             }
             Known::Absent | Known::Unknown if attempted => {
                 let told = task.order.as_ref().is_some_and(|order| order.desired == Desired::Stopped);
                 let told = told || planted(Bug::VanishedIsStopped);
                 let state = if told { TaskState::Stopped } else { TaskState::Failed };
-                self.finish(id, state, End::new(Reason::Vanished, "its container is gone"), actions);
+                self.finish(now, id, state, End::new(Reason::Vanished, "its container is gone"), actions);
             }
-            Known::Absent | Known::Unknown => self.drive_new(id, actions),
+            Known::Absent | Known::Unknown => self.drive_new(now, id, actions),
         }
     }
 
     /// No container was ever attempted.
-    fn drive_new(&mut self, id: TaskId, actions: &mut Vec<Action>) {
+    fn drive_new(&mut self, now: Time, id: TaskId, actions: &mut Vec<Action>) {
         let task = self.tasks.get_mut(&id).expect("the caller has looked");
         if task.order.is_none() {
             return;
         }
         if !task.wants_to_run() {
             let end = End::new(Reason::Stopped, "stopped before it was created");
-            return self.finish(id, TaskState::Stopped, end, actions);
+            return self.finish(now, id, TaskState::Stopped, end, actions);
         }
         if task.fetched {
             task.observe(TaskState::Starting);
@@ -174,8 +176,9 @@ impl Worker {
     }
 
     /// The task has ended, for ever.
-    fn finish(&mut self, id: TaskId, state: TaskState, end: End, actions: &mut Vec<Action>) {
-        let report = TaskReport { task: id, state, end: Some(end) };
+    fn finish(&mut self, now: Time, id: TaskId, state: TaskState, end: End, actions: &mut Vec<Action>) {
+        let hinted_at = self.tasks[&id].hinted_at.unwrap_or(now);
+        let report = TaskReport { ended_ago: now.since(hinted_at), ..TaskReport::new(id, state, Some(end)) };
         self.persist(LedgerWrite::Ended(report), actions);
         self.queue.remove(&id);
         self.drive_ended(id, actions);
@@ -271,6 +274,10 @@ impl Worker {
                     OpOutput::Container(Some(container)) => Known::Is(container.state),
                     OpOutput::Container(None) => Known::Absent,
                     _ => unreachable!("an inspection gives a container or none"),
+                };
+                // That was something else, and no end.
+                if matches!(task.container, Known::Is(ContainerState::Created | ContainerState::Running)) {
+                    task.hinted_at = None;
                 }
             }
             Step::Fetch => task.fetched = true,
@@ -318,7 +325,7 @@ impl Worker {
             task.container = Known::Absent;
         }
         let state = if reason == Reason::NameTaken { TaskState::Rejected } else { TaskState::Failed };
-        self.finish(id, state, End::new(reason, message), actions);
+        self.finish(now, id, state, End::new(reason, message), actions);
     }
 
     /// The name of a task's container; `None` before a cluster is joined.

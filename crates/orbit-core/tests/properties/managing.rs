@@ -254,7 +254,7 @@ impl World {
         let state = TaskState::ALL[usize::from(b) % 11];
         let reason = Reason::ALL[usize::from(a ^ b) % 12];
         let end = (state.is_terminal() || b.is_multiple_of(7)).then(|| End::new(reason, "because"));
-        TaskReport { task: self.any_task(a), state, end }
+        TaskReport::new(self.any_task(a), state, end)
     }
 
     fn condition(draw: u8) -> Condition {

@@ -368,7 +368,8 @@ impl Managed {
         let on = self.manager.cluster().task(id).and_then(|task| task.node);
         let on = on.and_then(|node| self.manager.cluster().node(node)).map(|node| node.info.name.clone());
         let name = words.option("from").map(str::to_string).or(on).expect("the task has a node");
-        self.tell(&name, TaskReport { task: id, state, end: end(words, state) });
+        let ended_ago = words.span("ago", 0);
+        self.tell(&name, TaskReport { ended_ago, ..TaskReport::new(id, state, end(words, state)) });
     }
 
     fn tell(&mut self, name: &str, report: TaskReport) {
@@ -381,7 +382,7 @@ impl Managed {
         let (task, state) = (self.find(words.word(0)), state(words.word(1)));
         let node = self.manager.cluster().node_named(words.text("from", "n0")).expect("a node").id;
         let incarnation = words.number("incarnation", 0);
-        let reports = vec![TaskReport { task, state, end: end(words, state) }];
+        let reports = vec![TaskReport::new(task, state, end(words, state))];
         self.append(Time(0), Command::Reports { node, incarnation, reports }, None);
         self.commit_all();
     }
@@ -394,7 +395,7 @@ impl Managed {
                 for (id, (desired, ended)) in &peer.orders {
                     let state = if *desired == Desired::Running { TaskState::Running } else { TaskState::Stopped };
                     let end = state.is_terminal().then(|| End::new(Reason::Stopped, ""));
-                    let report = TaskReport { task: *id, state, end };
+                    let report = TaskReport::new(*id, state, end);
                     if !ended && peer.known.get(id).is_none_or(|known| known.state < state) {
                         news.push((name.clone(), report));
                     }

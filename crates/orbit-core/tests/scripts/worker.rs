@@ -229,7 +229,7 @@ impl Working {
             self.ledger.apply(&LedgerWrite::Attempted(task));
             if pair[0] != "attempted" {
                 let state = state(pair[0]);
-                self.ledger.apply(&LedgerWrite::Ended(TaskReport { task, state, end: end(words, state) }));
+                self.ledger.apply(&LedgerWrite::Ended(TaskReport::new(task, state, end(words, state))));
             }
         }
         self.restart();
@@ -311,7 +311,8 @@ fn report_text(report: &TaskReport) -> String {
         let code = end.exit_code.map_or_else(String::new, |code| format!(" {code}"));
         format!(" ({}{code})", end.reason.as_str())
     });
-    format!("{} {}{end}", report.task, report.state)
+    let ago = if report.ended_ago == Millis(0) { String::new() } else { format!(" {} ago", report.ended_ago) };
+    format!("{} {}{end}{ago}", report.task, report.state)
 }
 
 fn write_text(write: &LedgerWrite) -> String {

@@ -95,7 +95,8 @@ fn end() -> impl Strategy<Value = End> {
     (reason, of(any::<i32>()), text()).prop_map(|(reason, exit_code, message)| End { reason, exit_code, message })
 }
 fn report() -> impl Strategy<Value = TaskReport> {
-    (task_id(), state(), of(end())).prop_map(|(task, state, end)| TaskReport { task, state, end })
+    (task_id(), state(), of(end()), any::<u64>())
+        .prop_map(|(task, state, end, ago)| TaskReport { ended_ago: Millis(ago), ..TaskReport::new(task, state, end) })
 }
 /// As an honest worker sends them.
 fn sorted_reports() -> impl Strategy<Value = Vec<TaskReport>> {

@@ -103,8 +103,8 @@ fn entries() -> Vec<Entry> {
             idempotency_key: idempotency_key.map(Into::into),
         })
     };
-    let report = TaskReport { task: id(5, 1), state: TaskState::Failed, end: Some(end()) };
-    let running = TaskReport { task: id(5, 0), state: TaskState::Running, end: None };
+    let report = TaskReport::new(id(5, 1), TaskState::Failed, Some(end()));
+    let running = TaskReport::new(id(5, 0), TaskState::Running, None);
     let edge = |node, reach| Edge { node: NodeId(node), incarnation: 4, reach };
     let commands = [
         Command::Init { cluster: ClusterId(0xfeed_f00d) },

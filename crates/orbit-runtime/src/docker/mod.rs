@@ -115,6 +115,16 @@ impl DockerRuntime {
         result
     }
 
+    /// An answer that is not in chunks ends as it does when the engine dies: so the engine is asked.
+    async fn check_end_of_log(&self, name: &str, follow: bool) -> Result<(), OpError> {
+        let look = async { find(&self.engine().await?.client, During::Logs, name).await };
+        let found = self.within(LOOK_MAX, look).await?;
+        match found.is_some_and(|found| follow && state_of(&found) == ContainerState::Running) {
+            true => Err(op_error(OpErrorKind::Engine, "the engine ended the log of what runs")),
+            false => Ok(()),
+        }
+    }
+
     async fn obey(&self, op: Op) -> OpResult {
         let Engine { client, capacity } = self.engine().await?;
         match op {
@@ -188,12 +198,15 @@ impl ContainerRuntime for DockerRuntime {
         // Zero is the beginning of time; the engine's interface ends in 2038.
         let since = since_s.map_or(0, |since| i32::try_from(since).unwrap_or(i32::MAX));
         let options = LogsOptionsBuilder::default().follow(follow).stdout(true).stderr(true).tail(&tail).since(since);
-        let (name, options) = (name.to_owned(), options.build());
-        let chunks = open(self.clone(), move |client| client.logs(&name, Some(options)).boxed()).map(|chunk| {
-            let chunk = chunk?.map_err(|error| judge(During::Logs, &error))?;
-            Ok(LogChunk { stderr: matches!(chunk, LogOutput::StdErr { .. }), bytes: chunk.into_bytes() })
-        });
-        until_error(chunks.boxed())
+        let (name, checked, options) = (name.to_owned(), name.to_owned(), options.build());
+        let chunks =
+            open(self.clone(), move |client| by_stream(client).logs(&name, Some(options)).boxed()).map(|chunk| {
+                let chunk = chunk?.map_err(|error| judge(During::Logs, &error))?;
+                Ok(LogChunk { stderr: matches!(chunk, LogOutput::StdErr { .. }), bytes: chunk.into_bytes() })
+            });
+        let runtime = self.clone();
+        let end = stream::once(async move { runtime.check_end_of_log(&checked, follow).await.err().map(Err) });
+        until_error(chunks.chain(end.filter_map(future::ready)).boxed())
     }
 
     fn exec(
@@ -204,6 +217,15 @@ impl ContainerRuntime for DockerRuntime {
     ) -> BoxStream<'static, Result<ExecOutput, OpError>> {
         exec::run(self.clone(), name.to_owned(), request, input)
     }
+}
+
+/// A client whose answers come as they fill the connection. From HTTP/1.1 on, the engine makes a chunk of
+/// every line of a log, and to take each out by itself costs more than everything else on its way.
+fn by_stream(client: Docker) -> Docker {
+    client.with_request_modifier(|mut request| {
+        *request.version_mut() = http::Version::HTTP_10;
+        request
+    })
 }
 
 /// A stream of the engine's, which is reached when the stream is polled first.

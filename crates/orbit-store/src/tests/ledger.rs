@@ -12,7 +12,7 @@ fn some_write(rng: &mut ChaCha8Rng) -> LedgerWrite {
         1 => LedgerWrite::Attempted(task),
         2 => {
             let end = Some(End::exited(Reason::Exited, (rng.next_u32() % 3) as i32));
-            LedgerWrite::Ended(TaskReport { task, state: TaskState::Failed, end })
+            LedgerWrite::Ended(TaskReport::new(task, TaskState::Failed, end))
         }
         _ => LedgerWrite::Forgotten(task),
     }

@@ -48,16 +48,20 @@ pub async fn list(
     if show.watch {
         return watch(session, kind, format, &query).await;
     }
+    if matches!(format, Format::Table | Format::Wide) {
+        return match table_of_all(session, kind, &query, format == Format::Wide).await? {
+            Some(text) => session.print(&text).map(|()| 0),
+            None => {
+                session.say(&format!("no {} found", kind.plural()));
+                Ok(0)
+            }
+        };
+    }
     let list: List<Value> = session.client.list(kind.plural(), &query).await?;
     let text = match format {
         Format::Json => json(&list)?,
         Format::Yaml => yaml(&list)?,
-        Format::Name => list.items.iter().map(|item| name_line(kind, item)).collect(),
-        Format::Table | Format::Wide if list.items.is_empty() => {
-            session.say(&format!("no {} found", kind.plural()));
-            return Ok(0);
-        }
-        Format::Table | Format::Wide => table_of(session, kind, list.items, format == Format::Wide)?,
+        Format::Name | Format::Table | Format::Wide => list.items.iter().map(|item| name_line(kind, item)).collect(),
     };
     session.print(&text)?;
     Ok(0)
@@ -153,6 +157,28 @@ async fn one(session: &mut Session<'_>, kind: ObjectKind, name: &str, show: &Sho
     };
     session.print(&text)?;
     Ok(0)
+}
+
+/// A list's table; `None` where it is empty. The objects are read as what they are at once: there may be
+/// ten thousand of them.
+async fn table_of_all(
+    session: &Session<'_>,
+    kind: ObjectKind,
+    query: &[(&str, &str)],
+    wide: bool,
+) -> Result<Option<String>, Error> {
+    let (client, plural, now) = (&session.client, kind.plural(), session.now);
+    Ok(match kind {
+        ObjectKind::Service => {
+            unless_empty(client.list(plural, query).await?, |items| table::services(items, wide, now))
+        }
+        ObjectKind::Task => unless_empty(client.list(plural, query).await?, |items| table::tasks(items, wide, now)),
+        ObjectKind::Node => unless_empty(client.list(plural, query).await?, |items| table::nodes(items, wide, now)),
+    })
+}
+
+fn unless_empty<T>(list: List<T>, table: impl FnOnce(&[T]) -> String) -> Option<String> {
+    (!list.items.is_empty()).then(|| table(&list.items))
 }
 
 fn table_of(session: &Session, kind: ObjectKind, items: Vec<Value>, wide: bool) -> Result<String, Error> {
