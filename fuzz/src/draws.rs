@@ -66,6 +66,14 @@ impl<'a> Draws<'a> {
         if self.one_in(4) { [("disk".to_string(), self.of(&["ssd", "hdd"]).to_string())].into() } else { [].into() }
     }
 
+    pub fn update(&mut self, kind: Kind) -> Update {
+        // As a manifest that does not say.
+        if kind == Kind::Task || self.one_in(4) {
+            return Update::ONE_BY_ONE;
+        }
+        let slots = [0, 1, 2, 5, u32::MAX];
+        Update { max_surge: self.of(&slots), max_unavailable: self.of(&slots), min_healthy: self.span() }
+    }
     pub fn resources(&mut self) -> Resources {
         let edges = [limits::CPU_MILLIS_MIN, 100, 400, 1000, limits::CPU_MILLIS_MAX, 0, u64::MAX];
         let cpu_millis = self.of(&edges);

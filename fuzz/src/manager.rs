@@ -427,6 +427,7 @@ impl World {
             name: draws.of(&NAMES).into(),
             labels: draws.labels(),
             replicas: if kind == Kind::Task { 1 } else { draws.of(&[0, 1, 2, 3, 5, 8, 20, u32::MAX]) },
+            update: draws.update(kind),
             spec: draws.spec(policy),
         };
         let condition = self.condition(draws);

@@ -4,7 +4,7 @@
 //! acknowledged last, or, where no answer came, either that or what was asked for since (I10).
 
 use crate::{
-    input::{Ask, If, Order, Want},
+    input::{Ask, If, Order, Want, WantUpdate},
     random::Random,
 };
 use orbit_core::{
@@ -137,6 +137,7 @@ impl Client {
                     never_again: once && random.chance(300),
                     condition,
                     key: format!("key-{}", random.bits() % 1_000_000_007),
+                    update: if once { WantUpdate::default() } else { draw_update(random) },
                 })
             }
             _ => return None,
@@ -315,6 +316,12 @@ fn kind_of(once: bool) -> Kind {
     if once { Kind::Task } else { Kind::Service }
 }
 
+fn draw_update(random: &mut Random) -> WantUpdate {
+    let surge = [0, 1, 1, 2, 3][random.below(5)];
+    let unavailable = u32::from(surge == 0) + [0, 0, 1, 2][random.below(4)];
+    WantUpdate { surge, unavailable, healthy_ms: [0, 0, 1000, 5000][random.below(4)] }
+}
+
 fn definition(want: &Want) -> Definition {
     let policy = match (want.once, want.never_again) {
         (false, _) => RestartPolicy::Always,
@@ -339,6 +346,11 @@ fn definition(want: &Want) -> Definition {
         name: want.name.clone(),
         labels: BTreeMap::new(),
         replicas: want.replicas,
+        update: Update {
+            max_surge: want.update.surge,
+            max_unavailable: want.update.unavailable,
+            min_healthy: Millis(want.update.healthy_ms),
+        },
         spec: Spec {
             image: want.image.clone(),
             command: vec![],

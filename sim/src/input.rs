@@ -207,6 +207,28 @@ pub struct Want {
     pub condition: If,
     /// Its idempotency key.
     pub key: String,
+    /// How a new version takes the place of the old one.
+    #[serde(default)]
+    pub update: WantUpdate,
+}
+
+/// An update as a user of the simulator wants it. Scripts from before it could be said have one slot
+/// after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WantUpdate {
+    /// Slots at a time with a new task beside the old one.
+    pub surge: u32,
+    /// Slots at a time without one that serves.
+    pub unavailable: u32,
+    /// How long a new one runs before it counts, in milliseconds.
+    pub healthy_ms: u64,
+}
+
+impl Default for WantUpdate {
+    fn default() -> Self {
+        WantUpdate { surge: 1, unavailable: 0, healthy_ms: 0 }
+    }
 }
 
 impl Want {
@@ -226,6 +248,7 @@ impl Want {
             never_again: false,
             condition: If::Always,
             key: format!("{name}-{replicas}-{image}"),
+            update: WantUpdate::default(),
         }
     }
     /// A task definition.

@@ -5,7 +5,8 @@
 
 use crate::quantity::{Cpu, Memory, Span};
 use orbit_core::model::{
-    Constraint, Definition, Kind, Millis, Placement, Port, Rejection, Resources, Restart, RestartPolicy, Spec, Strategy,
+    Constraint, Definition, Kind, Millis, Placement, Port, Rejection, Resources, Restart, RestartPolicy, Spec,
+    Strategy, Update,
 };
 use serde::{
     Deserialize, Serialize,
@@ -22,6 +23,8 @@ pub const DEFAULT_MEMORY: Memory = Memory { bytes: 128 << 20 };
 pub const DEFAULT_PIDS: u32 = 512;
 /// How long a container has between the stop signal and the kill when its manifest does not say.
 pub const DEFAULT_GRACE: Span = Span { millis: 10_000 };
+/// How long a new task of a service has to run before the next one's turn comes, when its manifest does not say.
+pub const DEFAULT_MIN_HEALTHY: Span = Span { millis: 10_000 };
 
 /// One object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -60,6 +63,9 @@ pub struct Manifest {
     /// What follows when a task ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<ManifestRestart>,
+    /// How a new version takes the place of the old one (services only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<ManifestUpdate>,
     /// How a task is stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<ManifestStop>,
@@ -166,6 +172,22 @@ pub struct ManifestBackoff {
     pub reset_after: Option<Span>,
 }
 
+/// How a new version takes the place of the old one, slot by slot. A spec that pins a host port is
+/// always replaced by stopping the old task first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestUpdate {
+    /// So many replicas at a time have a new task beside the old one; 1 if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_surge: Option<u32>,
+    /// So many replicas at a time may be without a task that serves; 0 if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_unavailable: Option<u32>,
+    /// A new task counts once it has run for so long; 10s if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_healthy: Option<Span>,
+}
+
 /// How a task is stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -244,12 +266,16 @@ impl Manifest {
         if kind == Kind::Task && self.replicas.is_some() {
             return Err(Rejection::invalid("replicas", "a task runs once: it has no replicas (use kind: Service)"));
         }
+        if kind == Kind::Task && self.update.is_some() {
+            return Err(Rejection::invalid("update", "a task runs once: it is not updated (use kind: Service)"));
+        }
         let resources = self.resources.clone().unwrap_or_default();
         let definition = Definition {
             kind,
             name: self.name.clone(),
             labels: self.labels.clone(),
             replicas: self.replicas.unwrap_or(1),
+            update: self.update(kind),
             spec: Spec {
                 image: self.image.clone(),
                 command: self.command.clone(),
@@ -284,6 +310,19 @@ impl Manifest {
             Constraint::parse(text).map_err(|e| Rejection::invalid(format!("placement.constraints[{i}]"), e))
         });
         Ok(Placement { strategy, constraints: constraints.collect::<Result<_, _>>()? })
+    }
+
+    fn update(&self, kind: Kind) -> Update {
+        if kind == Kind::Task {
+            return Update::ONE_BY_ONE;
+        }
+        let given = self.update.clone().unwrap_or_default();
+        let Update { max_surge, max_unavailable, .. } = Update::ONE_BY_ONE;
+        Update {
+            max_surge: given.max_surge.unwrap_or(max_surge),
+            max_unavailable: given.max_unavailable.unwrap_or(max_unavailable),
+            min_healthy: Millis(given.min_healthy.unwrap_or(DEFAULT_MIN_HEALTHY).millis),
+        }
     }
 
     fn restart(&self, kind: Kind) -> Restart {
@@ -349,6 +388,11 @@ impl Manifest {
                     reset_after: span(spec.restart.reset_after),
                 }),
             }),
+            update: (definition.kind == Kind::Service).then(|| ManifestUpdate {
+                max_surge: Some(definition.update.max_surge),
+                max_unavailable: Some(definition.update.max_unavailable),
+                min_healthy: span(definition.update.min_healthy),
+            }),
             stop: Some(ManifestStop { grace: span(spec.stop_grace) }),
         }
     }
@@ -369,6 +413,7 @@ resources: { cpu: 250m, memory: 128Mi }
 ports: [{ name: http, container: 80 }]
 placement: { strategy: spread, constraints: [\"node.labels.disk == ssd\"] }
 restart: { policy: always, backoff: { initial: 1s, max: 5m, reset_after: 10m } }
+update: { max_surge: 2, max_unavailable: 1, min_healthy: 30s }
 stop: { grace: 10s }
 ";
 
@@ -387,6 +432,8 @@ stop: { grace: 10s }
         assert_eq!((task.replicas, task.spec.restart.policy), (1, RestartPolicy::Never));
         let service = read_all("kind: Service\nname: web\nimage: a").unwrap().remove(0).definition().unwrap();
         assert_eq!(service.spec.restart, Restart::with_policy(RestartPolicy::Always));
+        let update = Update { max_surge: 1, max_unavailable: 0, min_healthy: Millis::secs(10) };
+        assert_eq!((task.update, service.update), (Update::ONE_BY_ONE, update));
         assert_eq!(service.spec.resources, Resources { cpu_millis: 100, memory_bytes: 128 << 20 });
     }
 
@@ -432,6 +479,13 @@ stop: { grace: 10s }
             (&format!("{base}resources: {{ memory: 99999Ti }}"), "absurd memory"),
             (&format!("{base}resources: {{ pids: 0 }}"), "zero pids"),
             (&format!("{base}stop: {{ grace: 10 }}"), "span without unit"),
+            (&format!("{base}update: {{ max_surge: 0 }}"), "an update that could not begin"),
+            (&format!("{base}update: {{ max_surge: 0, max_unavailable: 0 }}"), "the same in full"),
+            (&format!("{base}update: {{ max_surge: -1 }}"), "negative surge"),
+            (&format!("{base}update: {{ max_unavailable: 200000 }}"), "absurd number unavailable"),
+            (&format!("{base}update: {{ min_healthy: 48h }}"), "longer than a day"),
+            (&format!("{base}update: {{ canary: 1 }}"), "documented for later"),
+            ("kind: Task\nname: a\nimage: b\nupdate: { max_surge: 1 }", "task with an update"),
             (&format!("{base}restart: {{ backoff: {{ initial: 10m, max: 1m }} }}"), "max below initial"),
             (&format!("{base}restart: {{ policy: never }}"), "service that is not restarted"),
             (&format!("{base}ports: [{{ name: a, container: 80 }}, {{ name: a, container: 81 }}]"), "port name twice"),

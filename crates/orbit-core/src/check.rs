@@ -165,7 +165,7 @@ mod tests {
             stop_grace: Millis(0),
         };
         let (kind, name, labels) = (Kind::Task, "job".to_string(), BTreeMap::new());
-        let definition = Definition { kind, name, labels, replicas: 1, spec };
+        let definition = Definition { kind, name, labels, replicas: 1, update: Update::ONE_BY_ONE, spec };
         let target = Target { node: NodeId(0), host_ports: [20_000].into() };
         let commands = [
             Command::Register(Registration { info, inventory: vec![] }),

@@ -153,6 +153,10 @@ bugs! {
     Reconciler NeverIsRerun "never-is-rerun" "A run that must not be repeated is repeated when its node is silent.";
     Reconciler GiveUpUnseen "give-up-unseen" "Nothing wakes the planner when a serving task's node has been silent for long enough.";
     Reconciler GiveUpTakenBack "give-up-taken-back" "A replacement under way is stopped because a new leader gives the silent node more time.";
+    Reconciler SurgeUncounted "surge-uncounted" "New tasks beside old ones that are on their way are not counted against the surge.";
+    Reconciler RetryNotReserved "retry-not-reserved" "A slot whose new task failed loses its turn, and a bad version goes from slot to slot.";
+    Reconciler HealthyAtOnce "healthy-at-once" "A new task counts as soon as it runs, whatever its update says.";
+    Reconciler SettlesUnseen "settles-unseen" "Nothing wakes the planner when a new task has run for long enough.";
     Reconciler EverySlotAtOnce "every-slot-at-once" "A rollout replaces every slot at once.";
     Scheduler CordonIgnored "cordon-ignored" "Tasks are placed on nodes that shall take none.";
     Reconciler DrainDeadlineUnseen "drain-deadline-unseen" "What is left on a node after its drain's deadline goes on.";

@@ -59,6 +59,7 @@ fn a_plan_holds_the_placements_the_ports_and_why_the_rest_found_no_node() {
         name: "web".into(),
         labels: BTreeMap::new(),
         replicas: 4,
+        update: Update::ONE_BY_ONE,
         spec: Spec {
             image: "web:1".into(),
             command: vec![],

@@ -16,6 +16,7 @@ fn definition(workload: &Workload) -> Definition {
         name: workload.name.to_string(),
         labels: workload.labels.clone(),
         replicas: workload.replicas,
+        update: workload.update,
         spec: (*workload.current().spec).clone(),
     }
 }
@@ -69,6 +70,9 @@ fn message(workload: &Workload, status: &view::ServiceStatus, last_end: Option<&
     match failed {
         Some(end) => format!("last attempt ended: {}", end),
         None if status.current < workload.wanted() => format!("{} to start", workload.wanted() - status.current),
+        None if status.running > status.current => {
+            format!("{} of an older version still serve", status.running - status.current)
+        }
         None => "stopping what is no longer wanted".to_string(),
     }
 }

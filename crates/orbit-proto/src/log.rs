@@ -180,6 +180,7 @@ impl From<&Definition> for v1::Definition {
             labels: pairs(&d.labels),
             replicas: d.replicas,
             spec: Some((&d.spec).into()),
+            update: update_of(d.update),
         }
     }
 }
@@ -192,6 +193,7 @@ impl TryFrom<v1::Definition> for Definition {
             labels: map("labels", d.labels)?,
             replicas: d.replicas,
             spec: need("spec", d.spec)?,
+            update: update(d.update),
         })
     }
 }

@@ -229,6 +229,20 @@ impl TryFrom<v1::Constraint> for Constraint {
     }
 }
 
+/// One slot after the other is written as before it could be said otherwise.
+pub fn update_of(u: Update) -> Option<v1::Update> {
+    let Update { max_surge, max_unavailable, min_healthy } = u;
+    (u != Update::ONE_BY_ONE).then_some(v1::Update { max_surge, max_unavailable, min_healthy_ms: min_healthy.0 })
+}
+/// The way back.
+pub fn update(u: Option<v1::Update>) -> Update {
+    u.map_or(Update::ONE_BY_ONE, |u| Update {
+        max_surge: u.max_surge,
+        max_unavailable: u.max_unavailable,
+        min_healthy: Millis(u.min_healthy_ms),
+    })
+}
+
 impl From<Restart> for v1::Restart {
     fn from(r: Restart) -> Self {
         v1::Restart {

@@ -17,6 +17,7 @@ fn web(replicas: u32, idempotency_key: Option<String>) -> Request {
         name: "web".into(),
         labels: BTreeMap::new(),
         replicas,
+        update: Update::ONE_BY_ONE,
         spec: Spec {
             image: "web:1".into(),
             command: vec![],

@@ -108,34 +108,34 @@ fn brake_holds(cluster: &Cluster, since: Time, lease: Millis) -> bool {
     total >= 3 && windows.map(within).any(|together| together * 3 > total)
 }
 
-/// I3: a version is replaced slot by slot: a second live task beside one that serves is made only in
-/// one slot, and when every slot before it serves with the current version. No slot has more than
-/// two. Tasks on unreachable nodes are counted apart.
-fn crowded(cluster: &Cluster, plan: &Plan) -> Check {
-    let mut surging: BTreeMap<Uid, u32> = BTreeMap::new();
+/// I3: the live tasks of a service are no more than it wants and its update may add: a task beside
+/// another is only made within that. No slot has more than two. Tasks on unreachable nodes are counted
+/// apart.
+pub(super) fn crowded(cluster: &Cluster, plan: &Plan) -> Check {
     for create in &plan.creates {
         let Some(workload) = cluster.workload(create.workload) else { continue };
         if create.slot >= workload.wanted() {
             return Err(("I3", format!("{} wants {} and gets slot {}", workload.name, workload.wanted(), create.slot)));
         }
-        let Some(slot) = workload.slots.get(create.slot as usize) else { continue };
         let stays = |task: &&Task| task.is_live() && !plan.stops.contains(&task.id);
         let reachable = |task: &&Task| task.node.and_then(|node| cluster.node(node)).is_none_or(Node::is_ready);
-        let beside = cluster.attempts(slot).filter(stays).filter(reachable).count();
-        if beside == 0 {
+        let live = |(number, slot): (u32, &Slot)| {
+            let made = plan.creates.iter().filter(|it| it.workload == workload.uid && it.slot == number);
+            cluster.attempts(slot).filter(stays).filter(reachable).count() + made.count()
+        };
+        let Some(slot) = workload.slots.get(create.slot as usize) else { continue };
+        let here = live((create.slot, slot));
+        if here < 2 {
             continue;
         }
-        let serves = |slot: &Slot| {
-            let current = |task: &Task| {
-                task.version == create.version && task.state == TaskState::Running && !is_draining(cluster, task)
-            };
-            cluster.attempts(slot).any(|task| task.is_live() && current(task))
-        };
-        let before = workload.slots.iter().take(create.slot as usize).all(serves);
-        let other = surging.insert(workload.uid, create.slot);
-        if beside > 1 || !before || other.is_some() {
-            let found = format!("{} gets one more task in slot {} beside {beside}", workload.name, create.slot);
-            return Err(("I3", found));
+        let wanted = (0..workload.wanted()).zip(&workload.slots);
+        let surge: usize = wanted.map(|slot| live(slot).saturating_sub(1)).sum();
+        if here > 2 || surge > workload.update.max_surge as usize || workload.current().spec.pins_host_port() {
+            let (name, number) = (&workload.name, create.slot);
+            return Err((
+                "I3",
+                format!("{name} gets one more in slot {number}, {here} there, {surge} more than wanted"),
+            ));
         }
     }
     Ok(())
@@ -166,27 +166,34 @@ fn is_draining(cluster: &Cluster, task: &Task) -> bool {
     task.node.and_then(|node| cluster.node(node)).is_some_and(|node| node.duty.is_draining())
 }
 
-/// I4: until the deadline of a drain, what serves on that node serves until another does in its slot.
+/// I4: what serves is only stopped where another serves in its slot, or its service may do without as
+/// many as do not serve then. A drain whose deadline has passed asks nobody.
 pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> Check {
     let Some(task) = cluster.task(stop).filter(|task| task.state == TaskState::Running) else { return Ok(()) };
     let Some(workload) = cluster.workload(task.workload) else { return Ok(()) };
-    let Some(node) = task.node.and_then(|node| cluster.node(node)).filter(|node| node.duty.is_draining()) else {
-        return Ok(());
-    };
-    let wanted = task.slot < workload.wanted() && task.version == workload.current().number;
-    let forced = node.duty.deadline().is_some_and(|deadline| deadline <= at);
-    if !wanted || forced || workload.current().spec.pins_host_port() {
+    if workload.kind != Kind::Service || task.slot >= workload.wanted() {
         return Ok(());
     }
-    let serves = |other: &Task| {
-        other.id != stop && other.is_live() && other.state == TaskState::Running && !plan.stops.contains(&other.id)
+    let forced = |task: &Task| {
+        let deadline = task.node.and_then(|node| cluster.node(node)).and_then(|node| node.duty.deadline());
+        deadline.is_some_and(|deadline| deadline <= at)
     };
-    let slot = &workload.slots[task.slot as usize];
-    if !cluster.attempts(slot).any(serves) {
-        return Err((
-            "I4",
-            format!("{stop} served on {}, which is being drained, and nothing else does", node.info.name),
-        ));
+    let live = |slot: &Slot| cluster.attempts(slot).filter(|task| task.is_live()).collect::<Vec<_>>();
+    let stays = |task: &&&Task| !plan.stops.contains(&task.id);
+    let serves = |slot: &Slot| live(slot).iter().filter(stays).any(|task| task.state == TaskState::Running);
+    if forced(task) || serves(&workload.slots[task.slot as usize]) {
+        return Ok(());
+    }
+    // Whatever waits for a node, or left one whose drain was over, was not given up for others.
+    let waits = |slot: &Slot| live(slot).iter().any(|task| task.state == TaskState::Pending);
+    let expelled = |slot: &Slot| live(slot).iter().any(|task| plan.stops.contains(&task.id) && forced(task));
+    let wanted = workload.slots.iter().take(workload.wanted() as usize);
+    let without = wanted.filter(|slot| !serves(slot) && !waits(slot) && !expelled(slot)).count();
+    let pinned = workload.current().spec.pins_host_port();
+    let most = workload.update.max_unavailable.max(u32::from(pinned));
+    if without > most as usize {
+        let found = format!("{stop} served, and then {without} of {} do not: at most {most} may", workload.name);
+        return Err(("I4", found));
     }
     Ok(())
 }

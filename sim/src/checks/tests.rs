@@ -43,6 +43,7 @@ fn snapshot(task: Task) -> Snapshot {
         name: "web".into(),
         labels: BTreeMap::new(),
         replicas: 1,
+        update: Update::ONE_BY_ONE,
         revision: 3,
         created_at: Time(0),
         versions: vec![Version::bare(1, spec("web:1").into())],
@@ -201,17 +202,32 @@ fn a_task_on_a_node_that_takes_none_is_seen() {
 }
 
 #[test]
-fn a_drain_that_takes_the_only_one_that_serves_is_seen() {
+fn whoever_takes_the_only_one_that_serves_is_seen() {
     let mut snapshot = snapshot(task(TaskState::Running, 0));
     let plan = Plan { stops: vec![TASK], ..Plan::default() };
     let drained = |deadline| Duty::Draining { since: Time(0), deadline };
-    let mut look = |duty| {
+    let mut look = |duty, max_unavailable| {
         snapshot.nodes[0].duty = duty;
+        snapshot.workloads[0].update.max_unavailable = max_unavailable;
         let cluster = Cluster::restore(snapshot.clone()).expect("it is possible in itself");
         plans::served(&cluster, &plan, TASK, Time(5000))
     };
-    assert_eq!(named(look(drained(None))), "I4");
-    assert_eq!(named(look(drained(Some(Time(6000))))), "I4");
-    assert_eq!(look(drained(Some(Time(5000)))), Ok(()), "its deadline has passed");
-    assert_eq!(look(Duty::Active), Ok(()), "that is another's business");
+    assert_eq!(named(look(drained(None), 0)), "I4");
+    assert_eq!(named(look(drained(Some(Time(6000))), 0)), "I4");
+    assert_eq!(look(drained(Some(Time(5000))), 0), Ok(()), "its deadline has passed");
+    assert_eq!(named(look(Duty::Active, 0)), "I4");
+    assert_eq!(look(Duty::Active, 1), Ok(()), "one may be unavailable");
+}
+
+#[test]
+fn one_more_beside_another_than_the_update_may_add_is_seen() {
+    let mut snapshot = snapshot(task(TaskState::Running, 0));
+    let create = Create { workload: snapshot.workloads[0].uid, version: 2, slot: 0, after: Some(TASK), target: None };
+    let plan = Plan { creates: vec![create], ..Plan::default() };
+    let mut look = |max_surge| {
+        snapshot.workloads[0].update.max_surge = max_surge;
+        plans::crowded(&Cluster::restore(snapshot.clone()).expect("it is possible in itself"), &plan)
+    };
+    assert_eq!(look(1), Ok(()));
+    assert_eq!(named(look(0)), "I3");
 }

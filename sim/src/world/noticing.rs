@@ -78,6 +78,34 @@ impl World {
                         tally.reach(Situation::DrainBlocked);
                     }
                 }
+                let serving = |create: &&Create| {
+                    let workload = cluster.workload(create.workload);
+                    let slot = workload.and_then(|it| it.slots.get(create.slot as usize));
+                    let mut tasks = slot.into_iter().flat_map(|slot| cluster.attempts(slot));
+                    tasks.any(|task| task.is_live() && task.version < create.version)
+                };
+                let mut beside: Vec<Uid> = plan.creates.iter().filter(serving).map(|create| create.workload).collect();
+                beside.dedup();
+                if beside.len() < plan.creates.iter().filter(serving).count() {
+                    tally.reach(Situation::SurgedTogether);
+                }
+                let failed = |create: &&Create| {
+                    let before = create.after.and_then(|id| cluster.task(id));
+                    before.is_some_and(|task| task.version == create.version && task.state.is_terminal())
+                };
+                if plan.creates.iter().filter(serving).any(|create| failed(&create)) {
+                    tally.reach(Situation::FailedBeforeItCounted);
+                }
+                let stopped_first = |id: &TaskId| {
+                    let task = cluster.task(*id).filter(|task| task.state == TaskState::Running)?;
+                    let workload = cluster.workload(task.workload)?;
+                    let slot = workload.slots.get(task.slot as usize).filter(|_| task.slot < workload.wanted())?;
+                    let others = || cluster.attempts(slot).filter(|other| other.is_live() && other.id != *id);
+                    Some(task.version != workload.current().number && others().next().is_none())
+                };
+                if plan.stops.iter().any(|id| stopped_first(id) == Some(true)) {
+                    tally.reach(Situation::StoppedFirst);
+                }
                 let past = |at: Time| at <= entry.at;
                 let expelled = |id: &TaskId| {
                     let node = cluster.task(*id).and_then(|task| cluster.node(task.node?));
@@ -141,6 +169,20 @@ impl World {
                 let versions = |w: &Workload| w.versions.len() > 1;
                 if cluster.workloads().any(versions) {
                     tally.reach(Situation::TwoVersions);
+                    let drained = cluster.nodes().any(|node| node.duty.is_draining());
+                    if drained && cluster.nodes().any(|node| node.silent_since().is_some()) {
+                        tally.reach(Situation::RolloutDrainLoss);
+                    }
+                }
+                let counts = |task: &Task, workload: &Workload| {
+                    task.running_at.is_none_or(|at| at + workload.update.min_healthy <= entry.at)
+                };
+                let young = |workload: &Workload| {
+                    let tasks = workload.slots.iter().flat_map(|slot| cluster.attempts(slot));
+                    tasks.into_iter().any(|task| task.state == TaskState::Running && !counts(task, workload))
+                };
+                if cluster.workloads().any(|workload| versions(workload) && young(workload)) {
+                    tally.reach(Situation::NotCountedYet);
                 }
             }
             Command::Edges(_) if machine.absences().values().any(|absence| *absence == Absence::Braked) => {

@@ -63,6 +63,7 @@ fn service(n: u32) -> Definition {
         name: format!("service-{n}"),
         labels: BTreeMap::new(),
         replicas: REPLICAS,
+        update: Update::ONE_BY_ONE,
         spec: Spec {
             image: "web:1".into(),
             command: vec![],

@@ -15,6 +15,7 @@ mod probe;
 mod replace;
 mod report;
 mod restart;
+mod rollout;
 mod start;
 mod submit;
 mod tiny;
@@ -31,7 +32,7 @@ enum Needs {
 }
 
 /// In the order in which they are printed.
-const FIGURES: [(&str, Needs); 11] = [
+const FIGURES: [(&str, Needs); 12] = [
     ("core", Needs::Nothing(core::run)),
     ("submit", Needs::Nothing(submit::run)),
     ("list", Needs::Nothing(list::run)),
@@ -41,6 +42,7 @@ const FIGURES: [(&str, Needs); 11] = [
     ("logs", Needs::Engine(logs::run)),
     ("replace", Needs::Engine(replace::run)),
     ("restart", Needs::Engine(restart::run)),
+    ("rollout", Needs::Engine(rollout::run)),
     ("cut", Needs::Engine(cut::run)),
     ("start", Needs::Engine(start::run)),
 ];

@@ -4,7 +4,7 @@
 use bollard::{
     Docker,
     models::{ContainerCreateBody, HostConfig},
-    query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder},
+    query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder},
 };
 use futures_util::{StreamExt, stream};
 use orbit_tests::{Engine, IMAGE, block_on};
@@ -32,6 +32,26 @@ pub fn alone(engine: &Engine, count: usize) -> f64 {
         starts.buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
         let seconds = begun.elapsed().as_secs_f64();
         let removals = stream::iter(0..count).map(|n| remove(&engine.docker, n));
+        removals.buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
+        seconds
+    })
+}
+
+/// Seconds in which the engine by itself stops so many, each followed by the start of another, and so
+/// many at a time; then they are removed.
+pub fn replaced_alone(engine: &Engine, count: usize, at_a_time: usize) -> f64 {
+    block_on(async {
+        let starts = stream::iter(0..count).map(|n| start(&engine.docker, n));
+        starts.buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
+        let begun = Instant::now();
+        let replacements = stream::iter(0..count).map(|n| async move {
+            let options = StopContainerOptionsBuilder::default().t(0).build();
+            engine.docker.stop_container(&name(n), Some(options)).await.expect("the engine stops");
+            start(&engine.docker, count + n).await;
+        });
+        replacements.buffer_unordered(at_a_time).collect::<Vec<()>>().await;
+        let seconds = begun.elapsed().as_secs_f64();
+        let removals = stream::iter(0..2 * count).map(|n| remove(&engine.docker, n));
         removals.buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
         seconds
     })

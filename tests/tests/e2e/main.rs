@@ -16,6 +16,7 @@ mod openapi;
 mod person;
 mod pull;
 mod rest;
+mod rollout;
 mod service;
 mod state_dir;
 mod task;
@@ -31,6 +32,7 @@ fn web(name: &str, replicas: u32) -> Value {
         "resources": { "cpu": "50m", "memory": "32Mi" },
         "ports": [{ "name": "http", "container": 80 }],
         "restart": { "backoff": { "initial": "100ms", "max": "1s" } },
+        "update": { "min_healthy": "0s" },
         "stop": { "grace": "2s" },
     })
 }

@@ -23,6 +23,7 @@ fn web(replicas: u32) -> Value {
         "ports": [{ "name": "http", "container": 80 }],
         "placement": { "strategy": "spread" },
         "restart": { "backoff": { "initial": "100ms", "max": "1s" } },
+        "update": { "min_healthy": "0s" },
         "stop": { "grace": "2s" },
     })
 }

@@ -15,7 +15,10 @@ use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
-use std::{hash::Hasher, sync::Arc};
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 /// How long a host port rests after it was found to be held by a stranger.
 pub const PORT_REST: Millis = Millis::secs(60);
@@ -140,8 +143,10 @@ impl Cluster {
     pub fn preview(&self, put: &Put) -> Result<(Option<&Workload>, bool), Rejection> {
         put.definition.validate()?;
         let existing = self.check_put(put)?.map(|uid| &self.workloads[&uid]);
-        let is_same =
-            |workload: &Workload| workload.is_as(&put.definition) && workload.replicas == put.definition.replicas;
+        let Definition { replicas, update, .. } = put.definition;
+        let is_same = |workload: &Workload| {
+            workload.is_as(&put.definition) && (workload.replicas, workload.update) == (replicas, update)
+        };
         Ok((existing, !existing.is_some_and(is_same)))
     }
 
@@ -200,6 +205,7 @@ impl Cluster {
             name: definition.name.as_str().into(),
             labels: definition.labels.clone(),
             replicas: definition.replicas,
+            update: definition.update,
             revision: self.index,
             created_at: self.at,
             versions: vec![Version { number: 1, spec: Arc::new(definition.spec.clone()), tasks: 0 }],
@@ -230,10 +236,12 @@ impl Cluster {
         let index = self.index;
         let workload = self.workloads.get_mut(&uid).expect("found by name");
         let new_spec = *workload.current().spec != definition.spec;
-        if new_spec || workload.labels != definition.labels || workload.replicas != definition.replicas {
+        let same_number = (workload.replicas, workload.update) == (definition.replicas, definition.update);
+        if new_spec || workload.labels != definition.labels || !same_number {
             workload.revision = index;
         }
         workload.labels.clone_from(&definition.labels);
+        workload.update = definition.update;
         if new_spec {
             let version = self.new_version(uid, Arc::new(definition.spec.clone()));
             self.record_workload(What::Changed, uid, format!("version {version} of {}", definition.spec.image));
@@ -425,7 +433,7 @@ fn no_such(kind: Kind, name: &str) -> Rejection {
 
 /// Of what a request asks for, so that another one under the same idempotency key is told apart.
 fn fingerprint(put: &Put) -> u64 {
-    let Definition { kind, name, labels, replicas, spec } = &put.definition;
+    let Definition { kind, name, labels, replicas, update, spec } = &put.definition;
     let mut fnv = crate::model::Fnv::default();
     fnv.write_u8(*kind as u8);
     fnv.write(name.as_bytes());
@@ -437,6 +445,10 @@ fn fingerprint(put: &Put) -> u64 {
         fnv.write(value.as_bytes());
     }
     fnv.write_u64(spec.fingerprint());
+    // As it was before an update could be described.
+    if *update != Update::ONE_BY_ONE {
+        update.hash(&mut fnv);
+    }
     match put.condition {
         Condition::None => fnv.write_u8(0),
         Condition::Absent => fnv.write_u8(1),

@@ -7,7 +7,7 @@ impl Manager {
         match self.admit(request) {
             Ok(Admitted::Command(command)) => {
                 let leader = self.leader.as_mut().expect("admitted by a leader");
-                leader.propose(now, Purpose::Request(id), command, actions);
+                leader.propose(now, Purpose::Request(id), *command, actions);
             }
             Ok(Admitted::Send { session, message }) => {
                 actions.push(Action::Send { session, message });
@@ -32,7 +32,7 @@ impl Manager {
     fn admit(&self, request: Request) -> Result<Admitted, Rejection> {
         let leader = self.leader.as_ref().filter(|leader| leader.barrier_passed);
         let leader = leader.ok_or_else(|| unavailable("this manager does not lead yet: ask again"))?;
-        Ok(Admitted::Command(match request {
+        let command = match request {
             Request::Put(put) => {
                 put.definition.validate()?;
                 if let Some(key) = &put.idempotency_key
@@ -78,12 +78,13 @@ impl Manager {
                 };
                 return Ok(Admitted::Send { session, message: ToWorker::Open(request) });
             }
-        }))
+        };
+        Ok(Admitted::Command(Box::new(command)))
     }
 }
 
 enum Admitted {
-    Command(Command),
+    Command(Box<Command>),
     Answered(Answer),
     Send { session: SessionId, message: ToWorker },
 }

@@ -37,6 +37,8 @@ pub struct Definition {
     pub labels: BTreeMap<String, String>,
     /// How many slots are kept filled. A task definition has exactly one.
     pub replicas: u32,
+    /// How a new version takes the place of the old one. Changing it replaces nothing.
+    pub update: Update,
     /// What runs in a slot. A change makes a new version, whose tasks replace the old ones.
     pub spec: Spec,
 }
@@ -207,6 +209,38 @@ impl Restart {
     }
 }
 
+/// How a new version of a service takes the place of the old one, slot by slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Update {
+    /// So many slots at a time have a task of the new version beside the old one, which serves until
+    /// the new one does.
+    pub max_surge: u32,
+    /// So many slots at a time may be without a task that serves, because the old one is stopped first.
+    pub max_unavailable: u32,
+    /// A new task counts once it has run for so long.
+    pub min_healthy: Millis,
+}
+
+impl Update {
+    /// One slot after the other, the old task beside the new one until that runs. What a definition means
+    /// that does not say, because it was written before it could.
+    pub const ONE_BY_ONE: Update = Update { max_surge: 1, max_unavailable: 0, min_healthy: Millis(0) };
+
+    fn validate(&self) -> Result<(), Rejection> {
+        for (field, slots) in [("max_surge", self.max_surge), ("max_unavailable", self.max_unavailable)] {
+            if slots > limits::REPLICAS_MAX {
+                let message = format!("{slots} is more than {}", limits::REPLICAS_MAX);
+                return Err(Rejection::invalid(format!("update.{field}"), message));
+            }
+        }
+        if self.max_surge == 0 && self.max_unavailable == 0 {
+            let message = "no task could ever be replaced: with a max_surge of 0 it has to be at least 1";
+            return Err(Rejection::invalid("update.max_unavailable", message));
+        }
+        check_span("update.min_healthy", self.min_healthy, 0)
+    }
+}
+
 /// The limits on what a user may submit. A request outside of them is refused and changes nothing.
 pub mod limits {
     /// Bytes of a name, and the longest label or environment key.
@@ -257,6 +291,10 @@ impl Definition {
         if self.kind == Kind::Task && self.spec.restart.policy == RestartPolicy::Always {
             return Err(Rejection::invalid("restart.policy", "a task definition runs once: use on_failure or never"));
         }
+        if self.kind == Kind::Task && self.update != Update::ONE_BY_ONE {
+            return Err(Rejection::invalid("update", "a task definition runs once: it is not updated"));
+        }
+        self.update.validate()?;
         self.spec.validate()
     }
 }

@@ -1,6 +1,6 @@
 //! A workload: a service or a task definition, its versions and its slots.
 
-use super::{Definition, Kind, NodeId, Spec, Subject, TaskKey, Time, Uid};
+use super::{Definition, Kind, NodeId, Spec, Subject, TaskKey, Time, Uid, Update};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A replicated object that asks for tasks.
@@ -16,6 +16,8 @@ pub struct Workload {
     pub labels: BTreeMap<String, String>,
     /// How many slots are kept filled.
     pub replicas: u32,
+    /// How a new version takes the place of the old one.
+    pub update: Update,
     /// Index of the log entry that changed the definition last: its ETag.
     pub revision: u64,
     /// When it was created.

@@ -3,11 +3,14 @@
 //! It takes the state and never the change that woke it, so a lost or doubled wake-up cannot mislead
 //! it: reconciling a reconciled workload gives nothing (invariant I24).
 
+mod turns;
+
 use crate::{
     model::*,
     planted::{Bug, planted},
 };
 use std::collections::BTreeMap;
+use turns::{Turn, Turns};
 
 /// So many ended attempts are remembered in a slot, for their logs and their reasons.
 pub const HISTORY_MAX: usize = 3;
@@ -84,17 +87,14 @@ pub fn is_tried_again(workload: &Workload, newest: &Task) -> bool {
 pub fn reconcile(cluster: &Cluster, workload: &Workload, context: &Context) -> Changes {
     let mut changes = Changes::default();
     let wanted = workload.wanted();
-    // A changed spec replaces the slots one by one: the first slot that is not settled yet is the
-    // only one whose running task may be given up.
-    let mut may_replace = true;
-    for (number, slot) in (0..).zip(&workload.slots) {
-        if number < wanted {
-            let settled = reconcile_slot(cluster, workload, number, slot, may_replace, context, &mut changes);
-            may_replace &= settled;
-        } else {
-            empty_slot(cluster, slot, &mut changes);
-        }
+    let (kept, surplus) = workload.slots.split_at(workload.slots.len().min(wanted as usize));
+    let standings: Vec<Standing> = kept.iter().map(|slot| stand(cluster, workload, slot, context)).collect();
+    let mut turns = Turns::new(workload, standings.iter());
+    for ((number, slot), standing) in (0..).zip(kept).zip(&standings) {
+        let turn = turns.take(standing);
+        reconcile_slot(cluster, workload, (number, slot), standing, turn, context, &mut changes);
     }
+    surplus.iter().for_each(|slot| empty_slot(cluster, slot, &mut changes));
     for number in workload.slots.len() as u32..wanted {
         create(&mut changes, context, number, None);
     }
@@ -137,8 +137,12 @@ fn finish_shrinking(cluster: &Cluster, workload: &Workload, changes: &mut Change
 /// What stands in one wanted slot, by what is to be done with it.
 #[derive(Default)]
 struct Standing<'a> {
-    /// Of the current version, seen running: the slot is settled.
+    /// Of the current version, seen running.
     keeper: Option<&'a Task>,
+    /// When the keeper will have run for long enough to count, where it has not.
+    settles_at: Option<Time>,
+    /// The newest attempt is of the current version and does not serve: its turn has come.
+    tried: bool,
     /// Of the current version, on its way to running: the most advanced, then the newest.
     candidate: Option<&'a Task>,
     /// Of an older version, still running: serves until the current one does.
@@ -147,6 +151,27 @@ struct Standing<'a> {
     leaving: bool,
     /// When the next of the slot's tasks is given up with its node, or has to leave it.
     replace_at: Option<Time>,
+}
+
+impl Standing<'_> {
+    /// A task of the current version runs, and has for long enough.
+    fn is_settled(&self) -> bool {
+        self.keeper.is_some() && self.settles_at.is_none()
+    }
+    fn serves(&self) -> bool {
+        self.is_settled() || self.fallback.is_some()
+    }
+    /// There is a new task beside the old one, which serves still.
+    fn is_surging(&self) -> bool {
+        self.fallback.is_some() && !self.is_settled() && (self.keeper.is_some() || self.candidate.is_some())
+    }
+    /// There was one, which has ended.
+    fn is_retrying(&self) -> bool {
+        self.fallback.is_some() && self.keeper.is_none() && self.candidate.is_none() && self.tried
+    }
+    fn waits_for_node(&self) -> bool {
+        !self.serves() && self.candidate.is_some_and(|task| task.state == TaskState::Pending)
+    }
 }
 
 /// What a node's drain means for a task on it that shall run.
@@ -208,6 +233,13 @@ fn stand<'a>(cluster: &'a Cluster, workload: &Workload, slot: &Slot, context: &C
             standing.fallback = standing.fallback.or(Some(task));
         }
     }
+    let min_healthy = if planted(Bug::HealthyAtOnce) { Millis(0) } else { workload.update.min_healthy };
+    let settles_at = standing.keeper.and_then(|keeper| keeper.running_at).map(|running_at| running_at + min_healthy);
+    standing.settles_at = settles_at.filter(|at| *at > context.at);
+    let newest = cluster.attempts(slot).next();
+    standing.tried = newest.is_some_and(|newest| {
+        newest.version == current && standing.fallback.is_none_or(|fallback| fallback.id != newest.id)
+    });
     standing
 }
 
@@ -217,24 +249,19 @@ fn may_rerun(workload: &Workload) -> bool {
     workload.current().spec.restart.policy != RestartPolicy::Never || planted(Bug::NeverIsRerun)
 }
 
-/// One wanted slot. Returns whether it is settled: a task of the current version runs.
+/// One wanted slot.
 fn reconcile_slot(
     cluster: &Cluster,
     workload: &Workload,
-    number: u32,
-    slot: &Slot,
-    may_replace: bool,
+    (number, slot): (u32, &Slot),
+    standing: &Standing,
+    turn: Turn,
     context: &Context,
     changes: &mut Changes,
-) -> bool {
-    let standing = stand(cluster, workload, slot, context);
-    let pinned = workload.current().spec.pins_host_port();
-    // Two tasks that pin a port never fit on one node, so the old one has to go first.
-    let fallback = standing.fallback.filter(|_| !(pinned && may_replace));
-    let keeps = |task: &Task| match standing.keeper {
-        Some(keeper) => task.id == keeper.id,
-        None => [standing.candidate, fallback].into_iter().flatten().any(|kept| task.id == kept.id),
-    };
+) {
+    let fallback = standing.fallback.filter(|_| turn != Turn::Instead && !standing.is_settled());
+    let newer = standing.keeper.or(standing.candidate);
+    let keeps = |task: &Task| [newer, fallback].into_iter().flatten().any(|kept| task.id == kept.id);
     for task in cluster.attempts(slot).filter(|task| task.is_live()) {
         let given_up = is_given_up(cluster, workload, slot, task, context);
         // What was given up is told to stop only once its replacement serves: its node may return
@@ -247,17 +274,22 @@ fn reconcile_slot(
         forget_old_attempts(cluster, slot, changes);
     }
     if standing.keeper.is_none() && standing.candidate.is_none() {
-        let waits_for_end = pinned && (standing.leaving || standing.fallback.is_some());
-        let waits_for_turn = standing.fallback.is_some() && !may_replace && !planted(Bug::EverySlotAtOnce);
+        // Where the old one goes first, it has to be seen gone: its port may be pinned, or its user
+        // does not want two of them.
+        let stop_first = workload.current().spec.pins_host_port() || workload.update.max_surge == 0;
+        let waits_for_end = stop_first && (standing.leaving || standing.fallback.is_some());
+        let waits_for_turn = standing.fallback.is_some() && turn == Turn::Later;
         if !waits_for_end && !waits_for_turn {
             fill_slot(cluster, workload, number, slot, context, changes);
         }
+    }
+    if let Some(at) = standing.settles_at.filter(|_| !planted(Bug::SettlesUnseen)) {
+        changes.wake(at);
     }
     let unseen = planted(Bug::GiveUpUnseen) && standing.keeper.is_some();
     if let Some(at) = standing.replace_at.filter(|_| !unseen) {
         changes.wake(at);
     }
-    standing.keeper.is_some()
 }
 
 /// Whether a task is not counted on any more, though it is not known to have ended: its node has been

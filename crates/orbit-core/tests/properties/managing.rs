@@ -220,6 +220,14 @@ impl World {
             name: NAMES[usize::from(a) % 3].into(),
             labels: BTreeMap::new(),
             replicas: if kind == Kind::Task { 1 } else { u32::from(b % 5) },
+            update: match kind {
+                Kind::Task => Update::ONE_BY_ONE,
+                Kind::Service => Update {
+                    max_surge: u32::from(b / 5 % 3),
+                    max_unavailable: u32::from((b / 5).is_multiple_of(3)) + u32::from(c / 16 % 2),
+                    min_healthy: Millis(if c >= 128 { 2000 } else { 0 }),
+                },
+            },
             spec: Spec {
                 image: format!("image:{}", c % 3),
                 command: vec![],

@@ -6,7 +6,7 @@
 
 use crate::{
     World,
-    words::{Words, bytes, end, list, span, spec, state},
+    words::{Words, bytes, end, list, span, spec, state, update},
 };
 use orbit_core::{manager::*, model::*};
 use std::collections::{BTreeMap, VecDeque};
@@ -431,6 +431,7 @@ impl Managed {
             name: words.word(0).to_string(),
             labels: BTreeMap::new(),
             replicas: words.number("replicas", 1),
+            update: update(words),
             spec: spec(words, policy),
         };
         let idempotency_key = words.option("key").map(str::to_string);

@@ -106,6 +106,15 @@ pub fn spec(words: &Words, policy: RestartPolicy) -> Spec {
     }
 }
 
+/// The update that a command describes; one slot after the other if it does not say.
+pub fn update(words: &Words) -> Update {
+    Update {
+        max_surge: words.number("surge", 1),
+        max_unavailable: words.number("unavailable", 0),
+        min_healthy: words.span("healthy", 0),
+    }
+}
+
 pub fn state(text: &str) -> TaskState {
     *TaskState::ALL.iter().find(|state| state.as_str() == text).unwrap_or_else(|| panic!("no state {text}"))
 }

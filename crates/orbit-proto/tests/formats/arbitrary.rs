@@ -164,9 +164,21 @@ fn plan() -> impl Strategy<Value = Plan> {
         },
     )
 }
+fn update() -> impl Strategy<Value = Update> {
+    prop_oneof![
+        Just(Update::ONE_BY_ONE),
+        (n32(), n32(), millis()).prop_map(|(max_surge, max_unavailable, min_healthy)| Update {
+            max_surge,
+            max_unavailable,
+            min_healthy
+        }),
+    ]
+}
 fn command() -> impl Strategy<Value = Command> {
-    let definition = (kind(), text(), map(), n32(), spec())
-        .prop_map(|(kind, name, labels, replicas, spec)| Definition { kind, name, labels, replicas, spec });
+    let definition =
+        (kind(), text(), map(), n32(), update(), spec()).prop_map(|(kind, name, labels, replicas, update, spec)| {
+            Definition { kind, name, labels, replicas, update, spec }
+        });
     let edge = (node_id(), n64(), reach()).prop_map(|(node, incarnation, reach)| Edge { node, incarnation, reach });
     prop_oneof![
         n64().prop_map(|id| Command::Init { cluster: ClusterId(id) }),
@@ -309,20 +321,23 @@ fn node() -> impl Strategy<Value = Node> {
 fn workload() -> impl Strategy<Value = Workload> {
     let version = (n32(), spec()).prop_map(|(number, spec)| Version::bare(number, std::sync::Arc::new(spec)));
     let slot = (n32(), time()).prop_map(|(failures, not_before)| Slot::bare(failures, not_before));
-    let first = (uid(), kind(), text(), map(), n32(), n64(), time());
+    let first = (uid(), kind(), text(), map(), n32(), update(), n64(), time());
     (first, vec(version, 0..3), any::<bool>(), of(decision()), vec(slot, 0..4)).prop_map(
-        |((uid, kind, name, labels, replicas, revision, created_at), versions, deleting, decision, slots)| Workload {
-            uid,
-            kind,
-            name: name.into(),
-            labels,
-            replicas,
-            revision,
-            created_at,
-            versions,
-            deleting,
-            decision,
-            slots,
+        |((uid, kind, name, labels, replicas, update, revision, created_at), versions, deleting, decision, slots)| {
+            Workload {
+                uid,
+                kind,
+                name: name.into(),
+                labels,
+                replicas,
+                update,
+                revision,
+                created_at,
+                versions,
+                deleting,
+                decision,
+                slots,
+            }
         },
     )
 }

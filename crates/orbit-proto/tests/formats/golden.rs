@@ -97,6 +97,7 @@ fn entries() -> Vec<Entry> {
                 name: "web".into(),
                 labels: [("team".to_string(), "a".to_string())].into(),
                 replicas: 3,
+                update: Update::ONE_BY_ONE,
                 spec: spec(),
             },
             condition,
@@ -179,6 +180,7 @@ pub fn snapshot() -> Snapshot {
             name: "web".into(),
             labels: [("team".to_string(), "a".to_string())].into(),
             replicas: 3,
+            update: Update::ONE_BY_ONE,
             revision: 7,
             created_at: Time(3000),
             versions: vec![
@@ -207,6 +209,8 @@ pub fn snapshot() -> Snapshot {
     }
 }
 
+const UPDATE: Update = Update { max_surge: 0, max_unavailable: 2, min_healthy: Millis::secs(10) };
+
 /// What came to the log after the first files were written.
 fn later_entries() -> Vec<Entry> {
     let duty = |order| Command::SetDuty { name: "node-a".into(), order };
@@ -216,6 +220,18 @@ fn later_entries() -> Vec<Entry> {
         duty(DutyOrder::Drain { deadline: None }),
         duty(DutyOrder::Drain { deadline: Some(Millis::secs(300)) }),
         duty(DutyOrder::Uncordon),
+        Command::Put(Put {
+            definition: Definition {
+                kind: Kind::Service,
+                name: "web".into(),
+                labels: [].into(),
+                replicas: 3,
+                update: UPDATE,
+                spec: spec(),
+            },
+            condition: Condition::None,
+            idempotency_key: None,
+        }),
     ];
     let entry = |(index, command)| Entry {
         index,
@@ -241,6 +257,7 @@ fn later_snapshot() -> Snapshot {
         happening(6, What::Draining, Subject::Node, None, Some(NodeId(1)), "1 task to go"),
     ];
     let mut later = Snapshot { history, ..snapshot() };
+    later.workloads[0].update = UPDATE;
     later.nodes[0].duty = Duty::Cordoned;
     later.nodes[1].duty = Duty::Draining { since: Time(6000), deadline: Some(Time(306_000)) };
     later

@@ -156,6 +156,7 @@ fn a_large_snapshot_comes_in_bounded_chunks() {
             name: "web".into(),
             labels: Default::default(),
             replicas: 100_000,
+            update: Update::ONE_BY_ONE,
             revision: 2,
             created_at: Time(1),
             versions: vec![Version::bare(1, spec)],

@@ -19,6 +19,7 @@ pub fn entry(index: u64, term: u64) -> Entry {
                 name: format!("web-{}", index % 50),
                 labels: Default::default(),
                 replicas: 3,
+                update: Update::ONE_BY_ONE,
                 spec: Spec {
                     image: format!("web:{index}"),
                     command: vec![],

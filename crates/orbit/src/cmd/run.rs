@@ -46,6 +46,7 @@ fn manifest(args: Run, seed: u64) -> Manifest {
         ports: Vec::new(),
         placement: None,
         restart: None,
+        update: None,
         stop: None,
     }
 }

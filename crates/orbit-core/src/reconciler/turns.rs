@@ -1,0 +1,92 @@
+//! Whose turn it is to give up a task that serves: an update and a drain go from slot to slot, and no
+//! faster than the service's [`Update`] allows (invariants I3, I4).
+
+use super::Standing;
+use crate::{
+    model::*,
+    planted::{Bug, planted},
+};
+
+/// How a slot comes to a task of the current version while an older one serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// A new task is made beside the old one, which serves until the new one does.
+    Beside,
+    /// The old one goes, and then the new one is made.
+    Instead,
+    /// Not yet.
+    Later,
+}
+
+/// How much of an update is under way, and what it leaves to the slots behind.
+pub(super) struct Turns {
+    update: Update,
+    /// Two tasks of the spec never fit on one node: the old one always has to go first.
+    pinned: bool,
+    /// Slots that have a new task beside the one that serves, so far.
+    surging: u32,
+    /// Slots whose turn has come, but whose new task has ended: they are the next to try.
+    retrying: u32,
+    /// Slots in which nothing serves, other than those that wait for a node.
+    down: u32,
+    /// Slots before this one that wait for a node. Those behind it do not count: a service that is too
+    /// large for the cluster could not be updated at all.
+    waiting_before: u32,
+    /// Slots before this one in which nothing serves.
+    down_before: u32,
+}
+
+impl Turns {
+    /// Of all wanted slots of a workload.
+    pub fn new<'a>(workload: &Workload, standings: impl Iterator<Item = &'a Standing<'a>>) -> Turns {
+        let (update, pinned) = (workload.update, workload.current().spec.pins_host_port());
+        let mut turns = Turns { update, pinned, surging: 0, retrying: 0, down: 0, waiting_before: 0, down_before: 0 };
+        for standing in standings {
+            turns.surging += u32::from(standing.is_surging());
+            turns.retrying += u32::from(standing.is_retrying());
+            turns.down += u32::from(!standing.serves() && !standing.waits_for_node());
+        }
+        // Those that are made now serve no sooner than the others.
+        turns.down += workload.wanted().saturating_sub(workload.slots.len() as u32);
+        turns
+    }
+
+    /// The next slot's. To be asked of every wanted slot, in order.
+    pub fn take(&mut self, standing: &Standing) -> Turn {
+        if !standing.serves() {
+            self.down_before += 1;
+            self.waiting_before += u32::from(standing.waits_for_node());
+        }
+        if standing.fallback.is_none() || standing.keeper.is_some() || standing.candidate.is_some() {
+            return Turn::Later; // nothing is to be begun
+        }
+        if planted(Bug::EverySlotAtOnce) {
+            return Turn::Beside;
+        }
+        let retries = standing.is_retrying();
+        self.retrying -= u32::from(retries);
+        if !self.pinned && self.may_surge(retries) {
+            self.surging += 1;
+            return Turn::Beside;
+        }
+        // One that was tried beside the old one goes on so, where it may.
+        let begun_beside = retries && !self.pinned && self.update.max_surge > 0;
+        if !begun_beside && self.down + self.waiting_before < self.unavailable_max() {
+            self.down += 1;
+            return Turn::Instead;
+        }
+        Turn::Later
+    }
+
+    fn may_surge(&self, retries: bool) -> bool {
+        let surging = if planted(Bug::SurgeUncounted) { 0 } else { self.surging };
+        let reserved = if retries || planted(Bug::RetryNotReserved) { 0 } else { self.retrying };
+        // A slot behind one that does not serve waits for it: a bad version gets no further.
+        let in_order = retries || self.down_before <= self.update.max_unavailable;
+        in_order && surging.saturating_add(reserved) < self.update.max_surge
+    }
+
+    fn unavailable_max(&self) -> u32 {
+        self.update.max_unavailable.max(u32::from(self.pinned))
+    }
+}
