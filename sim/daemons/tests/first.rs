@@ -5,6 +5,7 @@ use orbit_core::{
     manager::{Manager, Request},
     model::{
         Code, Condition, Definition, Kind, Millis, Placement, Put, Resources, Restart, RestartPolicy, Spec, Strategy,
+        Update,
     },
 };
 use orbit_sim_daemons::{ManagerHost, WorkerHost};

@@ -85,5 +85,5 @@ fn an_update_that_could_not_begin_is_refused() {
     let bad = changed(json!({ "max_surge": 0 }));
     let answer = cluster.ask("PUT", "/v1/services/web", &bad.to_string()).expect("the manager answers");
     let problem: Value = serde_json::from_str(&answer.text()).expect("a problem document");
-    assert_eq!((answer.status, problem["field"].as_str()), (422, Some("update.max_unavailable")), "{problem}");
+    assert_eq!((answer.status, problem["field"].as_str()), (400, Some("update.max_unavailable")), "{problem}");
 }
