@@ -94,6 +94,11 @@ impl Client {
         asks
     }
 
+    /// Whether somebody has asked to forget a node and was not answered yet.
+    pub fn is_forgetting(&self) -> bool {
+        !self.forgetting.is_empty()
+    }
+
     /// Draws the next thing that a user asks for. `images` are those to choose from.
     pub fn draw(&mut self, random: &mut Random, names: usize, images: &[&str], workers: usize) -> Option<Ask> {
         if let Some(key) = self.unanswered.pop().or_else(|| self.repeats.pop()) {

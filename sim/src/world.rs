@@ -459,6 +459,7 @@ impl World {
                 }
             }
             Happening::ManagerSynced { life } => self.manager_synced(life)?,
+            Happening::ManagerHears { session, .. } if self.may_be_free(session) => self.hang_up(session),
             Happening::ManagerHears { session, message } => {
                 if self.network.open.contains_key(&session) {
                     self.manager_step(manager::Event::Message { session, message })?;

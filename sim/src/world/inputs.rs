@@ -184,6 +184,15 @@ impl World {
         self.after(delay + ms, Happening::TwinGoes { session });
     }
 
+    /// Whether this is a second worker of a name that is free, or will be: an operator has said that the
+    /// first one is gone for good. It would be let in, and rightly.
+    pub(super) fn may_be_free(&self, session: SessionId) -> bool {
+        let Some(twin) = self.network.open.get(&session).filter(|twin| twin.life == TWIN) else { return false };
+        let cluster = self.manager.machine.as_ref().map(|machine| machine.cluster());
+        let is_held = cluster.is_some_and(|cluster| cluster.node_named(&node_name(twin.worker)).is_some());
+        !is_held || self.client.is_forgetting()
+    }
+
     /// What a second worker is told: one of the same name is never let in, one with a copied state
     /// directory only where the original is silent (I20).
     pub(super) fn twin_is_told(&mut self, life: u32, message: &ToWorker) -> Lived {
