@@ -5,7 +5,7 @@
 //! Sieve, OSDI'22).
 
 use crate::{
-    input::{Ask, Harm, If, Input, Order, Point, Script, Step, Strike, Want},
+    input::{Ask, Harm, If, Input, Order, Point, Script, Step, Strike, Want, WantUpdate},
     options::Options,
     world::{CrashPoint, Failure, Outcome, Phase, Plan, Report, run, run_watched},
 };
@@ -168,6 +168,7 @@ fn web(replicas: u32, image: &str) -> Want {
 /// All of them.
 pub fn scenarios() -> Vec<Scenario> {
     let stubborn = |replicas, grace_ms| Want { grace_ms, cpu_millis: 400, ..web(replicas, "web:2") };
+    let updated = |replicas, update| Want { update, ..web(replicas, "web:2") };
     let small =
         |workers, cpu_millis| Course { options: Options { cpu_millis, ..Options::calm(workers) }, steps: Vec::new() };
     let pinned =
@@ -191,6 +192,34 @@ pub fn scenarios() -> Vec<Scenario> {
             &[("web", 4, 4)],
             true,
         ),
+        Course::with(2)
+            .put(1000, web(4, "web:1"))
+            .put(4000, updated(4, WantUpdate { surge: 2, unavailable: 0, healthy_ms: 1000 }))
+            .expect(3900, "web", 4)
+            .named(
+                "rollout-several-at-once",
+                "two at a time, which count after a while",
+                16_000,
+                &[("web", 8, 8)],
+                true,
+            ),
+        Course::with(2)
+            .put(1000, web(3, "web:1"))
+            .put(4000, updated(3, WantUpdate { surge: 0, unavailable: 2, healthy_ms: 0 }))
+            .expect(3900, "web", 3)
+            .named("rollout-stop-first", "two at a time go before others come", 16_000, &[("web", 6, 6)], true),
+        Course::with(3)
+            .put(1000, web(3, "web:1"))
+            .put(4000, updated(3, WantUpdate { surge: 1, unavailable: 0, healthy_ms: 5000 }))
+            .cut(6000, 40_000, 0)
+            .expect(69_000, "web", 3)
+            .named(
+                "partition-in-an-update",
+                "a node is cut off in the middle of an update: no more live than may be: nomad#12503",
+                70_000,
+                &[("web", 6, 8)],
+                false,
+            ),
         Course::with(2)
             .put(1000, web(2, "web:1"))
             .scale(3000, "web", 5)

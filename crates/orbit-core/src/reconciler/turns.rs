@@ -44,7 +44,9 @@ impl Turns {
         for standing in standings {
             turns.surging += u32::from(standing.is_surging());
             turns.retrying += u32::from(standing.is_retrying());
-            turns.down += u32::from(!standing.serves() && !standing.waits_for_node());
+            let is_down = !standing.serves() && !standing.waits_for_node();
+            let uncounted = planted(Bug::BackoffUncounted) && !standing.leaving;
+            turns.down += u32::from(is_down && !uncounted);
         }
         // Those that are made now serve no sooner than the others.
         turns.down += workload.wanted().saturating_sub(workload.slots.len() as u32);
