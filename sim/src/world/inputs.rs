@@ -171,7 +171,9 @@ impl World {
     fn twin(&mut self, worker: usize, copied: bool, ms: u64, input: &Input) {
         let cluster = self.manager.machine.as_ref().map(|machine| machine.cluster());
         let is_held = cluster.is_some_and(|cluster| cluster.node_named(&node_name(worker)).is_some());
-        if !is_held || self.network.is_cut(worker) {
+        // A copy of a machine that is gone for good would have it heard again, and fall silent together with
+        // another: a mass loss, which only an operator ends.
+        if !is_held || self.network.is_cut(worker) || self.workers[worker].is_lost {
             return;
         }
         self.tally_fault(input);
