@@ -55,7 +55,8 @@ impl<'a> Draws<'a> {
     }
     pub fn end(&mut self) -> End {
         let exit_code = self.bool().then(|| i32::from(self.byte()));
-        End { reason: self.of(&Reason::ALL), exit_code, message: self.text() }
+        let port = self.bool().then(|| 20_000 + u16::from(self.byte()));
+        End { reason: self.of(&Reason::ALL), exit_code, port, message: self.text() }
     }
     /// A report that agrees with itself.
     pub fn report(&mut self, task: TaskId, state: TaskState) -> TaskReport {
@@ -113,8 +114,13 @@ impl<'a> Draws<'a> {
             ports,
             placement: Placement { strategy: self.of(&[Strategy::Binpack, Strategy::Spread]), constraints },
             restart,
-            stop_grace: self.span(),
+            stop: self.stop(),
         }
+    }
+    pub fn stop(&mut self) -> Stop {
+        let signal = self.of(&[None, None, Some("SIGQUIT"), Some("quit")]).map(str::to_string);
+        let delay = if self.bool() { self.span() } else { Millis(0) };
+        Stop { delay, signal, grace: self.span() }
     }
     pub fn info(&mut self, node: u8) -> NodeInfo {
         let range = [(20_000, 20_002), (20_000, 20_099), (1, u16::MAX), (u16::MAX, u16::MAX), (0, 0), (9, 1)];

@@ -369,7 +369,8 @@ impl World {
             OpErrorKind::NotFound,
             OpErrorKind::NameTaken,
             OpErrorKind::ImageMissing,
-            OpErrorKind::PortTaken,
+            OpErrorKind::PortTaken(None),
+            OpErrorKind::PortTaken(Some(8080)),
             OpErrorKind::Timeout,
             OpErrorKind::Refused,
         ]);

@@ -139,6 +139,7 @@ impl Client {
                     spread: random.chance(400),
                     zone: zone.then(|| ["a", "b"][random.below(2)].to_string()),
                     grace_ms: [0, 2000, 2000, 20_000][random.below(4)],
+                    delay_ms: [0, 0, 1000, 5000][random.below(4)],
                     never_again: once && random.chance(300),
                     condition,
                     key: format!("key-{}", random.bits() % 1_000_000_007),
@@ -369,7 +370,7 @@ fn definition(want: &Want) -> Definition {
                 constraints: zone.collect(),
             },
             restart,
-            stop_grace: Millis(want.grace_ms),
+            stop: Stop { delay: Millis(want.delay_ms), ..Stop::within(Millis(want.grace_ms)) },
         },
     }
 }

@@ -201,6 +201,9 @@ pub struct Want {
     pub zone: Option<String>,
     /// How long a container has between the stop signal and the kill, in milliseconds.
     pub grace_ms: u64,
+    /// Between the order to stop and the stop signal, in milliseconds. Scripts from before it could be said have none.
+    #[serde(default)]
+    pub delay_ms: u64,
     /// A task definition that is not tried again when it fails.
     pub never_again: bool,
     /// If-Match.
@@ -245,6 +248,7 @@ impl Want {
             spread: true,
             zone: None,
             grace_ms: 2000,
+            delay_ms: 0,
             never_again: false,
             condition: If::Always,
             key: format!("{name}-{replicas}-{image}"),

@@ -199,7 +199,7 @@ impl Options {
         const REPLICAS_MAX: u64 = 6;
         let when = |fault: bool, ms: u64| if fault { ms } else { 0 };
         let pull = when(self.bad_images, 20_000) + 3000;
-        let stop = 20_000;
+        let stop = 5_000 + 20_000; // the longest delay, and the longest grace
         let backoff = 5_000 + when(self.bad_images || self.container_faults || self.engine_faults > 0, 5_000);
         30_000
             + when(self.outages || self.pauses || self.worker_crash + self.manager_crash > 0, 20_000)

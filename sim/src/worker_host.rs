@@ -76,7 +76,7 @@ impl WorkerHost {
         }
     }
 
-    fn clock(&self, now: u64) -> Time {
+    pub fn clock(&self, now: u64) -> Time {
         let passed = now - self.started_at;
         Time(passed.saturating_add_signed(passed as i64 * self.drift_ppm / 1_000_000))
     }

@@ -6,7 +6,7 @@
 use crate::quantity::{Cpu, Memory, Span};
 use orbit_core::model::{
     Constraint, Definition, Kind, Millis, Placement, Port, Rejection, Resources, Restart, RestartPolicy, Spec,
-    Strategy, Update,
+    Stop, Strategy, Update,
 };
 use serde::{
     Deserialize, Serialize,
@@ -192,6 +192,12 @@ pub struct ManifestUpdate {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestStop {
+    /// Between leaving the endpoints and the stop signal; 0s if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Span>,
+    /// `SIGQUIT`, for example; the image's own if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
     /// Between the stop signal and the kill; 10s if it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<Span>,
@@ -293,7 +299,7 @@ impl Manifest {
                     .collect(),
                 placement: self.placement()?,
                 restart: self.restart(kind),
-                stop_grace: Millis(self.stop.as_ref().and_then(|s| s.grace).unwrap_or(DEFAULT_GRACE).millis),
+                stop: self.stop(),
             },
         };
         definition.validate()?;
@@ -322,6 +328,16 @@ impl Manifest {
             max_surge: given.max_surge.unwrap_or(max_surge),
             max_unavailable: given.max_unavailable.unwrap_or(max_unavailable),
             min_healthy: Millis(given.min_healthy.unwrap_or(DEFAULT_MIN_HEALTHY).millis),
+        }
+    }
+
+    fn stop(&self) -> Stop {
+        let given = self.stop.clone().unwrap_or_default();
+        let or = |given: Option<Span>, default: Span| Millis(given.unwrap_or(default).millis);
+        Stop {
+            delay: or(given.delay, Span { millis: 0 }),
+            signal: given.signal,
+            grace: or(given.grace, DEFAULT_GRACE),
         }
     }
 
@@ -393,7 +409,11 @@ impl Manifest {
                 max_unavailable: Some(definition.update.max_unavailable),
                 min_healthy: span(definition.update.min_healthy),
             }),
-            stop: Some(ManifestStop { grace: span(spec.stop_grace) }),
+            stop: Some(ManifestStop {
+                delay: span(spec.stop.delay),
+                signal: spec.stop.signal.clone(),
+                grace: span(spec.stop.grace),
+            }),
         }
     }
 }
@@ -414,7 +434,7 @@ ports: [{ name: http, container: 80 }]
 placement: { strategy: spread, constraints: [\"node.labels.disk == ssd\"] }
 restart: { policy: always, backoff: { initial: 1s, max: 5m, reset_after: 10m } }
 update: { max_surge: 2, max_unavailable: 1, min_healthy: 30s }
-stop: { grace: 10s }
+stop: { delay: 5s, signal: SIGQUIT, grace: 10s }
 ";
 
     #[test]

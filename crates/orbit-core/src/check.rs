@@ -162,7 +162,7 @@ mod tests {
             ports: vec![Port { name: "p".into(), container: 80, host: None }],
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Never),
-            stop_grace: Millis(0),
+            stop: Stop::within(Millis(0)),
         };
         let (kind, name, labels) = (Kind::Task, "job".to_string(), BTreeMap::new());
         let definition = Definition { kind, name, labels, replicas: 1, update: Update::ONE_BY_ONE, spec };

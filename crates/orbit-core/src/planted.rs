@@ -185,6 +185,7 @@ bugs! {
     Apply StaleReportCounts "stale-report-counts" "A report from an older registration is accepted.";
     Apply StaleEdgeCounts "stale-edge-counts" "An edge of an older registration is accepted.";
     Apply RestsForgottenAtReturn "rests-forgotten-at-return" "A node that registers again forgets which ports rest.";
+    Apply AllPortsRest "all-ports-rest" "All ports of a task rest when the engine has named the one that is taken.";
     Apply DropUntold "drop-untold" "Workers are not told of the tasks that go with a deleted object.";
     Apply ForgetKeepsId "forget-keeps-id" "A forgotten node keeps its ID, so that it can never be another one.";
     Apply RoomUnseen "room-unseen" "Nobody looks whether a task's end makes room for those that wait.";
@@ -192,6 +193,7 @@ bugs! {
     Apply FinishedRunRepeated "finished-run-repeated" "A run that has reported a good end since it was given up is repeated.";
     Apply FreedEarly "freed-early" "A task gives back what it holds when it begins to stop.";
     Worker FetchFailsForOne "fetch-fails-for-one" "Of those that wait for an image only the first learns that it cannot be had.";
+    Worker DelayUnseen "delay-unseen" "The stop signal does not wait for the delay.";
     Worker PausedForEver "paused-for-ever" "A container whose removal was refused is never looked at again.";
     Worker OldListingBelieved "old-listing-believed" "A listing that is older than an operation is believed.";
     Worker EarlierLifeKept "earlier-life-kept" "What an earlier life created late is kept.";

@@ -73,7 +73,7 @@ fn a_plan_holds_the_placements_the_ports_and_why_the_rest_found_no_node() {
                 constraints: vec![Constraint::parse("node.labels.disk == ssd").unwrap()],
             },
             restart: Restart::with_policy(RestartPolicy::Always),
-            stop_grace: Millis::secs(10),
+            stop: Stop::within(Millis::secs(10)),
         },
     };
     let put = Put { definition, condition: Condition::None, idempotency_key: None };

@@ -146,7 +146,9 @@ impl From<&Spec> for v1::Spec {
             ports: s.ports.iter().map(Into::into).collect(),
             placement: Some((&s.placement).into()),
             restart: Some(s.restart.into()),
-            stop_grace_ms: s.stop_grace.0,
+            stop_grace_ms: s.stop.grace.0,
+            stop_delay_ms: s.stop.delay.0,
+            stop_signal: s.stop.signal.clone(),
         }
     }
 }
@@ -163,7 +165,7 @@ impl TryFrom<v1::Spec> for Spec {
             ports: each("ports", s.ports)?,
             placement: need("placement", s.placement)?,
             restart: need("restart", s.restart)?,
-            stop_grace: Millis(s.stop_grace_ms),
+            stop: Stop { delay: Millis(s.stop_delay_ms), signal: s.stop_signal, grace: Millis(s.stop_grace_ms) },
         })
     }
 }
@@ -296,13 +298,23 @@ impl TryFrom<v1::NodeInfo> for NodeInfo {
 
 impl From<&End> for v1::End {
     fn from(e: &End) -> Self {
-        v1::End { reason: number::<_, v1::Reason>(e.reason), exit_code: e.exit_code, message: e.message.clone() }
+        v1::End {
+            reason: number::<_, v1::Reason>(e.reason),
+            exit_code: e.exit_code,
+            message: e.message.clone(),
+            port: e.port.map(u32::from),
+        }
     }
 }
 impl TryFrom<v1::End> for End {
     type Error = DecodeError;
     fn try_from(e: v1::End) -> Result<Self> {
-        Ok(End { reason: named::<v1::Reason, _>("reason", e.reason)?, exit_code: e.exit_code, message: e.message })
+        Ok(End {
+            reason: named::<v1::Reason, _>("reason", e.reason)?,
+            exit_code: e.exit_code,
+            port: e.port.map(|taken| port("port", taken)).transpose()?,
+            message: e.message,
+        })
     }
 }
 

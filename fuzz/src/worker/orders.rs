@@ -107,7 +107,7 @@ fn order(task: TaskId, generation: u32, ended: bool) -> Assignment {
         ports: vec![],
         placement: Placement::default(),
         restart: Restart::with_policy(RestartPolicy::Always),
-        stop_grace: Millis::secs(1),
+        stop: Stop::within(Millis::secs(1)),
     };
     Assignment {
         task,

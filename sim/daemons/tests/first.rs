@@ -29,7 +29,7 @@ fn web(replicas: u32, idempotency_key: Option<String>) -> Request {
             ports: vec![],
             placement: Placement { strategy: Strategy::Spread, constraints: vec![] },
             restart: Restart::with_policy(RestartPolicy::Always),
-            stop_grace: Millis::secs(5),
+            stop: Stop::within(Millis::secs(5)),
         },
     };
     Request::Put(Put { definition, condition: Condition::None, idempotency_key })

@@ -8,25 +8,39 @@ use orbit_core::{
 use std::collections::BTreeMap;
 
 /// Remembers what each worker was told, to see that no older word is followed (I9), and that a task
-/// that was told to stop is not started (I6).
+/// that was told to stop is not started (I6) and has its delay before the signal (I37).
 #[derive(Debug, Default)]
 pub(crate) struct OrderWatch {
     /// By worker: the highest (epoch, term) that it followed.
     seen: BTreeMap<usize, (u32, u64)>,
     /// By worker and task: in which life, and the highest generation taken up.
     generations: BTreeMap<(usize, TaskId), (u32, u32)>,
+    /// By worker and task: in which life, and when on its own clock it was first told to stop.
+    told_to_stop: BTreeMap<(usize, TaskId), (u32, Time)>,
 }
 
 impl OrderWatch {
     /// After every step of a worker, with what it begins.
     ///
     /// `seen` is what its disk holds: what a crash took with it was never followed.
-    pub fn look(&mut self, index: usize, life: u32, seen: (u32, u64), worker: &Worker, actions: &[Action]) -> Check {
+    pub fn look(
+        &mut self,
+        index: usize,
+        life: u32,
+        now: Time,
+        seen: (u32, u64),
+        worker: &Worker,
+        actions: &[Action],
+    ) -> Check {
         let before = self.seen.insert(index, seen).unwrap_or_default();
         if seen < before {
             return Err(("I9", format!("worker {index} followed {before:?}, then {seen:?}")));
         }
-        for (task, generation, _) in worker.orders() {
+        for (task, generation, desired) in worker.orders() {
+            let told = self.told_to_stop.get(&(index, task)).is_some_and(|(told_in, _)| *told_in == life);
+            if desired == Desired::Stopped && !told {
+                self.told_to_stop.insert((index, task), (life, now));
+            }
             let before = self.generations.insert((index, task), (life, generation)).unwrap_or_default();
             if before.0 == life && generation < before.1 {
                 let found = format!("worker {index} took up order {} about {task}, then {generation}", before.1);
@@ -35,17 +49,37 @@ impl OrderWatch {
         }
         for action in actions {
             let Action::Runtime { request, .. } = action else { continue };
+            let task_of = |name: &str| name.rsplit('-').next().and_then(|id| id.parse::<TaskId>().ok());
             let name = match request {
                 Op::Create(spec) => &spec.name,
                 Op::Start(name) => name,
+                Op::Stop { name, .. } => {
+                    self.delayed((index, life), now, worker, task_of(name))?;
+                    continue;
+                }
                 _ => continue,
             };
-            let task: Option<TaskId> = name.rsplit('-').next().and_then(|id| id.parse().ok());
+            let task = task_of(name);
             match worker.orders().find(|(id, ..)| Some(*id) == task).map(|(_, _, desired)| desired) {
                 Some(Desired::Running) => {}
                 other => return Err(("I6", format!("{name} is begun on worker {index}, its order is {other:?}"))),
             }
         }
         Ok(())
+    }
+
+    /// I37: whoever watches the endpoints has the delay to hear that a task has left them. One that nobody
+    /// wants, or that somebody started again after its end was known, has none.
+    fn delayed(&self, (index, life): (usize, u32), now: Time, worker: &Worker, task: Option<TaskId>) -> Check {
+        let Some(order) = task.and_then(|task| worker.order(task)).filter(|order| !order.ended) else { return Ok(()) };
+        let told = self.told_to_stop.get(&(index, order.task)).filter(|(told_in, _)| *told_in == life);
+        let delay = order.spec.stop.delay;
+        match told {
+            Some((_, told_at)) if now < *told_at + delay => {
+                let found = format!("{} was told to stop at {told_at} and is stopped at {now}, {delay} are due", order.task);
+                Err(("I37", found))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -125,9 +125,13 @@ impl TaskWatch {
     }
 
     fn ended(&mut self, cluster: &Cluster, task: &Task) {
-        if let (Some(Reason::PortTaken), Some(node)) = (task.end.as_ref().map(|end| end.reason), task.node) {
+        if let (Some(end), Some(node)) = (&task.end, task.node)
+            && end.reason == Reason::PortTaken
+        {
             let until = task.ended_at.unwrap_or_default() + PORT_REST;
-            self.resting.extend(task.host_ports.iter().map(|port| ((node, *port), until)));
+            let named = end.port.filter(|port| task.host_ports.contains(port));
+            let taken = task.host_ports.iter().filter(|port| named.is_none_or(|named| named == **port));
+            self.resting.extend(taken.map(|port| ((node, *port), until)));
         }
         let Some(workload) = cluster.workload(task.workload) else { return };
         let by_itself = task.desired == Desired::Running && task.state != TaskState::Lost;

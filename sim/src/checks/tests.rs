@@ -17,7 +17,7 @@ fn spec(image: &str) -> Spec {
         ports: vec![],
         placement: Placement::default(),
         restart: Restart::with_policy(RestartPolicy::Always),
-        stop_grace: Millis(0),
+        stop: Stop::within(Millis(0)),
     }
 }
 

@@ -10,7 +10,8 @@ impl World {
             if let Some(machine) = &self.workers[worker].machine
                 && (told || !actions.is_empty())
             {
-                self.orders.look(worker, life, self.workers[worker].ledger.seen, machine, &actions)?;
+                let host = &self.workers[worker];
+                self.orders.look(worker, life, host.clock(self.now), host.ledger.seen, machine, &actions)?;
             }
             self.worker_acts(worker, actions)?;
         }
@@ -187,7 +188,7 @@ fn kind_of_op(request: &Op) -> &'static str {
 /// How an engine that answers refuses an operation.
 fn refusal_of(request: &Op) -> OpErrorKind {
     match request {
-        Op::Start(_) => OpErrorKind::PortTaken,
+        Op::Start(_) => OpErrorKind::PortTaken(None),
         _ => OpErrorKind::Refused,
     }
 }

@@ -74,7 +74,7 @@ fn service(n: u32) -> Definition {
             ports: vec![],
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Always),
-            stop_grace: Millis::secs(10),
+            stop: Stop::within(Millis::secs(10)),
         },
     }
 }

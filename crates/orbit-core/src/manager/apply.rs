@@ -581,7 +581,7 @@ impl Cluster {
     /// A task has ended: what it held is free, and its slot counts the failure in the same entry
     /// (invariant I13).
     fn end_task(&mut self, key: TaskKey, state: TaskState, end: End, ended_at: Time, touched: &mut Touched) {
-        let port_taken = end.reason == Reason::PortTaken;
+        let (port_taken, named) = (end.reason == Reason::PortTaken, end.port);
         let said = end.to_string();
         if !self.advance_task(key, state, Some(end), ended_at) {
             return;
@@ -593,12 +593,15 @@ impl Cluster {
         let by_itself = current && task.desired == Desired::Running && state != TaskState::Lost;
         let since = if planted(Bug::HealthFromCreation) { Some(task.created_at) } else { task.running_at };
         let ran = since.map(|since| ended_at.since(since));
-        let ports = if port_taken { task.host_ports.clone() } else { Box::default() };
+        // The one that the engine named; any of them may be meant where it named none.
+        let named = named.filter(|port| task.host_ports.contains(port) && !planted(Bug::AllPortsRest));
+        let is_taken = |port: &u16| port_taken && named.is_none_or(|named| named == *port);
+        let ports = Vec::from_iter(task.host_ports.iter().copied().filter(is_taken));
         if let Some(node) = node {
             let until = self.at + PORT_REST;
             let resting = &mut self.nodes[node.slot()].resting_ports;
             resting.retain(|_, rests_until| *rests_until > self.at);
-            resting.extend(ports.iter().map(|port| (*port, until)));
+            resting.extend(ports.into_iter().map(|port| (port, until)));
             touched.nodes.extend((!planted(Bug::RoomUnseen)).then_some(node));
             touched.tasks.push((node, id));
         }

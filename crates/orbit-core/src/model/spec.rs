@@ -64,8 +64,8 @@ pub struct Spec {
     pub placement: Placement,
     /// What follows when a task ends by itself.
     pub restart: Restart,
-    /// How long a container has between the stop signal and the kill.
-    pub stop_grace: Millis,
+    /// How a container is told to stop.
+    pub stop: Stop,
 }
 
 /// A port of the container that is published on the node.
@@ -209,6 +209,46 @@ impl Restart {
     }
 }
 
+/// How a container is told to stop: the task has left its service's endpoints when the delay begins, and the
+/// kill follows the grace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// Between the order to stop and the signal: whoever has the endpoints has the time to hear of it.
+    pub delay: Millis,
+    /// `SIGQUIT`, for example; `None` is the image's own.
+    pub signal: Option<String>,
+    /// Between the signal and the kill.
+    pub grace: Millis,
+}
+
+// A spec that says neither has the fingerprint that it had before it could say them.
+impl Hash for Stop {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.grace.hash(state);
+        if self.delay != Millis(0) || self.signal.is_some() {
+            (self.delay, &self.signal).hash(state);
+        }
+    }
+}
+
+impl Stop {
+    /// The image's signal at once, and the kill after this grace.
+    pub const fn within(grace: Millis) -> Stop {
+        Stop { delay: Millis(0), signal: None, grace }
+    }
+
+    fn validate(&self) -> Result<(), Rejection> {
+        check_span("stop.delay", self.delay, 0)?;
+        if let Some(signal) = &self.signal
+            && !limits::STOP_SIGNALS.contains(&signal.as_str())
+        {
+            let message = format!("`{}` is none of {}", excerpt(signal), limits::STOP_SIGNALS.join(", "));
+            return Err(Rejection::invalid("stop.signal", message));
+        }
+        check_span("stop.grace", self.grace, 0)
+    }
+}
+
 /// How a new version of a service takes the place of the old one, slot by slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Update {
@@ -263,6 +303,10 @@ pub mod limits {
     pub const CPU_MILLIS_MAX: u64 = 1_000_000;
     /// The longest time that a manifest may name: a day.
     pub const SPAN_MS_MAX: u64 = 86_400_000;
+    /// The signals that can ask a process to end. `SIGRTMIN+3` is systemd's own.
+    pub const STOP_SIGNALS: [&str; 10] = [
+        "SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGABRT", "SIGKILL", "SIGRTMIN+3",
+    ];
     /// The most processes of one container (Linux's own limit).
     pub const PIDS_MAX: u32 = 4_194_304;
 }
@@ -416,7 +460,7 @@ impl Spec {
         if self.restart.backoff_max < self.restart.backoff_initial {
             return Err(Rejection::invalid("restart.backoff.max", "smaller than restart.backoff.initial"));
         }
-        check_span("stop.grace", self.stop_grace, 0)
+        self.stop.validate()
     }
 
     fn validate_resources(&self) -> Result<(), Rejection> {

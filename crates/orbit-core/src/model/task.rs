@@ -161,6 +161,8 @@ pub struct End {
     pub reason: Reason,
     /// The process's exit code, where there was a process.
     pub exit_code: Option<i32>,
+    /// The host port that was found to be held by something else, where the engine named it.
+    pub port: Option<u16>,
     /// More, for a person; at most [`End::MESSAGE_BYTES_MAX`] bytes; may be empty.
     pub message: String,
 }
@@ -171,11 +173,11 @@ impl End {
 
     /// An end without an exit code.
     pub fn new(reason: Reason, message: impl Into<String>) -> End {
-        End { reason, exit_code: None, message: cut(message.into()) }
+        End { reason, exit_code: None, port: None, message: cut(message.into()) }
     }
     /// The end of a process.
     pub fn exited(reason: Reason, exit_code: i32) -> End {
-        End { reason, exit_code: Some(exit_code), message: String::new() }
+        End { reason, exit_code: Some(exit_code), port: None, message: String::new() }
     }
 }
 

@@ -128,6 +128,8 @@ pub struct Worker {
     queue: BTreeSet<TaskId>,
     /// Tasks whose last operation was refused, and when to look at them again.
     paused: BTreeSet<(Time, TaskId)>,
+    /// Tasks that were told to stop, and when the delay before their signal has passed.
+    delayed: BTreeSet<(Time, TaskId)>,
     /// Images that are being fetched, with the tasks that wait for each.
     fetching: BTreeMap<String, BTreeSet<TaskId>>,
 }
@@ -172,6 +174,10 @@ impl Worker {
         };
         self.tasks.iter().filter_map(order)
     }
+    /// The order about a task that it has taken up in this life.
+    pub fn order(&self, task: TaskId) -> Option<&Assignment> {
+        self.tasks.get(&task)?.order.as_ref()
+    }
     /// Whether the manager has welcomed it on the present connection.
     pub fn is_welcome(&self) -> bool {
         self.link.welcomed().is_some()
@@ -180,8 +186,8 @@ impl Worker {
     pub fn deadline(&self) -> Option<Time> {
         let engine = self.engine.down_until.unwrap_or(self.engine.resync_at);
         let engine = (!self.engine.listing && self.owner().is_some()).then_some(engine);
-        let paused = self.paused.first().map(|(at, _)| *at);
-        engine.into_iter().chain(paused).chain(self.link.deadline()).min()
+        let looks = [&self.paused, &self.delayed].map(|looks| looks.first().map(|(at, _)| *at));
+        engine.into_iter().chain(looks.into_iter().flatten()).chain(self.link.deadline()).min()
     }
 }
 
@@ -207,6 +213,7 @@ impl Worker {
             ticks: 0,
             queue: BTreeSet::new(),
             paused: BTreeSet::new(),
+            delayed: BTreeSet::new(),
             fetching: BTreeMap::new(),
         }
     }
@@ -235,6 +242,7 @@ impl Worker {
         }
         self.keep_listing(now, &mut actions);
         self.resume_paused(now);
+        self.resume_delayed(now);
         self.drive_due(now, &mut actions);
         let unconfirmed = self.unconfirmed();
         self.link.follow_up(now, self.engine.listed, unconfirmed, &mut actions);
@@ -308,6 +316,15 @@ impl Worker {
                 task.paused = false;
                 self.due.insert(id);
             }
+        }
+    }
+
+    fn resume_delayed(&mut self, now: Time) {
+        while let Some(&(at, id)) = self.delayed.first()
+            && at <= now
+        {
+            self.delayed.pop_first();
+            self.due.insert(id);
         }
     }
 

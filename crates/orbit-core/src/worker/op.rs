@@ -79,6 +79,8 @@ pub struct ContainerSpec {
     pub resources: Resources,
     /// Limit on processes and threads.
     pub pids_max: u32,
+    /// Instead of the image's own.
+    pub stop_signal: Option<String>,
     /// (port inside the container, port of the node); TCP.
     pub ports: Vec<(u16, u16)>,
     /// Sorted by key; the four above are among them.
@@ -149,8 +151,8 @@ pub enum OpErrorKind {
     NameTaken,
     /// Create: the image is not there (any more).
     ImageMissing,
-    /// Start: a host port is held by something else.
-    PortTaken,
+    /// Start: a host port is held by something else; which one, where the engine says so.
+    PortTaken(Option<u16>),
     /// EnsureImage: it could not be had within the deadline.
     Timeout,
     /// The engine understood and will not do it: trying again there would not help.

@@ -45,6 +45,8 @@ pub(super) struct WorkerTask {
     pub hinted_at: Option<Time>,
     /// The engine refused an operation: left alone for a while.
     pub paused: bool,
+    /// When the stop signal may be sent, once it was told to stop.
+    pub signal_at: Option<Time>,
     /// An operation is under way.
     pub op: bool,
     /// The count of operations when one of this task's began or ended last.
@@ -105,7 +107,7 @@ impl Worker {
                 task.observe(TaskState::Running);
                 if task.order.is_some() && !task.wants_to_run() {
                     task.observe(TaskState::Stopping);
-                    self.begin_step(id, Step::Stop, actions);
+                    self.stop_after_delay(now, id, actions);
                 }
             }
             Known::Is(ContainerState::Created) => {
@@ -124,6 +126,19 @@ impl Worker {
                 self.finish(now, id, state, End::new(Reason::Vanished, "its container is gone"), actions);
             }
             Known::Absent | Known::Unknown => self.drive_new(now, id, actions),
+        }
+    }
+
+    /// It was told to stop while it ran: the signal follows the delay, so that nobody is sent to it any more.
+    /// A worker that was restarted in the middle counts the delay anew.
+    fn stop_after_delay(&mut self, now: Time, id: TaskId, actions: &mut Vec<Action>) {
+        let task = self.tasks.get_mut(&id).expect("the caller has looked");
+        let delay = task.order.as_ref().map_or(Millis(0), |order| order.spec.stop.delay);
+        let signal_at = *task.signal_at.get_or_insert(now + delay);
+        if signal_at > now && !planted(Bug::DelayUnseen) {
+            self.delayed.insert((signal_at, id));
+        } else {
+            self.begin_step(id, Step::Stop, actions);
         }
     }
 
@@ -227,7 +242,7 @@ impl Worker {
         task.op = true;
         task.touched = touched;
         task.stale = false;
-        let grace = task.order.as_ref().map_or(GRACE_DEFAULT, |order| order.spec.stop_grace);
+        let grace = task.order.as_ref().map_or(GRACE_DEFAULT, |order| order.spec.stop.grace);
         let name = container_name(&owner, id);
         let request = match step {
             Step::Inspect => Op::Inspect { owner, name },
@@ -312,7 +327,7 @@ impl Worker {
             (Step::Fetch, OpErrorKind::Timeout) => Reason::PullTimeout,
             (Step::Fetch, _) | (Step::Create, OpErrorKind::ImageMissing) => Reason::PullFailed,
             (Step::Create, OpErrorKind::NameTaken) => Reason::NameTaken,
-            (_, OpErrorKind::PortTaken) => Reason::PortTaken,
+            (_, OpErrorKind::PortTaken(_)) => Reason::PortTaken,
             (Step::Start, OpErrorKind::NotFound) => Reason::Vanished,
             (Step::Create, _) => Reason::CreateFailed,
             (Step::Start, _) => Reason::StartFailed,
@@ -325,7 +340,8 @@ impl Worker {
             task.container = Known::Absent;
         }
         let state = if reason == Reason::NameTaken { TaskState::Rejected } else { TaskState::Failed };
-        self.finish(now, id, state, End::new(reason, message), actions);
+        let port = if let OpErrorKind::PortTaken(port) = kind { port } else { None };
+        self.finish(now, id, state, End { port, ..End::new(reason, message) }, actions);
     }
 
     /// The name of a task's container; `None` before a cluster is joined.
@@ -374,6 +390,7 @@ fn container_spec(owner: &Owner, order: &Assignment) -> ContainerSpec {
         env: spec.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         resources: spec.resources,
         pids_max: spec.pids_max,
+        stop_signal: spec.stop.signal.clone(),
         ports: spec.ports.iter().zip(&order.host_ports).map(|(port, host)| (port.container, *host)).collect(),
         labels,
     }

@@ -241,7 +241,7 @@ impl World {
                     constraints: vec![],
                 },
                 restart: Restart::with_policy(policy),
-                stop_grace: Millis::secs(1),
+                stop: Stop::within(Millis::secs(1)),
             },
         }
     }

@@ -149,7 +149,7 @@ impl World {
             ports: vec![],
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Always),
-            stop_grace: Millis::secs(1),
+            stop: Stop::within(Millis::secs(1)),
         };
         let stop = b.is_multiple_of(4);
         let order = Assignment {
@@ -178,7 +178,7 @@ impl World {
             Op::Inspect { .. } | Op::List(_) => [OpErrorKind::Engine, OpErrorKind::Refused],
             Op::EnsureImage { .. } => [OpErrorKind::Timeout, OpErrorKind::Refused],
             Op::Create(_) => [OpErrorKind::NameTaken, OpErrorKind::Engine],
-            Op::Start(_) => [OpErrorKind::PortTaken, OpErrorKind::NotFound],
+            Op::Start(_) => [OpErrorKind::PortTaken(None), OpErrorKind::NotFound],
             Op::Stop { .. } | Op::Remove(_) => [OpErrorKind::NotFound, OpErrorKind::Engine],
         };
         let result = match (b % 4, &request) {

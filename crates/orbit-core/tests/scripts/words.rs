@@ -102,7 +102,11 @@ pub fn spec(words: &Words, policy: RestartPolicy) -> Spec {
             backoff_max: words.span("max", 300_000),
             reset_after: words.span("reset", 600_000),
         },
-        stop_grace: words.span("grace", 10_000),
+        stop: Stop {
+            delay: words.span("delay", 0),
+            signal: words.option("signal").map(str::to_string),
+            grace: words.span("grace", 10_000),
+        },
     }
 }
 
@@ -129,6 +133,7 @@ pub fn end(words: &Words, state: TaskState) -> Option<End> {
     let end = End {
         reason: reason(words.text("reason", usual)),
         exit_code: words.option("exit").map(|code| code.parse().expect("an exit code is a number")),
+        port: words.option("port").map(|port| port.parse().expect("a port is a number")),
         message: String::new(),
     };
     state.is_terminal().then_some(end)

@@ -78,7 +78,7 @@ fn error(text: &str) -> OpErrorKind {
         "not_found" => OpErrorKind::NotFound,
         "name_taken" => OpErrorKind::NameTaken,
         "image_missing" => OpErrorKind::ImageMissing,
-        "port_taken" => OpErrorKind::PortTaken,
+        "port_taken" => OpErrorKind::PortTaken(None),
         "timeout" => OpErrorKind::Timeout,
         "refused" => OpErrorKind::Refused,
         _ => panic!("no error {text}"),

@@ -66,11 +66,14 @@ fn restart() -> impl Strategy<Value = Restart> {
 fn port() -> impl Strategy<Value = Port> {
     (text(), any::<u16>(), of(any::<u16>())).prop_map(|(name, container, host)| Port { name, container, host })
 }
+fn stop() -> impl Strategy<Value = Stop> {
+    (millis(), of(text()), millis()).prop_map(|(delay, signal, grace)| Stop { delay, signal, grace })
+}
 pub fn spec() -> impl Strategy<Value = Spec> {
     let texts = || vec(text(), 0..3);
     let first = (text(), texts(), texts(), map(), resources());
-    (first, n32(), vec(port(), 0..3), placement(), restart(), millis()).prop_map(
-        |((image, command, args, env, resources), pids_max, ports, placement, restart, stop_grace)| Spec {
+    (first, n32(), vec(port(), 0..3), placement(), restart(), stop()).prop_map(
+        |((image, command, args, env, resources), pids_max, ports, placement, restart, stop)| Spec {
             image,
             command,
             args,
@@ -80,7 +83,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             ports,
             placement,
             restart,
-            stop_grace,
+            stop,
         },
     )
 }
@@ -92,7 +95,8 @@ fn desired() -> impl Strategy<Value = Desired> {
 }
 fn end() -> impl Strategy<Value = End> {
     let reason = proptest::sample::select(Reason::ALL.to_vec());
-    (reason, of(any::<i32>()), text()).prop_map(|(reason, exit_code, message)| End { reason, exit_code, message })
+    (reason, of(any::<i32>()), of(any::<u16>()), text())
+        .prop_map(|(reason, exit_code, port, message)| End { reason, exit_code, port, message })
 }
 fn report() -> impl Strategy<Value = TaskReport> {
     (task_id(), state(), of(end()), any::<u64>())

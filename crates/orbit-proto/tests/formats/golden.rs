@@ -27,7 +27,7 @@ pub fn spec() -> Spec {
                 .to_vec(),
         },
         restart: Restart::with_policy(RestartPolicy::OnFailure),
-        stop_grace: Millis::secs(10),
+        stop: Stop::within(Millis::secs(10)),
     }
 }
 
@@ -52,7 +52,7 @@ fn info() -> NodeInfo {
 }
 
 fn end() -> End {
-    End { reason: Reason::Exited, exit_code: Some(-3), message: "gone".into() }
+    End { reason: Reason::Exited, exit_code: Some(-3), port: None, message: "gone".into() }
 }
 
 fn decision() -> Decision {

@@ -219,7 +219,7 @@ fn what_no_honest_peer_sends_is_refused_by_its_path() {
     let running = |ordinal| report(ordinal, TaskState::Running, None);
     assert_eq!(refuse(vec![running(2), running(1)]), "report.reports[1]: is out of order");
     assert!(refuse(vec![report(1, TaskState::Failed, None)]).starts_with("report.reports[0].end: "));
-    let long = End { reason: Reason::Exited, exit_code: None, message: "x".repeat(513) };
+    let long = End { reason: Reason::Exited, exit_code: None, port: None, message: "x".repeat(513) };
     assert!(refuse(vec![report(1, TaskState::Failed, Some(long))]).ends_with("too long a message"));
 
     let mut message = v1::Spec::from(&golden::spec());

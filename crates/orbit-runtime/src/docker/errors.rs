@@ -104,7 +104,7 @@ fn kind(during: During, error: &Error) -> OpErrorKind {
         (_, 404) => NotFound,
         // Under removal by somebody else at this moment; soon it will be gone.
         (During::Remove, 409) if message.contains("already in progress") => Engine,
-        (During::Start, _) if says(&PORT_TROUBLE) => PortTaken,
+        (During::Start, _) if says(&PORT_TROUBLE) => PortTaken(port_in(&message)),
         // Another version of the interface: the engine was exchanged, so negotiate again.
         (_, 400) if says(&["client version"]) => Engine,
         (_, 400..500) => Refused,
@@ -112,6 +112,15 @@ fn kind(during: During, error: &Error) -> OpErrorKind {
         (During::Create | During::Start, _) if says(&CONTAINER_TROUBLE) => Refused,
         _ => Engine,
     }
+}
+
+/// The port of the first address in a message: `Bind for 0.0.0.0:8080 failed`, `bind host port [::]:80/tcp`.
+fn port_in(message: &str) -> Option<u16> {
+    let numbers = message.split(':').skip(1).map(|behind| {
+        let end = behind.find(|c: char| !c.is_ascii_digit()).unwrap_or(behind.len());
+        behind[..end].parse().ok().filter(|port| *port != 0)
+    });
+    numbers.into_iter().flatten().next()
 }
 
 #[cfg(test)]
@@ -127,13 +136,13 @@ mod tests {
                 Start,
                 500,
                 "driver failed programming external connectivity on endpoint a (b): Bind for 127.0.0.1:8080 failed: port is already allocated",
-                Kind::PortTaken,
+                Kind::PortTaken(Some(8080)),
             ),
             (
                 Start,
                 500,
                 "driver failed programming external connectivity on endpoint a (b): Error starting userland proxy: listen tcp4 127.0.0.1:80: bind: address already in use",
-                Kind::PortTaken,
+                Kind::PortTaken(Some(80)),
             ),
             (
                 Start,

@@ -28,6 +28,7 @@ pub fn body(spec: &ContainerSpec, host_ip: IpAddr, cpu_millis: u64) -> Container
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         // Without this, a port that the image itself does not expose is not published, and nobody says so.
         exposed_ports: Some(exposed_ports(&spec.ports)),
+        stop_signal: spec.stop_signal.clone(),
         labels: Some(spec.labels.iter().cloned().collect()),
         host_config: Some(HostConfig {
             memory,
@@ -87,6 +88,7 @@ mod tests {
             env: Vec::new(),
             resources: Resources { cpu_millis: 250, memory_bytes: 64 << 20 },
             pids_max: 128,
+            stop_signal: None,
             ports: vec![(80, 20_000), (80, 20_001)],
             labels: Vec::new(),
         }

@@ -219,7 +219,7 @@ impl FakeEngine {
                 Some(ImagePlace::Present) | None => Millis(0),
             },
             Op::Stop { name, grace } => match self.containers.get(name) {
-                Some(it) if it.state == ContainerState::Running && it.program == Program::Stubborn => *grace,
+                Some(it) if it.is_running() && it.program == Program::Stubborn && !it.is_killed_at_once() => *grace,
                 _ => Millis(0),
             },
             _ => Millis(0),
@@ -303,7 +303,7 @@ impl FakeEngine {
             return Err(op_error(OpErrorKind::Refused, "exec: no such file or directory"));
         }
         if let Some(port) = container.spec.ports.iter().map(|&(_, host)| host).find(|&port| self.port_in_use(port)) {
-            return Err(op_error(OpErrorKind::PortTaken, format!("port {port} is already allocated")));
+            return Err(op_error(OpErrorKind::PortTaken(Some(port)), format!("port {port} is already allocated")));
         }
         if let Some(identity) = container.identity {
             self.lives.entry(identity.task).or_default().started += 1;
@@ -325,6 +325,7 @@ impl FakeEngine {
     fn stop(&mut self, name: &str) -> OpResult {
         let container = self.containers.get(name).ok_or_else(|| absent(name))?;
         let code = match container.program {
+            _ if container.is_killed_at_once() => KILLED,
             Program::Stubborn => KILLED,
             Program::Polite => 0,
             _ => TERMINATED,
@@ -445,6 +446,7 @@ impl FakeEngine {
             env: Vec::new(),
             resources: Resources::ZERO,
             pids_max: 0,
+            stop_signal: None,
             ports: ports.to_vec(),
             labels: Vec::new(),
         };
@@ -546,6 +548,10 @@ impl FakeContainer {
     pub fn is_running(&self) -> bool {
         self.state == ContainerState::Running
     }
+    /// Its stop signal cannot be ignored.
+    fn is_killed_at_once(&self) -> bool {
+        self.spec.stop_signal.as_deref() == Some("SIGKILL")
+    }
 }
 
 fn seen_by(owner: Owner, name: &str, container: &FakeContainer) -> Option<Container> {
@@ -580,6 +586,7 @@ mod tests {
             env: Vec::new(),
             resources: Resources { cpu_millis: 100, memory_bytes: 16 << 20 },
             pids_max: 64,
+            stop_signal: None,
             ports: vec![(80, 20_000)],
             labels: Identity { owner, task: TASK, spec: 3 }.labels(),
         }
@@ -602,7 +609,7 @@ mod tests {
     #[test]
     fn a_fault_without_effect_waits_for_its_kind_of_operation_and_strikes_once() {
         let mut engine = engine();
-        let error = op_error(OpErrorKind::PortTaken, "taken");
+        let error = op_error(OpErrorKind::PortTaken(None), "taken");
         engine.fail_next(Fault { on: OpName::Start, takes_place: false, error: error.clone() });
         assert_eq!(engine.perform(&Op::Create(Box::new(spec("a")))), Ok(OpOutput::Done));
         assert_eq!(engine.perform(&Op::Start("a".to_owned())), Err(error));
@@ -619,7 +626,7 @@ mod tests {
         }
         let start = |name: &str| Op::Start(name.to_owned());
         assert_eq!(engine.perform(&start("a")), Ok(OpOutput::Done));
-        assert_eq!(engine.perform(&start("b")).unwrap_err().kind, OpErrorKind::PortTaken);
+        assert_eq!(engine.perform(&start("b")).unwrap_err().kind, OpErrorKind::PortTaken(Some(20_000)));
         engine.exit("a", 3);
         assert_eq!(engine.perform(&start("a")), Ok(OpOutput::Done));
         let ended = ContainerState::Exited { code: 3, out_of_memory: false };

@@ -267,6 +267,7 @@ mod tests {
             env: Vec::new(),
             resources: Resources { cpu_millis: 100, memory_bytes: 16 << 20 },
             pids_max: 64,
+            stop_signal: None,
             ports: Vec::new(),
             labels: Identity { owner, task, spec: 3 }.labels(),
         };

@@ -71,6 +71,7 @@ impl Engine {
             env: vec![("MODE".to_owned(), "test".to_owned())],
             resources: Resources { cpu_millis: 500, memory_bytes: 32 << 20 },
             pids_max: 64,
+            stop_signal: None,
             ports: Vec::new(),
             labels: self.labels(Identity { owner: self.owner, task, spec: 0xfeed }),
         }

@@ -49,6 +49,7 @@ contract! {
     a_port_that_a_process_holds_is_taken
     only_the_owners_containers_are_seen
     a_stop_that_is_ignored_ends_in_a_kill_after_the_grace
+    a_stop_sends_the_signal_of_the_spec
     what_somebody_stops_ends_as_its_program_does
     what_somebody_pauses_runs_and_can_be_stopped
     logs_are_whole_or_a_tail_and_are_followed_to_the_end
@@ -192,7 +193,7 @@ async fn a_port_is_taken_while_its_holder_runs(mut engine: impl TestEngine) {
     let first = engine.run(first).await;
     let name = second.name.clone();
     engine.done(Op::Create(Box::new(second))).await;
-    assert_eq!(engine.fails(Op::Start(name.clone())).await, OpErrorKind::PortTaken);
+    assert_eq!(engine.fails(Op::Start(name.clone())).await, OpErrorKind::PortTaken(Some(port)));
     assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(ContainerState::Created));
     engine.done(Op::Stop { name: first, grace: NO_HURRY }).await;
     engine.done(Op::Start(name.clone())).await;
@@ -205,7 +206,7 @@ async fn a_port_that_a_process_holds_is_taken(mut engine: impl TestEngine) {
     spec.ports = vec![(80, port)];
     let name = spec.name.clone();
     engine.done(Op::Create(Box::new(spec))).await;
-    assert_eq!(engine.fails(Op::Start(name)).await, OpErrorKind::PortTaken);
+    assert_eq!(engine.fails(Op::Start(name)).await, OpErrorKind::PortTaken(Some(port)));
 }
 
 async fn only_the_owners_containers_are_seen(mut engine: impl TestEngine) {
@@ -245,6 +246,17 @@ async fn a_stop_that_is_ignored_ends_in_a_kill_after_the_grace(mut engine: impl 
     let (begun, grace) = (tokio::time::Instant::now(), Millis(1000));
     engine.done(Op::Stop { name: name.clone(), grace }).await;
     assert!(begun.elapsed().as_millis() >= u128::from(grace.0), "killed after {:?}", begun.elapsed());
+    assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(exited(137)));
+}
+
+/// One that cannot be ignored, to one that ignores the usual one, which would have a minute.
+async fn a_stop_sends_the_signal_of_the_spec(mut engine: impl TestEngine) {
+    let mut spec = engine.spec(Does::IgnoreStop);
+    spec.stop_signal = Some("SIGKILL".to_owned());
+    let name = engine.run(spec).await;
+    let mut logs = engine.runtime().logs(&name, FOLLOW);
+    soon(logs.next()).await.expect("it says that it is ready").expect("and that can be read");
+    soon(engine.done(Op::Stop { name: name.clone(), grace: Millis::secs(60) })).await;
     assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(exited(137)));
 }
 

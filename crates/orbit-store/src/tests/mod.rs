@@ -30,7 +30,7 @@ pub fn entry(index: u64, term: u64) -> Entry {
                     ports: vec![],
                     placement: Placement::default(),
                     restart: Restart::with_policy(RestartPolicy::Always),
-                    stop_grace: Millis::secs(10),
+                    stop: Stop::within(Millis::secs(10)),
                 },
             },
             condition: Condition::None,

@@ -11,6 +11,7 @@ use crate::{
 };
 use orbit_api::{
     Manifest,
+    manifest::ManifestStop,
     view::{Event, List, Node, Service, Task, TaskDefinition},
 };
 use orbit_core::model::TaskId;
@@ -142,7 +143,19 @@ impl Page {
             let backoff = backoff.map(|(initial, max)| format!(", backoff {initial} to {max}")).unwrap_or_default();
             self.field("Restart", format!("{policy}{backoff}"));
         }
-        if let Some(grace) = manifest.stop.as_ref().and_then(|stop| stop.grace) {
+        if let Some(stop) = &manifest.stop {
+            self.stop(stop);
+        }
+    }
+
+    fn stop(&mut self, stop: &ManifestStop) {
+        if let Some(delay) = stop.delay.filter(|delay| delay.millis > 0) {
+            self.field("Stop delay", delay);
+        }
+        if let Some(signal) = &stop.signal {
+            self.field("Stop signal", signal);
+        }
+        if let Some(grace) = stop.grace {
             self.field("Stop grace", grace);
         }
     }
