@@ -132,6 +132,7 @@ impl<'a> Draws<'a> {
             os: "linux".into(),
             allocatable: self.resources(),
             port_range: self.of(&range),
+            address: None,
         }
     }
 }

@@ -52,6 +52,7 @@ impl WorkerHost {
                 os: "linux".into(),
                 allocatable: Resources { cpu_millis, memory_bytes: 8 << 30 },
                 port_range: (20_000, 20_099),
+                address: None,
             },
             pull_deadline: Millis::secs(20),
             starts_max: 3,

@@ -5,8 +5,8 @@
 
 use crate::quantity::{Cpu, Memory, Span};
 use orbit_core::model::{
-    Constraint, Definition, Kind, Millis, Placement, Port, Rejection, Resources, Restart, RestartPolicy, Spec,
-    Stop, Strategy, Update,
+    Constraint, Definition, Kind, Millis, Placement, Port, Rejection, Resources, Restart, RestartPolicy, Spec, Stop,
+    Strategy, Update,
 };
 use serde::{
     Deserialize, Serialize,
@@ -334,11 +334,7 @@ impl Manifest {
     fn stop(&self) -> Stop {
         let given = self.stop.clone().unwrap_or_default();
         let or = |given: Option<Span>, default: Span| Millis(given.unwrap_or(default).millis);
-        Stop {
-            delay: or(given.delay, Span { millis: 0 }),
-            signal: given.signal,
-            grace: or(given.grace, DEFAULT_GRACE),
-        }
+        Stop { delay: or(given.delay, Span { millis: 0 }), signal: given.signal, grace: or(given.grace, DEFAULT_GRACE) }
     }
 
     fn restart(&self, kind: Kind) -> Restart {

@@ -151,7 +151,7 @@ pub struct Task {
 }
 
 /// A published port of a task.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskPort {
     /// Its name in the manifest.
     pub name: String,
@@ -159,6 +159,35 @@ pub struct TaskPort {
     pub container: u16,
     /// The port of the node, once the task has one.
     pub host: Option<u16>,
+}
+
+/// Where a service is reached now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Endpoints {
+    /// The service's name.
+    pub name: String,
+    /// The index of the last log entry that this has seen.
+    pub revision: u64,
+    /// One for each task that runs, was not told to stop and has a node that is heard. By slot.
+    pub items: Vec<Endpoint>,
+}
+
+/// A task that serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Endpoint {
+    /// Its ID.
+    pub task: String,
+    /// Which of the service's slots it fills.
+    pub slot: u32,
+    /// Of which version it is.
+    pub version: u32,
+    /// The node's name.
+    pub node: String,
+    /// Where others reach the node's ports; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Published ports: reach `host` at the address.
+    pub ports: Vec<TaskPort>,
 }
 
 /// A node.
@@ -192,6 +221,9 @@ pub struct Node {
     pub used: Amount,
     /// Its tasks that have not ended.
     pub tasks: u32,
+    /// Where others reach the ports of its tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// When it registered last (RFC 3339).
     pub registered_at: String,
 }

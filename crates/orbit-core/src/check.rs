@@ -151,6 +151,7 @@ mod tests {
             os: "linux".into(),
             allocatable: resources,
             port_range: (20_000, 20_099),
+            address: None,
         };
         let spec = Spec {
             image: "job:1".into(),

@@ -2,6 +2,7 @@
 //! from the handlers and the types.
 
 mod apply;
+mod endpoints;
 mod events;
 mod exec;
 mod metrics;
@@ -45,6 +46,7 @@ struct Document;
 fn routes() -> OpenApiRouter<Door> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(services::routes())
+        .merge(endpoints::routes())
         .merge(tasks::routes())
         .merge(nodes::routes())
         .merge(events::routes())

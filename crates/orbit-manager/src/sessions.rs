@@ -48,12 +48,17 @@ impl Worker for Workers {
         let (sender, receiver) = mpsc::channel::<ToWorker>(QUEUE_MAX);
         let inputs = self.door.inputs.clone();
         let _ = inputs.send(Input::SessionOpened(session, sender));
+        let dialled_from = request.remote_addr().map(|peer| peer.ip().to_canonical());
         let mut incoming = request.into_inner();
         tokio::spawn(async move {
             while let Ok(Some(message)) = incoming.message().await {
                 orbit_shell::buggify().await;
                 match ToManager::try_from(message) {
-                    Ok(message) => {
+                    Ok(mut message) => {
+                        // A worker that was told no address of its own is reached where it dials from.
+                        if let ToManager::Register(hello) = &mut message {
+                            hello.info.address = hello.info.address.or(dialled_from);
+                        }
                         let _ = inputs.send(Input::Message(session, message));
                     }
                     Err(error) => {

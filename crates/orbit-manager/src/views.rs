@@ -77,6 +77,33 @@ fn message(workload: &Workload, status: &view::ServiceStatus, last_end: Option<&
     }
 }
 
+/// Where a service is reached now.
+pub fn endpoints(cluster: &Cluster, workload: &Workload) -> view::Endpoints {
+    let endpoint = |task: &Task| {
+        let node = task.node.and_then(|id| cluster.node(id)).expect("an endpoint has a node");
+        view::Endpoint {
+            task: task.id.to_string(),
+            slot: task.slot,
+            version: task.version,
+            node: node.info.name.clone(),
+            address: node.info.address.map(|address| address.to_string()),
+            ports: ports(task, cluster.spec_of(task)),
+        }
+    };
+    let items = cluster.endpoints(workload).map(endpoint).collect();
+    view::Endpoints { name: workload.name.to_string(), revision: cluster.index, items }
+}
+
+/// The published ports of a task.
+fn ports(task: &Task, spec: &Spec) -> Vec<view::TaskPort> {
+    let port = |(i, port): (usize, &Port)| view::TaskPort {
+        name: port.name.clone(),
+        container: port.container,
+        host: task.host_ports.get(i).copied(),
+    };
+    spec.ports.iter().enumerate().map(port).collect()
+}
+
 fn why_pending(workload: &Workload) -> String {
     workload.decision.as_ref().map_or_else(|| "not looked at yet".to_string(), Decision::why)
 }
@@ -105,11 +132,6 @@ pub fn task(manager: &Manager, task: &Task) -> view::Task {
     let spec = cluster.spec_of(task);
     let node = task.node.and_then(|id| cluster.node(id));
     let pending = (task.state == TaskState::Pending).then(|| why_pending(workload));
-    let ports = spec.ports.iter().enumerate().map(|(i, port)| view::TaskPort {
-        name: port.name.clone(),
-        container: port.container,
-        host: task.host_ports.get(i).copied(),
-    });
     view::Task {
         id: task.id.to_string(),
         kind: workload.kind.to_string(),
@@ -124,7 +146,7 @@ pub fn task(manager: &Manager, task: &Task) -> view::Task {
         reason: task.end.as_ref().map(|end| end.reason.as_str().to_string()),
         exit_code: task.end.as_ref().and_then(|end| end.exit_code),
         message: pending.or(task.end.as_ref().map(|end| end.message.clone())).unwrap_or_default(),
-        ports: ports.collect(),
+        ports: ports(task, spec),
         created_at: moment(manager, task.created_at),
         running_at: task.running_at.map(|at| moment(manager, at)),
         ended_at: task.ended_at.map(|at| moment(manager, at)),
@@ -211,6 +233,7 @@ pub fn node(manager: &Manager, node: &Node, now: Time) -> view::Node {
         allocatable: amount(node.info.allocatable),
         used: amount(node.used()),
         tasks: tasks.count() as u32,
+        address: node.info.address.map(|address| address.to_string()),
         registered_at: moment(manager, node.registered_at),
     }
 }

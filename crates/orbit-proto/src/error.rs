@@ -1,5 +1,7 @@
 //! Why bytes are not a message of ours.
 
+use std::net::IpAddr;
+
 /// Bytes that no core value corresponds to: where, and what is wrong there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{what}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
@@ -65,6 +67,12 @@ pub(crate) fn each<P, C: TryFrom<P, Error = DecodeError>>(field: &str, list: Vec
 /// A port, which the format writes as a wider number.
 pub(crate) fn port(field: &str, value: u32) -> Result<u16> {
     u16::try_from(value).map_err(|_| DecodeError::new(format!("{value} is not a port"))).within(field)
+}
+
+/// An address as text; none where it is empty.
+pub(crate) fn address(field: &str, text: &str) -> Result<Option<IpAddr>> {
+    let parsed = (!text.is_empty()).then(|| text.parse());
+    parsed.transpose().map_err(|_| DecodeError::new(format!("{text:?} is not an address"))).within(field)
 }
 
 /// Ports, in order.

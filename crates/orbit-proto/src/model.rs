@@ -278,6 +278,7 @@ impl From<&NodeInfo> for v1::NodeInfo {
             allocatable: Some(n.allocatable.into()),
             port_first: n.port_range.0.into(),
             port_last: n.port_range.1.into(),
+            address: n.address.map(|address| address.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -292,6 +293,7 @@ impl TryFrom<v1::NodeInfo> for NodeInfo {
             os: n.os,
             allocatable: need("allocatable", n.allocatable)?,
             port_range: (port("port_first", n.port_first)?, port("port_last", n.port_last)?),
+            address: address("address", &n.address)?,
         })
     }
 }

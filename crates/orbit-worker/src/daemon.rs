@@ -71,6 +71,10 @@ pub struct Config {
     /// machine reaches them unless told otherwise here (0.0.0.0: on all).
     #[arg(long, env = "ORBIT_PUBLISH", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDRESS")]
     pub publish: IpAddr,
+    /// Under which address others reach the ports of this machine's tasks, as a service's endpoints name it
+    /// [default: that of --publish, or the one from which the manager is dialled].
+    #[arg(long, env = "ORBIT_ADVERTISE", value_name = "ADDRESS")]
+    pub advertise: Option<IpAddr>,
     /// How long pulling an image may take, in seconds.
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     pub pull_deadline: u64,
@@ -200,6 +204,8 @@ fn worker_config(config: &Config, engine: EngineInfo) -> worker::Config {
                 memory_bytes: memory_bytes.unwrap_or(engine.capacity.memory_bytes),
             },
             port_range: config.ports,
+            // Where only one address publishes, it is that one. Else the manager sees from where this worker dials.
+            address: config.advertise.or(Some(config.publish).filter(|publish| !publish.is_unspecified())),
         },
         pull_deadline: Millis::secs(config.pull_deadline),
         // A few more than the engine works on at once: it is never idle while a result is on its way.

@@ -117,6 +117,16 @@ Examples:
         #[arg(value_name = "NAME")]
         name: String,
     },
+    /// Where a service is reached now
+    #[command(after_help = "\
+The tasks that run, were not told to stop, and have a node that is heard. One that is told to stop leaves them
+first: its stop signal follows after stop.delay.
+
+Examples:
+  orbit endpoints web
+  orbit endpoints web -w
+  curl http://$(orbit endpoints web -o name | head -1)")]
+    Endpoints(Endpoints),
     /// Start a process in the container of a running task
     #[command(after_help = "\
 Ends with the process's exit code, or with 125 where it could not be started. SERVICE means its oldest
@@ -265,6 +275,19 @@ pub struct Delete {
     /// Delete what is described in a file; `-` is standard input
     #[arg(short, long = "file", value_name = "FILE", conflicts_with_all = ["target", "names"])]
     pub files: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct Endpoints {
+    /// The service
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Print them anew whenever they change, until Ctrl-C
+    #[arg(short, long)]
+    pub watch: bool,
+    /// How they are shown; `name` is ADDRESS:PORT
+    #[arg(short, long, value_enum)]
+    pub output: Option<Format>,
 }
 
 #[derive(Args)]

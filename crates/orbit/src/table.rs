@@ -1,7 +1,7 @@
 //! Columns without borders, and the tables of the three kinds.
 
 use crate::format::{NOTHING, age, node_cpu, node_memory, node_state, or_nothing, ports, reason};
-use orbit_api::view::{Event, Node, Service, Task};
+use orbit_api::view::{Endpoint, Event, Node, Service, Task};
 use std::{collections::BTreeMap, iter, time::SystemTime};
 use unicode_width::UnicodeWidthStr;
 
@@ -118,6 +118,27 @@ pub fn events(items: &[Event], now: SystemTime) -> String {
         vec![age(&event.at, now), object, what, task, node, event.message.clone()]
     };
     render(&["AGE", "OBJECT", "EVENT", "TASK", "NODE", "MESSAGE"], items.iter().map(row).collect())
+}
+
+pub fn endpoints(items: &[Endpoint]) -> String {
+    let row = |endpoint: &Endpoint| {
+        let ports: Vec<String> =
+            endpoint_ports(endpoint).into_iter().map(|(name, at)| format!("{name}={at}")).collect();
+        vec![endpoint.task.clone(), endpoint.version.to_string(), endpoint.node.clone(), or_nothing(&ports.join(" "))]
+    };
+    render(&["TASK", "VERSION", "NODE", "PORTS"], items.iter().map(row).collect())
+}
+
+/// The name of each port and where it is reached: `ADDRESS:PORT`, under the node's name where its address is not
+/// known.
+pub fn endpoint_ports(endpoint: &Endpoint) -> Vec<(String, String)> {
+    let host = match &endpoint.address {
+        Some(address) if address.contains(':') => format!("[{address}]"),
+        Some(address) => address.clone(),
+        None => endpoint.node.clone(),
+    };
+    let port = |port: &orbit_api::view::TaskPort| Some((port.name.clone(), format!("{host}:{}", port.host?)));
+    endpoint.ports.iter().filter_map(port).collect()
 }
 
 /// The last line of a table, to stand below what was shown before.

@@ -76,7 +76,8 @@ impl OrderWatch {
         let delay = order.spec.stop.delay;
         match told {
             Some((_, told_at)) if now < *told_at + delay => {
-                let found = format!("{} was told to stop at {told_at} and is stopped at {now}, {delay} are due", order.task);
+                let found =
+                    format!("{} was told to stop at {told_at} and is stopped at {now}, {delay} are due", order.task);
                 Err(("I37", found))
             }
             _ => Ok(()),

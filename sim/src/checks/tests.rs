@@ -31,6 +31,7 @@ fn snapshot(task: Task) -> Snapshot {
         os: "linux".into(),
         allocatable: Resources { cpu_millis: 1000, memory_bytes: 1 << 30 },
         port_range: (20_000, 20_099),
+        address: None,
     };
     let node = |id, name: &str| {
         let info = NodeInfo { name: name.into(), uid: NodeUid(u64::from(id) + 1), ..info.clone() };
@@ -98,6 +99,7 @@ fn make(engine: &mut FakeEngine, name: &str) {
         env: vec![],
         resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
         pids_max: 10,
+        stop_signal: None,
         ports: vec![],
         labels,
     };

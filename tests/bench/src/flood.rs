@@ -106,6 +106,7 @@ fn spawn_worker(cluster: &Cluster) -> tokio::task::JoinHandle<Result<(), orbit_w
                 os: "linux".to_string(),
                 allocatable: capacity,
                 port_range: (20_000, 20_100),
+                address: None,
             },
             pull_deadline: Millis::secs(10),
             starts_max: 12,

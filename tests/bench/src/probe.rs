@@ -34,6 +34,7 @@ impl Probe {
             os: "linux".to_string(),
             allocatable: Resources::ZERO,
             port_range: (1, 1),
+            address: None,
         };
         let hello = Hello { cluster: None, seen: (0, 0), nonce: orbit_shell::random(), info, inventory: Vec::new() };
         let mut probe = Probe { sender, incoming, seq: 0 };

@@ -140,6 +140,18 @@ impl Cluster {
             task.older.map(|key| self.tasks.at(key))
         })
     }
+    /// The tasks that serve a service and can be reached: they run, nobody told them to stop, and their node is
+    /// heard. By slot, an older version's first.
+    pub fn endpoints(&self, workload: &Workload) -> impl Iterator<Item = &Task> {
+        let serves = |task: &&Task| task.state == TaskState::Running && task.desired == Desired::Running;
+        let is_heard = |task: &&Task| task.node.and_then(|node| self.node(node)).is_some_and(Node::is_ready);
+        let of_slot = |slot: &Slot| {
+            let mut serving: Vec<&Task> = self.attempts(slot).filter(serves).filter(is_heard).collect();
+            serving.reverse();
+            serving
+        };
+        workload.slots.iter().flat_map(of_slot).collect::<Vec<_>>().into_iter()
+    }
     /// The spec that a task was made from.
     ///
     /// # Panics

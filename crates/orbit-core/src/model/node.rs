@@ -1,7 +1,10 @@
 //! A node: a machine with a Docker engine and a worker.
 
 use super::{Attribute, Constraint, NodeId, NodeUid, Resources, TaskId, Time};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 /// What a worker says of its machine when it registers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +23,8 @@ pub struct NodeInfo {
     pub allocatable: Resources,
     /// From which host ports are chosen, both ends included.
     pub port_range: (u16, u16),
+    /// Where others reach the ports that its tasks publish, where that is known.
+    pub address: Option<IpAddr>,
 }
 
 /// Whether a node is heard. An overlay: its tasks keep their states, because a node that is not

@@ -305,7 +305,16 @@ pub mod limits {
     pub const SPAN_MS_MAX: u64 = 86_400_000;
     /// The signals that can ask a process to end. `SIGRTMIN+3` is systemd's own.
     pub const STOP_SIGNALS: [&str; 10] = [
-        "SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGABRT", "SIGKILL", "SIGRTMIN+3",
+        "SIGTERM",
+        "SIGINT",
+        "SIGQUIT",
+        "SIGHUP",
+        "SIGUSR1",
+        "SIGUSR2",
+        "SIGWINCH",
+        "SIGABRT",
+        "SIGKILL",
+        "SIGRTMIN+3",
     ];
     /// The most processes of one container (Linux's own limit).
     pub const PIDS_MAX: u32 = 4_194_304;

@@ -252,6 +252,7 @@ impl Managed {
                 memory_bytes: bytes(words.text("mem", "8Gi")),
             },
             port_range: (first.parse().expect("a port"), last.parse().expect("a port")),
+            address: None,
         };
         let peer = Peer {
             info,

@@ -87,7 +87,7 @@ async fn read(State(door): State<Door>, Path(name): Path<String>) -> Answered<Re
     Ok(tagged(StatusCode::OK, service.revision, service))
 }
 
-fn no_service(name: &str) -> Rejection {
+pub(super) fn no_service(name: &str) -> Rejection {
     Rejection::new(Code::NotFound, format!("there is no service `{name}`"))
 }
 

@@ -95,8 +95,12 @@ fn desired() -> impl Strategy<Value = Desired> {
 }
 fn end() -> impl Strategy<Value = End> {
     let reason = proptest::sample::select(Reason::ALL.to_vec());
-    (reason, of(any::<i32>()), of(any::<u16>()), text())
-        .prop_map(|(reason, exit_code, port, message)| End { reason, exit_code, port, message })
+    (reason, of(any::<i32>()), of(any::<u16>()), text()).prop_map(|(reason, exit_code, port, message)| End {
+        reason,
+        exit_code,
+        port,
+        message,
+    })
 }
 fn report() -> impl Strategy<Value = TaskReport> {
     (task_id(), state(), of(end()), any::<u64>())
@@ -113,8 +117,9 @@ fn sorted_reports() -> impl Strategy<Value = Vec<TaskReport>> {
     })
 }
 fn info() -> impl Strategy<Value = NodeInfo> {
-    (n64(), text(), map(), text(), text(), resources(), any::<(u16, u16)>()).prop_map(
-        |(uid, name, labels, arch, os, allocatable, port_range)| NodeInfo {
+    let address = || of(any::<std::net::IpAddr>());
+    (n64(), text(), map(), text(), text(), resources(), any::<(u16, u16)>(), address()).prop_map(
+        |(uid, name, labels, arch, os, allocatable, port_range, address)| NodeInfo {
             uid: NodeUid(uid),
             name,
             labels,
@@ -122,6 +127,7 @@ fn info() -> impl Strategy<Value = NodeInfo> {
             os,
             allocatable,
             port_range,
+            address,
         },
     )
 }

@@ -48,6 +48,7 @@ fn info() -> NodeInfo {
         os: "linux".into(),
         allocatable: Resources { cpu_millis: 4000, memory_bytes: 8 << 30 },
         port_range: (20_000, 29_999),
+        address: None,
     }
 }
 

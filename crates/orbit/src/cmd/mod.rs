@@ -4,6 +4,7 @@ mod apply;
 mod context;
 mod delete;
 mod describe;
+mod endpoints;
 mod events;
 mod exec;
 mod get;
@@ -32,6 +33,7 @@ pub async fn execute(command: Command, mut session: Session<'_>) -> Result<u8, E
         Command::Delete(args) => delete::delete(session, args).await,
         Command::Scale(args) => scale(session, args).await,
         Command::Restart { name } => restart(session, &name).await,
+        Command::Endpoints(args) => endpoints::endpoints(session, args).await,
         Command::Exec(args) => exec::exec(session, args).await,
         Command::Events(args) => events::events(session, args).await,
         Command::Context(command) => context::context(session, command),

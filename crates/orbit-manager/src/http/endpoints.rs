@@ -1,0 +1,76 @@
+//! `/v1/services/{name}/endpoints`: where a service is reached.
+
+use super::*;
+use crate::views;
+use axum::{extract::Path, response::sse::Event};
+use orbit_api::view::{Change, ChangeKind, Endpoints};
+use orbit_core::model::Kind;
+use tokio::sync::mpsc;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> OpenApiRouter<Door> {
+    OpenApiRouter::new().routes(routes!(read))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct How {
+    watch: Option<String>,
+}
+
+/// Where a service is reached now: the tasks that run, were not told to stop and have a node that is heard. A
+/// task leaves when it is told to stop, `stop.delay` before its stop signal.
+#[utoipa::path(get, path = "/v1/services/{name}/endpoints", tag = "services",
+    params(("watch" = Option<String>, Query,
+        description = "`1`: go on, as server-sent events (Change); all endpoints in each, and at the beginning")),
+    responses((status = 200, body = view::Endpoints), (status = 404, body = Problem)))]
+async fn read(State(door): State<Door>, Path(name): Path<String>, Query(how): Query<How>) -> Answered<Response> {
+    let (_, endpoints) = look(&door, name.clone()).await?;
+    let endpoints = endpoints.ok_or_else(|| services::no_service(&name))?;
+    if !flag("watch", how.watch.as_deref())? {
+        return Ok(Json(endpoints).into_response());
+    }
+    // A reader that is slow is told less often: what it misses is out of date by then.
+    let (sender, messages) = mpsc::channel(1);
+    tokio::spawn(tell(door, name, sender));
+    Ok(watch::stream(ReceiverStream::new(messages).map(Ok)))
+}
+
+/// With the revision that was read; nothing where there is no such service.
+async fn look(door: &Door, name: String) -> Answered<(u64, Option<Endpoints>)> {
+    let looked = door.read(move |manager, _| {
+        let cluster = manager.cluster();
+        let service = cluster.workload_named(Kind::Service, &name);
+        (cluster.index, service.map(|service| views::endpoints(cluster, service)))
+    });
+    Ok(looked.await?)
+}
+
+/// Lives as long as the reader, also while there is no such service.
+async fn tell(door: Door, name: String, sender: mpsc::Sender<Event>) {
+    let mut told: Option<Endpoints> = None;
+    loop {
+        let Ok((revision, now)) = look(&door, name.clone()).await else { return };
+        let kind = match (&told, &now) {
+            (None, Some(_)) => Some(ChangeKind::Added),
+            (Some(before), Some(now)) if before.items != now.items => Some(ChangeKind::Modified),
+            (Some(_), None) => Some(ChangeKind::Deleted),
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            let nothing = || Endpoints { name: name.clone(), revision, items: Vec::new() };
+            let change = Change { kind, object: now.clone().unwrap_or_else(nothing) };
+            let data = serde_json::to_string(&change).expect("endpoints are plain data");
+            if sender.send(Event::default().id(revision.to_string()).data(data)).await.is_err() {
+                return;
+            }
+            told = now;
+        }
+        tokio::select! { biased;
+            () = sender.closed() => return,
+            // Whether or not the changes are still known: they are looked at as a whole.
+            _ = door.feed.after(revision) => {}
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! `orbit endpoints`: where a service is reached.
+
+use crate::{
+    Session,
+    cli::{self, Format},
+    client::path,
+    error::Error,
+    settings,
+    table::{self, endpoint_ports},
+};
+use orbit_api::view::{self, Change};
+use serde::Serialize;
+
+pub async fn endpoints(session: &mut Session<'_>, args: cli::Endpoints) -> Result<u8, Error> {
+    let format = settings::format(args.output, session.env, &session.context)?;
+    let at = ["services", &args.name, "endpoints"];
+    if !args.watch {
+        let endpoints: view::Endpoints = session.client.get(&path(&at, &[])).await?;
+        if endpoints.items.is_empty() && matches!(format, Format::Table | Format::Wide) {
+            session.say(&format!("service {} has no endpoints now", args.name));
+            return Ok(0);
+        }
+        let text = if format == Format::Json { pretty(&endpoints)? } else { text(&endpoints, format)? };
+        return session.print(&text).map(|()| 0);
+    }
+    let at = path(&at, &[("watch", "1")]);
+    let mut last = None;
+    loop {
+        let mut events = session.reconnect(&at, last.as_deref()).await?;
+        while let Some(data) = events.next().await {
+            let change: Change<view::Endpoints> =
+                serde_json::from_str(&data).map_err(|e| Error::usage(e.to_string()))?;
+            let text = match format {
+                Format::Json => format!("{data}\n"),
+                Format::Yaml => format!("---\n{}", yaml(&change)?),
+                // All of them, at every change.
+                _ => format!("{}\n", text(&change.object, format)?),
+            };
+            session.print(&text)?;
+        }
+        last = events.seen.or(last);
+    }
+}
+
+fn text(endpoints: &view::Endpoints, format: Format) -> Result<String, Error> {
+    let named = |endpoint: &view::Endpoint| endpoint_ports(endpoint).into_iter().map(|(_, at)| format!("{at}\n"));
+    Ok(match format {
+        Format::Json => pretty(endpoints)?,
+        Format::Yaml => yaml(endpoints)?,
+        Format::Name => endpoints.items.iter().flat_map(named).collect(),
+        Format::Table | Format::Wide => table::endpoints(&endpoints.items),
+    })
+}
+
+fn pretty(endpoints: &view::Endpoints) -> Result<String, Error> {
+    let text = serde_json::to_string_pretty(endpoints).map_err(|e| Error::usage(e.to_string()))?;
+    Ok(format!("{text}\n"))
+}
+fn yaml(value: &impl Serialize) -> Result<String, Error> {
+    serde_yaml_ng::to_string(value).map_err(|e| Error::usage(e.to_string()))
+}
