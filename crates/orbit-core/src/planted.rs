@@ -186,6 +186,7 @@ bugs! {
     Apply StaleEdgeCounts "stale-edge-counts" "An edge of an older registration is accepted.";
     Apply RestsForgottenAtReturn "rests-forgotten-at-return" "A node that registers again forgets which ports rest.";
     Apply AllPortsRest "all-ports-rest" "All ports of a task rest when the engine has named the one that is taken.";
+    Apply LeavesWhenStopped "leaves-when-stopped" "A task leaves the endpoints when it is seen stopping, not when it is told to.";
     Apply DropUntold "drop-untold" "Workers are not told of the tasks that go with a deleted object.";
     Apply ForgetKeepsId "forget-keeps-id" "A forgotten node keeps its ID, so that it can never be another one.";
     Apply RoomUnseen "room-unseen" "Nobody looks whether a task's end makes room for those that wait.";

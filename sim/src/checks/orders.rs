@@ -3,9 +3,28 @@
 use super::Check;
 use orbit_core::{
     model::*,
-    worker::{Action, Op, Worker},
+    worker::{Action, Ledger, Op, Worker},
 };
 use std::collections::BTreeMap;
+
+/// I37: whoever reads the endpoints of a service finds no task there that is being stopped. One whose end its
+/// worker knows already was started again by somebody.
+pub(crate) fn left_first(cluster: &Cluster, ledger: &Ledger, request: &Op) -> Check {
+    let Op::Stop { name, .. } = request else { return Ok(()) };
+    let Some(task) = task_of(name).and_then(|task| cluster.task(task)) else { return Ok(()) };
+    let Some(workload) = cluster.workload(task.workload) else { return Ok(()) };
+    let has_ended = ledger.tasks.get(&task.id).is_some_and(|remembered| remembered.end.is_some());
+    let listed = cluster.endpoints(workload).any(|endpoint| endpoint.id == task.id);
+    match listed && !has_ended {
+        true => Err(("I37", format!("{} is stopped and is an endpoint of {}", task.id, workload.name))),
+        false => Ok(()),
+    }
+}
+
+/// The task of a container of ours.
+fn task_of(name: &str) -> Option<TaskId> {
+    name.rsplit('-').next().and_then(|id| id.parse().ok())
+}
 
 /// Remembers what each worker was told, to see that no older word is followed (I9), and that a task
 /// that was told to stop is not started (I6) and has its delay before the signal (I37).
@@ -49,7 +68,6 @@ impl OrderWatch {
         }
         for action in actions {
             let Action::Runtime { request, .. } = action else { continue };
-            let task_of = |name: &str| name.rsplit('-').next().and_then(|id| id.parse::<TaskId>().ok());
             let name = match request {
                 Op::Create(spec) => &spec.name,
                 Op::Start(name) => name,

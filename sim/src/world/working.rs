@@ -40,6 +40,9 @@ impl World {
                 worker::Action::Runtime { op, request } => {
                     self.notice_op(&request);
                     checks::is_ours(&self.workers[worker].engine, &request)?;
+                    if let Some(machine) = &self.manager.machine {
+                        checks::left_first(machine.cluster(), &self.workers[worker].ledger, &request)?;
+                    }
                     self.after(0, Happening::EngineBegins { worker, life, op, request });
                 }
                 worker::Action::Connect(link) => self.dial(worker, life, link),

@@ -19,6 +19,7 @@ mod rollout;
 mod start;
 mod submit;
 mod tiny;
+mod visitor;
 mod watch;
 
 use orbit_tests::Engine;

@@ -4,6 +4,7 @@
 use crate::{
     report::{line, median, seconds_until},
     tiny,
+    visitor::Visitor,
 };
 use orbit_tests::{Cluster, Engine};
 use serde_json::json;
@@ -46,4 +47,35 @@ pub fn run(engine: &Engine) {
             &format!("the engine alone, the same stops and starts: {alone:.2} s; ratio {:.2}", seconds / alone),
         );
     }
+    visited(engine);
+}
+
+/// A start-first update under the eyes of somebody who uses the service. A task that is told to stop serves for
+/// `stop.delay` longer, so that whoever was just sent to it is served.
+fn visited(engine: &Engine) {
+    let cluster = Cluster::start(engine, 1);
+    let mut service = tiny::service("visited", REPLICAS);
+    service["args"] = json!([]);
+    service["ports"] = json!([{ "name": "http", "container": 80 }]);
+    service["update"] = json!({ "max_surge": AT_A_TIME, "min_healthy": "0s" });
+    service["stop"] = json!({ "delay": "500ms", "grace": "2s" });
+    let mut roll = |version: u32| {
+        service["env"] = json!({ "VERSION": version.to_string() });
+        cluster.apply(&service);
+        seconds_until("every replica is of the new version", Instant::now(), Duration::from_millis(20), || {
+            let actual = cluster.service("visited").map(|service| service.actual);
+            actual.is_some_and(|it| [it.current, it.running] == [REPLICAS as u32; 2] && it.stopping == 0)
+        })
+    };
+    roll(1);
+    let visitor = Visitor::of(&cluster, "visited");
+    let seconds = roll(2);
+    let visits = visitor.end();
+    let why = if visits.failed > 0 { format!("; the first: {}", visits.why) } else { String::new() };
+    line(
+        "requests that failed during a start-first one",
+        visits.failed.to_string(),
+        "0",
+        &format!("of {} through the listed endpoints in {seconds:.2} s{why}", visits.made),
+    );
 }

@@ -9,6 +9,7 @@
 mod cli;
 mod daemons;
 mod dev;
+mod endpoints;
 mod failure;
 mod input;
 mod machine;

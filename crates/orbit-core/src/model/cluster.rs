@@ -143,7 +143,8 @@ impl Cluster {
     /// The tasks that serve a service and can be reached: they run, nobody told them to stop, and their node is
     /// heard. By slot, an older version's first.
     pub fn endpoints(&self, workload: &Workload) -> impl Iterator<Item = &Task> {
-        let serves = |task: &&Task| task.state == TaskState::Running && task.desired == Desired::Running;
+        let wanted = |task: &&Task| task.desired == Desired::Running || planted(Bug::LeavesWhenStopped);
+        let serves = |task: &&Task| task.state == TaskState::Running && wanted(task);
         let is_heard = |task: &&Task| task.node.and_then(|node| self.node(node)).is_some_and(Node::is_ready);
         let of_slot = |slot: &Slot| {
             let mut serving: Vec<&Task> = self.attempts(slot).filter(serves).filter(is_heard).collect();

@@ -125,6 +125,7 @@ impl Managed {
             "settle" => self.settle(),
             "state" => self.print_state(),
             "nodes" => self.print_nodes(),
+            "endpoints" => self.print_endpoints(words.word(0)),
             "explain" => self.explain(words.word(0)),
             "history" => self.history(words.word(0)),
             "story" => self.print_story(),
@@ -602,6 +603,18 @@ impl Managed {
     }
 
     /// Every slot with what has not ended in it, or the newest attempt if all have.
+    fn print_endpoints(&mut self, service: &str) {
+        let cluster = self.manager.cluster();
+        let workload = cluster.workload_named(Kind::Service, service).expect("a service");
+        let endpoint = |task: &Task| {
+            let node = task.node.and_then(|node| cluster.node(node)).map_or("?", |node| &node.info.name);
+            let ports = task.host_ports.iter().map(|port| format!(":{port}")).collect::<String>();
+            format!("{} v{} on {node}{ports}", task.id, task.version)
+        };
+        let line = format!("endpoints {}", list(cluster.endpoints(workload).map(endpoint)));
+        self.say(line);
+    }
+
     fn print_state(&mut self) {
         let cluster = self.manager.cluster();
         let mut lines = Vec::new();
