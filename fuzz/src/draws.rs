@@ -106,6 +106,7 @@ impl<'a> Draws<'a> {
         let constraints = (0..self.below(4).saturating_sub(2)).map(|_| self.constraint()).collect();
         Spec {
             image: self.of(&["image:1", "image:2", ""]).into(),
+            pull: self.of(&Pull::ALL),
             command: vec![],
             args: vec![],
             env: [].into(),

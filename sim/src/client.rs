@@ -140,6 +140,7 @@ impl Client {
                     zone: zone.then(|| ["a", "b"][random.below(2)].to_string()),
                     grace_ms: [0, 2000, 2000, 20_000][random.below(4)],
                     delay_ms: [0, 0, 1000, 5000][random.below(4)],
+                    pull: [0, 0, 0, 1][random.below(4)],
                     never_again: once && random.chance(300),
                     condition,
                     key: format!("key-{}", random.bits() % 1_000_000_007),
@@ -359,6 +360,7 @@ fn definition(want: &Want) -> Definition {
         },
         spec: Spec {
             image: want.image.clone(),
+            pull: [Pull::Missing, Pull::Always, Pull::Never][usize::from(want.pull % 3)],
             command: vec![],
             args: vec![],
             env: BTreeMap::new(),

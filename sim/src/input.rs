@@ -204,6 +204,9 @@ pub struct Want {
     /// Between the order to stop and the stop signal, in milliseconds. Scripts from before it could be said have none.
     #[serde(default)]
     pub delay_ms: u64,
+    /// 0 pulls the image where it is missing, 1 before every task, 2 never.
+    #[serde(default)]
+    pub pull: u8,
     /// A task definition that is not tried again when it fails.
     pub never_again: bool,
     /// If-Match.
@@ -249,6 +252,7 @@ impl Want {
             zone: None,
             grace_ms: 2000,
             delay_ms: 0,
+            pull: 0,
             never_again: false,
             condition: If::Always,
             key: format!("{name}-{replicas}-{image}"),

@@ -5,8 +5,8 @@
 
 use crate::quantity::{Cpu, Memory, Span};
 use orbit_core::model::{
-    Constraint, Definition, Kind, Millis, Placement, Port, Rejection, Resources, Restart, RestartPolicy, Spec, Stop,
-    Strategy, Update,
+    Constraint, Definition, Kind, Millis, Placement, Port, Pull, Rejection, Resources, Restart, RestartPolicy, Spec,
+    Stop, Strategy, Update,
 };
 use serde::{
     Deserialize, Serialize,
@@ -42,6 +42,9 @@ pub struct Manifest {
     pub replicas: Option<u32>,
     /// The image's reference as Docker reads it.
     pub image: String,
+    /// When it is pulled; `missing` if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull: Option<ManifestPull>,
     /// Overrides the image's entrypoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
@@ -78,6 +81,19 @@ pub enum ManifestKind {
     Service,
     /// One run.
     Task,
+}
+
+/// When a task's image is pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ManifestPull {
+    /// When the node does not have it.
+    #[default]
+    Missing,
+    /// Before every task, in case the registry has another one under the same tag.
+    Always,
+    /// Never: a node that does not have it cannot run the task.
+    Never,
 }
 
 /// Requests, which are the limits as well.
@@ -284,6 +300,11 @@ impl Manifest {
             update: self.update(kind),
             spec: Spec {
                 image: self.image.clone(),
+                pull: match self.pull.unwrap_or_default() {
+                    ManifestPull::Missing => Pull::Missing,
+                    ManifestPull::Always => Pull::Always,
+                    ManifestPull::Never => Pull::Never,
+                },
                 command: self.command.clone(),
                 args: self.args.clone(),
                 env: self.env.clone(),
@@ -368,6 +389,11 @@ impl Manifest {
             labels: definition.labels.clone(),
             replicas: (definition.kind == Kind::Service).then_some(definition.replicas),
             image: spec.image.clone(),
+            pull: Some(match spec.pull {
+                Pull::Missing => ManifestPull::Missing,
+                Pull::Always => ManifestPull::Always,
+                Pull::Never => ManifestPull::Never,
+            }),
             command: spec.command.clone(),
             args: spec.args.clone(),
             env: spec.env.clone(),
@@ -423,6 +449,7 @@ kind: Service
 name: web
 replicas: 3
 image: nginx:1.27
+pull: always
 env: { MODE: production }
 labels: { team: shop }
 resources: { cpu: 250m, memory: 128Mi }

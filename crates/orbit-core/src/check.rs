@@ -155,6 +155,7 @@ mod tests {
         };
         let spec = Spec {
             image: "job:1".into(),
+            pull: Pull::Missing,
             command: vec![],
             args: vec![],
             env: BTreeMap::new(),

@@ -63,6 +63,7 @@ fn a_plan_holds_the_placements_the_ports_and_why_the_rest_found_no_node() {
         update: Update::ONE_BY_ONE,
         spec: Spec {
             image: "web:1".into(),
+            pull: Pull::Missing,
             command: vec![],
             args: vec![],
             env: BTreeMap::new(),

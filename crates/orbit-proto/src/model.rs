@@ -138,6 +138,7 @@ impl From<&Spec> for v1::Spec {
     fn from(s: &Spec) -> Self {
         v1::Spec {
             image: s.image.clone(),
+            pull: v1::Pull::from(s.pull).into(),
             command: s.command.clone(),
             args: s.args.clone(),
             env: pairs(&s.env),
@@ -157,6 +158,7 @@ impl TryFrom<v1::Spec> for Spec {
     fn try_from(s: v1::Spec) -> Result<Self> {
         Ok(Spec {
             image: s.image,
+            pull: pull(s.pull)?,
             command: s.command,
             args: s.args,
             env: map("env", s.env)?,
@@ -167,6 +169,25 @@ impl TryFrom<v1::Spec> for Spec {
             restart: need("restart", s.restart)?,
             stop: Stop { delay: Millis(s.stop_delay_ms), signal: s.stop_signal, grace: Millis(s.stop_grace_ms) },
         })
+    }
+}
+
+impl From<Pull> for v1::Pull {
+    fn from(pull: Pull) -> Self {
+        match pull {
+            Pull::Missing => v1::Pull::Unspecified,
+            Pull::Always => v1::Pull::Always,
+            Pull::Never => v1::Pull::Never,
+        }
+    }
+}
+/// Not said is a policy, too: specs are older than the field.
+fn pull(number: i32) -> Result<Pull> {
+    match v1::Pull::try_from(number) {
+        Ok(v1::Pull::Unspecified) => Ok(Pull::Missing),
+        Ok(v1::Pull::Always) => Ok(Pull::Always),
+        Ok(v1::Pull::Never) => Ok(Pull::Never),
+        Err(_) => Err(DecodeError::new(format!("{number} is not known")).within("pull")),
     }
 }
 

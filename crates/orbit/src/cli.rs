@@ -5,7 +5,10 @@ use clap::{
     builder::{PossibleValue, TypedValueParser},
     error::{ContextKind, ContextValue, ErrorKind},
 };
-use orbit_api::quantity::{Cpu, Memory, Span};
+use orbit_api::{
+    manifest::ManifestPull,
+    quantity::{Cpu, Memory, Span},
+};
 use std::{
     ffi::OsStr,
     time::{Duration, SystemTime},
@@ -213,6 +216,9 @@ pub struct Run {
     /// Memory, for example 64Mi
     #[arg(long, value_parser = Memory::parse)]
     pub memory: Option<Memory>,
+    /// When the image is pulled: missing, always or never [default: missing]
+    #[arg(long, value_name = "WHEN", value_parser = pull)]
+    pub pull: Option<ManifestPull>,
     /// Print the task's ID and do not wait for it
     #[arg(short, long)]
     pub detach: bool,
@@ -534,6 +540,15 @@ fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_string(), value.to_string())),
         _ => Err("write NAME=VALUE".to_string()),
+    }
+}
+
+fn pull(text: &str) -> Result<ManifestPull, String> {
+    match text {
+        "missing" => Ok(ManifestPull::Missing),
+        "always" => Ok(ManifestPull::Always),
+        "never" => Ok(ManifestPull::Never),
+        _ => Err("write missing, always or never".to_string()),
     }
 }
 

@@ -99,6 +99,7 @@ impl Orders {
 fn order(task: TaskId, generation: u32, ended: bool) -> Assignment {
     let spec = Spec {
         image: format!("image:{}", task.index % 2),
+        pull: Pull::Missing,
         command: vec![],
         args: vec![],
         env: BTreeMap::new(),

@@ -4,8 +4,8 @@ use madsim::runtime::Handle;
 use orbit_core::{
     manager::{Manager, Request},
     model::{
-        Code, Condition, Definition, Kind, Millis, Placement, Put, Resources, Restart, RestartPolicy, Spec, Strategy,
-        Update,
+        Code, Condition, Definition, Kind, Millis, Placement, Pull, Put, Resources, Restart, RestartPolicy, Spec, Stop,
+        Strategy, Update,
     },
 };
 use orbit_sim_daemons::{ManagerHost, WorkerHost};
@@ -21,6 +21,7 @@ fn web(replicas: u32, idempotency_key: Option<String>) -> Request {
         update: Update::ONE_BY_ONE,
         spec: Spec {
             image: "web:1".into(),
+            pull: Pull::Missing,
             command: vec![],
             args: vec![],
             env: BTreeMap::new(),

@@ -9,6 +9,7 @@ const TASK: TaskId = TaskId { epoch: 1, index: 4, ordinal: 0 };
 fn spec(image: &str) -> Spec {
     Spec {
         image: image.into(),
+        pull: Pull::Missing,
         command: vec![],
         args: vec![],
         env: BTreeMap::new(),

@@ -67,6 +67,7 @@ fn service(n: u32) -> Definition {
         update: Update::ONE_BY_ONE,
         spec: Spec {
             image: "web:1".into(),
+            pull: Pull::Missing,
             command: vec![],
             args: vec![],
             env: BTreeMap::new(),

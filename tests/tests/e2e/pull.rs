@@ -24,6 +24,33 @@ fn an_image_that_cannot_be_had_is_an_end_that_says_why() {
 }
 
 #[test]
+fn an_image_is_pulled_when_it_is_missing_always_or_never_as_its_spec_says() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 1);
+    let registry = Registry::new();
+    let image = registry.add_image("policies");
+    let run = |name: &str, pull: &str| {
+        let mut task = task(name, &["exit", "0"]);
+        task["image"] = json!(image);
+        task["pull"] = json!(pull);
+        let id = cluster.apply(&task)["task"].as_str().expect("an answer has an attempt").to_string();
+        cluster.wait_ended(&id)
+    };
+    let absent = run("too-early", "never");
+    assert_eq!((absent.actual.as_str(), absent.reason.as_deref()), ("failed", Some("pull_failed")), "{absent:?}");
+    assert!(absent.message.contains("is not to be pulled"), "{absent:?}");
+    assert_eq!(run("first", "missing").actual, "complete");
+    // It is here now, so nobody asks a registry that does not answer; unless it is to be asked.
+    registry.set(Mood::Dead);
+    for pull in ["missing", "never"] {
+        assert_eq!(run(&format!("{pull}-again"), pull).actual, "complete");
+    }
+    let refused = run("always-asked", "always");
+    assert_eq!(refused.reason.as_deref(), Some("pull_failed"), "{refused:?}");
+    engine.remove_image(&image);
+}
+
+#[test]
 fn a_worker_that_is_killed_during_a_pull_pulls_again() {
     let Some(engine) = engine() else { return };
     let mut cluster = Cluster::start(&engine, 1);

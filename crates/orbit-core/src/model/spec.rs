@@ -48,6 +48,8 @@ pub struct Definition {
 pub struct Spec {
     /// The image's reference as Docker reads it.
     pub image: String,
+    /// When it is pulled.
+    pub pull: Pull,
     /// Overrides the image's entrypoint where it is not empty.
     pub command: Vec<String>,
     /// Overrides the image's arguments where it is not empty.
@@ -66,6 +68,32 @@ pub struct Spec {
     pub restart: Restart,
     /// How a container is told to stop.
     pub stop: Stop,
+}
+
+/// When a task's image is pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pull {
+    /// When its node does not have it.
+    #[default]
+    Missing,
+    /// Before every task, in case the registry has another one under the same tag.
+    Always,
+    /// Never: a node that does not have it cannot run the task.
+    Never,
+}
+
+impl Pull {
+    /// All policies, in order.
+    pub const ALL: [Pull; 3] = [Pull::Missing, Pull::Always, Pull::Never];
+}
+
+// A spec that does not say has the fingerprint that it had before it could say it.
+impl Hash for Pull {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        if *self != Pull::Missing {
+            (*self as u8).hash(state);
+        }
+    }
 }
 
 /// A port of the container that is published on the node.

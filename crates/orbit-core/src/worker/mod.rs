@@ -131,7 +131,7 @@ pub struct Worker {
     /// Tasks that were told to stop, and when the delay before their signal has passed.
     delayed: BTreeSet<(Time, TaskId)>,
     /// Images that are being fetched, with the tasks that wait for each.
-    fetching: BTreeMap<String, BTreeSet<TaskId>>,
+    fetching: BTreeMap<(String, Pull), BTreeSet<TaskId>>,
 }
 
 /// What is known of the engine.
@@ -152,7 +152,7 @@ struct Engine {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum InFlight {
     List { begun: u64 },
-    Fetch { image: String },
+    Fetch { image: (String, Pull) },
     Task { task: TaskId, step: Step },
 }
 

@@ -3,7 +3,7 @@
 //! One operation at a time per container. The shell carries an [`Op`] out literally, through its
 //! `ContainerRuntime`, and hands the result to the next `step`; it decides nothing.
 
-use crate::model::{ClusterId, Millis, NodeUid, Resources, TaskId};
+use crate::model::{ClusterId, Millis, NodeUid, Pull, Resources, TaskId};
 
 /// The number of an operation, given by the machine; results name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,10 +40,12 @@ pub enum Op {
         /// The container's name.
         name: String,
     },
-    /// Make sure that an image is there: pull it if it is not, giving up after the deadline.
+    /// Make sure that an image is there, as the policy says; give up after the deadline.
     EnsureImage {
         /// The image's reference.
         image: String,
+        /// Whether to ask the registry.
+        pull: Pull,
         /// How long it may take.
         deadline: Millis,
     },

@@ -254,14 +254,15 @@ impl Worker {
                 Op::Create(Box::new(container_spec(&owner, order)))
             }
             Step::Fetch => {
-                let image = task.order.as_ref().expect("only what is ordered is fetched").spec.image.clone();
-                let waiting = self.fetching.entry(image.clone()).or_default();
+                let spec = &task.order.as_ref().expect("only what is ordered is fetched").spec;
+                let (image, pull) = (spec.image.clone(), spec.pull);
+                let waiting = self.fetching.entry((image.clone(), pull)).or_default();
                 waiting.insert(id);
                 if waiting.len() > 1 {
                     return; // one fetch serves all that wait for the image
                 }
-                let request = Op::EnsureImage { image: image.clone(), deadline: self.config.pull_deadline };
-                return self.begin(InFlight::Fetch { image }, request, actions);
+                let request = Op::EnsureImage { image: image.clone(), pull, deadline: self.config.pull_deadline };
+                return self.begin(InFlight::Fetch { image: (image, pull) }, request, actions);
             }
         };
         self.begin(InFlight::Task { task: id, step }, request, actions);

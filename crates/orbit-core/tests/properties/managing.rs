@@ -230,6 +230,7 @@ impl World {
             },
             spec: Spec {
                 image: format!("image:{}", c % 3),
+                pull: Pull::Missing,
                 command: vec![],
                 args: vec![],
                 env: BTreeMap::new(),

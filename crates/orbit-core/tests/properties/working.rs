@@ -142,6 +142,7 @@ impl World {
     fn order(&self, a: u8, b: u8) -> Option<Assignment> {
         let spec = Spec {
             image: format!("image:{}", a % 2),
+            pull: Pull::Missing,
             command: vec![],
             args: vec![],
             env: BTreeMap::new(),

@@ -89,6 +89,11 @@ pub fn spec(words: &Words, policy: RestartPolicy) -> Spec {
     };
     Spec {
         image: words.text("image", "web:1").to_string(),
+        pull: match words.text("pull", "missing") {
+            "always" => Pull::Always,
+            "never" => Pull::Never,
+            _ => Pull::Missing,
+        },
         command: Vec::new(),
         args: Vec::new(),
         env: BTreeMap::new(),

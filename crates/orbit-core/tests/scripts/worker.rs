@@ -299,7 +299,8 @@ fn op_text(op: &Op) -> String {
     match op {
         Op::List(_) => "list".to_string(),
         Op::Inspect { name, .. } => format!("inspect {}", task_of(name)),
-        Op::EnsureImage { image, deadline } => format!("fetch within {deadline} {image}"),
+        Op::EnsureImage { image, pull: Pull::Missing, deadline } => format!("fetch within {deadline} {image}"),
+        Op::EnsureImage { image, pull, deadline } => format!("fetch {pull:?} within {deadline} {image}"),
         Op::Create(spec) => format!("create {}", task_of(&spec.name)),
         Op::Start(name) => format!("start {}", task_of(name)),
         Op::Stop { name, grace } => format!("stop with grace {grace} {}", task_of(name)),

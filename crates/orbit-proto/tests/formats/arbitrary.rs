@@ -71,10 +71,12 @@ fn stop() -> impl Strategy<Value = Stop> {
 }
 pub fn spec() -> impl Strategy<Value = Spec> {
     let texts = || vec(text(), 0..3);
-    let first = (text(), texts(), texts(), map(), resources());
+    let pull = proptest::sample::select(Pull::ALL.to_vec());
+    let first = (text(), pull, texts(), texts(), map(), resources());
     (first, n32(), vec(port(), 0..3), placement(), restart(), stop()).prop_map(
-        |((image, command, args, env, resources), pids_max, ports, placement, restart, stop)| Spec {
+        |((image, pull, command, args, env, resources), pids_max, ports, placement, restart, stop)| Spec {
             image,
+            pull,
             command,
             args,
             env,

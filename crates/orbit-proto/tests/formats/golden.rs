@@ -11,6 +11,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 pub fn spec() -> Spec {
     Spec {
         image: "registry.example/web:1".into(),
+        pull: Pull::Missing,
         command: vec!["/bin/web".into()],
         args: vec!["--port".into(), "8080".into()],
         env: [("A", "1"), ("B", "2")].map(|(k, v)| (k.to_string(), v.to_string())).into(),
@@ -233,6 +234,39 @@ fn later_entries() -> Vec<Entry> {
             condition: Condition::None,
             idempotency_key: None,
         }),
+        Command::Put(Put {
+            definition: Definition {
+                kind: Kind::Service,
+                name: "web".into(),
+                labels: [].into(),
+                replicas: 3,
+                update: Update::ONE_BY_ONE,
+                spec: Spec {
+                    pull: Pull::Always,
+                    stop: Stop {
+                        delay: Millis::secs(5),
+                        signal: Some("SIGQUIT".into()),
+                        grace: Millis::secs(10),
+                    },
+                    ..spec()
+                },
+            },
+            condition: Condition::None,
+            idempotency_key: None,
+        }),
+        Command::Register(Registration {
+            info: NodeInfo { address: Some([10, 0, 0, 5].into()), ..info() },
+            inventory: vec![],
+        }),
+        Command::Reports {
+            node: NodeId(1),
+            incarnation: 8,
+            reports: vec![TaskReport::new(
+                id(5, 1),
+                TaskState::Failed,
+                Some(End { port: Some(8080), ..End::new(Reason::PortTaken, "taken") }),
+            )],
+        },
     ];
     let entry = |(index, command)| Entry {
         index,

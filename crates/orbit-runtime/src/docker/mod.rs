@@ -21,7 +21,7 @@ use bollard::{
 };
 use errors::{During, judge};
 use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
-use orbit_core::model::{ExecRequest, LogRange, Millis, Resources, TaskId};
+use orbit_core::model::{ExecRequest, LogRange, Millis, Pull, Resources, TaskId};
 use orbit_core::worker::{
     Container, ContainerSpec, ContainerState, LABEL_CLUSTER, LABEL_NODE, Op, OpError, OpErrorKind, OpOutput, OpResult,
     Owner,
@@ -130,7 +130,7 @@ impl DockerRuntime {
         match op {
             Op::List(owner) => list(&client, owner).await.map(OpOutput::Containers),
             Op::Inspect { owner, name } => inspect(&client, owner, &name).await.map(OpOutput::Container),
-            Op::EnsureImage { image, deadline } => ensure_image(&client, &image, deadline).await,
+            Op::EnsureImage { image, pull, deadline } => ensure_image(&client, &image, pull, deadline).await,
             Op::Create(spec) => create(&client, &spec, self.published_on, capacity).await,
             Op::Start(name) => start(&client, &name).await,
             Op::Stop { name, grace } => stop(&client, &name, grace).await,
@@ -338,16 +338,22 @@ fn state_of(found: &ContainerInspectResponse) -> ContainerState {
     }
 }
 
-async fn ensure_image(client: &Docker, image: &str, deadline: Millis) -> OpResult {
+async fn ensure_image(client: &Docker, image: &str, pull: Pull, deadline: Millis) -> OpResult {
     // The reference becomes part of a path: what is none would ask for something else.
     if !spec::is_reference(image) {
         return Err(op_error(OpErrorKind::Refused, format!("{image:?} is not an image's reference")));
     }
     let work = async {
-        match client.inspect_image(image).await {
-            Ok(_) => return Ok(OpOutput::Done),
-            Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
-            Err(error) => return Err(judge(During::Image, &error)),
+        if pull != Pull::Always {
+            match client.inspect_image(image).await {
+                Ok(_) => return Ok(OpOutput::Done),
+                Err(Error::DockerResponseServerError { status_code: 404, .. }) if pull == Pull::Never => {
+                    let message = format!("{image} is not on this node, and is not to be pulled");
+                    return Err(op_error(OpErrorKind::Refused, message));
+                }
+                Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
+                Err(error) => return Err(judge(During::Image, &error)),
+            }
         }
         // The request is answered when the registry has been, so it may take the whole deadline.
         let client = client.clone().with_timeout(Duration::from_millis(deadline.0) + ANSWER_MAX);

@@ -1,7 +1,7 @@
 //! The engine as a value.
 
 use crate::{EngineInfo, Identity, identity_of, op_error};
-use orbit_core::model::{Millis, Resources, TaskId};
+use orbit_core::model::{Millis, Pull, Resources, TaskId};
 use orbit_core::worker::{
     Container, ContainerSpec, ContainerState, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
 };
@@ -45,7 +45,9 @@ pub struct FakeEngine {
 /// An image that the engine has or could get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FakeImage {
-    /// Where it is.
+    /// Whether the machine has it.
+    pub here: bool,
+    /// Where it came or would come from.
     pub place: ImagePlace,
     /// What its containers do.
     pub program: Program,
@@ -54,12 +56,30 @@ pub struct FakeImage {
 /// Where an image is. One that the engine was never told of is refused by the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImagePlace {
-    /// On the machine.
+    /// On the machine, and in a registry that answers at once.
     Present,
     /// In the registry: a pull takes this long.
     Pullable(Millis),
     /// In a registry that never answers: a pull lasts until its deadline.
     Hanging,
+}
+
+impl ImagePlace {
+    /// How long a pull takes; `None` if it does not end.
+    fn takes(self) -> Option<Millis> {
+        match self {
+            ImagePlace::Present => Some(Millis(0)),
+            ImagePlace::Pullable(span) => Some(span),
+            ImagePlace::Hanging => None,
+        }
+    }
+}
+
+impl FakeImage {
+    /// Whether its registry is asked for it.
+    fn is_asked_for(&self, pull: Pull) -> bool {
+        pull == Pull::Always || (pull == Pull::Missing && !self.here)
+    }
 }
 
 /// What the containers of an image do once started.
@@ -213,10 +233,11 @@ impl FakeEngine {
     pub fn takes(&self, op: &Op) -> Millis {
         match op {
             _ if self.down => Millis(0),
-            Op::EnsureImage { image, deadline } => match self.images.get(image).map(|image| image.place) {
-                Some(ImagePlace::Pullable(span)) => span.min(*deadline),
-                Some(ImagePlace::Hanging) => *deadline,
-                Some(ImagePlace::Present) | None => Millis(0),
+            Op::EnsureImage { image, pull, deadline } => match self.images.get(image) {
+                Some(image) if image.is_asked_for(*pull) => {
+                    image.place.takes().map_or(*deadline, |span| span.min(*deadline))
+                }
+                _ => Millis(0),
             },
             Op::Stop { name, grace } => match self.containers.get(name) {
                 Some(it) if it.is_running() && it.program == Program::Stubborn && !it.is_killed_at_once() => *grace,
@@ -230,7 +251,7 @@ impl FakeEngine {
         match op {
             Op::List(owner) => Ok(OpOutput::Containers(self.list(*owner))),
             Op::Inspect { owner, name } => Ok(OpOutput::Container(self.inspect(*owner, name))),
-            Op::EnsureImage { image, deadline } => self.ensure_image(image, *deadline),
+            Op::EnsureImage { image, pull, deadline } => self.ensure_image(image, *pull, *deadline),
             Op::Create(spec) => self.create(spec),
             Op::Start(name) => self.start(name),
             Op::Stop { name, .. } => self.stop(name),
@@ -246,20 +267,18 @@ impl FakeEngine {
         seen_by(owner, name, self.containers.get(name)?)
     }
 
-    fn ensure_image(&mut self, image: &str, deadline: Millis) -> OpResult {
+    fn ensure_image(&mut self, image: &str, pull: Pull, deadline: Millis) -> OpResult {
         let Some(known) = self.images.get_mut(image) else {
             return Err(op_error(OpErrorKind::Refused, format!("manifest for {image} not found: manifest unknown")));
         };
-        match known.place {
-            ImagePlace::Present => Ok(OpOutput::Done),
-            ImagePlace::Pullable(span) if span <= deadline => {
-                known.place = ImagePlace::Present;
-                Ok(OpOutput::Done)
-            }
-            ImagePlace::Pullable(_) | ImagePlace::Hanging => {
-                Err(op_error(OpErrorKind::Timeout, format!("{image} was not pulled within {deadline}")))
-            }
+        if !known.is_asked_for(pull) && !known.here {
+            return Err(op_error(OpErrorKind::Refused, format!("{image} is not here, and is not to be pulled")));
         }
+        if known.is_asked_for(pull) && known.place.takes().is_none_or(|span| span > deadline) {
+            return Err(op_error(OpErrorKind::Timeout, format!("{image} was not pulled within {deadline}")));
+        }
+        known.here = true;
+        Ok(OpOutput::Done)
     }
 
     fn create(&mut self, spec: &ContainerSpec) -> OpResult {
@@ -272,7 +291,7 @@ impl FakeEngine {
             return Err(op_error(OpErrorKind::NameTaken, message));
         }
         let program = match self.images.get(&spec.image) {
-            Some(image) if image.place == ImagePlace::Present => image.program,
+            Some(image) if image.here => image.program,
             _ => return Err(op_error(OpErrorKind::ImageMissing, format!("no such image: {}", spec.image))),
         };
         let memory = spec.resources.memory_bytes;
@@ -346,7 +365,7 @@ impl FakeEngine {
 
     /// Puts an image on the machine, or makes it available to it.
     pub fn add_image(&mut self, image: &str, place: ImagePlace, program: Program) {
-        self.images.insert(image.to_owned(), FakeImage { place, program });
+        self.images.insert(image.to_owned(), FakeImage { here: place == ImagePlace::Present, place, program });
     }
     /// Takes an image off the machine and out of the registry. Containers of it keep running.
     pub fn remove_image(&mut self, image: &str) {
@@ -485,7 +504,7 @@ impl FakeEngine {
     }
     /// Whether an image is on the machine.
     pub fn has_image(&self, image: &str) -> bool {
-        self.images.get(image).is_some_and(|image| image.place == ImagePlace::Present)
+        self.images.get(image).is_some_and(|image| image.here)
     }
     /// Whether a running container or a foreign process holds a port of the machine.
     pub fn port_in_use(&self, port: u16) -> bool {
@@ -653,7 +672,11 @@ mod tests {
     #[test]
     fn a_pull_takes_its_time_and_never_more_than_the_deadline() {
         let mut engine = engine();
-        let pull = |image: &str, deadline| Op::EnsureImage { image: image.to_owned(), deadline: Millis(deadline) };
+        let pull = |image: &str, deadline| Op::EnsureImage {
+            image: image.to_owned(),
+            pull: Pull::Missing,
+            deadline: Millis(deadline),
+        };
         engine.add_image("far", ImagePlace::Pullable(Millis(500)), Program::Run);
         engine.add_image("hung", ImagePlace::Hanging, Program::Run);
         assert_eq!(engine.takes(&pull("far", 100)), Millis(100));
@@ -661,6 +684,8 @@ mod tests {
         assert_eq!(engine.takes(&pull("far", 900)), Millis(500));
         assert_eq!(engine.perform(&pull("far", 900)), Ok(OpOutput::Done));
         assert_eq!(engine.takes(&pull("far", 900)), Millis(0));
+        let always = Op::EnsureImage { image: "far".to_owned(), pull: Pull::Always, deadline: Millis(900) };
+        assert_eq!(engine.takes(&always), Millis(500), "the registry is asked again");
         assert_eq!(engine.perform(&pull("hung", 900)).unwrap_err().kind, OpErrorKind::Timeout);
         assert_eq!(engine.perform(&pull("nowhere", 900)).unwrap_err().kind, OpErrorKind::Refused);
     }

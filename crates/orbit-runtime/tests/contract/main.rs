@@ -12,7 +12,7 @@ mod fake;
 
 use engine::{Does, Engine, TestEngine, soon};
 use futures_util::{FutureExt, StreamExt};
-use orbit_core::model::{ExecRequest, LogRange, Millis, NodeUid};
+use orbit_core::model::{ExecRequest, LogRange, Millis, NodeUid, Pull};
 use orbit_core::worker::{Container, ContainerState, Op, OpErrorKind, OpOutput};
 use orbit_runtime::{ExecInput, ExecOutput, Identity};
 
@@ -121,11 +121,15 @@ async fn a_name_is_taken_unless_by_the_same_task_with_the_same_spec(mut engine: 
 
 async fn an_image_that_is_absent_is_missing_and_cannot_be_had(mut engine: impl TestEngine) {
     let spec = engine.spec(Does::Run);
-    let ensure = |image: &str| Op::EnsureImage { image: image.to_owned(), deadline: Millis(60_000) };
+    let ensure =
+        |image: &str| Op::EnsureImage { image: image.to_owned(), pull: Pull::Missing, deadline: Millis(60_000) };
     for _ in 0..2 {
         assert_eq!(engine.perform(ensure(&spec.image)).await, Ok(OpOutput::Done));
     }
     let absent = engine.absent_image();
+    let here = |image: &str| Op::EnsureImage { image: image.to_owned(), pull: Pull::Never, deadline: Millis(60_000) };
+    assert_eq!(engine.perform(here(&spec.image)).await, Ok(OpOutput::Done));
+    assert_eq!(engine.fails(here(&absent)).await, OpErrorKind::Refused);
     let error = engine.perform(ensure(&absent)).await.unwrap_err();
     assert_eq!(error.kind, OpErrorKind::Refused);
     assert_ne!(error.message, "");
@@ -140,7 +144,7 @@ async fn a_pull_that_hangs_ends_at_its_deadline(mut engine: impl TestEngine) {
     let image = engine.hanging_image().await;
     let begun = tokio::time::Instant::now();
     let deadline = Millis(300);
-    assert_eq!(engine.fails(Op::EnsureImage { image, deadline }).await, OpErrorKind::Timeout);
+    assert_eq!(engine.fails(Op::EnsureImage { image, pull: Pull::Missing, deadline }).await, OpErrorKind::Timeout);
     assert!(begun.elapsed().as_millis() >= u128::from(deadline.0), "gave up after {:?}", begun.elapsed());
 }
 
@@ -353,7 +357,7 @@ async fn an_engine_out_of_reach_says_nothing_about_containers(mut engine: impl T
     let ops = [
         Op::List(owner),
         Op::Inspect { owner, name: name.clone() },
-        Op::EnsureImage { image: spec.image.clone(), deadline: NO_HURRY },
+        Op::EnsureImage { image: spec.image.clone(), pull: Pull::Missing, deadline: NO_HURRY },
         Op::Create(Box::new(spec)),
         Op::Start(name.clone()),
         Op::Stop { name: name.clone(), grace: NO_HURRY },

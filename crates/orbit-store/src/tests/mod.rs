@@ -22,6 +22,7 @@ pub fn entry(index: u64, term: u64) -> Entry {
                 update: Update::ONE_BY_ONE,
                 spec: Spec {
                     image: format!("web:{index}"),
+                    pull: Pull::Missing,
                     command: vec![],
                     args: vec![],
                     env: Default::default(),

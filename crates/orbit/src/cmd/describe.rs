@@ -11,7 +11,7 @@ use crate::{
 };
 use orbit_api::{
     Manifest,
-    manifest::ManifestStop,
+    manifest::{ManifestPull, ManifestStop},
     view::{Event, List, Node, Service, Task, TaskDefinition},
 };
 use orbit_core::model::TaskId;
@@ -112,6 +112,10 @@ impl Page {
     fn manifest(&mut self, manifest: &Manifest) {
         self.field("Labels", pairs(&manifest.labels));
         self.field("Image", &manifest.image);
+        self.field_if_any(
+            "Pull",
+            &manifest.pull.filter(|pull| *pull != ManifestPull::Missing).map(|pull| plain(&pull)).unwrap_or_default(),
+        );
         self.field_if_any("Command", &words(&manifest.command));
         self.field_if_any("Args", &words(&manifest.args));
         let mut label = "Env";

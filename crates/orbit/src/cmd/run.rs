@@ -39,6 +39,7 @@ fn manifest(args: Run, seed: u64) -> Manifest {
         labels: Default::default(),
         replicas: None,
         image: args.image,
+        pull: args.pull,
         command: Vec::new(),
         args: args.args,
         env: args.env.into_iter().collect(),
