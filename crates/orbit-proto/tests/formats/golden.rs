@@ -243,11 +243,7 @@ fn later_entries() -> Vec<Entry> {
                 update: Update::ONE_BY_ONE,
                 spec: Spec {
                     pull: Pull::Always,
-                    stop: Stop {
-                        delay: Millis::secs(5),
-                        signal: Some("SIGQUIT".into()),
-                        grace: Millis::secs(10),
-                    },
+                    stop: Stop { delay: Millis::secs(5), signal: Some("SIGQUIT".into()), grace: Millis::secs(10) },
                     ..spec()
                 },
             },
