@@ -1,0 +1,280 @@
+//! What users ask for of services and tasks.
+
+use super::*;
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+impl Cluster {
+    pub(super) fn apply_put(&mut self, put: &Put, touched: &mut Touched) -> Result<Answer, Rejection> {
+        if let Some(answer) = self.answered(put) {
+            return answer;
+        }
+        let answer = match self.check_put(put)? {
+            None => self.create_workload(&put.definition, touched),
+            Some(uid) => self.change_workload(uid, &put.definition, touched),
+        };
+        if let Some(key) = &put.idempotency_key {
+            self.keys.insert(key, fingerprint(put), answer.clone());
+        }
+        Ok(answer)
+    }
+
+    /// Which living workload a request would change; none where it would create one.
+    fn check_put(&self, put: &Put) -> Result<Option<Uid>, Rejection> {
+        let Definition { kind, ref name, replicas, .. } = put.definition;
+        let existing = self.workload_named(kind, name);
+        self.check_condition(kind, name, put.condition)?;
+        self.check_slots(existing.map_or(0, |workload| workload.replicas), replicas)?;
+        if let Some(workload) = existing
+            && kind == Kind::Task
+            && !workload.is_as(&put.definition)
+        {
+            let message = format!("another task named `{name}` exists: delete it or choose another name");
+            return Err(Rejection { code: Code::NameInUse, field: "name".into(), message });
+        }
+        Ok(existing.map(|workload| workload.uid))
+    }
+
+    /// The living workload that a request would change, none where it would create one, and whether
+    /// it would change anything: if it were made now. Nothing is done.
+    ///
+    /// # Errors
+    /// As the request itself.
+    pub fn preview(&self, put: &Put) -> Result<(Option<&Workload>, bool), Rejection> {
+        put.definition.validate()?;
+        let existing = self.check_put(put)?.map(|uid| &self.workloads[&uid]);
+        let Definition { replicas, update, .. } = put.definition;
+        let is_same = |workload: &Workload| {
+            workload.is_as(&put.definition) && (workload.replicas, workload.update) == (replicas, update)
+        };
+        Ok((existing, !existing.is_some_and(is_same)))
+    }
+
+    fn check_slots(&self, before: u32, replicas: u32) -> Result<(), Rejection> {
+        if self.slots - u64::from(before) + u64::from(replicas) > limits::SLOTS_MAX {
+            let message = format!("the cluster would have more than {} slots", limits::SLOTS_MAX);
+            return Err(Rejection::new(Code::LimitReached, message));
+        }
+        Ok(())
+    }
+
+    /// What a request gets whose idempotency key is remembered; nothing if it is not.
+    pub(in crate::manager) fn answered(&self, put: &Put) -> Option<Result<Answer, Rejection>> {
+        let (before, answer) = self.keys.get(put.idempotency_key.as_deref()?)?;
+        if planted(Bug::ConditionBeforeKey)
+            && let Err(refused) = self.check_condition(put.definition.kind, &put.definition.name, put.condition)
+        {
+            return Some(Err(refused));
+        }
+        Some(match *before == fingerprint(put) {
+            true => Ok(answer.clone()),
+            false => Err(Rejection::new(
+                Code::KeyReused,
+                "this idempotency key was used for another request: take a new one",
+            )),
+        })
+    }
+
+    fn check_condition(&self, kind: Kind, name: &str, condition: Condition) -> Result<(), Rejection> {
+        let revision = self.workload_named(kind, name).map(|w| w.revision);
+        let conflict = |message: String| Err(Rejection::new(Code::RevisionConflict, message));
+        match (condition, revision) {
+            (Condition::None, _) | (Condition::Absent, None) => Ok(()),
+            (Condition::Revision(wanted), Some(found)) if wanted == found => Ok(()),
+            (Condition::Revision(wanted), Some(found)) => {
+                conflict(format!("{kind} `{name}` is at revision {found}, not {wanted}: read it again"))
+            }
+            (Condition::Revision(wanted), None) => {
+                conflict(format!("there is no {kind} `{name}`, and so none at revision {wanted}"))
+            }
+            (Condition::Absent, Some(found)) => {
+                conflict(format!("{kind} `{name}` exists already, at revision {found}"))
+            }
+        }
+    }
+
+    fn create_workload(&mut self, definition: &Definition, touched: &mut Touched) -> Answer {
+        let uid = self.uid();
+        let slots = match definition.kind {
+            Kind::Service => Vec::new(),
+            Kind::Task => vec![Slot::default()],
+        };
+        self.insert_workload(Workload {
+            uid,
+            kind: definition.kind,
+            name: definition.name.as_str().into(),
+            labels: definition.labels.clone(),
+            replicas: definition.replicas,
+            update: definition.update,
+            revision: self.index,
+            created_at: self.at,
+            versions: vec![Version { number: 1, spec: Arc::new(definition.spec.clone()), tasks: 0 }],
+            deleting: false,
+            decision: None,
+            slots,
+        });
+        touched.workloads.push(uid);
+        let Definition { kind, replicas, spec, .. } = definition;
+        self.record_workload(
+            What::Created,
+            uid,
+            match kind {
+                Kind::Service => format!("{} of {}", count(*replicas, "replica"), spec.image),
+                Kind::Task => spec.image.clone(),
+            },
+        );
+        // A task definition is answered with its first attempt, so that is made in the same entry.
+        let task = (definition.kind == Kind::Task).then(|| {
+            let id = self.task_id(0);
+            self.insert_task(Task::new(id, uid, 0, 1, self.at));
+            id
+        });
+        Answer::Workload { uid, revision: self.index, version: 1, created: true, task }
+    }
+
+    fn change_workload(&mut self, uid: Uid, definition: &Definition, touched: &mut Touched) -> Answer {
+        let index = self.index;
+        let workload = self.workloads.get_mut(&uid).expect("found by name");
+        let new_spec = *workload.current().spec != definition.spec;
+        let same_number = (workload.replicas, workload.update) == (definition.replicas, definition.update);
+        if new_spec || workload.labels != definition.labels || !same_number {
+            workload.revision = index;
+        }
+        workload.labels.clone_from(&definition.labels);
+        workload.update = definition.update;
+        if new_spec {
+            let version = self.new_version(uid, Arc::new(definition.spec.clone()));
+            self.record_workload(What::Changed, uid, format!("version {version} of {}", definition.spec.image));
+        }
+        self.change_replicas(uid, definition.replicas);
+        touched.workloads.push(uid);
+        let workload = &self.workloads[&uid];
+        let newest = workload.slots.first().and_then(|slot| self.attempts(slot).next());
+        let task = newest.filter(|_| workload.kind == Kind::Task).map(|task| task.id);
+        let (revision, version) = (workload.revision, workload.current().number);
+        Answer::Workload { uid, revision, version, created: false, task }
+    }
+
+    /// The slots are filled anew from this spec, one by one. What kept the old version waiting says
+    /// nothing about the new one.
+    fn new_version(&mut self, uid: Uid, spec: Arc<Spec>) -> u32 {
+        let workload = self.workloads.get_mut(&uid).expect("the caller found it");
+        let number = workload.current().number + 1;
+        workload.versions.push(Version { number, spec, tasks: 0 });
+        drop_unused_versions(workload);
+        for slot in &mut workload.slots {
+            *slot = Slot { newest: slot.newest, ..Slot::default() };
+        }
+        workload.decision = None;
+        number
+    }
+
+    fn change_replicas(&mut self, uid: Uid, replicas: u32) {
+        let before = self.workloads[&uid].replicas;
+        self.set_replicas(uid, replicas);
+        if before != replicas {
+            self.record_workload(What::Scaled, uid, format!("from {before} to {}", count(replicas, "replica")));
+        }
+    }
+
+    pub(super) fn apply_scale(
+        &mut self,
+        name: &str,
+        replicas: u32,
+        condition: Condition,
+        touched: &mut Touched,
+    ) -> Result<Answer, Rejection> {
+        let Some(uid) = self.names.get(&(Kind::Service, Arc::from(name))).copied() else {
+            return Err(no_such(Kind::Service, name));
+        };
+        self.check_condition(Kind::Service, name, condition)?;
+        self.check_slots(self.workloads[&uid].replicas, replicas)?;
+        let workload = self.workloads.get_mut(&uid).expect("found by name");
+        if workload.replicas != replicas && !planted(Bug::ScaleKeepsRevision) {
+            workload.revision = self.index;
+        }
+        let (revision, version) = (workload.revision, workload.current().number);
+        self.change_replicas(uid, replicas);
+        touched.workloads.push(uid);
+        Ok(Answer::Workload { uid, revision, version, created: false, task: None })
+    }
+
+    pub(super) fn apply_restart(
+        &mut self,
+        name: &str,
+        condition: Condition,
+        touched: &mut Touched,
+    ) -> Result<Answer, Rejection> {
+        let Some(uid) = self.names.get(&(Kind::Service, Arc::from(name))).copied() else {
+            return Err(no_such(Kind::Service, name));
+        };
+        self.check_condition(Kind::Service, name, condition)?;
+        let spec = self.workloads[&uid].current().spec.clone();
+        let version = self.new_version(uid, spec);
+        self.record_workload(What::Restarted, uid, format!("as version {version}"));
+        self.changed_workload(uid);
+        let workload = self.workloads.get_mut(&uid).expect("found by name");
+        workload.revision = self.index;
+        touched.workloads.push(uid);
+        Ok(Answer::Workload { uid, revision: self.index, version, created: false, task: None })
+    }
+
+    pub(super) fn apply_delete(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        condition: Condition,
+        touched: &mut Touched,
+    ) -> Result<Answer, Rejection> {
+        let Some(uid) = self.names.get(&(kind, Arc::from(name))).copied() else {
+            return Err(no_such(kind, name));
+        };
+        if !planted(Bug::DeleteUnconditional) {
+            self.check_condition(kind, name, condition)?;
+        }
+        self.record_workload(What::Deleted, uid, "");
+        self.mark_deleting(uid);
+        touched.workloads.push(uid);
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn apply_stop_task(&mut self, id: TaskId, touched: &mut Touched) -> Result<Answer, Rejection> {
+        let Some(key) = self.tasks.key(id) else {
+            return Err(Rejection::new(Code::NotFound, format!("there is no task {id}")));
+        };
+        self.stop_task(key, touched);
+        Ok(Answer::Done)
+    }
+}
+
+fn no_such(kind: Kind, name: &str) -> Rejection {
+    Rejection::new(Code::NotFound, format!("there is no {kind} `{name}`"))
+}
+
+/// Of what a request asks for, so that another one under the same idempotency key is told apart.
+fn fingerprint(put: &Put) -> u64 {
+    let Definition { kind, name, labels, replicas, update, spec } = &put.definition;
+    let mut fnv = crate::model::Fnv::default();
+    fnv.write_u8(*kind as u8);
+    fnv.write(name.as_bytes());
+    fnv.write_u32(*replicas);
+    for (key, value) in labels {
+        fnv.write_usize(key.len());
+        fnv.write(key.as_bytes());
+        fnv.write_usize(value.len());
+        fnv.write(value.as_bytes());
+    }
+    fnv.write_u64(spec.fingerprint());
+    // As it was before an update could be described.
+    if *update != Update::ONE_BY_ONE {
+        update.hash(&mut fnv);
+    }
+    match put.condition {
+        Condition::None => fnv.write_u8(0),
+        Condition::Absent => fnv.write_u8(1),
+        Condition::Revision(revision) => fnv.write_u64(revision),
+    }
+    fnv.finish()
+}

@@ -1,0 +1,212 @@
+//! What operators want of nodes, and what nodes say.
+
+use super::*;
+
+impl Cluster {
+    pub(super) fn apply_set_duty(
+        &mut self,
+        name: &str,
+        order: DutyOrder,
+        touched: &mut Touched,
+    ) -> Result<Answer, Rejection> {
+        let Some(node) = self.node_named(name) else {
+            return Err(Rejection::new(Code::NotFound, format!("there is no node `{name}`")));
+        };
+        let (id, before) = (node.id, node.duty);
+        let (duty, what) = match order {
+            DutyOrder::Uncordon => (Duty::Active, What::Uncordoned),
+            DutyOrder::Cordon if before.is_draining() => return Ok(Answer::Done),
+            DutyOrder::Cordon => (Duty::Cordoned, What::Cordoned),
+            DutyOrder::Drain { deadline } => {
+                let deadline = deadline.map(|deadline| self.at + deadline);
+                (Duty::Draining { since: self.at, deadline }, What::Draining)
+            }
+        };
+        if duty == before {
+            return Ok(Answer::Done);
+        }
+        self.nodes[id.slot()].duty = duty;
+        let left = count(self.tasks_left(id), "task");
+        let message = match (duty, order) {
+            (_, DutyOrder::Drain { deadline: Some(span) }) => format!("{left} to go, told to stop after {span}"),
+            (Duty::Draining { .. }, _) => format!("{left} to go"),
+            _ => String::new(),
+        };
+        self.record(what, Subject::Node, None, Some(id), message);
+        self.changed_node(id);
+        self.touch_node(id, touched);
+        self.record_if_drained(id);
+        Ok(Answer::Done)
+    }
+
+    /// How many tasks of a node are not seen to have ended.
+    pub fn tasks_left(&self, id: NodeId) -> u32 {
+        let left = self.nodes[id.slot()].tasks().filter_map(|task| self.task(task));
+        left.filter(|task| !task.state.is_terminal()).count() as u32
+    }
+
+    /// Whether an operator wants a node's tasks to go, and all are seen to have ended.
+    pub fn is_drained(&self, id: NodeId) -> bool {
+        self.nodes[id.slot()].duty.is_draining() && self.tasks_left(id) == 0
+    }
+
+    pub(super) fn record_if_drained(&mut self, id: NodeId) {
+        if self.is_drained(id) {
+            self.record_node(What::Drained, id);
+        }
+    }
+
+    pub(super) fn apply_forget(&mut self, name: &str, touched: &mut Touched) -> Result<Answer, Rejection> {
+        let Some(node) = self.node_named(name) else {
+            return Err(Rejection::new(Code::NotFound, format!("there is no node `{name}`")));
+        };
+        if node.reach == Reach::Reachable {
+            let message = format!("node `{name}` is reachable: stop its worker first");
+            return Err(Rejection::new(Code::Conflict, message));
+        }
+        let (id, uid, tasks) = (node.id, node.info.uid, Vec::from_iter(node.tasks()));
+        self.nodes[id.slot()].duty = Duty::Active;
+        for task in tasks {
+            let key = self.tasks.key(task).expect("a node's tasks are in the table");
+            let end = End::new(Reason::NodeLost, format!("node {name} was forgotten"));
+            self.end_task(key, TaskState::Lost, end, self.at, touched);
+        }
+        let node = &mut self.nodes[id.slot()];
+        node.forgotten = true;
+        self.node_names.remove(name);
+        if !planted(Bug::ForgetKeepsId) {
+            self.node_uids.remove(&uid);
+        }
+        touched.nodes.push(id);
+        touched.reach_changed = true;
+        self.record_node(What::Forgotten, id);
+        self.changed_node(id);
+        Ok(Answer::Done)
+    }
+}
+
+// What nodes say.
+impl Cluster {
+    pub(super) fn apply_register(
+        &mut self,
+        registration: &Registration,
+        touched: &mut Touched,
+    ) -> Result<Answer, Rejection> {
+        let info = &registration.info;
+        let known = self.node_uids.get(&info.uid).copied();
+        if let Some(holder) = self.node_named(&info.name).filter(|holder| Some(holder.id) != known) {
+            let message = format!(
+                "another node is named `{}` ({}): choose another name, or forget that node",
+                info.name, holder.info.uid
+            );
+            return Err(Rejection { code: Code::NameInUse, field: "name".into(), message });
+        }
+        let was_silent = known.is_some_and(|id| self.nodes[id.slot()].reach != Reach::Reachable);
+        let id = known.unwrap_or(NodeId(u32::try_from(self.nodes.len()).expect("fewer nodes than that")));
+        match known {
+            Some(id) => {
+                let node = &mut self.nodes[id.slot()];
+                self.node_names.remove(&node.info.name);
+                node.info = info.clone();
+                node.incarnation = self.index;
+                node.registered_at = self.at;
+                node.reach = Reach::Reachable;
+                node.granted = node.used;
+                if planted(Bug::RestsForgottenAtReturn) {
+                    node.resting_ports.clear();
+                }
+            }
+            None => self.nodes.push(Node::bare(
+                id,
+                info.clone(),
+                self.index,
+                self.at,
+                Reach::Reachable,
+                Duty::Active,
+                false,
+                Default::default(),
+                info.port_range.0,
+            )),
+        }
+        self.node_names.insert(info.name.clone(), id);
+        self.node_uids.insert(info.uid, id);
+        match known {
+            None => self.record_node(What::Joined, id),
+            Some(_) if was_silent => self.record_node(What::Returned, id),
+            Some(_) => {}
+        }
+        self.changed_node(id);
+        if known.is_none() || !planted(Bug::ReturnUnseen) {
+            self.touch_node(id, touched);
+        }
+        for report in &registration.inventory {
+            self.apply_report(id, report, touched);
+        }
+        Ok(Answer::Node { node: id, incarnation: self.index })
+    }
+
+    pub(super) fn apply_edge(&mut self, edge: &Edge, touched: &mut Touched) {
+        let Some(node) = self.nodes.get_mut(edge.node.slot()) else { return };
+        let stale = node.incarnation != edge.incarnation && !planted(Bug::StaleEdgeCounts);
+        if node.forgotten || stale || node.reach == edge.reach {
+            return;
+        }
+        node.reach = edge.reach;
+        self.record_node(if edge.reach == Reach::Reachable { What::Returned } else { What::Unreachable }, edge.node);
+        self.changed_node(edge.node);
+        self.touch_node(edge.node, touched);
+    }
+
+    /// A node came, went or came back: it and everything on it is looked at again.
+    fn touch_node(&mut self, id: NodeId, touched: &mut Touched) {
+        touched.nodes.push(id);
+        touched.reach_changed = true;
+        let tasks = self.nodes[id.slot()].tasks();
+        touched.workloads.extend(tasks.filter_map(|task| Some(self.task(task)?.workload)));
+    }
+
+    pub(super) fn apply_reports(
+        &mut self,
+        node: NodeId,
+        incarnation: u64,
+        reports: &[TaskReport],
+        touched: &mut Touched,
+    ) -> Result<Answer, Rejection> {
+        let stale = |n: &Node| n.incarnation != incarnation && !planted(Bug::StaleReportCounts);
+        let known = self.node(node).filter(|n| !n.forgotten && !stale(n));
+        if known.is_none() {
+            return Err(Rejection::new(Code::Conflict, "a report from an older registration"));
+        }
+        for report in reports {
+            self.apply_report(node, report, touched);
+        }
+        Ok(Answer::Done)
+    }
+
+    /// A report counts if it is from the task's own node and goes forward. Everything else is
+    /// ordinary input: duplicates, late messages, tasks that are no longer remembered.
+    fn apply_report(&mut self, node: NodeId, report: &TaskReport, touched: &mut Touched) {
+        if report.state < TaskState::Preparing || report.state == TaskState::Lost {
+            return;
+        }
+        let Some(key) = self.tasks.key(report.task) else { return };
+        if self.tasks.at(key).node != Some(node) {
+            return;
+        }
+        if report.state.is_terminal() {
+            let end = report.end.clone().unwrap_or_else(|| End::new(Reason::Exited, ""));
+            let end = End { message: cut(end.message), ..end };
+            // The engine tidies up before it lets anybody look at what has ended. The wait for the next
+            // attempt has begun by then.
+            let task = self.tasks.at(key);
+            let begun = task.running_at.unwrap_or(task.created_at);
+            let ended_at = self.at.before(report.ended_ago.min(ENDED_AGO_MAX)).max(begun);
+            self.end_task(key, report.state, end, ended_at, touched);
+        } else if self.advance_task(key, report.state, None, self.at) {
+            if report.state == TaskState::Running {
+                self.record_task(What::Running, key, "");
+            }
+            touched.workloads.push(self.tasks.at(key).workload);
+        }
+    }
+}

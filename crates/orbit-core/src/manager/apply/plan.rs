@@ -1,0 +1,193 @@
+//! What the leader decided.
+
+use super::*;
+use crate::scheduler::filter::{self, Class, Demand};
+
+impl Cluster {
+    pub(super) fn apply_plan(&mut self, plan: &Plan, touched: &mut Touched) {
+        for id in &plan.stops {
+            if let Some(key) = self.tasks.key(*id) {
+                self.stop_task(key, touched);
+            }
+        }
+        for id in &plan.removes {
+            self.apply_remove(*id, touched);
+        }
+        for (ordinal, create) in plan.creates.iter().enumerate() {
+            let ordinal = u32::try_from(ordinal).expect("a plan is bounded");
+            touched.workloads.push(create.workload);
+            if !self.apply_create(ordinal, create, touched) {
+                self.refuse(create.target.as_ref(), touched);
+            }
+        }
+        for place in &plan.places {
+            if !self.apply_place(place, touched) {
+                self.refuse(Some(&place.target), touched);
+            }
+        }
+        for (uid, len) in &plan.trims {
+            self.apply_trim(*uid, *len);
+        }
+        for uid in &plan.drops {
+            self.apply_drop(*uid, touched);
+        }
+        for (uid, decision) in &plan.decisions {
+            self.apply_decision(*uid, decision);
+        }
+    }
+
+    /// A part of a plan had become stale. What it would have taken there is free for others, who were
+    /// told that there is no room.
+    fn refuse(&self, target: Option<&Target>, touched: &mut Touched) {
+        touched.refused += 1;
+        let node = target.map(|target| target.node).filter(|node| self.node(*node).is_some());
+        touched.nodes.extend(node);
+    }
+
+    fn apply_decision(&mut self, uid: Uid, decision: &Decision) {
+        let Some(workload) = self.workloads.get_mut(&uid) else { return };
+        let before = workload.decision.replace(decision.clone());
+        self.changed_workload(uid);
+        // That it still finds no node, for the same reasons, is no news.
+        let kinds = |decision: &Decision| Vec::from_iter(decision.refusals.iter().map(|r| (r.filter.clone(), r.nodes)));
+        let news = before.is_none_or(|before| before.unplaced == 0 || kinds(&before) != kinds(decision));
+        if decision.unplaced > 0 && news {
+            let tasks = count(decision.unplaced, "task");
+            self.record_workload(What::Unplaced, uid, format!("{tasks} without a node: {}", decision.why()));
+        }
+    }
+
+    fn apply_remove(&mut self, id: TaskId, touched: &mut Touched) {
+        let Some(key) = self.tasks.key(id) else { return };
+        let task = self.tasks.at(key);
+        if !task.state.is_terminal() {
+            return;
+        }
+        let workload = &self.workloads[&task.workload];
+        // The newest attempt tells the reconciler what the slot has been through.
+        let newest = workload.slots[task.slot as usize].newest == Some(key);
+        if newest && task.slot < workload.wanted() {
+            return;
+        }
+        let uid = task.workload;
+        touched.tasks.extend(task.node.map(|node| (node, id)));
+        self.remove_task(key);
+        self.refresh_finished(uid);
+    }
+
+    /// Returns false where the plan has become stale.
+    fn apply_create(&mut self, ordinal: u32, create: &Create, touched: &mut Touched) -> bool {
+        let Some(workload) = self.workloads.get(&create.workload) else { return false };
+        let slot = workload.slots.get(create.slot as usize).copied();
+        let fresh = create.slot < workload.wanted()
+            && (workload.current().number == create.version || planted(Bug::StaleVersionMade))
+            && slot.map_or(create.slot as usize == workload.slots.len(), |slot| {
+                let newest = self.attempts(&slot).next();
+                // It may have reported a good end, or been told to stop, since the plan was made.
+                let over = |task: &Task| reconciler::is_over(workload, task) && !planted(Bug::FinishedRunRepeated);
+                let follows = !newest.is_some_and(over);
+                follows && self.at >= slot.not_before && newest.map(|task| task.id) == create.after
+            });
+        if !fresh {
+            return false;
+        }
+        let spec = workload.current().spec.clone();
+        if create.target.as_ref().is_some_and(|target| self.check_target(&spec, target).is_err()) {
+            return false;
+        }
+        if slot.is_none() {
+            let workload = self.workloads.get_mut(&create.workload).expect("just found");
+            workload.slots.push(Slot::default());
+        }
+        let id = self.task_id(ordinal);
+        let mut task = Task::new(id, create.workload, create.slot, create.version, self.at);
+        if let Some(target) = &create.target {
+            task.node = Some(target.node);
+            task.host_ports = target.host_ports.clone();
+            task.state = TaskState::Assigned;
+            task.generation = 1;
+            touched.tasks.push((target.node, id));
+            self.turn_ports(&spec, target);
+        }
+        self.insert_task(task);
+        if create.target.is_some() {
+            self.record_placed(id);
+        }
+        true
+    }
+
+    /// Returns false where the plan has become stale.
+    fn apply_place(&mut self, place: &Place, touched: &mut Touched) -> bool {
+        let Some(key) = self.tasks.key(place.task) else { return false };
+        let task = self.tasks.at(key);
+        if task.state != TaskState::Pending || task.desired != Desired::Running {
+            return false;
+        }
+        let (uid, spec) = (task.workload, self.spec_of(task).clone());
+        touched.workloads.push(uid);
+        if self.check_target(&spec, &place.target).is_err() {
+            return false;
+        }
+        self.place_task(key, &place.target, self.at);
+        self.record_placed(place.task);
+        self.turn_ports(&spec, &place.target);
+        touched.tasks.push((place.target.node, place.task));
+        true
+    }
+
+    fn record_placed(&mut self, id: TaskId) {
+        let key = self.tasks.key(id).expect("placed just now");
+        let task = self.tasks.at(key);
+        let after = task.older.map(|older| format!(", after {}", self.tasks.at(older).id));
+        let message = format!("slot {}, version {}{}", task.slot, task.version, after.unwrap_or_default());
+        self.record_task(What::Placed, key, message);
+    }
+
+    /// Whether a task of this spec may be placed there now: the scheduler's own filters, over the
+    /// state as it is (invariants I1, I17, I18).
+    fn check_target(&self, spec: &Spec, target: &Target) -> Result<(), filter::Refusal> {
+        let node = self.node(target.node).ok_or(filter::Refusal::NotReady)?;
+        let class = Class::of(spec);
+        filter::check(node, &class, &Demand::default(), self.at)?;
+        filter::check_ports(node, spec, &target.host_ports, self.at)
+    }
+
+    /// The next search for a port starts behind those that were chosen now.
+    fn turn_ports(&mut self, spec: &Spec, target: &Target) {
+        let node = &mut self.nodes[target.node.slot()];
+        let mut chosen = spec.ports.iter().zip(&target.host_ports).filter(|(port, _)| port.host.is_none());
+        if let Some((_, &last)) = chosen.next_back() {
+            let (first, end) = node.info.port_range;
+            node.next_port = if last >= end { first } else { last + 1 };
+        }
+    }
+
+    fn apply_trim(&mut self, uid: Uid, len: u32) {
+        let Some(workload) = self.workloads.get_mut(&uid) else { return };
+        while workload.slots.len() > len.max(workload.wanted()) as usize
+            && workload.slots.last().is_some_and(|slot| slot.newest.is_none())
+        {
+            workload.slots.pop();
+        }
+    }
+
+    fn apply_drop(&mut self, uid: Uid, touched: &mut Touched) {
+        let Some(workload) = self.workloads.get(&uid) else { return };
+        let attempts = workload.slots.iter().flat_map(|slot| self.attempts(slot));
+        let ended: Option<Vec<TaskId>> = attempts.map(|task| task.state.is_terminal().then_some(task.id)).collect();
+        let finished = workload.deleting
+            || workload.slots.first().and_then(|slot| self.attempts(slot).next()).is_some_and(|task| {
+                reconciler::is_final(workload, task) // an old result makes room for newer ones
+            });
+        let Some(tasks) = ended.filter(|_| finished) else { return };
+        for id in tasks {
+            let key = self.tasks.key(id).expect("just found");
+            let task = self.tasks.at(key);
+            if !planted(Bug::DropUntold) {
+                touched.tasks.extend(task.node.map(|node| (node, id)));
+            }
+            self.remove_task(key);
+        }
+        self.drop_workload(uid);
+    }
+}
