@@ -62,7 +62,8 @@ fn a_drain_names_what_blocks_it_and_ends_it_at_its_deadline() {
     });
     let port = before[0].ports["80/tcp"];
     let url = format!("http://{}:{port}/healthz", lab.hosts[0].address());
-    assert!(ask("GET", &url, vec![]).is_ok(), "it serves meanwhile");
+    // Its process runs, and may be about to listen.
+    cluster.wait_for("it serves meanwhile", || ask("GET", &url, vec![]).map(|_| ()));
     let refused = cluster.ask("POST", "/v1/nodes/worker-0/drain", r#"{"deadline":"soon"}"#).expect("it answers");
     assert_eq!((refused.status, refused.json()["field"].as_str()), (400, Some("deadline")), "{}", refused.text());
 
