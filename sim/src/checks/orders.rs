@@ -89,7 +89,9 @@ impl OrderWatch {
     /// I37: whoever watches the endpoints has the delay to hear that a task has left them. One that nobody
     /// wants, or that somebody started again after its end was known, has none.
     fn delayed(&self, (index, life): (usize, u32), now: Time, worker: &Worker, task: Option<TaskId>) -> Check {
-        let Some(order) = task.and_then(|task| worker.order(task)).filter(|order| !order.ended) else { return Ok(()) };
+        let has_ended = |task: &TaskId| worker.ledger().tasks.get(task).is_some_and(|known| known.end.is_some());
+        let order = task.filter(|task| !has_ended(task)).and_then(|task| worker.order(task));
+        let Some(order) = order.filter(|order| !order.ended) else { return Ok(()) };
         let told = self.told_to_stop.get(&(index, order.task)).filter(|(told_in, _)| *told_in == life);
         let delay = order.spec.stop.delay;
         match told {

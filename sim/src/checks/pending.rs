@@ -118,9 +118,12 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         // A cluster that is full says so, and is not held to more.
         let unplaced = cluster.pending_of(workload.uid).count();
         let explained = workload.decision.as_ref().is_some_and(|d| d.unplaced > 0 && !d.refusals.is_empty());
-        // It will be tried again when the port is free.
+        // It will be tried again when the port is free. What waits for something else may wait for ever, beside
+        // others that meet a stranger's port again and again.
+        let for_port = |d: &Decision| d.refusals.iter().any(|refusals| refusals.filter == "ports");
+        let waits_for_port = unplaced > 0 && workload.decision.as_ref().is_some_and(for_port);
         let rests = |node: &Node| node.resting_ports.values().any(|until| *until > at);
-        if unplaced > 0 && cluster.nodes().any(rests) {
+        if waits_for_port && cluster.nodes().any(rests) {
             pending.push(format!("{} waits for a port that rests", workload.name));
         }
         if unplaced > 0 && !explained {
