@@ -360,7 +360,7 @@ fn definition(want: &Want) -> Definition {
         },
         spec: Spec {
             image: want.image.clone(),
-            pull: [Pull::Missing, Pull::Always, Pull::Never][usize::from(want.pull % 3)],
+            pull: Pull::ALL[usize::from(want.pull) % Pull::ALL.len()],
             command: vec![],
             args: vec![],
             env: BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! Just enough of an HTTP client.
 
 use crate::block_on;
+use futures_util::StreamExt;
 use http_body_util::{BodyDataStream, BodyExt, Full};
 use hyper::{
     Method, Request,
@@ -10,6 +11,8 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use orbit_api::view::{Endpoint, Endpoints};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
@@ -58,6 +61,44 @@ pub async fn stream(url: &str) -> Result<BodyDataStream<Incoming>, String> {
     let answer = client().get(uri).await.map_err(|error| error.to_string())?;
     let status = answer.status();
     if status.is_success() { Ok(answer.into_body().into_data_stream()) } else { Err(format!("{url}: {status}")) }
+}
+
+/// A watch: what server-sent events carry, one after the other.
+pub struct Watch {
+    body: BodyDataStream<Incoming>,
+    read: String,
+}
+
+impl Watch {
+    /// Begins one.
+    ///
+    /// # Errors
+    /// As [`stream`].
+    pub async fn of(url: &str) -> Result<Watch, String> {
+        Ok(Watch { body: stream(url).await?, read: String::new() })
+    }
+
+    /// The next one; `None` where the watch ends.
+    ///
+    /// # Panics
+    /// If it is not of the expected form.
+    pub async fn next<T: DeserializeOwned>(&mut self) -> Option<T> {
+        loop {
+            while let Some(end) = self.read.find('\n') {
+                let line: String = self.read.drain(..=end).collect();
+                if let Some(data) = line.strip_prefix("data:") {
+                    return Some(serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {data}")));
+                }
+            }
+            self.read += &String::from_utf8_lossy(&self.body.next().await?.ok()?);
+        }
+    }
+}
+
+/// Where the first port of each endpoint is reached: `ADDRESS:PORT`. Those without one are left out.
+pub fn addresses(endpoints: &Endpoints) -> Vec<String> {
+    let at = |endpoint: &Endpoint| Some(format!("{}:{}", endpoint.address.as_deref()?, endpoint.ports.first()?.host?));
+    endpoints.items.iter().filter_map(at).collect()
 }
 
 /// Asks, and reads the whole answer.

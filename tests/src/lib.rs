@@ -24,7 +24,7 @@ pub use cluster::{Cluster, Setup, Worker};
 pub use daemon::Daemon;
 pub use disk::Disk;
 pub use engine::{Container, Engine, IMAGE, engine};
-pub use http::{Response, ask, ask_with, stream};
+pub use http::{Response, Watch, addresses, ask, ask_with, stream};
 pub use lab::{Host, Lab, MANAGER};
 pub use registry::{Mood, Registry};
 pub use rustix::process::Signal;

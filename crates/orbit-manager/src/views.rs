@@ -90,7 +90,7 @@ pub fn endpoints(cluster: &Cluster, workload: &Workload) -> view::Endpoints {
             ports: ports(task, cluster.spec_of(task)),
         }
     };
-    let items = cluster.endpoints(workload).map(endpoint).collect();
+    let items = cluster.endpoints(workload).into_iter().map(endpoint).collect();
     view::Endpoints { name: workload.name.to_string(), revision: cluster.index, items }
 }
 

@@ -544,12 +544,7 @@ fn variable(text: &str) -> Result<(String, String), String> {
 }
 
 fn pull(text: &str) -> Result<ManifestPull, String> {
-    match text {
-        "missing" => Ok(ManifestPull::Missing),
-        "always" => Ok(ManifestPull::Always),
-        "never" => Ok(ManifestPull::Never),
-        _ => Err("write missing, always or never".to_string()),
-    }
+    serde_json::from_value(text.into()).map_err(|_| "write missing, always or never".to_string())
 }
 
 fn selector(text: &str) -> Result<String, String> {

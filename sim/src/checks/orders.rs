@@ -14,7 +14,7 @@ pub(crate) fn left_first(cluster: &Cluster, ledger: &Ledger, request: &Op) -> Ch
     let Some(task) = task_of(name).and_then(|task| cluster.task(task)) else { return Ok(()) };
     let Some(workload) = cluster.workload(task.workload) else { return Ok(()) };
     let has_ended = ledger.tasks.get(&task.id).is_some_and(|remembered| remembered.end.is_some());
-    let listed = cluster.endpoints(workload).any(|endpoint| endpoint.id == task.id);
+    let listed = cluster.endpoints(workload).iter().any(|endpoint| endpoint.id == task.id);
     match listed && !has_ended {
         true => Err(("I37", format!("{} is stopped and is an endpoint of {}", task.id, workload.name))),
         false => Ok(()),

@@ -1,8 +1,7 @@
 //! Somebody who uses a service through its listed endpoints while it is updated.
 
-use futures_util::StreamExt;
 use orbit_api::view::{Change, Endpoints};
-use orbit_tests::{Cluster, block_on, stream};
+use orbit_tests::{Cluster, Watch, addresses, block_on};
 use std::{
     io::{Read, Write},
     net::TcpStream,
@@ -37,16 +36,9 @@ impl Visitor {
         let (told, ended) = (known.clone(), stop.clone());
         spawn(move || {
             block_on(async {
-                let mut body = stream(&url).await.expect("the endpoints are watched");
-                let mut text = String::new();
-                while let Some(Ok(piece)) = body.next().await {
-                    text += &String::from_utf8_lossy(&piece);
-                    while let Some((line, rest)) = text.split_once('\n').map(|(l, r)| (l.to_string(), r.to_string())) {
-                        text = rest;
-                        if let Some(data) = line.strip_prefix("data:") {
-                            *told.lock().expect("nobody panics with it") = addresses(data);
-                        }
-                    }
+                let mut watch = Watch::of(&url).await.expect("the endpoints are watched");
+                while let Some(change) = watch.next::<Change<Endpoints>>().await {
+                    *told.lock().expect("nobody panics with it") = addresses(&change.object);
                     if ended.load(Ordering::Relaxed) {
                         break;
                     }
@@ -78,15 +70,6 @@ impl Visitor {
         self.stop.store(true, Ordering::Relaxed);
         self.requests.join().expect("the visitor does not panic")
     }
-}
-
-fn addresses(data: &str) -> Vec<String> {
-    let change: Change<Endpoints> = serde_json::from_str(data.trim()).expect("a change of endpoints");
-    let reached = change.object.items.iter().filter_map(|endpoint| {
-        let (address, port) = (endpoint.address.as_deref()?, endpoint.ports.first()?.host?);
-        Some(format!("{address}:{port}"))
-    });
-    reached.collect()
 }
 
 fn visit(at: &str) -> Result<(), String> {

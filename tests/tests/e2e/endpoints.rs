@@ -1,24 +1,14 @@
 //! Where a service is reached, and that nobody is sent to a task that is being stopped.
 
 use crate::web;
-use futures_util::StreamExt;
-use orbit_api::view::Endpoints;
-use orbit_tests::{Cluster, ask_with, engine, stream};
-use serde_json::{Value, json};
+use orbit_api::view::{Change, ChangeKind, Endpoints};
+use orbit_tests::{Cluster, PATIENCE, Watch, addresses, ask_with, block_on, engine};
+use serde_json::json;
 use std::time::Instant;
 
 fn endpoints(cluster: &Cluster, service: &str) -> Endpoints {
     let answer = cluster.ask("GET", &format!("/v1/services/{service}/endpoints"), "").expect("the manager answers");
     serde_json::from_str(&answer.text()).unwrap_or_else(|error| panic!("{error}: {}", answer.text()))
-}
-
-/// `ADDRESS:PORT` of each.
-fn addresses(endpoints: &Endpoints) -> Vec<String> {
-    let at = |it: &orbit_api::view::Endpoint| {
-        let address = it.address.as_deref().expect("the address is known");
-        format!("{address}:{}", it.ports[0].host.expect("a port was chosen"))
-    };
-    endpoints.items.iter().map(at).collect()
 }
 
 #[test]
@@ -89,32 +79,18 @@ fn a_watch_of_endpoints_tells_all_of_them_at_every_change() {
     let cluster = Cluster::start(&engine, 1);
     cluster.apply(&web("web", 1));
     cluster.wait_running("web", 1);
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let url = format!("{}/v1/services/web/endpoints?watch=1", cluster.url());
-    let mut body = runtime.block_on(stream(&url)).expect("a stream");
-    let mut text = String::new();
-    let mut next = move || {
-        loop {
-            if let Some((line, rest)) = text.split_once('\n').map(|(line, rest)| (line.to_string(), rest.to_string())) {
-                text = rest;
-                if let Some(data) = line.strip_prefix("data:") {
-                    let change: Value = serde_json::from_str(data.trim()).expect("a change");
-                    let items = change["object"]["items"].as_array().expect("endpoints").len();
-                    return (change["type"].as_str().expect("a kind").to_string(), items);
-                }
-                continue;
-            }
-            let piece = runtime.block_on(async {
-                tokio::time::timeout(orbit_tests::PATIENCE, body.next()).await.expect("a change comes in time")
-            });
-            text += &String::from_utf8_lossy(&piece.expect("the stream goes on").expect("and can be read"));
-        }
+    let mut watch = block_on(Watch::of(&url)).expect("a stream");
+    let mut next = || {
+        let change = block_on(async { tokio::time::timeout(PATIENCE, watch.next::<Change<Endpoints>>()).await });
+        let change = change.expect("a change comes in time").expect("the stream goes on");
+        (change.kind, change.object.items.len())
     };
-    assert_eq!(next(), ("added".to_string(), 1));
+    assert_eq!(next(), (ChangeKind::Added, 1));
     cluster.scale("web", 2);
-    assert_eq!(next(), ("modified".to_string(), 2));
+    assert_eq!(next(), (ChangeKind::Modified, 2));
     cluster.scale("web", 0);
     while next().1 > 0 {}
     cluster.delete("/v1/services/web");
-    assert_eq!(next(), ("deleted".to_string(), 0));
+    assert_eq!(next(), (ChangeKind::Deleted, 0));
 }

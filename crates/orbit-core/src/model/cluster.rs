@@ -142,7 +142,7 @@ impl Cluster {
     }
     /// The tasks that serve a service and can be reached: they run, nobody told them to stop, and their node is
     /// heard. By slot, an older version's first.
-    pub fn endpoints(&self, workload: &Workload) -> impl Iterator<Item = &Task> {
+    pub fn endpoints(&self, workload: &Workload) -> Vec<&Task> {
         let wanted = |task: &&Task| task.desired == Desired::Running || planted(Bug::LeavesWhenStopped);
         let serves = |task: &&Task| task.state == TaskState::Running && wanted(task);
         let is_heard = |task: &&Task| task.node.and_then(|node| self.node(node)).is_some_and(Node::is_ready);
@@ -151,7 +151,7 @@ impl Cluster {
             serving.reverse();
             serving
         };
-        workload.slots.iter().flat_map(of_slot).collect::<Vec<_>>().into_iter()
+        workload.slots.iter().flat_map(of_slot).collect()
     }
     /// The spec that a task was made from.
     ///

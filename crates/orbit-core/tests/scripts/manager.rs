@@ -602,7 +602,6 @@ impl Managed {
         text
     }
 
-    /// Every slot with what has not ended in it, or the newest attempt if all have.
     fn print_endpoints(&mut self, service: &str) {
         let cluster = self.manager.cluster();
         let workload = cluster.workload_named(Kind::Service, service).expect("a service");
@@ -611,10 +610,11 @@ impl Managed {
             let ports = task.host_ports.iter().map(|port| format!(":{port}")).collect::<String>();
             format!("{} v{} on {node}{ports}", task.id, task.version)
         };
-        let line = format!("endpoints {}", list(cluster.endpoints(workload).map(endpoint)));
+        let line = format!("endpoints {}", list(cluster.endpoints(workload).into_iter().map(endpoint)));
         self.say(line);
     }
 
+    /// Every slot with what has not ended in it, or the newest attempt if all have.
     fn print_state(&mut self) {
         let cluster = self.manager.cluster();
         let mut lines = Vec::new();

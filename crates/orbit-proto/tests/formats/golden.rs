@@ -216,40 +216,23 @@ const UPDATE: Update = Update { max_surge: 0, max_unavailable: 2, min_healthy: M
 /// What came to the log after the first files were written.
 fn later_entries() -> Vec<Entry> {
     let duty = |order| Command::SetDuty { name: "node-a".into(), order };
+    let put = |update, spec| {
+        let (kind, name) = (Kind::Service, "web".into());
+        Command::Put(Put {
+            definition: Definition { kind, name, labels: [].into(), replicas: 3, update, spec },
+            condition: Condition::None,
+            idempotency_key: None,
+        })
+    };
+    let stop = Stop { delay: Millis::secs(5), signal: Some("SIGQUIT".into()), grace: Millis::secs(10) };
     let commands = [
         Command::Restart { name: "web".into(), condition: Condition::Revision(4) },
         duty(DutyOrder::Cordon),
         duty(DutyOrder::Drain { deadline: None }),
         duty(DutyOrder::Drain { deadline: Some(Millis::secs(300)) }),
         duty(DutyOrder::Uncordon),
-        Command::Put(Put {
-            definition: Definition {
-                kind: Kind::Service,
-                name: "web".into(),
-                labels: [].into(),
-                replicas: 3,
-                update: UPDATE,
-                spec: spec(),
-            },
-            condition: Condition::None,
-            idempotency_key: None,
-        }),
-        Command::Put(Put {
-            definition: Definition {
-                kind: Kind::Service,
-                name: "web".into(),
-                labels: [].into(),
-                replicas: 3,
-                update: Update::ONE_BY_ONE,
-                spec: Spec {
-                    pull: Pull::Always,
-                    stop: Stop { delay: Millis::secs(5), signal: Some("SIGQUIT".into()), grace: Millis::secs(10) },
-                    ..spec()
-                },
-            },
-            condition: Condition::None,
-            idempotency_key: None,
-        }),
+        put(UPDATE, spec()),
+        put(Update::ONE_BY_ONE, Spec { pull: Pull::Always, stop, ..spec() }),
         Command::Register(Registration {
             info: NodeInfo { address: Some([10, 0, 0, 5].into()), ..info() },
             inventory: vec![],

@@ -1,5 +1,6 @@
 //! `orbit endpoints`: where a service is reached.
 
+use super::get::{json, yaml};
 use crate::{
     Session,
     cli::{self, Format},
@@ -9,7 +10,6 @@ use crate::{
     table::{self, endpoint_ports},
 };
 use orbit_api::view::{self, Change};
-use serde::Serialize;
 
 pub async fn endpoints(session: &mut Session<'_>, args: cli::Endpoints) -> Result<u8, Error> {
     let format = settings::format(args.output, session.env, &session.context)?;
@@ -20,8 +20,7 @@ pub async fn endpoints(session: &mut Session<'_>, args: cli::Endpoints) -> Resul
             session.say(&format!("service {} has no endpoints now", args.name));
             return Ok(0);
         }
-        let text = if format == Format::Json { pretty(&endpoints)? } else { text(&endpoints, format)? };
-        return session.print(&text).map(|()| 0);
+        return session.print(&text(&endpoints, format)?).map(|()| 0);
     }
     let at = path(&at, &[("watch", "1")]);
     let mut last = None;
@@ -45,17 +44,9 @@ pub async fn endpoints(session: &mut Session<'_>, args: cli::Endpoints) -> Resul
 fn text(endpoints: &view::Endpoints, format: Format) -> Result<String, Error> {
     let named = |endpoint: &view::Endpoint| endpoint_ports(endpoint).into_iter().map(|(_, at)| format!("{at}\n"));
     Ok(match format {
-        Format::Json => pretty(endpoints)?,
+        Format::Json => json(endpoints)?,
         Format::Yaml => yaml(endpoints)?,
         Format::Name => endpoints.items.iter().flat_map(named).collect(),
         Format::Table | Format::Wide => table::endpoints(&endpoints.items),
     })
-}
-
-fn pretty(endpoints: &view::Endpoints) -> Result<String, Error> {
-    let text = serde_json::to_string_pretty(endpoints).map_err(|e| Error::usage(e.to_string()))?;
-    Ok(format!("{text}\n"))
-}
-fn yaml(value: &impl Serialize) -> Result<String, Error> {
-    serde_yaml_ng::to_string(value).map_err(|e| Error::usage(e.to_string()))
 }

@@ -209,10 +209,10 @@ fn name_line(kind: ObjectKind, item: &Value) -> String {
 fn json_line(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map(|text| format!("{text}\n")).map_err(|e| Error::usage(e.to_string()))
 }
-fn json(value: &impl Serialize) -> Result<String, Error> {
+pub(super) fn json(value: &impl Serialize) -> Result<String, Error> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Error::usage(e.to_string()))?;
     Ok(format!("{text}\n"))
 }
-fn yaml(value: &impl Serialize) -> Result<String, Error> {
+pub(super) fn yaml(value: &impl Serialize) -> Result<String, Error> {
     serde_yaml_ng::to_string(value).map_err(|e| Error::usage(e.to_string()))
 }

@@ -179,6 +179,11 @@ impl Cluster {
         }
     }
 
+    fn named(&self, kind: Kind, name: &str) -> Result<Uid, Rejection> {
+        let found = self.names.get(&(kind, Arc::from(name))).copied();
+        found.ok_or_else(|| Rejection::new(Code::NotFound, format!("there is no {kind} `{name}`")))
+    }
+
     pub(super) fn apply_scale(
         &mut self,
         name: &str,
@@ -186,9 +191,7 @@ impl Cluster {
         condition: Condition,
         touched: &mut Touched,
     ) -> Result<Answer, Rejection> {
-        let Some(uid) = self.names.get(&(Kind::Service, Arc::from(name))).copied() else {
-            return Err(no_such(Kind::Service, name));
-        };
+        let uid = self.named(Kind::Service, name)?;
         self.check_condition(Kind::Service, name, condition)?;
         self.check_slots(self.workloads[&uid].replicas, replicas)?;
         let workload = self.workloads.get_mut(&uid).expect("found by name");
@@ -207,9 +210,7 @@ impl Cluster {
         condition: Condition,
         touched: &mut Touched,
     ) -> Result<Answer, Rejection> {
-        let Some(uid) = self.names.get(&(Kind::Service, Arc::from(name))).copied() else {
-            return Err(no_such(Kind::Service, name));
-        };
+        let uid = self.named(Kind::Service, name)?;
         self.check_condition(Kind::Service, name, condition)?;
         let spec = self.workloads[&uid].current().spec.clone();
         let version = self.new_version(uid, spec);
@@ -228,9 +229,7 @@ impl Cluster {
         condition: Condition,
         touched: &mut Touched,
     ) -> Result<Answer, Rejection> {
-        let Some(uid) = self.names.get(&(kind, Arc::from(name))).copied() else {
-            return Err(no_such(kind, name));
-        };
+        let uid = self.named(kind, name)?;
         if !planted(Bug::DeleteUnconditional) {
             self.check_condition(kind, name, condition)?;
         }
@@ -247,10 +246,6 @@ impl Cluster {
         self.stop_task(key, touched);
         Ok(Answer::Done)
     }
-}
-
-fn no_such(kind: Kind, name: &str) -> Rejection {
-    Rejection::new(Code::NotFound, format!("there is no {kind} `{name}`"))
 }
 
 /// Of what a request asks for, so that another one under the same idempotency key is told apart.
