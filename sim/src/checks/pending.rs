@@ -19,6 +19,9 @@ pub struct WorkerView<'a> {
     pub ledger: Option<&'a Ledger>,
 }
 
+/// Later than any port rests.
+const RESTS_ARE_OVER: Time = Time(u64::MAX);
+
 /// Why the world has not converged; nothing once it has. `at` is the cluster's time.
 pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<String> {
     let mut pending = Vec::new();
@@ -118,18 +121,16 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         // A cluster that is full says so, and is not held to more.
         let unplaced = cluster.pending_of(workload.uid).count();
         let explained = workload.decision.as_ref().is_some_and(|d| d.unplaced > 0 && !d.refusals.is_empty());
-        // It will be tried again when the port is free. What waits for something else may wait for ever, beside
-        // others that meet a stranger's port again and again.
-        let for_port = |d: &Decision| d.refusals.iter().any(|refusals| refusals.filter == "ports");
-        let waits_for_port = unplaced > 0 && workload.decision.as_ref().is_some_and(for_port);
-        let rests = |node: &Node| node.resting_ports.values().any(|until| *until > at);
-        if waits_for_port && cluster.nodes().any(rests) {
+        // It will be tried again when the port is free. The reason that was written down may be an older one.
+        let spec = &workload.current().spec;
+        let frees_port =
+            |node: &Node| has_room(cluster, node, spec, RESTS_ARE_OVER) && !has_room(cluster, node, spec, at);
+        if unplaced > 0 && cluster.nodes().any(frees_port) {
             pending.push(format!("{} waits for a port that rests", workload.name));
         }
         if unplaced > 0 && !explained {
             pending.push(format!("{} waits for a node and nobody says why (I30)", workload.name));
         }
-        let spec = &workload.current().spec;
         if let Some(node) = cluster.nodes().find(|node| unplaced > 0 && has_room(cluster, node, spec, at)) {
             pending.push(format!("{} waits for a node and {} has room", workload.name, node.info.name));
         }

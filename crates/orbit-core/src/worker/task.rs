@@ -93,7 +93,7 @@ impl Worker {
             return self.begin_step(id, Step::Inspect, actions);
         }
         if task.unwanted {
-            return self.drive_unwanted(id, actions);
+            return self.drive_unwanted(now, id, actions);
         }
         if ended || task.order.as_ref().is_some_and(|order| order.ended) {
             return self.drive_ended(id, actions);
@@ -175,9 +175,11 @@ impl Worker {
         }
     }
 
-    /// Nothing of the task shall remain.
-    fn drive_unwanted(&mut self, id: TaskId, actions: &mut Vec<Action>) {
-        match self.tasks[&id].container {
+    /// Nothing of the task shall remain. Where it was told to stop before, it keeps its delay.
+    fn drive_unwanted(&mut self, now: Time, id: TaskId, actions: &mut Vec<Action>) {
+        let task = &self.tasks[&id];
+        match task.container {
+            Known::Is(ContainerState::Running) if task.signal_at.is_some() => self.stop_after_delay(now, id, actions),
             Known::Is(ContainerState::Running) => self.begin_step(id, Step::Stop, actions),
             Known::Is(_) => self.begin_step(id, Step::Remove, actions),
             Known::Absent | Known::Unknown => {
