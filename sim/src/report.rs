@@ -16,6 +16,8 @@ use std::{
 const SEEDS_FOR_ALL: u64 = 2000;
 /// So many worlds are lived through to make a failing run smaller.
 const SHRINK_RUNS: usize = 3000;
+/// So many failures are told in full; of the others, a line.
+const FAILURES_EXPLAINED: usize = 2;
 
 /// What many seeds went through.
 #[derive(Default)]
@@ -131,7 +133,9 @@ pub fn many(from: u64, seeds: u64, nodes: Option<usize>, quiet: bool) -> ExitCod
     });
     let mut sum = all.into_inner().expect("a failure is a value");
     sum.failures.sort_by_key(|(seed, _)| *seed);
-    sum.failures.iter().take(2).for_each(|(seed, failure)| explain(*seed, nodes, failure));
+    let (explained, others) = sum.failures.split_at(sum.failures.len().min(FAILURES_EXPLAINED));
+    explained.iter().for_each(|(seed, failure)| explain(*seed, nodes, failure));
+    others.iter().for_each(|(seed, failure)| println!("seed {seed}: {failure}\n"));
     println!("{}", sum.figures(from, begun.elapsed(), threads));
     if !quiet {
         println!("{}", sum.tally.table());
