@@ -61,7 +61,32 @@ impl<'a> Draws<'a> {
     /// A report that agrees with itself.
     pub fn report(&mut self, task: TaskId, state: TaskState) -> TaskReport {
         let end = state.is_terminal().then(|| self.end());
-        TaskReport { ended_ago: self.span(), ..TaskReport::new(task, state, end) }
+        let ended_ago = self.span();
+        let probed = if end.is_none() { self.probed() } else { Probed::default() };
+        let why = if probed == Probed::default() { String::new() } else { self.text() };
+        TaskReport { task, state, end, ended_ago, probed, why }
+    }
+    pub fn probed(&mut self) -> Probed {
+        let found = [None, Some(true), Some(false)];
+        Probed { health: self.of(&found), ready: self.of(&found) }
+    }
+    fn probe(&mut self) -> Probe {
+        let ask = match self.below(3) {
+            0 => ProbeAsk::Http {
+                port: self.of(&["a", "b", "c"]).to_string(),
+                path: self.of(&["/", "", "x"]).to_string(),
+            },
+            1 => ProbeAsk::Tcp { port: self.of(&["a", "b", "c"]).to_string() },
+            _ => ProbeAsk::Command(vec!["well".to_string(); self.below(3)]),
+        };
+        let retries = self.below(4) as u32;
+        Probe { ask, interval: self.span(), timeout: self.span(), retries, start_period: self.span() }
+    }
+    /// Mostly none, so that most specs are accepted.
+    pub fn probes(&mut self) -> Probes {
+        let mut probe = || if self.one_in(4) { Some(self.probe()) } else { None };
+        let (health, ready) = (probe(), probe());
+        Probes { health, ready }
     }
     pub fn labels(&mut self) -> BTreeMap<String, String> {
         if self.one_in(4) { [("disk".to_string(), self.of(&["ssd", "hdd"]).to_string())].into() } else { [].into() }
@@ -116,6 +141,7 @@ impl<'a> Draws<'a> {
             placement: Placement { strategy: self.of(&[Strategy::Binpack, Strategy::Spread]), constraints },
             restart,
             stop: self.stop(),
+            probes: self.probes(),
         }
     }
     pub fn stop(&mut self) -> Stop {

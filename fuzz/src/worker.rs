@@ -75,7 +75,8 @@ fn named(op: &Op) -> Option<&str> {
     match op {
         Op::Inspect { name, .. } | Op::Start(name) | Op::Stop { name, .. } | Op::Remove(name) => Some(name),
         Op::Create(spec) => Some(&spec.name),
-        Op::List(_) | Op::EnsureImage { .. } => None,
+        // Beside whatever else is done to the container.
+        Op::List(_) | Op::EnsureImage { .. } | Op::Probe { .. } => None,
     }
 }
 
@@ -334,7 +335,7 @@ impl World {
             Some(end) => end.state,
             None => draws.of(&TaskState::ALL[..6]),
         };
-        self.hear(ToWorker::Committed { states: vec![(id, state)] }, draws);
+        self.hear(ToWorker::Committed { states: vec![(id, state, draws.probed())] }, draws);
     }
 
     /// An operation ends, in any way that its kind can.

@@ -167,6 +167,9 @@ impl Chaos {
                     Harm::Start,
                     Harm::Stop,
                     Harm::Pause,
+                    Harm::Sicken,
+                    Harm::SickenAll,
+                    Harm::Cure,
                 ];
                 now(Input::Container { worker, nth: random.below(64), harm: harms[random.below(harms.len())] })
             }

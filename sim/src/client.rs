@@ -127,6 +127,7 @@ impl Client {
             (Some(_), 6..=8) | (None, _) => {
                 let image = images[random.below(images.len())].to_string();
                 let replicas = if once { 1 } else { random.below(6) as u32 };
+                let bits = random.bits();
                 let (chosen, pinned, zone) = (random.chance(400), random.chance(100), random.chance(150));
                 Ask::Put(Want {
                     once,
@@ -143,7 +144,8 @@ impl Client {
                     pull: [0, 0, 0, 1][random.below(4)],
                     never_again: once && random.chance(300),
                     condition,
-                    key: format!("key-{}", random.bits() % 1_000_000_007),
+                    probes: if once { 0 } else { [0, 0, 0, 0, 1, 2, 2, 3][(bits >> 40) as usize % 8] },
+                    key: format!("key-{}", bits % 1_000_000_007),
                     update: if once { WantUpdate::default() } else { draw_update(random) },
                 })
             }
@@ -323,6 +325,12 @@ fn kind_of(once: bool) -> Kind {
     if once { Kind::Task } else { Kind::Service }
 }
 
+fn probe(wanted: bool) -> Option<Probe> {
+    let asking = Probe::asking(ProbeAsk::Command(vec!["well".to_string()]));
+    let [interval, timeout, start_period] = [2, 1, 3].map(Millis::secs);
+    wanted.then_some(Probe { interval, timeout, retries: 2, start_period, ..asking })
+}
+
 fn draw_update(random: &mut Random) -> WantUpdate {
     let surge = [0, 1, 1, 2, 3][random.below(5)];
     let unavailable = u32::from(surge == 0) + [0, 0, 1, 2][random.below(4)];
@@ -372,6 +380,7 @@ fn definition(want: &Want) -> Definition {
                 constraints: zone.collect(),
             },
             restart,
+            probes: Probes { health: probe(want.probes & 1 != 0), ready: probe(want.probes & 2 != 0) },
             stop: Stop { delay: Millis(want.delay_ms), ..Stop::within(Millis(want.grace_ms)) },
         },
     }

@@ -90,6 +90,12 @@ pub enum Harm {
     Start,
     Stop,
     Pause,
+    /// It says no to its probes.
+    Sicken,
+    /// So do all of its object's, on every engine: what they rely on is gone.
+    SickenAll,
+    /// It no longer does.
+    Cure,
 }
 
 /// Where a strike can hit.
@@ -207,6 +213,9 @@ pub struct Want {
     /// 0 pulls the image where it is missing, 1 before every task, 2 never.
     #[serde(default)]
     pub pull: u8,
+    /// 1 has a health probe, 2 a readiness probe, 3 both.
+    #[serde(default)]
+    pub probes: u8,
     /// A task definition that is not tried again when it fails.
     pub never_again: bool,
     /// If-Match.
@@ -253,6 +262,7 @@ impl Want {
             grace_ms: 2000,
             delay_ms: 0,
             pull: 0,
+            probes: 0,
             never_again: false,
             condition: If::Always,
             key: format!("{name}-{replicas}-{image}"),
@@ -291,6 +301,8 @@ impl Input {
                 Harm::Start => Fault::ContainerStartedAgain,
                 Harm::Stop => Fault::ContainerStopped,
                 Harm::Pause => Fault::ContainerPaused,
+                Harm::Sicken | Harm::SickenAll => Fault::ContainerSick,
+                Harm::Cure => return None,
             },
             Input::Prune { .. } => Fault::Prune,
             Input::Twin { copied: false, .. } => Fault::NameTwin,

@@ -57,6 +57,7 @@ named! {
         ContainerStartedAgain "container started by somebody",
         ContainerStopped "container stopped by somebody",
         ContainerPaused "container paused by somebody",
+        ContainerSick "container says no to its probes",
         Prune "containers pruned by somebody",
         PortTakenByStranger "port taken by a stranger",
         NameTwin "second worker of a name",
@@ -129,6 +130,12 @@ named! {
         CopyRefused "copy of a state directory refused",
         CopyTookOver "copy of a dead worker's directory took over",
         StopRanIntoGrace "stop that ran into its grace",
+        Unready "task left the endpoints",
+        ReadyAgain "task returned to the endpoints",
+        Unhealthy "task of no good health replaced",
+        SickTogether "several tasks of a service of no good health",
+        SickInRollout "task of no good health during a rollout",
+        NeverReady "new version that runs and is not ready",
     }
 }
 

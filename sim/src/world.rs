@@ -25,7 +25,7 @@ use orbit_core::{
     model::*,
     worker::{self, LinkId, Op, OpError, OpErrorKind, OpId},
 };
-use orbit_runtime::fake::{FakeEngine, ImagePlace, Program};
+use orbit_runtime::fake::{FakeContainer, FakeEngine, ImagePlace, Program};
 use std::{
     any::Any,
     collections::{BTreeMap, VecDeque},

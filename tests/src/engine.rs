@@ -161,6 +161,11 @@ impl Engine {
         block_on(self.docker.pause_container(id)).expect("a running container can be paused");
     }
 
+    /// `docker unpause`
+    pub fn unpause(&self, id: &str) {
+        block_on(self.docker.unpause_container(id)).expect("a paused container can be thawed");
+    }
+
     /// `docker start`
     pub fn start(&self, id: &str) {
         block_on(self.docker.start_container(id, None)).expect("a stopped container can be started");

@@ -5,8 +5,8 @@
 
 use crate::quantity::{Cpu, Memory, Span};
 use orbit_core::model::{
-    Constraint, Definition, Kind, Millis, Placement, Port, Pull, Rejection, Resources, Restart, RestartPolicy, Spec,
-    Stop, Strategy, Update,
+    Constraint, Definition, Kind, Millis, Placement, Port, Probe, ProbeAsk, ProbeKind, Probes, Pull, Rejection,
+    Resources, Restart, RestartPolicy, Spec, Stop, Strategy, Update,
 };
 use serde::{
     Deserialize, Serialize,
@@ -69,6 +69,13 @@ pub struct Manifest {
     /// How a new version takes the place of the old one (services only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<ManifestUpdate>,
+    /// How a running task is asked whether it is well (services only). Where it fails, the task is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<ManifestProbe>,
+    /// How a running task is asked whether it is ready (services only). Where it fails, the task leaves the endpoints
+    /// until it passes again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<ManifestProbe>,
     /// How a task is stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<ManifestStop>,
@@ -204,6 +211,101 @@ pub struct ManifestUpdate {
     pub min_healthy: Option<Span>,
 }
 
+/// A question that a running task is asked again and again: one of `http`, `tcp` and `command`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestProbe {
+    /// A `GET` that has to be answered with a status below 400.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<ManifestHttpProbe>,
+    /// A connection that has to be taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<ManifestTcpProbe>,
+    /// A command in the container that has to end with exit code 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Between two questions; 5s if it does not say. A task that starts is asked more often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Span>,
+    /// How long an answer may take; 2s if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    /// So many failures in a row count; 3 if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    /// Before the first success no failure counts for so long; 10s if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_period: Option<Span>,
+}
+
+/// A `GET` that has to be answered with a status below 400.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestHttpProbe {
+    /// One of the object's ports, by its name. It is asked inside the container.
+    pub port: String,
+    /// `/` if it does not say.
+    #[serde(default = "root_path")]
+    pub path: String,
+}
+
+fn root_path() -> String {
+    "/".to_string()
+}
+
+/// A connection that has to be taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestTcpProbe {
+    /// One of the object's ports, by its name. It is asked inside the container.
+    pub port: String,
+}
+
+impl ManifestProbe {
+    fn probe(&self, kind: ProbeKind) -> Result<Probe, Rejection> {
+        let ask = match (&self.http, &self.tcp, &self.command[..]) {
+            (Some(http), None, []) => ProbeAsk::Http { port: http.port.clone(), path: http.path.clone() },
+            (None, Some(tcp), []) => ProbeAsk::Tcp { port: tcp.port.clone() },
+            (None, None, [_, ..]) => ProbeAsk::Command(self.command.clone()),
+            (None, None, []) => {
+                return Err(Rejection::invalid(kind.as_str(), "what is asked? One of http, tcp and command is needed"));
+            }
+            _ => return Err(Rejection::invalid(kind.as_str(), "only one of http, tcp and command is asked")),
+        };
+        let default = Probe::asking(ask);
+        let or = |given: Option<Span>, default: Millis| given.map_or(default, |span| Millis(span.millis));
+        Ok(Probe {
+            interval: or(self.interval, default.interval),
+            timeout: or(self.timeout, default.timeout),
+            retries: self.retries.unwrap_or(default.retries),
+            start_period: or(self.start_period, default.start_period),
+            ask: default.ask,
+        })
+    }
+
+    /// The manifest of a probe, with every default written out.
+    fn of(probe: &Probe) -> ManifestProbe {
+        let span = |millis: Millis| Some(Span { millis: millis.0 });
+        let with_times = ManifestProbe {
+            interval: span(probe.interval),
+            timeout: span(probe.timeout),
+            retries: Some(probe.retries),
+            start_period: span(probe.start_period),
+            ..ManifestProbe::default()
+        };
+        match &probe.ask {
+            ProbeAsk::Http { port, path } => {
+                let http = ManifestHttpProbe { port: port.clone(), path: path.clone() };
+                ManifestProbe { http: Some(http), ..with_times }
+            }
+            ProbeAsk::Tcp { port } => {
+                ManifestProbe { tcp: Some(ManifestTcpProbe { port: port.clone() }), ..with_times }
+            }
+            ProbeAsk::Command(command) => ManifestProbe { command: command.clone(), ..with_times },
+        }
+    }
+}
+
 /// How a task is stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -321,6 +423,7 @@ impl Manifest {
                 placement: self.placement()?,
                 restart: self.restart(kind),
                 stop: self.stop(),
+                probes: self.probes()?,
             },
         };
         definition.validate()?;
@@ -350,6 +453,11 @@ impl Manifest {
             max_unavailable: given.max_unavailable.unwrap_or(max_unavailable),
             min_healthy: Millis(given.min_healthy.unwrap_or(DEFAULT_MIN_HEALTHY).millis),
         }
+    }
+
+    fn probes(&self) -> Result<Probes, Rejection> {
+        let read = |given: &Option<ManifestProbe>, kind| given.as_ref().map(|probe| probe.probe(kind)).transpose();
+        Ok(Probes { health: read(&self.health, ProbeKind::Health)?, ready: read(&self.ready, ProbeKind::Ready)? })
     }
 
     fn stop(&self) -> Stop {
@@ -431,6 +539,8 @@ impl Manifest {
                 max_unavailable: Some(definition.update.max_unavailable),
                 min_healthy: span(definition.update.min_healthy),
             }),
+            health: spec.probes.health.as_ref().map(ManifestProbe::of),
+            ready: spec.probes.ready.as_ref().map(ManifestProbe::of),
             stop: Some(ManifestStop {
                 delay: span(spec.stop.delay),
                 signal: spec.stop.signal.clone(),
@@ -457,6 +567,8 @@ ports: [{ name: http, container: 80 }]
 placement: { strategy: spread, constraints: [\"node.labels.disk == ssd\"] }
 restart: { policy: always, backoff: { initial: 1s, max: 5m, reset_after: 10m } }
 update: { max_surge: 2, max_unavailable: 1, min_healthy: 30s }
+health: { http: { port: http, path: /healthz }, interval: 5s, timeout: 2s, retries: 3, start_period: 10s }
+ready: { tcp: { port: http } }
 stop: { delay: 5s, signal: SIGQUIT, grace: 10s }
 ";
 
@@ -510,7 +622,17 @@ stop: { delay: 5s, signal: SIGQUIT, grace: 10s }
             ("kind: Pod\nname: a\nimage: b", "unknown kind"),
             ("kind: Service\nname: a\nimgae: b", "unknown key"),
             ("name: a\nimage: b", "no kind"),
-            (&format!("{base}health: {{}}"), "documented, not built yet"),
+            (&format!("{base}priority: 50"), "documented, not built yet"),
+            (&format!("{base}health: {{}}"), "a probe that asks nothing"),
+            (&format!("{base}ready: {{ command: [a], tcp: {{ port: http }} }}"), "a probe that asks twice"),
+            (&format!("{base}ready: {{ tcp: {{ port: http }} }}"), "a probe of no port"),
+            (&format!("{base}ready: {{ command: [a], interval: 1ms }}"), "a probe that asks too often"),
+            (&format!("{base}ready: {{ command: [a], retries: 0 }}"), "a probe that never fails"),
+            (
+                &format!("{base}ports: [{{ name: a, container: 80 }}]\nhealth: {{ http: {{ port: a, path: x }} }}"),
+                "a path without a slash",
+            ),
+            ("kind: Task\nname: a\nimage: b\nhealth: { command: [a] }", "task with a probe"),
             (&format!("{base}replicas: -1"), "negative"),
             (&format!("{base}replicas: 1000000"), "absurd"),
             (&format!("{base}replicas: three"), "no number"),

@@ -51,6 +51,9 @@ pub struct ServiceStatus {
     pub pending: u32,
     /// Tasks on their way out.
     pub stopping: u32,
+    /// Replicas that run, of any version, and whose probes do not pass.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unready: u32,
     /// How often in a row tasks have ended by themselves, in the slot where that is highest.
     pub failures: u32,
     /// What stands between desired and actual, in one sentence; empty when they agree.
@@ -145,6 +148,9 @@ pub struct Task {
     /// When it was first seen running (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_at: Option<String>,
+    /// Whether its probes pass, while it runs; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<bool>,
     /// When it was seen to have ended (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
@@ -168,7 +174,8 @@ pub struct Endpoints {
     pub name: String,
     /// The index of the last log entry that this has seen.
     pub revision: u64,
-    /// One for each task that runs, was not told to stop and has a node that is heard. By slot.
+    /// One for each task that runs, whose probes pass, that was not told to stop and has a node that is heard. By
+    /// slot.
     pub items: Vec<Endpoint>,
 }
 
@@ -226,6 +233,10 @@ pub struct Node {
     pub address: Option<String>,
     /// When it registered last (RFC 3339).
     pub registered_at: String,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn active() -> String {

@@ -165,6 +165,7 @@ mod tests {
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Never),
             stop: Stop::within(Millis(0)),
+            probes: Probes::default(),
         };
         let (kind, name, labels) = (Kind::Task, "job".to_string(), BTreeMap::new());
         let definition = Definition { kind, name, labels, replicas: 1, update: Update::ONE_BY_ONE, spec };

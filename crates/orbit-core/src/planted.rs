@@ -194,6 +194,13 @@ bugs! {
     Apply FinishedRunRepeated "finished-run-repeated" "A run that has reported a good end since it was given up is repeated.";
     Apply FreedEarly "freed-early" "A task gives back what it holds when it begins to stop.";
     Worker FetchFailsForOne "fetch-fails-for-one" "Of those that wait for an image only the first learns that it cannot be had.";
+    Apply ListedUnready "listed-unready" "A task that runs is an endpoint, whatever its probes say.";
+    Reconciler RunsIsServes "runs-is-serves" "A new task counts once it runs, whatever its probes say.";
+    Reconciler UnhealthyKept "unhealthy-kept" "A task whose health fails is not replaced.";
+    Reconciler UnhealthyAtOnce "unhealthy-at-once" "All tasks whose health fails are replaced at the same time.";
+    Worker ProbedOnce "probed-once" "Only the first finding of the probes is reported.";
+    Worker NoStartPeriod "no-start-period" "A probe that fails while the task starts counts.";
+    Worker FirstNoCounts "first-no-counts" "A probe fails at its first no.";
     Worker DelayUnseen "delay-unseen" "The stop signal does not wait for the delay.";
     Worker PausedForEver "paused-for-ever" "A container whose removal was refused is never looked at again.";
     Worker OldListingBelieved "old-listing-believed" "A listing that is older than an operation is believed.";

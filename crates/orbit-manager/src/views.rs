@@ -46,6 +46,7 @@ fn status(cluster: &Cluster, workload: &Workload) -> view::ServiceStatus {
                 TaskState::Pending => status.pending += 1,
                 TaskState::Running => {
                     status.running += 1;
+                    status.unready += u32::from(!task.serves());
                     status.current += u32::from(task.version == workload.current().number);
                 }
                 _ => status.starting += 1,
@@ -59,7 +60,8 @@ fn status(cluster: &Cluster, workload: &Workload) -> view::ServiceStatus {
 
 /// What stands between desired and actual, in one sentence.
 fn message(workload: &Workload, status: &view::ServiceStatus, last_end: Option<&End>) -> String {
-    if status.current >= workload.wanted() && status.running == status.current && status.stopping == 0 {
+    let all_run = status.current >= workload.wanted() && status.running == status.current;
+    if all_run && status.stopping == 0 && status.unready == 0 {
         return String::new();
     }
     if status.pending > 0 {
@@ -70,6 +72,7 @@ fn message(workload: &Workload, status: &view::ServiceStatus, last_end: Option<&
     match failed {
         Some(end) => format!("last attempt ended: {}", end),
         None if status.current < workload.wanted() => format!("{} to start", workload.wanted() - status.current),
+        None if status.unready > 0 => format!("{} not ready", status.unready),
         None if status.running > status.current => {
             format!("{} of an older version still serve", status.running - status.current)
         }
@@ -131,7 +134,13 @@ pub fn task(manager: &Manager, task: &Task) -> view::Task {
     let workload = cluster.workload(task.workload).expect("a task's workload lives as long as it");
     let spec = cluster.spec_of(task);
     let node = task.node.and_then(|id| cluster.node(id));
-    let pending = (task.state == TaskState::Pending).then(|| why_pending(workload));
+    let waits = match task.state {
+        TaskState::Pending => Some(why_pending(workload)),
+        TaskState::Running if task.is_unhealthy() => Some("not healthy".to_string()),
+        TaskState::Running if !task.serves() => Some("not ready".to_string()),
+        _ => None,
+    };
+    let is_asked = task.state == TaskState::Running && !spec.probes.is_empty();
     view::Task {
         id: task.id.to_string(),
         kind: workload.kind.to_string(),
@@ -145,10 +154,11 @@ pub fn task(manager: &Manager, task: &Task) -> view::Task {
         unreachable: !task.state.is_terminal() && node.is_some_and(|node| node.reach != Reach::Reachable),
         reason: task.end.as_ref().map(|end| end.reason.as_str().to_string()),
         exit_code: task.end.as_ref().and_then(|end| end.exit_code),
-        message: pending.or(task.end.as_ref().map(|end| end.message.clone())).unwrap_or_default(),
+        message: waits.or(task.end.as_ref().map(|end| end.message.clone())).unwrap_or_default(),
         ports: ports(task, spec),
         created_at: moment(manager, task.created_at),
         running_at: task.running_at.map(|at| moment(manager, at)),
+        ready: is_asked.then(|| task.serves()),
         ended_at: task.ended_at.map(|at| moment(manager, at)),
     }
 }

@@ -47,7 +47,10 @@ enumeration!(
         Cordoned,
         Draining,
         Uncordoned,
-        Drained
+        Drained,
+        Ready,
+        Unready,
+        Unhealthy
     }
 );
 enumeration!(Kind, Kind { Service, Task });
@@ -150,6 +153,8 @@ impl From<&Spec> for v1::Spec {
             stop_grace_ms: s.stop.grace.0,
             stop_delay_ms: s.stop.delay.0,
             stop_signal: s.stop.signal.clone(),
+            health: s.probes.health.as_ref().map(Into::into),
+            ready: s.probes.ready.as_ref().map(Into::into),
         }
     }
 }
@@ -168,8 +173,48 @@ impl TryFrom<v1::Spec> for Spec {
             placement: need("placement", s.placement)?,
             restart: need("restart", s.restart)?,
             stop: Stop { delay: Millis(s.stop_delay_ms), signal: s.stop_signal, grace: Millis(s.stop_grace_ms) },
+            probes: Probes { health: maybe("health", s.health)?, ready: maybe("ready", s.ready)? },
         })
     }
+}
+
+impl From<&Probe> for v1::Probe {
+    fn from(p: &Probe) -> Self {
+        use v1::probe::Ask;
+        v1::Probe {
+            ask: Some(match &p.ask {
+                ProbeAsk::Http { port, path } => Ask::Http(v1::HttpProbe { port: port.clone(), path: path.clone() }),
+                ProbeAsk::Tcp { port } => Ask::Tcp(port.clone()),
+                ProbeAsk::Command(command) => Ask::Command(v1::CommandProbe { command: command.clone() }),
+            }),
+            interval_ms: p.interval.0,
+            timeout_ms: p.timeout.0,
+            retries: p.retries,
+            start_period_ms: p.start_period.0,
+        }
+    }
+}
+impl TryFrom<v1::Probe> for Probe {
+    type Error = DecodeError;
+    fn try_from(p: v1::Probe) -> Result<Self> {
+        use v1::probe::Ask;
+        let ask = match p.ask.ok_or_else(|| DecodeError::new("is missing")).within("ask")? {
+            Ask::Http(http) => ProbeAsk::Http { port: http.port, path: http.path },
+            Ask::Tcp(port) => ProbeAsk::Tcp { port },
+            Ask::Command(command) => ProbeAsk::Command(command.command),
+        };
+        let [interval, timeout, start_period] = [p.interval_ms, p.timeout_ms, p.start_period_ms].map(Millis);
+        Ok(Probe { ask, interval, timeout, retries: p.retries, start_period })
+    }
+}
+
+/// Nothing where nothing is known.
+pub(crate) fn probed_of(Probed { health, ready }: Probed) -> Option<v1::Probed> {
+    (health.is_some() || ready.is_some()).then_some(v1::Probed { health, ready })
+}
+/// The way back.
+pub(crate) fn probed(p: Option<v1::Probed>) -> Probed {
+    p.map_or(Probed::default(), |v1::Probed { health, ready }| Probed { health, ready })
 }
 
 impl From<Pull> for v1::Pull {
@@ -348,6 +393,8 @@ impl From<&TaskReport> for v1::TaskReport {
             state: number::<_, v1::TaskState>(r.state),
             end: r.end.as_ref().map(Into::into),
             ended_ago_ms: r.ended_ago.0,
+            probed: probed_of(r.probed),
+            why: r.why.clone(),
         }
     }
 }
@@ -359,6 +406,8 @@ impl TryFrom<v1::TaskReport> for TaskReport {
             state: named::<v1::TaskState, _>("state", r.state)?,
             end: maybe("end", r.end)?,
             ended_ago: Millis(r.ended_ago_ms),
+            probed: probed(r.probed),
+            why: r.why,
         })
     }
 }

@@ -237,6 +237,9 @@ fn task_row(t: &Task) -> v1::TaskRow {
         end: t.end.as_deref().map(Into::into),
         running_at_ms: t.running_at.map(|t| t.0),
         ended_at_ms: t.ended_at.map(|t| t.0),
+        probed: probed_of(t.probed),
+        serving_since_ms: t.serving_since.filter(|_| t.serving_since != t.running_at).map(|t| t.0),
+        not_serving: t.running_at.is_some() && t.serving_since.is_none(),
     }
 }
 
@@ -251,6 +254,9 @@ fn task(row: v1::TaskRow, epoch: u32, index: u64, workload: Uid, created_at: Tim
     task.end = maybe::<_, End>("end", row.end)?.map(Box::new);
     task.running_at = row.running_at_ms.map(Time);
     task.ended_at = row.ended_at_ms.map(Time);
+    task.probed = probed(row.probed);
+    let since = row.serving_since_ms.map(Time).or(task.running_at);
+    task.serving_since = if row.not_serving { None } else { since };
     Ok(task)
 }
 

@@ -86,7 +86,7 @@ impl From<&ToWorker> for v1::ToWorker {
             ToWorker::Committed { states } => P::Committed(v1::CommittedStates {
                 states: states.iter().map(|&state| Committed(state).into()).collect(),
             }),
-            ToWorker::Probe => P::Probe(v1::Probe {}),
+            ToWorker::Probe => P::Probe(v1::AreYouThere {}),
             ToWorker::Open(StreamRequest { stream, task, what }) => {
                 let (stream, task) = (*stream, Some((*task).into()));
                 match what {
@@ -134,16 +134,18 @@ impl TryFrom<v1::ToWorker> for ToWorker {
     }
 }
 
-struct Committed((TaskId, TaskState));
+struct Committed(Said);
 impl From<Committed> for v1::CommittedState {
-    fn from(Committed((task, state)): Committed) -> Self {
-        v1::CommittedState { task: Some(task.into()), state: number::<_, v1::TaskState>(state) }
+    fn from(Committed((task, state, probed)): Committed) -> Self {
+        let (task, state) = (Some(task.into()), number::<_, v1::TaskState>(state));
+        v1::CommittedState { task, state, probed: probed_of(probed) }
     }
 }
 impl TryFrom<v1::CommittedState> for Committed {
     type Error = DecodeError;
     fn try_from(c: v1::CommittedState) -> Result<Self> {
-        Ok(Committed((need("task", c.task)?, named::<v1::TaskState, _>("state", c.state)?)))
+        let state = named::<v1::TaskState, _>("state", c.state)?;
+        Ok(Committed((need("task", c.task)?, state, probed(c.probed))))
     }
 }
 

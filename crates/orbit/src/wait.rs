@@ -82,13 +82,14 @@ fn of_service(service: &Service) -> Progress {
     let (wanted, actual) = (replicas(service), &service.actual);
     let settled = actual.current.min(wanted);
     let count = format!("{settled} of {wanted} running");
-    if actual.current == wanted && actual.running == wanted {
+    if actual.current == wanted && actual.running == wanted && actual.unready == 0 {
         return Progress::Done { text: count };
     }
     let older = actual.running.saturating_sub(settled);
     let parts = [
         (actual.starting, "starting"),
         (actual.pending, "pending"),
+        (actual.unready, "not ready"),
         (older, "of an older version or surplus"),
         (actual.stopping, "stopping"),
     ];

@@ -109,6 +109,7 @@ fn order(task: TaskId, generation: u32, ended: bool) -> Assignment {
         placement: Placement::default(),
         restart: Restart::with_policy(RestartPolicy::Always),
         stop: Stop::within(Millis::secs(1)),
+        probes: Probes::default(),
     };
     Assignment {
         task,

@@ -172,6 +172,7 @@ fn counted(name: OpName) -> &'static str {
         OpName::Create => "creates",
         OpName::Start => "container starts",
         OpName::Stop => "stops",
+        OpName::Probe => "probes",
         OpName::Remove => "removals",
     }
 }

@@ -15,7 +15,7 @@ mod tests;
 
 pub use engines::EngineWatch;
 pub(crate) use engines::ends;
-pub(crate) use engines::is_ours;
+pub(crate) use engines::{asked, is_ours};
 pub(crate) use orders::{OrderWatch, left_first};
 pub(crate) use overdue::overdue;
 pub use pending::{WorkerView, pending};

@@ -65,6 +65,13 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
             if container.is_running() {
                 running.insert(identity.task, index);
             }
+            let task = cluster.task(identity.task).filter(|task| task.is_live());
+            if let Some(task) = task.filter(|task| cluster.spec_of(task).probes.health.is_some())
+                && container.is_running()
+                && !container.is_well()
+            {
+                pending.push(format!("{} is of no good health", task.id));
+            }
         }
     }
     let image = |task: &Task| cluster.spec_of(task).image.clone();
@@ -72,6 +79,9 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         let runs = running.contains_key(&task.id);
         if task.state == TaskState::Running && !runs {
             pending.push(format!("{} is said to run and does not", task.id));
+        }
+        if task.is_live() && task.state == TaskState::Running && !task.serves() {
+            pending.push(format!("{} runs and is not ready", task.id));
         }
         // One that waits for a node is its workload's business, below.
         if task.is_live() && task.node.is_some() && task.state != TaskState::Running {
@@ -115,7 +125,9 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         let serves = |slot: &Slot| {
             let mut live = cluster.attempts(slot).filter(|task| task.is_live());
             let first = live.next();
-            let current = |task: &Task| task.version == workload.current().number && running.contains_key(&task.id);
+            let current = |task: &Task| {
+                task.version == workload.current().number && running.contains_key(&task.id) && task.serves()
+            };
             first.is_some_and(current) && live.next().is_none()
         };
         // A cluster that is full says so, and is not held to more.

@@ -50,7 +50,8 @@ impl PlanWatch {
                 plan.creates.iter().try_for_each(|create| self.replaced(now, manager, create))?;
                 plan.stops.iter().try_for_each(|stop| kept(manager.cluster(), plan, *stop))?;
                 plan.stops.iter().try_for_each(|stop| served(manager.cluster(), plan, *stop, at))?;
-                crowded(manager.cluster(), plan)
+                crowded(manager.cluster(), plan)?;
+                sick_in_turn(manager.cluster(), plan)
             }
             _ => Ok(()),
         }
@@ -76,7 +77,7 @@ impl PlanWatch {
         }
         let timing = manager.timing();
         let node = task.node.and_then(|node| cluster.node(node));
-        if node.is_some_and(|node| node.duty.is_draining()) {
+        if node.is_some_and(|node| node.duty.is_draining()) || task.is_unhealthy() {
             return Ok(());
         }
         let Some((node, since)) = node.and_then(|node| Some((node, node.silent_since()?))) else {
@@ -169,7 +170,7 @@ fn is_draining(cluster: &Cluster, task: &Task) -> bool {
 /// I4: what serves is only stopped where another serves in its slot, or its service may do without as
 /// many as do not serve then. A drain whose deadline has passed asks nobody.
 pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> Check {
-    let Some(task) = cluster.task(stop).filter(|task| task.state == TaskState::Running) else { return Ok(()) };
+    let Some(task) = cluster.task(stop).filter(|task| task.serves()) else { return Ok(()) };
     let Some(workload) = cluster.workload(task.workload) else { return Ok(()) };
     if workload.kind != Kind::Service || task.slot >= workload.wanted() {
         return Ok(());
@@ -180,7 +181,7 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
     };
     let live = |slot: &Slot| cluster.attempts(slot).filter(|task| task.is_live()).collect::<Vec<_>>();
     let stays = |task: &&&Task| !plan.stops.contains(&task.id);
-    let serves = |slot: &Slot| live(slot).iter().filter(stays).any(|task| task.state == TaskState::Running);
+    let serves = |slot: &Slot| live(slot).iter().filter(stays).any(|task| task.serves());
     if forced(task) || serves(&workload.slots[task.slot as usize]) {
         return Ok(());
     }
@@ -194,6 +195,28 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
     if without > most as usize {
         let found = format!("{stop} served, and then {without} of {} do not: at most {most} may", workload.name);
         return Err(("I4", found));
+    }
+    Ok(())
+}
+
+/// I38: tasks of no good health are replaced in their turn, as in an update: a probe that fails everywhere does not
+/// end everything at once.
+pub(super) fn sick_in_turn(cluster: &Cluster, plan: &Plan) -> Check {
+    for workload in cluster.workloads().filter(|workload| workload.current().spec.probes.health.is_some()) {
+        let current = |task: &Task| task.workload == workload.uid && task.version == workload.current().number;
+        let alone = |task: &&Task| {
+            let slot = workload.slots.get(task.slot as usize).filter(|_| task.slot < workload.wanted());
+            slot.is_some_and(|slot| !cluster.attempts(slot).any(|other| other.id != task.id && other.is_live()))
+        };
+        let stops = plan.stops.iter().filter_map(|id| cluster.task(*id));
+        let sick = stops.filter(|task| current(task) && task.is_unhealthy() && !is_draining(cluster, task));
+        let most = workload.update.max_unavailable.max(u32::from(workload.current().spec.pins_host_port()));
+        let stopped = sick.filter(alone).count();
+        if stopped > most as usize {
+            let found =
+                format!("{stopped} tasks of {} are stopped together for their health: {most} may", workload.name);
+            return Err(("I38", found));
+        }
     }
     Ok(())
 }

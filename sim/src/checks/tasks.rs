@@ -2,13 +2,16 @@
 
 use super::Check;
 use orbit_core::{manager::PORT_REST, model::*};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Remembers each task's last state, to see that it only advances (I6) and never moves (I5), and how
 /// often each slot's tasks ended, to see that the next one waits long enough (I27).
 #[derive(Debug, Default)]
 pub struct TaskWatch {
     seen: BTreeMap<TaskId, (TaskState, Desired, Option<NodeId>)>,
+    /// Tasks of no good health, and those that serve, with since when.
+    sick: BTreeSet<TaskId>,
+    serving: BTreeMap<TaskId, Time>,
     revisions: BTreeMap<Uid, u64>,
     slots: BTreeMap<(Uid, u32), Row>,
     /// Ports that were found to be held by a stranger, and until when they rest.
@@ -35,6 +38,7 @@ impl TaskWatch {
         }
         self.index = cluster.index;
         for task in cluster.tasks() {
+            self.probed(cluster, task);
             let now = (task.state, task.desired, task.node);
             let Some(before) = self.seen.insert(task.id, now) else {
                 self.begun(cluster, task)?;
@@ -124,6 +128,21 @@ impl TaskWatch {
         }
     }
 
+    /// That its health fails counts as a failure, once.
+    fn probed(&mut self, cluster: &Cluster, task: &Task) {
+        if task.is_unhealthy() && self.sick.insert(task.id) {
+            let since = self.serving.get(&task.id).copied();
+            self.failed(cluster, task, since, cluster.at);
+        } else if !task.is_unhealthy() && task.state == TaskState::Running {
+            self.sick.remove(&task.id);
+        }
+        match task.serves() {
+            true => _ = self.serving.entry(task.id).or_insert(cluster.at),
+            false if task.state == TaskState::Running => _ = self.serving.remove(&task.id),
+            false => {}
+        }
+    }
+
     fn ended(&mut self, cluster: &Cluster, task: &Task) {
         if let (Some(end), Some(node)) = (&task.end, task.node)
             && end.reason == Reason::PortTaken
@@ -133,15 +152,20 @@ impl TaskWatch {
             let taken = task.host_ports.iter().filter(|port| named.is_none_or(|named| named == **port));
             self.resting.extend(taken.map(|port| ((node, *port), until)));
         }
+        let since = self.serving.remove(&task.id);
+        if task.state != TaskState::Lost && !self.sick.remove(&task.id) {
+            self.failed(cluster, task, since, task.ended_at.unwrap_or_default());
+        }
+    }
+
+    fn failed(&mut self, cluster: &Cluster, task: &Task, serving_since: Option<Time>, ended_at: Time) {
         let Some(workload) = cluster.workload(task.workload) else { return };
-        let by_itself = task.desired == Desired::Running && task.state != TaskState::Lost;
-        if !by_itself || task.version != workload.current().number {
+        if task.desired != Desired::Running || task.version != workload.current().number {
             return;
         }
         let restart = workload.current().spec.restart;
         let row = self.slots.entry((task.workload, task.slot)).or_default();
-        let ended_at = task.ended_at.unwrap_or_default();
-        let healthy = task.running_at.is_some_and(|since| ended_at.since(since) >= restart.reset_after);
+        let healthy = serving_since.is_some_and(|since| ended_at.since(since) >= restart.reset_after);
         if row.version != task.version || healthy {
             *row = Row { version: task.version, ..Row::default() };
         }

@@ -19,6 +19,7 @@ fn spec(image: &str) -> Spec {
         placement: Placement::default(),
         restart: Restart::with_policy(RestartPolicy::Always),
         stop: Stop::within(Millis(0)),
+        probes: Probes::default(),
     }
 }
 

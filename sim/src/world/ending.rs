@@ -17,6 +17,26 @@ impl World {
         }
     }
 
+    /// What nobody replaces has to get well by itself: what has no health probe, and what is to be replaced by
+    /// nothing, because its node is silent.
+    fn cure(&mut self) {
+        let Some(machine) = &self.manager.machine else { return };
+        let cluster = machine.cluster();
+        let is_replaced = |task: TaskId| {
+            let task = cluster.task(task)?;
+            Some(cluster.spec_of(task).probes.health.is_some() && task.is_live())
+        };
+        for worker in &mut self.workers {
+            let ours = worker.engine.containers().filter(|c| c.sick || c.paused);
+            let ours = ours.filter_map(|c| Some((c.spec.name.clone(), c.identity?.task)));
+            let ours: Vec<(String, TaskId)> = ours.collect();
+            for (name, _) in ours.into_iter().filter(|(_, task)| is_replaced(*task) != Some(true)) {
+                worker.engine.make_sick(&name, false);
+                worker.engine.unpause(&name);
+            }
+        }
+    }
+
     fn pending(&self) -> Vec<String> {
         let Some(machine) = &self.manager.machine else { return vec!["the manager is down".to_string()] };
         if self.now < self.manager_paused_until {
@@ -50,6 +70,7 @@ impl World {
         let end = self.now + self.options.converge_ms();
         while self.now < end {
             let before = self.index();
+            self.cure();
             self.run_until(self.now + 5000)?;
             if self.pending().is_empty() && (before == self.index() || self.is_restless()) {
                 let cluster = self.manager.machine.as_ref().expect("nothing is pending").cluster();

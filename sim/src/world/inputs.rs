@@ -278,6 +278,8 @@ impl World {
         let ours = engine.containers().filter(|c| c.identity.is_some());
         let fits = ours.filter(|c| match harm {
             Harm::Exit(_) | Harm::Kill | Harm::OutOfMemory | Harm::Stop | Harm::Pause => c.is_running(),
+            Harm::Sicken | Harm::SickenAll => c.is_running() && !c.sick,
+            Harm::Cure => c.is_running() && c.sick,
             Harm::Start => matches!(c.state, worker::ContainerState::Exited { .. }),
             Harm::Remove => true,
         });
@@ -291,10 +293,25 @@ impl World {
             Harm::Start => engine.restart_behind_our_back(name),
             Harm::Stop => engine.stop_behind_our_back(name),
             Harm::Pause => engine.pause(name),
+            Harm::Sicken => engine.make_sick(name, true),
+            Harm::SickenAll => self.sicken_all(&name.clone()),
+            Harm::Cure => engine.make_sick(name, false),
         }
         self.tally_fault(input);
         self.tell_hints(worker);
         self.homes.look(worker, &self.workers[worker].engine)
+    }
+
+    fn sicken_all(&mut self, name: &str) {
+        let task = |c: &FakeContainer| c.identity.map(|identity| identity.task);
+        let of_name = self.workers.iter().find_map(|worker| worker.engine.container(name)).and_then(task);
+        let object = of_name.and_then(|task| self.names.get(&task));
+        for worker in &mut self.workers {
+            let ours = worker.engine.containers().filter(|c| c.is_running());
+            let ours = ours.filter(|c| task(c).and_then(|task| self.names.get(&task)) == object && object.is_some());
+            let ours: Vec<String> = ours.map(|c| c.spec.name.clone()).collect();
+            ours.iter().for_each(|name| worker.engine.make_sick(name, true));
+        }
     }
 
     /// Somebody tidies up, as `docker container prune` does: whatever of ours does not run is gone.

@@ -49,6 +49,9 @@ impl World {
             self.watch.look(machine.cluster())?;
             checks::committed(machine.cluster(), &entry)?;
             checks::sessions(machine)?;
+            if matches!(entry.command, Command::Reports { .. }) {
+                checks::asked(machine.cluster(), self.workers.iter().map(|worker| &worker.engine))?;
+            }
             self.notice_state(&entry);
             self.manager_acts(actions)?;
             return self.acknowledged();

@@ -184,6 +184,14 @@ impl World {
                 if cluster.workloads().any(|workload| versions(workload) && young(workload)) {
                     tally.reach(Situation::NotCountedYet);
                 }
+                let idle = |workload: &Workload| {
+                    let mut tasks = workload.slots.iter().flat_map(|slot| cluster.attempts(slot));
+                    let is_new = |task: &Task| task.version == workload.current().number;
+                    tasks.any(|task| task.state == TaskState::Running && is_new(task) && !task.serves())
+                };
+                if cluster.workloads().any(|workload| versions(workload) && idle(workload)) {
+                    tally.reach(Situation::NeverReady);
+                }
             }
             Command::Edges(_) if machine.absences().values().any(|absence| *absence == Absence::Braked) => {
                 tally.reach(Situation::Braked);
@@ -212,6 +220,34 @@ impl World {
                 };
                 if cluster.workloads().any(capped) {
                     tally.reach(Situation::BackoffAtCap);
+                }
+                let is_now = |happening: &&orbit_core::model::Happening| happening.index == entry.index;
+                for happening in cluster.history().iter().rev().take_while(is_now) {
+                    match happening.what {
+                        What::Unready => tally.reach(Situation::Unready),
+                        What::Ready
+                            if cluster.task(happening.task.unwrap_or(TaskId::MIN)).is_some_and(|task| {
+                                task.running_at.is_some_and(|at| at + Millis::secs(5) < entry.at)
+                            }) =>
+                        {
+                            tally.reach(Situation::ReadyAgain);
+                        }
+                        What::Unhealthy => {
+                            tally.reach(Situation::Unhealthy);
+                            let task = happening.task.and_then(|task| cluster.task(task));
+                            let Some(workload) = task.and_then(|task| cluster.workload(task.workload)) else {
+                                continue;
+                            };
+                            let tasks = workload.slots.iter().flat_map(|slot| cluster.attempts(slot));
+                            if tasks.into_iter().filter(|task| task.is_unhealthy()).count() > 1 {
+                                tally.reach(Situation::SickTogether);
+                            }
+                            if workload.versions.len() > 1 {
+                                tally.reach(Situation::SickInRollout);
+                            }
+                        }
+                        _ => {}
+                    }
                 }
                 let drained = |happening: &orbit_core::model::Happening| {
                     happening.index == entry.index && happening.what == What::Drained

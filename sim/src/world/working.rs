@@ -184,6 +184,7 @@ fn kind_of_op(request: &Op) -> &'static str {
         Op::Create(_) => "create",
         Op::Start(_) => "start",
         Op::Stop { .. } => "stop",
+        Op::Probe { .. } => "probe",
         Op::Remove(_) => "remove",
     }
 }
@@ -192,6 +193,7 @@ fn kind_of_op(request: &Op) -> &'static str {
 fn refusal_of(request: &Op) -> OpErrorKind {
     match request {
         Op::Start(_) => OpErrorKind::PortTaken(None),
+        Op::Probe { .. } => OpErrorKind::Unwell,
         _ => OpErrorKind::Refused,
     }
 }

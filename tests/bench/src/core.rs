@@ -77,6 +77,7 @@ fn service(n: u32) -> Definition {
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Always),
             stop: Stop::within(Millis::secs(10)),
+            probes: Probes::default(),
         },
     }
 }

@@ -50,13 +50,14 @@ pub fn run(engine: &Engine) {
     visited(engine);
 }
 
-/// A start-first update under the eyes of somebody who uses the service. A task that is told to stop serves for
-/// `stop.delay` longer, so that whoever was just sent to it is served.
+/// A start-first update under the eyes of somebody who uses the service. A task is listed once it answers, and one
+/// that is told to stop serves for `stop.delay` longer, so that whoever was just sent to it is served.
 fn visited(engine: &Engine) {
     let cluster = Cluster::start(engine, 1);
     let mut service = tiny::service("visited", REPLICAS);
     service["args"] = json!([]);
     service["ports"] = json!([{ "name": "http", "container": 80 }]);
+    service["ready"] = json!({ "http": { "port": "http", "path": "/healthz" } });
     service["update"] = json!({ "max_surge": AT_A_TIME, "min_healthy": "0s" });
     service["stop"] = json!({ "delay": "500ms", "grace": "2s" });
     let mut roll = |version: u32| {

@@ -11,6 +11,7 @@ mod daemons;
 mod dev;
 mod endpoints;
 mod failure;
+mod health;
 mod input;
 mod machine;
 mod openapi;

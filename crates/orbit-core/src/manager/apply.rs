@@ -119,12 +119,10 @@ impl Cluster {
             return;
         }
         let task = self.tasks.at(key);
-        let (uid, slot, id, node) = (task.workload, task.slot as usize, task.id, task.node);
-        // How an older version fails says nothing about the current one.
-        let current = self.workloads[&uid].current().number == task.version || planted(Bug::OldVersionCounts);
-        let by_itself = current && task.desired == Desired::Running && state != TaskState::Lost;
-        let since = if planted(Bug::HealthFromCreation) { Some(task.created_at) } else { task.running_at };
-        let ran = since.map(|since| ended_at.since(since));
+        let (uid, id, node) = (task.workload, task.id, task.node);
+        let since = if planted(Bug::HealthFromCreation) { Some(task.created_at) } else { task.serving_since };
+        // Of one that was unhealthy, the failure is counted already.
+        let counts = state != TaskState::Lost && task.probed.health != Some(false);
         // The one that the engine named; any of them may be meant where it named none.
         let named = named.filter(|port| task.host_ports.contains(port) && !planted(Bug::AllPortsRest));
         let is_taken = |port: &u16| port_taken && named.is_none_or(|named| named == *port);
@@ -139,27 +137,39 @@ impl Cluster {
         }
         touched.workloads.push(uid);
         let mut next = String::new();
-        if by_itself {
-            let seed = self.seed;
-            let workload = self.workloads.get_mut(&uid).expect("a task's workload lives as long as it");
-            let restart = workload.current().spec.restart;
-            let slot = &mut workload.slots[slot];
-            if ran.is_some_and(|ran| ran >= restart.reset_after) {
-                slot.failures = 0;
-            }
-            slot.failures = slot.failures.saturating_add(1);
-            let delay = restart.delay(slot.failures);
-            let wait = delay.0.saturating_add(jitter(seed, id, delay.0 / 8));
-            slot.not_before = ended_at + Millis(wait);
-            if reconciler::is_tried_again(workload, self.tasks.at(key)) {
-                next = format!("; tried again in {} s", wait.div_ceil(1000));
-            }
+        let wait = if counts { self.count_failure(key, since, ended_at) } else { None };
+        if let Some(wait) = wait
+            && reconciler::is_tried_again(&self.workloads[&uid], self.tasks.at(key))
+        {
+            next = format!("; tried again in {} s", wait.0.div_ceil(1000));
         }
         if let Some(what) = What::end(state) {
             self.record_task(what, key, format!("{said}{next}"));
         }
         self.refresh_finished(uid);
         node.into_iter().for_each(|node| self.record_if_drained(node));
+    }
+
+    /// Counts a failure of the task's slot, and says how long it waits now; nothing where it does not count: a task
+    /// that was told to stop, or of an older version, says nothing about the current one.
+    fn count_failure(&mut self, key: TaskKey, serving_since: Option<Time>, at: Time) -> Option<Millis> {
+        let task = self.tasks.at(key);
+        let current = self.workloads[&task.workload].current().number == task.version || planted(Bug::OldVersionCounts);
+        if !current || task.desired != Desired::Running {
+            return None;
+        }
+        let (id, slot, seed) = (task.id, task.slot as usize, self.seed);
+        let workload = self.workloads.get_mut(&task.workload).expect("a task's workload lives as long as it");
+        let restart = workload.current().spec.restart;
+        let slot = &mut workload.slots[slot];
+        if serving_since.is_some_and(|since| at.since(since) >= restart.reset_after) {
+            slot.failures = 0;
+        }
+        slot.failures = slot.failures.saturating_add(1);
+        let delay = restart.delay(slot.failures);
+        let wait = Millis(delay.0.saturating_add(jitter(seed, id, delay.0 / 8)));
+        slot.not_before = at + wait;
+        Some(wait)
     }
 
     /// Tells a task to stop. One that was never placed has nothing to stop, and ends here.

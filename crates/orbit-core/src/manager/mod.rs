@@ -207,7 +207,7 @@ enum Purpose {
     Barrier,
     Request(RequestId),
     Register(SessionId),
-    Reports(SessionId, Vec<(TaskId, TaskState)>),
+    Reports(SessionId, Vec<Said>),
     Edges,
     Plan,
 }

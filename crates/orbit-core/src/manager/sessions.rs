@@ -28,7 +28,7 @@ pub(super) struct Session {
     /// Tasks of which the worker has to be told.
     untold: BTreeSet<TaskId>,
     /// Reports that are on their way through the log.
-    pub proposed: BTreeSet<(TaskId, TaskState)>,
+    pub proposed: BTreeSet<Said>,
 }
 
 /// A worker that has said hello and is not welcomed yet.

@@ -42,18 +42,18 @@ impl Manager {
         let (node, incarnation) = (session.node, session.incarnation);
         let (mut known, mut new, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         for report in reports {
-            let key = (report.task, report.state);
+            let said = report.said();
             let task = self.cluster.task(report.task).filter(|task| task.node == Some(node));
             match task {
                 // `Lost` is the manager's own word: from a worker it is noise.
-                Some(task) if task.state.may_become(report.state) && report.state != TaskState::Lost => {
-                    if session.proposed.insert(key) {
+                Some(task) if task.is_news(&report) && report.state != TaskState::Lost => {
+                    if session.proposed.insert(said) {
                         new.push(report);
                     }
                 }
-                Some(_) => known.push(key),
+                Some(_) => known.push(said),
                 None => {
-                    known.push(key);
+                    known.push(said);
                     unknown.push((node, report.task));
                 }
             }
@@ -66,7 +66,7 @@ impl Manager {
             actions.push(Action::Send { session: id, message });
         }
         if !new.is_empty() {
-            let states = new.iter().map(|report| (report.task, report.state)).collect();
+            let states = new.iter().map(TaskReport::said).collect();
             let command = Command::Reports { node, incarnation, reports: new };
             leader.propose(now, Purpose::Reports(id, states), command, actions);
         }

@@ -140,11 +140,12 @@ impl Cluster {
             task.older.map(|key| self.tasks.at(key))
         })
     }
-    /// The tasks that serve a service and can be reached: they run, nobody told them to stop, and their node is
-    /// heard. By slot, an older version's first.
+    /// The tasks that serve a service and can be reached: they run, their probes pass, nobody told them to stop, and
+    /// their node is heard. By slot, an older version's first.
     pub fn endpoints(&self, workload: &Workload) -> Vec<&Task> {
         let wanted = |task: &&Task| task.desired == Desired::Running || planted(Bug::LeavesWhenStopped);
-        let serves = |task: &&Task| task.state == TaskState::Running && wanted(task);
+        let is_ready = |task: &Task| task.serves() || (planted(Bug::ListedUnready) && task.state == TaskState::Running);
+        let serves = |task: &&Task| is_ready(task) && wanted(task);
         let is_heard = |task: &&Task| task.node.and_then(|node| self.node(node)).is_some_and(Node::is_ready);
         let of_slot = |slot: &Slot| {
             let mut serving: Vec<&Task> = self.attempts(slot).filter(serves).filter(is_heard).collect();
@@ -268,7 +269,11 @@ impl Cluster {
         if was == TaskState::Pending {
             self.pending.remove(&(task.workload, task.id));
         }
+        if state == TaskState::Running {
+            self.set_probed(key, Probed::default(), at);
+        }
         if state.is_terminal() {
+            let task = self.tasks.at_mut(key);
             task.end = Some(Box::new(end.unwrap_or_else(|| End::new(Reason::Exited, ""))));
             let task = self.tasks.at(key);
             if let Some(node) = task.node {
@@ -282,6 +287,15 @@ impl Cluster {
         }
         self.changed_task(key);
         true
+    }
+
+    /// Notes what a running task's probes have found.
+    pub(crate) fn set_probed(&mut self, key: TaskKey, probed: Probed, at: Time) {
+        let serves = self.spec_of(self.tasks.at(key)).is_served_with(probed);
+        let task = self.tasks.at_mut(key);
+        task.probed = probed;
+        task.serving_since = if serves { task.serving_since.or(Some(at)) } else { None };
+        self.changed_task(key);
     }
 
     /// Forgets an ended task.

@@ -144,12 +144,23 @@ pub struct TaskReport {
     pub end: Option<End>,
     /// How long before its end was seen the node was told of it; zero where it was not told.
     pub ended_ago: Millis,
+    /// What its probes have found, while it runs.
+    pub probed: Probed,
+    /// Why the one that failed last did, for a person; at most [`End::MESSAGE_BYTES_MAX`] bytes; may be empty.
+    pub why: String,
 }
+
+/// What a report said, to confirm it.
+pub type Said = (TaskId, TaskState, Probed);
 
 impl TaskReport {
     /// A report of what nobody told the node of before it looked.
     pub fn new(task: TaskId, state: TaskState, end: Option<End>) -> TaskReport {
-        TaskReport { task, state, end, ended_ago: Millis(0) }
+        TaskReport { task, state, end, ended_ago: Millis(0), probed: Probed::default(), why: String::new() }
+    }
+    /// What has to be confirmed.
+    pub fn said(&self) -> Said {
+        (self.task, self.state, self.probed)
     }
 }
 

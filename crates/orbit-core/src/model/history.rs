@@ -84,11 +84,17 @@ pub enum What {
     Uncordoned,
     /// The last task of a node that was being drained is gone.
     Drained,
+    /// All probes of a task pass.
+    Ready,
+    /// A probe of a task that served fails.
+    Unready,
+    /// A task's health probe fails: it is replaced.
+    Unhealthy,
 }
 
 impl What {
     /// All, in order.
-    pub const ALL: [What; 22] = [
+    pub const ALL: [What; 25] = [
         What::Created,
         What::Changed,
         What::Scaled,
@@ -111,6 +117,9 @@ impl What {
         What::Draining,
         What::Uncordoned,
         What::Drained,
+        What::Ready,
+        What::Unready,
+        What::Unhealthy,
     ];
 
     /// Stable text, as in the API.
@@ -138,12 +147,24 @@ impl What {
             What::Draining => "draining",
             What::Uncordoned => "uncordoned",
             What::Drained => "drained",
+            What::Ready => "ready",
+            What::Unready => "unready",
+            What::Unhealthy => "unhealthy",
         }
     }
 
     /// Whether a person should look at it.
     pub fn is_warning(self) -> bool {
-        matches!(self, What::Unplaced | What::Failed | What::Rejected | What::Lost | What::Unreachable)
+        matches!(
+            self,
+            What::Unplaced
+                | What::Failed
+                | What::Rejected
+                | What::Lost
+                | What::Unreachable
+                | What::Unready
+                | What::Unhealthy
+        )
     }
 
     /// What the end of a task is; nothing for a state that is no end.

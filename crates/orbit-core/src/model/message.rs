@@ -58,8 +58,8 @@ pub enum ToWorker {
     },
     /// These observations are committed.
     Committed {
-        /// The task and the state that was reported of it. Sorted by task.
-        states: Vec<(TaskId, TaskState)>,
+        /// What was reported. Sorted by task.
+        states: Vec<Said>,
     },
     /// Are you there? Somebody else claims to be you.
     Probe,

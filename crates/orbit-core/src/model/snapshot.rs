@@ -111,6 +111,8 @@ impl Task {
             end: None,
             created_at: at,
             running_at: None,
+            probed: Probed::default(),
+            serving_since: None,
             ended_at: None,
             older: None,
         }

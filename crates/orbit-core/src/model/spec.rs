@@ -1,6 +1,6 @@
 //! What a user asks for, validated: the content of a manifest in the core's own units.
 
-use super::{Bytes, Millis, Rejection, Resources};
+use super::{Bytes, Millis, Probed, Rejection, Resources};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -68,6 +68,8 @@ pub struct Spec {
     pub restart: Restart,
     /// How a container is told to stop.
     pub stop: Stop,
+    /// How a running task is asked whether it is well.
+    pub probes: Probes,
 }
 
 /// When a task's image is pulled.
@@ -277,6 +279,137 @@ impl Stop {
     }
 }
 
+/// The questions that a running task is asked again and again by its node. A task serves while the answer to
+/// each of them is yes, and from its start where there are none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probes {
+    /// Where it fails, the task is replaced.
+    pub health: Option<Probe>,
+    /// Where it fails, the task leaves the endpoints until it passes again.
+    pub ready: Option<Probe>,
+}
+
+/// Which of a task's questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProbeKind {
+    /// [`Probes::health`]
+    Health,
+    /// [`Probes::ready`]
+    Ready,
+}
+
+/// One question, and what counts as an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Probe {
+    /// What is asked.
+    pub ask: ProbeAsk,
+    /// Between two questions. Before the first yes, within the start period, it may be asked more often.
+    pub interval: Millis,
+    /// Without an answer for so long, the answer is no.
+    pub timeout: Millis,
+    /// So many times no in a row make the probe fail. One yes makes it pass.
+    pub retries: u32,
+    /// Before the first yes, no does not count for so long.
+    pub start_period: Millis,
+}
+
+/// What a probe asks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProbeAsk {
+    /// `GET path` at this port of the container; a status below 400 is yes.
+    Http {
+        /// A port of the spec, by its name.
+        port: String,
+        /// Begins with a slash.
+        path: String,
+    },
+    /// A connection to this port of the container.
+    Tcp {
+        /// A port of the spec, by its name.
+        port: String,
+    },
+    /// A command in the container; exit code 0 is yes.
+    Command(Vec<String>),
+}
+
+// A spec that asks nothing has the fingerprint that it had before it could ask.
+impl Hash for Probes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        if !self.is_empty() {
+            (&self.health, &self.ready).hash(state);
+        }
+    }
+}
+
+impl Probes {
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        self.health.is_none() && self.ready.is_none()
+    }
+    /// Each question.
+    pub fn iter(&self) -> impl Iterator<Item = (ProbeKind, &Probe)> {
+        let health = self.health.iter().map(|probe| (ProbeKind::Health, probe));
+        health.chain(self.ready.iter().map(|probe| (ProbeKind::Ready, probe)))
+    }
+    /// One of the questions.
+    pub fn get(&self, kind: ProbeKind) -> Option<&Probe> {
+        match kind {
+            ProbeKind::Health => self.health.as_ref(),
+            ProbeKind::Ready => self.ready.as_ref(),
+        }
+    }
+}
+
+impl ProbeKind {
+    /// As the manifest names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProbeKind::Health => "health",
+            ProbeKind::Ready => "ready",
+        }
+    }
+}
+
+impl Probe {
+    /// The documented defaults.
+    pub fn asking(ask: ProbeAsk) -> Probe {
+        Probe { ask, interval: Millis::secs(5), timeout: Millis::secs(2), retries: 3, start_period: Millis::secs(10) }
+    }
+
+    fn validate(&self, field: &str, ports: &[Port]) -> Result<(), Rejection> {
+        let known = |port: &String, of: &str| match ports.iter().any(|it| it.name == *port) {
+            true => Ok(()),
+            false => {
+                let message = format!("`{}` is none of the ports", excerpt(port));
+                Err(Rejection::invalid(format!("{field}.{of}.port"), message))
+            }
+        };
+        match &self.ask {
+            ProbeAsk::Http { port, path } => {
+                known(port, "http")?;
+                check_string(&format!("{field}.http.path"), path)?;
+                if !path.starts_with('/') || path.chars().any(|c| c.is_whitespace() || c.is_control()) {
+                    let message = "a path begins with a slash and has no spaces: /healthz";
+                    return Err(Rejection::invalid(format!("{field}.http.path"), message));
+                }
+            }
+            ProbeAsk::Tcp { port } => known(port, "tcp")?,
+            ProbeAsk::Command(command) if command.is_empty() => {
+                return Err(Rejection::invalid(format!("{field}.command"), "a program is needed"));
+            }
+            ProbeAsk::Command(command) => check_list(&format!("{field}.command"), command)?,
+        }
+        check_span(&format!("{field}.interval"), self.interval, limits::PROBE_SPAN_MS_MIN)?;
+        check_span(&format!("{field}.timeout"), self.timeout, limits::PROBE_SPAN_MS_MIN)?;
+        check_span(&format!("{field}.start_period"), self.start_period, 0)?;
+        if !(1..=limits::PROBE_RETRIES_MAX).contains(&self.retries) {
+            let message = format!("{} is not between 1 and {}", self.retries, limits::PROBE_RETRIES_MAX);
+            return Err(Rejection::invalid(format!("{field}.retries"), message));
+        }
+        Ok(())
+    }
+}
+
 /// How a new version of a service takes the place of the old one, slot by slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Update {
@@ -344,6 +477,10 @@ pub mod limits {
         "SIGKILL",
         "SIGRTMIN+3",
     ];
+    /// A node that asked more often would do little else.
+    pub const PROBE_SPAN_MS_MIN: u64 = 100;
+    /// Whoever wants to wait longer has a longer interval.
+    pub const PROBE_RETRIES_MAX: u32 = 100;
     /// The most processes of one container (Linux's own limit).
     pub const PIDS_MAX: u32 = 4_194_304;
 }
@@ -374,6 +511,10 @@ impl Definition {
         }
         if self.kind == Kind::Task && self.update != Update::ONE_BY_ONE {
             return Err(Rejection::invalid("update", "a task definition runs once: it is not updated"));
+        }
+        let probe = self.spec.probes.iter().next().filter(|_| self.kind == Kind::Task);
+        if let Some((kind, _)) = probe {
+            return Err(Rejection::invalid(kind.as_str(), "a task definition runs once: it is not probed"));
         }
         self.update.validate()?;
         self.spec.validate()
@@ -497,6 +638,7 @@ impl Spec {
         if self.restart.backoff_max < self.restart.backoff_initial {
             return Err(Rejection::invalid("restart.backoff.max", "smaller than restart.backoff.initial"));
         }
+        self.probes.iter().try_for_each(|(kind, probe)| probe.validate(kind.as_str(), &self.ports))?;
         self.stop.validate()
     }
 
@@ -556,6 +698,11 @@ impl Spec {
     /// replacement has to wait until its predecessor is seen gone.
     pub fn pins_host_port(&self) -> bool {
         self.ports.iter().any(|port| port.host.is_some())
+    }
+
+    /// Whether a running task serves whose probes have found this.
+    pub fn is_served_with(&self, probed: Probed) -> bool {
+        self.probes.iter().all(|(kind, _)| probed.get(kind) == Some(true))
     }
 
     /// A 64-bit fingerprint of the content, equal on every machine, written to a container's

@@ -1,6 +1,6 @@
 //! A task: one attempt to fill a slot, on one node, once.
 
-use super::{NodeId, TaskId, Time, Uid};
+use super::{NodeId, ProbeKind, TaskId, Time, Uid};
 use std::fmt;
 
 /// Where a task is in its life. States only advance; see [`Task::advance`].
@@ -202,6 +202,37 @@ pub fn cut(mut message: String) -> String {
     message
 }
 
+/// What the probes of a running task have found last: `None` where it is not known (yet). Unlike a state, it
+/// goes to and fro.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Probed {
+    /// Whether its health probe passes.
+    pub health: Option<bool>,
+    /// Whether its readiness probe passes.
+    pub ready: Option<bool>,
+}
+
+impl Probed {
+    /// What one of them has found.
+    pub fn get(self, kind: ProbeKind) -> Option<bool> {
+        match kind {
+            ProbeKind::Health => self.health,
+            ProbeKind::Ready => self.ready,
+        }
+    }
+    /// With what one of them has found now.
+    pub fn with(self, kind: ProbeKind, passes: bool) -> Probed {
+        match kind {
+            ProbeKind::Health => Probed { health: Some(passes), ..self },
+            ProbeKind::Ready => Probed { ready: Some(passes), ..self },
+        }
+    }
+    /// With newer findings; what they do not know stays. A node that was restarted knows nothing at first.
+    pub fn updated(self, newer: Probed) -> Probed {
+        Probed { health: newer.health.or(self.health), ready: newer.ready.or(self.ready) }
+    }
+}
+
 /// One attempt to fill a slot. It never moves and never restarts: a new task fills the slot again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Task {
@@ -229,6 +260,10 @@ pub struct Task {
     pub created_at: Time,
     /// When it was first seen running.
     pub running_at: Option<Time>,
+    /// What its probes have found.
+    pub probed: Probed,
+    /// Since when it runs and all of its probes pass. The end does not take it away.
+    pub serving_since: Option<Time>,
     /// When it was seen to have ended.
     pub ended_at: Option<Time>,
     /// The attempt before this one in the same slot. An index, rebuilt on restore.
@@ -258,6 +293,22 @@ impl Task {
     /// task that was told to stop still holds them (invariants I1, I17).
     pub fn holds_resources(&self) -> bool {
         self.node.is_some() && !self.state.is_terminal()
+    }
+
+    /// Whether it runs and its probes pass.
+    pub fn serves(&self) -> bool {
+        self.state == TaskState::Running && self.serving_since.is_some()
+    }
+
+    /// Whether its health probe fails.
+    pub fn is_unhealthy(&self) -> bool {
+        self.state == TaskState::Running && self.probed.health == Some(false)
+    }
+
+    /// Whether a report says something that is not known.
+    pub fn is_news(&self, report: &super::TaskReport) -> bool {
+        let running = self.state == TaskState::Running && report.state == TaskState::Running;
+        self.state.may_become(report.state) || (running && self.probed.updated(report.probed) != self.probed)
     }
 
     /// Whether it shall run and has not ended.

@@ -137,33 +137,49 @@ fn finish_shrinking(cluster: &Cluster, workload: &Workload, changes: &mut Change
 /// What stands in one wanted slot, by what is to be done with it.
 #[derive(Default)]
 struct Standing<'a> {
-    /// Of the current version, seen running.
+    /// Of the current version, seen running; one that serves before others.
     keeper: Option<&'a Task>,
-    /// When the keeper will have run for long enough to count, where it has not.
+    /// When the keeper will have served for long enough to count. Nothing while its probes fail.
     settles_at: Option<Time>,
+    /// The keeper has served for long enough.
+    settled: bool,
     /// The newest attempt is of the current version and does not serve: its turn has come.
     tried: bool,
     /// Of the current version, on its way to running: the most advanced, then the newest.
     candidate: Option<&'a Task>,
-    /// Of an older version, still running: serves until the current one does.
+    /// Of an older version or of no good health, still running: stays until the current one serves.
     fallback: Option<&'a Task>,
+    /// The fallback is of no good health, and what replaces it is not made before this time.
+    rests_until: Option<Time>,
     /// Told to stop, not seen to have ended, on a node that is there.
     leaving: bool,
     /// When the next of the slot's tasks is given up with its node, or has to leave it.
     replace_at: Option<Time>,
 }
 
-impl Standing<'_> {
-    /// A task of the current version runs, and has for long enough.
-    fn is_settled(&self) -> bool {
-        self.keeper.is_some() && self.settles_at.is_none()
+impl<'a> Standing<'a> {
+    /// A task that shall make place: it stays until the current one serves where it serves itself, and goes in
+    /// this plan where it does not.
+    fn replace(&mut self, task: &'a Task) {
+        match task.serves() {
+            true => self.fallback = self.fallback.filter(|fallback| fallback.serves()).or(Some(task)),
+            false => self.leaving |= task.state == TaskState::Running,
+        }
     }
     fn serves(&self) -> bool {
-        self.is_settled() || self.fallback.is_some()
+        self.settled || self.fallback.is_some_and(Task::serves)
+    }
+    /// What stays until it is replaced is of no good health.
+    fn is_sick(&self) -> bool {
+        self.fallback.is_some_and(Task::is_unhealthy)
+    }
+    /// What is of no good health goes where its replacement finds no node: it may be what takes the room.
+    fn makes_room(&self) -> bool {
+        self.is_sick() && self.candidate.is_some_and(|task| task.state == TaskState::Pending)
     }
     /// There is a new task beside the old one, which serves still.
     fn is_surging(&self) -> bool {
-        self.fallback.is_some() && !self.is_settled() && (self.keeper.is_some() || self.candidate.is_some())
+        self.fallback.is_some() && !self.settled && (self.keeper.is_some() || self.candidate.is_some())
     }
     /// There was one, which has ended.
     fn is_retrying(&self) -> bool {
@@ -221,20 +237,28 @@ fn stand<'a>(cluster: &'a Cluster, workload: &Workload, slot: &Slot, context: &C
         } else if stay == Stay::Leaves {
             standing.leaving = true; // it is told to stop in this plan
         } else if stay == Stay::UntilReplaced {
-            // Where it does not serve yet, its place is sought anew at once.
-            let serves = task.state == TaskState::Running;
-            standing.fallback = standing.fallback.or(Some(task).filter(|_| serves));
+            // Where it does not serve, its place is sought anew at once.
+            standing.replace(task);
+        } else if task.version == current && task.is_unhealthy() && !planted(Bug::UnhealthyKept) {
+            // It goes in its turn, so that a probe that fails everywhere does not end everything at once.
+            standing.fallback = standing.fallback.or(Some(task));
+            standing.rests_until = Some(slot.not_before).filter(|at| *at > context.at);
         } else if task.version == current && task.state == TaskState::Running {
-            standing.keeper = standing.keeper.or(Some(task));
+            let better = standing.keeper.is_none_or(|keeper| task.serves() && !keeper.serves());
+            standing.keeper = if better { Some(task) } else { standing.keeper };
         } else if task.version == current {
             let ahead = standing.candidate.is_none_or(|candidate| task.state > candidate.state);
             standing.candidate = if ahead { Some(task) } else { standing.candidate };
-        } else if task.state == TaskState::Running {
-            standing.fallback = standing.fallback.or(Some(task));
+        } else {
+            // A version that never came to serve does not hold up the one that mends it.
+            standing.replace(task);
         }
     }
     let min_healthy = if planted(Bug::HealthyAtOnce) { Millis(0) } else { workload.update.min_healthy };
-    let settles_at = standing.keeper.and_then(|keeper| keeper.running_at).map(|running_at| running_at + min_healthy);
+    let running_at = |keeper: &Task| keeper.running_at.filter(|_| planted(Bug::RunsIsServes));
+    let since = standing.keeper.and_then(|keeper| keeper.serving_since.or(running_at(keeper)));
+    let settles_at = since.map(|since| since + min_healthy);
+    standing.settled = settles_at.is_some_and(|at| at <= context.at);
     standing.settles_at = settles_at.filter(|at| *at > context.at);
     let newest = cluster.attempts(slot).next();
     standing.tried = newest.is_some_and(|newest| {
@@ -259,14 +283,15 @@ fn reconcile_slot(
     context: &Context,
     changes: &mut Changes,
 ) {
-    let fallback = standing.fallback.filter(|_| turn != Turn::Instead && !standing.is_settled());
+    let goes = turn == Turn::Instead || standing.settled || standing.makes_room();
+    let fallback = standing.fallback.filter(|_| !goes);
     let newer = standing.keeper.or(standing.candidate);
     let keeps = |task: &Task| [newer, fallback].into_iter().flatten().any(|kept| task.id == kept.id);
     for task in cluster.attempts(slot).filter(|task| task.is_live()) {
         let given_up = is_given_up(cluster, workload, slot, task, context);
         // What was given up is told to stop only once its replacement serves: its node may return
         // before that.
-        if !keeps(task) && (!given_up || standing.keeper.is_some()) {
+        if !keeps(task) && (!given_up || standing.keeper.is_some_and(Task::serves)) {
             changes.stops.push(task.id);
         }
     }
@@ -284,6 +309,9 @@ fn reconcile_slot(
         }
     }
     if let Some(at) = standing.settles_at.filter(|_| !planted(Bug::SettlesUnseen)) {
+        changes.wake(at);
+    }
+    if let Some(at) = standing.rests_until {
         changes.wake(at);
     }
     let unseen = planted(Bug::GiveUpUnseen) && standing.keeper.is_some();

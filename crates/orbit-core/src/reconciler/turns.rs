@@ -29,6 +29,8 @@ pub(super) struct Turns {
     retrying: u32,
     /// Slots in which nothing serves, other than those that wait for a node.
     down: u32,
+    /// Those of them that have a task of no good health, which runs still.
+    sick: u32,
     /// Slots before this one that wait for a node. Those behind it do not count: a service that is too
     /// large for the cluster could not be updated at all.
     waiting_before: u32,
@@ -40,13 +42,15 @@ impl Turns {
     /// Of all wanted slots of a workload.
     pub fn new<'a>(workload: &Workload, standings: impl Iterator<Item = &'a Standing<'a>>) -> Turns {
         let (update, pinned) = (workload.update, workload.current().spec.pins_host_port());
-        let mut turns = Turns { update, pinned, surging: 0, retrying: 0, down: 0, waiting_before: 0, down_before: 0 };
+        let mut turns =
+            Turns { update, pinned, surging: 0, retrying: 0, down: 0, sick: 0, waiting_before: 0, down_before: 0 };
         for standing in standings {
             turns.surging += u32::from(standing.is_surging());
             turns.retrying += u32::from(standing.is_retrying());
             let is_down = !standing.serves() && !standing.waits_for_node();
             let uncounted = planted(Bug::BackoffUncounted) && !standing.leaving;
             turns.down += u32::from(is_down && !uncounted);
+            turns.sick += u32::from(is_down && standing.is_sick());
         }
         // Those that are made now serve no sooner than the others.
         turns.down += workload.wanted().saturating_sub(workload.slots.len() as u32);
@@ -59,32 +63,39 @@ impl Turns {
             self.down_before += 1;
             self.waiting_before += u32::from(standing.waits_for_node());
         }
-        if standing.fallback.is_none() || standing.keeper.is_some() || standing.candidate.is_some() {
-            return Turn::Later; // nothing is to be begun
+        let begun = standing.keeper.is_some() || standing.candidate.is_some();
+        let rests = standing.is_sick() && standing.rests_until.is_some();
+        if standing.fallback.is_none() || begun || rests {
+            return Turn::Later; // nothing is to be begun, or not yet
         }
-        if planted(Bug::EverySlotAtOnce) {
+        if planted(Bug::EverySlotAtOnce) || (planted(Bug::UnhealthyAtOnce) && standing.is_sick()) {
             return Turn::Beside;
         }
         let retries = standing.is_retrying();
         self.retrying -= u32::from(retries);
-        if !self.pinned && self.may_surge(retries) {
+        if !self.pinned && self.may_surge(retries, standing.is_sick()) {
             self.surging += 1;
             return Turn::Beside;
         }
         // One that was tried beside the old one goes on so, where it may.
         let begun_beside = retries && !self.pinned && self.update.max_surge > 0;
-        if !begun_beside && self.down + self.waiting_before < self.unavailable_max() {
-            self.down += 1;
+        // What does not serve is no loss; but not all of it goes at the same time.
+        let without = if standing.is_sick() { self.down - self.sick } else { self.down + self.waiting_before };
+        if !begun_beside && without < self.unavailable_max() {
+            match standing.is_sick() {
+                true => self.sick -= 1,
+                false => self.down += 1,
+            }
             return Turn::Instead;
         }
         Turn::Later
     }
 
-    fn may_surge(&self, retries: bool) -> bool {
+    fn may_surge(&self, retries: bool, sick: bool) -> bool {
         let surging = if planted(Bug::SurgeUncounted) { 0 } else { self.surging };
         let reserved = if retries || planted(Bug::RetryNotReserved) { 0 } else { self.retrying };
         // A slot behind one that does not serve waits for it: a bad version gets no further.
-        let in_order = retries || self.down_before <= self.update.max_unavailable;
+        let in_order = retries || sick || self.down_before <= self.update.max_unavailable;
         in_order && surging.saturating_add(reserved) < self.update.max_surge
     }
 

@@ -12,6 +12,7 @@
 mod ledger;
 mod link;
 mod op;
+mod probing;
 mod task;
 
 pub use ledger::*;
@@ -128,8 +129,9 @@ pub struct Worker {
     queue: BTreeSet<TaskId>,
     /// Tasks whose last operation was refused, and when to look at them again.
     paused: BTreeSet<(Time, TaskId)>,
-    /// Tasks that were told to stop, and when the delay before their signal has passed.
-    delayed: BTreeSet<(Time, TaskId)>,
+    /// When to look at a task again, though nothing happened: the delay before its signal has passed, or it is
+    /// to be probed.
+    looks: BTreeSet<(Time, TaskId)>,
     /// Images that are being fetched, with the tasks that wait for each.
     fetching: BTreeMap<(String, Pull), BTreeSet<TaskId>>,
 }
@@ -154,6 +156,7 @@ enum InFlight {
     List { begun: u64 },
     Fetch { image: (String, Pull) },
     Task { task: TaskId, step: Step },
+    Probe { task: TaskId, kind: ProbeKind },
 }
 
 // Getters.
@@ -186,7 +189,7 @@ impl Worker {
     pub fn deadline(&self) -> Option<Time> {
         let engine = self.engine.down_until.unwrap_or(self.engine.resync_at);
         let engine = (!self.engine.listing && self.owner().is_some()).then_some(engine);
-        let looks = [&self.paused, &self.delayed].map(|looks| looks.first().map(|(at, _)| *at));
+        let looks = [&self.paused, &self.looks].map(|looks| looks.first().map(|(at, _)| *at));
         engine.into_iter().chain(looks.into_iter().flatten()).chain(self.link.deadline()).min()
     }
 }
@@ -213,7 +216,7 @@ impl Worker {
             ticks: 0,
             queue: BTreeSet::new(),
             paused: BTreeSet::new(),
-            delayed: BTreeSet::new(),
+            looks: BTreeSet::new(),
             fetching: BTreeMap::new(),
         }
     }
@@ -242,7 +245,7 @@ impl Worker {
         }
         self.keep_listing(now, &mut actions);
         self.resume_paused(now);
-        self.resume_delayed(now);
+        self.take_looks(now);
         self.drive_due(now, &mut actions);
         let unconfirmed = self.unconfirmed();
         self.link.follow_up(now, self.engine.listed, unconfirmed, &mut actions);
@@ -319,11 +322,11 @@ impl Worker {
         }
     }
 
-    fn resume_delayed(&mut self, now: Time) {
-        while let Some(&(at, id)) = self.delayed.first()
+    fn take_looks(&mut self, now: Time) {
+        while let Some(&(at, id)) = self.looks.first()
             && at <= now
         {
-            self.delayed.pop_first();
+            self.looks.pop_first();
             self.due.insert(id);
         }
     }
@@ -382,6 +385,7 @@ impl Worker {
                 }
             }
             InFlight::Task { task, step } => self.task_done(now, task, step, result, actions),
+            InFlight::Probe { task, kind } => self.probe_done(now, task, kind, result),
         }
     }
 }
@@ -406,7 +410,11 @@ impl Worker {
 
     fn report_of(&self, id: TaskId, task: &WorkerTask) -> Option<TaskReport> {
         let end = self.ledger.tasks.get(&id).and_then(|remembered| remembered.end.clone());
-        end.or_else(|| Some(TaskReport::new(id, task.observed?, None)))
+        end.or_else(|| {
+            let state = task.observed?;
+            let found = (state == TaskState::Running).then(|| task.found.clone()).unwrap_or_default();
+            Some(TaskReport { probed: found.probed, why: found.why, ..TaskReport::new(id, state, None) })
+        })
     }
 
     fn unconfirmed(&self) -> Vec<TaskReport> {
@@ -414,7 +422,12 @@ impl Worker {
             if task.order.as_ref().is_none_or(|order| order.ended) {
                 return None;
             }
-            self.report_of(*id, task).filter(|report| task.confirmed < Some(report.state))
+            let unheard = |report: &TaskReport| {
+                let (state, probed) = task.confirmed.map_or((None, Probed::default()), |(s, p)| (Some(s), p));
+                let forgotten = planted(Bug::ProbedOnce) && probed != Probed::default();
+                state < Some(report.state) || (state == Some(report.state) && probed != report.probed && !forgotten)
+            };
+            self.report_of(*id, task).filter(unheard)
         };
         self.tasks.iter().filter_map(news).collect()
     }
@@ -436,9 +449,9 @@ impl Worker {
             }
             ToWorker::HeartbeatAck { .. } => {}
             ToWorker::Committed { states } => {
-                for (id, state) in states {
+                for (id, state, probed) in states {
                     if let Some(task) = self.tasks.get_mut(&id) {
-                        task.confirmed = task.confirmed.max(Some(state));
+                        task.confirm(state, probed);
                         self.due.insert(id);
                     }
                 }

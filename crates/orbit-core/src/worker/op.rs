@@ -60,8 +60,28 @@ pub enum Op {
         /// How long to wait before the kill.
         grace: Millis,
     },
+    /// Ask a running container something; a success is yes.
+    Probe {
+        /// The container's name.
+        name: String,
+        /// What is asked.
+        ask: ProbeOf,
+        /// Without an answer for so long, it is no.
+        timeout: Millis,
+    },
     /// Remove an ended or merely created container. One that is gone already is a success.
     Remove(String),
+}
+
+/// What a container is asked, with the ports inside of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ProbeOf {
+    /// `GET path` at this port; a status below 400 is yes.
+    Http(u16, String),
+    /// A connection to this port.
+    Tcp(u16),
+    /// A command in the container; exit code 0 is yes.
+    Command(Vec<String>),
 }
 
 /// A container to create, in full.
@@ -157,6 +177,8 @@ pub enum OpErrorKind {
     PortTaken(Option<u16>),
     /// EnsureImage: it could not be had within the deadline.
     Timeout,
+    /// Probe: the answer is no, or none came in time.
+    Unwell,
     /// The engine understood and will not do it: trying again there would not help.
     Refused,
 }

@@ -5,7 +5,10 @@
 //! that has gone is told from one that never was. An end is remembered before it is reported, so
 //! that no crash starts the task again. A container is removed only when its end is committed.
 
-use super::*;
+use super::{
+    probing::{Found, Probing},
+    *,
+};
 
 /// What is known of a task's container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,15 +58,24 @@ pub(super) struct WorkerTask {
     pub fetched: bool,
     /// How far it has come, terminal states apart: those are in the ledger.
     pub observed: Option<TaskState>,
-    /// The latest state that is known to be committed.
-    pub confirmed: Option<TaskState>,
+    /// The latest state that is known to be committed, and what its probes had found by the latest word of it.
+    pub confirmed: Option<(TaskState, Probed)>,
+    /// When each of its probes is asked, and how often it failed.
+    pub probing: BTreeMap<ProbeKind, Probing>,
+    /// What they have found.
+    pub found: Found,
 }
 
 impl WorkerTask {
     fn observe(&mut self, state: TaskState) {
         self.observed = self.observed.max(Some(state));
     }
-    fn wants_to_run(&self) -> bool {
+    pub(super) fn confirm(&mut self, state: TaskState, probed: Probed) {
+        if self.confirmed.is_none_or(|(known, _)| known <= state) {
+            self.confirmed = Some((state, probed));
+        }
+    }
+    pub(super) fn wants_to_run(&self) -> bool {
         let runs = |order: &Assignment| order.desired == Desired::Running && !order.ended;
         !self.unwanted && self.order.as_ref().is_some_and(runs)
     }
@@ -108,6 +120,8 @@ impl Worker {
                 if task.order.is_some() && !task.wants_to_run() {
                     task.observe(TaskState::Stopping);
                     self.stop_after_delay(now, id, actions);
+                } else if task.order.is_some() {
+                    self.probe(now, id, actions);
                 }
             }
             Known::Is(ContainerState::Created) => {
@@ -136,7 +150,7 @@ impl Worker {
         let delay = task.order.as_ref().map_or(Millis(0), |order| order.spec.stop.delay);
         let signal_at = *task.signal_at.get_or_insert(now + delay);
         if signal_at > now && !planted(Bug::DelayUnseen) {
-            self.delayed.insert((signal_at, id));
+            self.looks.insert((signal_at, id));
         } else {
             self.begin_step(id, Step::Stop, actions);
         }
@@ -165,8 +179,8 @@ impl Worker {
     /// none, and one that somebody started again must not run.
     fn drive_ended(&mut self, id: TaskId, actions: &mut Vec<Action>) {
         let task = &self.tasks[&id];
-        let committed =
-            task.order.as_ref().is_some_and(|order| order.ended) || task.confirmed.is_some_and(TaskState::is_terminal);
+        let committed = task.order.as_ref().is_some_and(|order| order.ended)
+            || task.confirmed.is_some_and(|(state, _)| state.is_terminal());
         match task.container {
             Known::Is(ContainerState::Running) if committed && planted(Bug::EndedMayRun) => {}
             Known::Is(ContainerState::Running) => self.begin_step(id, Step::Stop, actions),
@@ -353,7 +367,7 @@ impl Worker {
     }
 }
 
-fn container_name(owner: &Owner, id: TaskId) -> String {
+pub(super) fn container_name(owner: &Owner, id: TaskId) -> String {
     format!("orbit-{}-{id}", owner.cluster)
 }
 

@@ -120,6 +120,10 @@ struct World {
     replies: BTreeSet<RequestId>,
 }
 
+fn probe() -> Probe {
+    Probe::asking(ProbeAsk::Command(vec!["well".into()]))
+}
+
 impl World {
     fn new() -> World {
         let manager = Manager::restore(Cluster::default(), Timing::default());
@@ -243,6 +247,11 @@ impl World {
                 },
                 restart: Restart::with_policy(policy),
                 stop: Stop::within(Millis::secs(1)),
+                probes: match (kind, b % 3) {
+                    (Kind::Service, 1) => Probes { health: Some(probe()), ready: Some(probe()) },
+                    (Kind::Service, 2) => Probes { health: None, ready: Some(probe()) },
+                    _ => Probes::default(),
+                },
             },
         }
     }
@@ -264,7 +273,9 @@ impl World {
         let state = TaskState::ALL[usize::from(b) % 11];
         let reason = Reason::ALL[usize::from(a ^ b) % 12];
         let end = (state.is_terminal() || b.is_multiple_of(7)).then(|| End::new(reason, "because"));
-        TaskReport::new(self.any_task(a), state, end)
+        let found = |draw: u8| [None, Some(true), Some(false)][usize::from(draw % 3)];
+        let probed = Probed { health: found(b), ready: found(b / 3) };
+        TaskReport { probed, ..TaskReport::new(self.any_task(a), state, end) }
     }
 
     fn condition(draw: u8) -> Condition {

@@ -54,8 +54,14 @@ fn named(op: &Op) -> Option<&str> {
     match op {
         Op::Inspect { name, .. } | Op::Start(name) | Op::Stop { name, .. } | Op::Remove(name) => Some(name),
         Op::Create(spec) => Some(&spec.name),
-        Op::List(_) | Op::EnsureImage { .. } => None,
+        // Beside whatever else is done to the container.
+        Op::List(_) | Op::EnsureImage { .. } | Op::Probe { .. } => None,
     }
+}
+
+fn probe(start_period: u64) -> Probe {
+    let ask = ProbeAsk::Command(vec!["well".into()]);
+    Probe { retries: 2, start_period: Millis(start_period), ..Probe::asking(ask) }
 }
 
 fn task_of(name: &str) -> TaskId {
@@ -152,6 +158,7 @@ impl World {
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Always),
             stop: Stop::within(Millis::secs(1)),
+            probes: Probes { health: Some(probe(500)), ready: (a % 2 == 1).then(|| probe(0)) },
         };
         let stop = b.is_multiple_of(4);
         let order = Assignment {
@@ -182,6 +189,7 @@ impl World {
             Op::Create(_) => [OpErrorKind::NameTaken, OpErrorKind::Engine],
             Op::Start(_) => [OpErrorKind::PortTaken(None), OpErrorKind::NotFound],
             Op::Stop { .. } | Op::Remove(_) => [OpErrorKind::NotFound, OpErrorKind::Engine],
+            Op::Probe { .. } => [OpErrorKind::Unwell, OpErrorKind::Engine],
         };
         let result = match (b % 4, &request) {
             (0, _) => Err(OpError { kind: kinds[usize::from(c % 2)], message: "no".into() }),
@@ -224,7 +232,7 @@ impl World {
                 self.hear(ToWorker::Assigned(assigned));
             }
             5 => {
-                let states = vec![(task(a), TaskState::ALL[usize::from(b) % 11])];
+                let states = vec![(task(a), TaskState::ALL[usize::from(b) % 11], Probed::default())];
                 self.hear(ToWorker::Committed { states });
             }
             6..=10 => self.done(a, b, c),

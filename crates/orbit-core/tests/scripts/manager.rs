@@ -6,7 +6,7 @@
 
 use crate::{
     World,
-    words::{Words, bytes, end, list, span, spec, state, update},
+    words::{Words, bytes, end, found_text, list, probed, span, spec, state, update},
 };
 use orbit_core::{manager::*, model::*};
 use std::collections::{BTreeMap, VecDeque};
@@ -371,7 +371,8 @@ impl Managed {
         let on = on.and_then(|node| self.manager.cluster().node(node)).map(|node| node.info.name.clone());
         let name = words.option("from").map(str::to_string).or(on).expect("the task has a node");
         let ended_ago = words.span("ago", 0);
-        self.tell(&name, TaskReport { ended_ago, ..TaskReport::new(id, state, end(words, state)) });
+        let (probed, why) = (probed(words), words.text("why", "").to_string());
+        self.tell(&name, TaskReport { ended_ago, probed, why, ..TaskReport::new(id, state, end(words, state)) });
     }
 
     fn tell(&mut self, name: &str, report: TaskReport) {
@@ -528,7 +529,7 @@ impl Managed {
                 }
             })),
             Command::Reports { reports, .. } => {
-                let report = |r: &TaskReport| format!("{} {}", self.task_text(r.task), r.state);
+                let report = |r: &TaskReport| format!("{} {}{}", self.task_text(r.task), r.state, found_text(r.probed));
                 format!("report {}", list(reports.iter().map(report)))
             }
             Command::Plan(plan) => {
@@ -576,7 +577,8 @@ impl Managed {
             ToWorker::Assigned(assigned) => orders(assigned),
             ToWorker::HeartbeatAck { .. } => return None,
             ToWorker::Committed { states } => {
-                let state = |(id, state): &(TaskId, TaskState)| format!("{} {state}", self.task_text(*id));
+                let state =
+                    |(id, state, probed): &Said| format!("{} {state}{}", self.task_text(*id), found_text(*probed));
                 format!("committed: {}", list(states.iter().map(state)))
             }
             ToWorker::Probe => "are you there?".to_string(),
@@ -588,6 +590,10 @@ impl Managed {
         let mut text = format!("{} v{} {}", task.id, task.version, task.state);
         if task.desired == Desired::Stopped && !task.state.is_terminal() {
             text += ", told to stop,";
+        } else if task.is_unhealthy() {
+            text += ", unhealthy,";
+        } else if task.state == TaskState::Running && !task.serves() {
+            text += ", not ready,";
         }
         if let Some(node) = task.node {
             text += &format!(" on {}", self.node_text(node));

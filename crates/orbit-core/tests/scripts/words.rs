@@ -112,7 +112,24 @@ pub fn spec(words: &Words, policy: RestartPolicy) -> Spec {
             signal: words.option("signal").map(str::to_string),
             grace: words.span("grace", 10_000),
         },
+        probes: Probes { health: probe(words, "health"), ready: probe(words, "ready") },
     }
+}
+
+/// `health=asked` and `ready=asked`, both with `every=`, `retries=` and `start=`.
+fn probe(words: &Words, of: &str) -> Option<Probe> {
+    words.option(of).map(|_| Probe {
+        interval: words.span("every", 5000),
+        retries: words.number("retries", 3),
+        start_period: words.span("start", 0),
+        ..Probe::asking(ProbeAsk::Command(vec![of.to_string()]))
+    })
+}
+
+/// What `health=yes`, `ready=no` and the like say of a running task.
+pub fn probed(words: &Words) -> Probed {
+    let found = |of| words.option(of).map(|answer| answer == "yes");
+    Probed { health: found("health"), ready: found("ready") }
 }
 
 /// The update that a command describes; one slot after the other if it does not say.
@@ -147,4 +164,12 @@ pub fn end(words: &Words, state: TaskState) -> Option<End> {
 pub fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
     if items.is_empty() { "nothing".to_string() } else { items.join(", ") }
+}
+
+/// `, health yes, ready no`
+pub fn found_text(probed: Probed) -> String {
+    let text = |of, found: Option<bool>| {
+        found.map_or_else(String::new, |yes| format!(", {of} {}", if yes { "yes" } else { "no" }))
+    };
+    text("health", probed.health) + &text("ready", probed.ready)
 }

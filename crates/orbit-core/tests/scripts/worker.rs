@@ -5,7 +5,7 @@
 
 use crate::{
     World,
-    words::{Words, end, list, span, spec, state},
+    words::{Words, end, found_text, list, probed, span, spec, state},
 };
 use orbit_core::{model::*, worker::*};
 use std::collections::BTreeMap;
@@ -81,6 +81,7 @@ fn error(text: &str) -> OpErrorKind {
         "image_missing" => OpErrorKind::ImageMissing,
         "port_taken" => OpErrorKind::PortTaken(None),
         "timeout" => OpErrorKind::Timeout,
+        "unwell" => OpErrorKind::Unwell,
         "refused" => OpErrorKind::Refused,
         _ => panic!("no error {text}"),
     }
@@ -119,7 +120,7 @@ impl Working {
             "probe" => self.hear(ToWorker::Probe),
             "assign" | "order" => self.assign(words),
             "committed" => {
-                let states = vec![(id(words.word(0)), state(words.word(1)))];
+                let states = vec![(id(words.word(0)), state(words.word(1)), probed(words))];
                 self.hear(ToWorker::Committed { states });
             }
             "remember" => self.remember(words),
@@ -252,7 +253,11 @@ impl Working {
     fn done(&mut self, words: &Words) {
         let verb = words.word(0);
         let of_task = |op: &Op| words.words.get(1).is_none_or(|task| op_text(op).ends_with(task));
-        let is = |(_, op): &(&OpId, &Op)| op_text(op).starts_with(verb) && (verb == "list" || of_task(op));
+        let verb_of = |op: &Op| match op {
+            Op::Probe { ask: ProbeOf::Command(command), .. } => command[0].clone(),
+            op => op_text(op),
+        };
+        let is = |(_, op): &(&OpId, &Op)| verb_of(op).starts_with(verb) && (verb == "list" || of_task(op));
         let found = self.ops.iter().find(is).map(|(op, _)| *op);
         let op = found.unwrap_or_else(|| panic!("no {verb} is under way: {}", list(self.ops.values().map(op_text))));
         self.ops.remove(&op);
@@ -305,6 +310,8 @@ fn op_text(op: &Op) -> String {
         Op::Start(name) => format!("start {}", task_of(name)),
         Op::Stop { name, grace } => format!("stop with grace {grace} {}", task_of(name)),
         Op::Remove(name) => format!("remove {}", task_of(name)),
+        Op::Probe { name, ask: ProbeOf::Command(command), .. } => format!("ask {} {}", command[0], task_of(name)),
+        Op::Probe { name, ask, .. } => format!("ask {ask:?} {}", task_of(name)),
     }
 }
 
@@ -314,7 +321,7 @@ fn report_text(report: &TaskReport) -> String {
         format!(" ({}{code})", end.reason.as_str())
     });
     let ago = if report.ended_ago == Millis(0) { String::new() } else { format!(" {} ago", report.ended_ago) };
-    format!("{} {}{end}{ago}", report.task, report.state)
+    format!("{} {}{end}{ago}{}", report.task, report.state, found_text(report.probed))
 }
 
 fn write_text(write: &LedgerWrite) -> String {

@@ -69,12 +69,32 @@ fn port() -> impl Strategy<Value = Port> {
 fn stop() -> impl Strategy<Value = Stop> {
     (millis(), of(text()), millis()).prop_map(|(delay, signal, grace)| Stop { delay, signal, grace })
 }
+fn probe() -> impl Strategy<Value = Probe> {
+    let ask = prop_oneof![
+        (text(), text()).prop_map(|(port, path)| ProbeAsk::Http { port, path }),
+        text().prop_map(|port| ProbeAsk::Tcp { port }),
+        vec(text(), 0..3).prop_map(ProbeAsk::Command),
+    ];
+    (ask, millis(), millis(), n32(), millis()).prop_map(|(ask, interval, timeout, retries, start_period)| Probe {
+        ask,
+        interval,
+        timeout,
+        retries,
+        start_period,
+    })
+}
+fn probes() -> impl Strategy<Value = Probes> {
+    (of(probe()), of(probe())).prop_map(|(health, ready)| Probes { health, ready })
+}
+fn probed() -> impl Strategy<Value = Probed> {
+    (of(any::<bool>()), of(any::<bool>())).prop_map(|(health, ready)| Probed { health, ready })
+}
 pub fn spec() -> impl Strategy<Value = Spec> {
     let texts = || vec(text(), 0..3);
     let pull = proptest::sample::select(Pull::ALL.to_vec());
     let first = (text(), pull, texts(), texts(), map(), resources());
-    (first, n32(), vec(port(), 0..3), placement(), restart(), stop()).prop_map(
-        |((image, pull, command, args, env, resources), pids_max, ports, placement, restart, stop)| Spec {
+    (first, n32(), vec(port(), 0..3), placement(), restart(), (stop(), probes())).prop_map(
+        |((image, pull, command, args, env, resources), pids_max, ports, placement, restart, (stop, probes))| Spec {
             image,
             pull,
             command,
@@ -86,6 +106,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             placement,
             restart,
             stop,
+            probes,
         },
     )
 }
@@ -105,8 +126,9 @@ fn end() -> impl Strategy<Value = End> {
     })
 }
 fn report() -> impl Strategy<Value = TaskReport> {
-    (task_id(), state(), of(end()), any::<u64>())
-        .prop_map(|(task, state, end, ago)| TaskReport { ended_ago: Millis(ago), ..TaskReport::new(task, state, end) })
+    (task_id(), state(), of(end()), any::<u64>(), probed(), text()).prop_map(|(task, state, end, ago, probed, why)| {
+        TaskReport { task, state, end, ended_ago: Millis(ago), probed, why }
+    })
 }
 /// As an honest worker sends them.
 fn sorted_reports() -> impl Strategy<Value = Vec<TaskReport>> {
@@ -314,7 +336,7 @@ pub fn to_worker() -> impl Strategy<Value = ToWorker> {
         text().prop_map(|message| ToWorker::Refused { message }),
         assigned().prop_map(ToWorker::Assigned),
         n64().prop_map(|seq| ToWorker::HeartbeatAck { seq }),
-        vec((task_id(), state()), 0..4).prop_map(|mut states| {
+        vec((task_id(), state(), probed()), 0..4).prop_map(|mut states| {
             states.sort();
             ToWorker::Committed { states }
         }),
@@ -355,8 +377,10 @@ fn workload() -> impl Strategy<Value = Workload> {
 }
 fn task() -> impl Strategy<Value = Task> {
     let first = (task_id(), uid(), n32(), n32(), time());
-    (first, of(node_id()), n32(), state(), desired(), ports(), of(end()), of(time()), of(time())).prop_map(
-        |((id, workload, slot, version, at), node, generation, state, desired, host_ports, end, running, ended)| {
+    let times = (of(time()), of(time()), of(time()));
+    (first, of(node_id()), n32(), state(), desired(), ports(), of(end()), times, probed()).prop_map(
+        |((id, workload, slot, version, at), node, generation, state, desired, host_ports, end, times, probed)| {
+            let (running, serving, ended) = times;
             let mut task = Task::new(id, workload, slot, version, at);
             task.node = node;
             task.generation = generation;
@@ -365,6 +389,8 @@ fn task() -> impl Strategy<Value = Task> {
             task.host_ports = host_ports;
             task.end = end.map(Box::new);
             task.running_at = running;
+            task.serving_since = serving.filter(|_| running.is_some());
+            task.probed = probed;
             task.ended_at = ended;
             task
         },

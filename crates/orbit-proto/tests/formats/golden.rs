@@ -29,6 +29,7 @@ pub fn spec() -> Spec {
         },
         restart: Restart::with_policy(RestartPolicy::OnFailure),
         stop: Stop::within(Millis::secs(10)),
+        probes: Probes::default(),
     }
 }
 
@@ -155,12 +156,14 @@ pub fn snapshot() -> Snapshot {
     running.desired = Desired::Stopped;
     running.host_ports = [20_000, 9090].into();
     running.running_at = Some(Time(6000));
+    running.serving_since = running.running_at;
     let mut failed = Task::new(id(5, 1), uid(3), 1, 1, Time(5000));
     failed.node = Some(NodeId(1));
     failed.generation = 1;
     failed.state = TaskState::Failed;
     failed.end = Some(Box::new(end()));
     failed.running_at = Some(Time(6000));
+    failed.serving_since = failed.running_at;
     failed.ended_at = Some(Time(8000));
     Snapshot {
         cluster: Some(ClusterId(0xfeed_f00d)),

@@ -147,6 +147,7 @@ fn a_large_snapshot_comes_in_bounded_chunks() {
         task.generation = 1;
         task.state = TaskState::Running;
         task.running_at = Some(Time(100_000));
+        task.serving_since = task.running_at;
         task
     };
     let snapshot = Snapshot {

@@ -5,6 +5,7 @@
 
 mod errors;
 mod exec;
+mod probe;
 mod spec;
 
 use crate::{ContainerRuntime, EngineInfo, ExecInput, ExecOutput, Identity, LogChunk, op_error};
@@ -134,6 +135,7 @@ impl DockerRuntime {
             Op::Create(spec) => create(&client, &spec, self.published_on, capacity).await,
             Op::Start(name) => start(&client, &name).await,
             Op::Stop { name, grace } => stop(&client, &name, grace).await,
+            Op::Probe { name, ask, timeout } => probe::ask(&client, &name, ask, timeout).await,
             Op::Remove(name) => remove(&client, &name).await,
         }
     }
@@ -144,6 +146,7 @@ fn patience(op: &Op) -> Duration {
     match op {
         Op::List(_) | Op::Inspect { .. } => LOOK_MAX,
         Op::Create(_) | Op::Start(_) | Op::Remove(_) => ANSWER_MAX,
+        Op::Probe { timeout, .. } => Duration::from_millis(timeout.0) + LOOK_MAX,
         Op::EnsureImage { deadline: span, .. } | Op::Stop { grace: span, .. } => {
             Duration::from_millis(span.0) + ANSWER_MAX
         }

@@ -90,6 +90,8 @@ pub enum Program {
     Run,
     /// Run until told to stop, and then end well, with code 0.
     Polite,
+    /// Run until told to stop, and say no to every probe.
+    Deaf,
     /// Print `stubborn`, run, and ignore the stop signal: only the kill after the grace ends it.
     Stubborn,
     /// End at once with this code.
@@ -113,6 +115,10 @@ pub struct FakeContainer {
     pub state: ContainerState,
     /// Somebody froze its process, which counts as running.
     pub paused: bool,
+    /// Something ails it: it says no to every probe.
+    pub sick: bool,
+    /// How often it said yes to one.
+    pub yes: u64,
     /// What it runs.
     pub program: Program,
     /// What it wrote: (to standard error, the line without its end).
@@ -140,6 +146,7 @@ pub enum OpName {
     Create,
     Start,
     Stop,
+    Probe,
     Remove,
 }
 
@@ -153,6 +160,7 @@ impl OpName {
             Op::Create(_) => OpName::Create,
             Op::Start(_) => OpName::Start,
             Op::Stop { .. } => OpName::Stop,
+            Op::Probe { .. } => OpName::Probe,
             Op::Remove(_) => OpName::Remove,
         }
     }
@@ -243,6 +251,11 @@ impl FakeEngine {
                 Some(it) if it.is_running() && it.program == Program::Stubborn && !it.is_killed_at_once() => *grace,
                 _ => Millis(0),
             },
+            // Nobody answers for a frozen process.
+            Op::Probe { name, timeout, .. } => match self.containers.get(name) {
+                Some(it) if it.paused => *timeout,
+                _ => Millis(0),
+            },
             _ => Millis(0),
         }
     }
@@ -255,6 +268,7 @@ impl FakeEngine {
             Op::Create(spec) => self.create(spec),
             Op::Start(name) => self.start(name),
             Op::Stop { name, .. } => self.stop(name),
+            Op::Probe { name, .. } => self.probe(name),
             Op::Remove(name) => self.remove(name),
         }
     }
@@ -303,6 +317,8 @@ impl FakeEngine {
         }
         let container = FakeContainer {
             paused: false,
+            sick: false,
+            yes: 0,
             spec: spec.clone(),
             identity,
             state: ContainerState::Created,
@@ -336,7 +352,7 @@ impl FakeEngine {
                 container.lines.extend((1..=lines).map(|n| (false, format!("line {n}"))));
             }),
             Program::Stubborn => self.with(name, |container| container.lines.push((false, "stubborn".to_owned()))),
-            Program::Run | Program::Polite | Program::BadEntrypoint => {}
+            Program::Run | Program::Polite | Program::Deaf | Program::BadEntrypoint => {}
         }
         Ok(OpOutput::Done)
     }
@@ -350,6 +366,18 @@ impl FakeEngine {
             _ => TERMINATED,
         };
         self.end(name, code, false);
+        Ok(OpOutput::Done)
+    }
+
+    fn probe(&mut self, name: &str) -> OpResult {
+        let container = self.containers.get_mut(name).ok_or_else(|| absent(name))?;
+        if !container.is_running() {
+            return Err(op_error(OpErrorKind::Refused, format!("container {name} does not run")));
+        }
+        if !container.is_well() {
+            return Err(op_error(OpErrorKind::Unwell, "connection refused"));
+        }
+        container.yes += 1;
         Ok(OpOutput::Done)
     }
 
@@ -388,6 +416,14 @@ impl FakeEngine {
     /// Somebody freezes a container's process. A stop and a kill thaw it.
     pub fn pause(&mut self, name: &str) {
         self.with(name, |container| container.paused = container.is_running());
+    }
+    /// Somebody thaws a frozen container.
+    pub fn unpause(&mut self, name: &str) {
+        self.with(name, |container| container.paused = false);
+    }
+    /// Something ails a container, so that it says no to every probe, or no longer does.
+    pub fn make_sick(&mut self, name: &str, sick: bool) {
+        self.with(name, |container| container.sick = sick);
     }
     /// The engine stops those of our containers that run, as Docker does without live-restore: when it
     /// is told to end, or when it returns after it was killed. Each process is asked first, so that some
@@ -472,7 +508,16 @@ impl FakeEngine {
         let (state, program) = (ContainerState::Running, Program::Run);
         self.containers.insert(
             name.to_owned(),
-            FakeContainer { paused: false, spec, identity: None, state, program, lines: Vec::new() },
+            FakeContainer {
+                paused: false,
+                sick: false,
+                yes: 0,
+                spec,
+                identity: None,
+                state,
+                program,
+                lines: Vec::new(),
+            },
         );
     }
 
@@ -566,6 +611,10 @@ impl FakeContainer {
     /// Whether its process runs.
     pub fn is_running(&self) -> bool {
         self.state == ContainerState::Running
+    }
+    /// Whether it says yes to a probe: nobody froze it, and nothing ails it.
+    pub fn is_well(&self) -> bool {
+        !self.paused && !self.sick && self.program != Program::Deaf
     }
     /// Its stop signal cannot be ignored.
     fn is_killed_at_once(&self) -> bool {

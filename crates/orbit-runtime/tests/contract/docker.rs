@@ -4,8 +4,8 @@ use crate::FOLLOW;
 use crate::engine::{Does, Engine, LABEL_TEST, TestEngine, soon, text};
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use orbit_core::model::LogRange;
-use orbit_core::worker::{ContainerSpec, ContainerState, Op, OpErrorKind};
+use orbit_core::model::{LogRange, Millis};
+use orbit_core::worker::{ContainerSpec, ContainerState, Op, OpErrorKind, OpOutput, ProbeOf};
 use orbit_runtime::{ContainerRuntime, docker::DockerRuntime};
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -245,4 +245,29 @@ async fn an_engine_that_goes_away_ends_the_streams_and_is_reached_anew_when_it_i
     door.open.send_replace(true);
     assert_eq!(engine.list(owner).await.len(), 2);
     assert_eq!(engine.inspect(&second).await.map(|it| it.state), Some(ContainerState::Running));
+}
+
+#[tokio::test]
+async fn a_probe_asks_where_the_container_listens() {
+    let Some(mut engine) = engine().await else { return };
+    let mut spec = engine.spec(Does::EndWell);
+    spec.env = vec![("PORT".to_owned(), "8080".to_owned())];
+    let name = engine.run(spec).await;
+    engine.logged(&name, "listening on port 8080\n").await;
+    let probe = |ask: ProbeOf| Op::Probe { name: name.clone(), ask, timeout: Millis(5000) };
+    let command = |words: &[&str]| ProbeOf::Command(words.iter().map(|word| (*word).to_owned()).collect());
+    for yes in [ProbeOf::Tcp(8080), ProbeOf::Http(8080, "/".to_owned()), command(&["/web", "exit", "0"])] {
+        assert_eq!(engine.perform(probe(yes.clone())).await, Ok(OpOutput::Done), "{yes:?}");
+    }
+    let no = [
+        (ProbeOf::Tcp(8081), "port 8081: Connection refused"),
+        (ProbeOf::Http(8081, "/".to_owned()), "port 8081: Connection refused"),
+        (command(&["/web", "exit", "3"]), "/web ended with code 3"),
+        (command(&["/no-such-program"]), "/no-such-program ended with code 12"),
+    ];
+    for (no, why) in no {
+        let error = engine.perform(probe(no)).await.unwrap_err();
+        assert_eq!(error.kind, OpErrorKind::Unwell, "{error:?}");
+        assert!(error.message.starts_with(why), "{error:?}");
+    }
 }

@@ -13,7 +13,7 @@ mod fake;
 use engine::{Does, Engine, TestEngine, soon};
 use futures_util::{FutureExt, StreamExt};
 use orbit_core::model::{ExecRequest, LogRange, Millis, NodeUid, Pull};
-use orbit_core::worker::{Container, ContainerState, Op, OpErrorKind, OpOutput};
+use orbit_core::worker::{Container, ContainerState, Op, OpErrorKind, OpOutput, ProbeOf};
 use orbit_runtime::{ExecInput, ExecOutput, Identity};
 
 /// Makes of each function a test against the fake and one against Docker.
@@ -48,6 +48,7 @@ contract! {
     a_port_is_taken_while_its_holder_runs
     a_port_that_a_process_holds_is_taken
     only_the_owners_containers_are_seen
+    a_probe_is_answered_by_what_runs_and_by_nobody_for_what_does_not
     a_stop_that_is_ignored_ends_in_a_kill_after_the_grace
     a_stop_sends_the_signal_of_the_spec
     what_somebody_stops_ends_as_its_program_does
@@ -102,6 +103,24 @@ async fn the_life_of_a_container_with_every_step_taken_twice(mut engine: impl Te
     assert_eq!(engine.list(owner).await, []);
     assert_eq!(engine.fails(Op::Start(name.clone())).await, OpErrorKind::NotFound);
     assert_eq!(engine.fails(stop()).await, OpErrorKind::NotFound);
+}
+
+async fn a_probe_is_answered_by_what_runs_and_by_nobody_for_what_does_not(mut engine: impl TestEngine) {
+    let mut spec = engine.spec(Does::EndWell);
+    spec.env = vec![("PORT".to_owned(), "8080".to_owned())];
+    let name = spec.name.clone();
+    let probe = |timeout| Op::Probe { name: name.clone(), ask: ProbeOf::Tcp(8080), timeout: Millis(timeout) };
+    assert_eq!(engine.fails(probe(1000)).await, OpErrorKind::NotFound, "there is no container");
+    engine.run(spec).await;
+    let answered = async {
+        while engine.perform(probe(1000)).await != Ok(OpOutput::Done) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    soon(answered).await;
+    engine.done(Op::Stop { name: name.clone(), grace: NO_HURRY }).await;
+    assert_eq!(engine.fails(probe(1000)).await, OpErrorKind::Refused, "it does not run");
+    engine.done(Op::Remove(name.clone())).await;
 }
 
 async fn a_name_is_taken_unless_by_the_same_task_with_the_same_spec(mut engine: impl TestEngine) {

@@ -32,6 +32,7 @@ pub fn entry(index: u64, term: u64) -> Entry {
                     placement: Placement::default(),
                     restart: Restart::with_policy(RestartPolicy::Always),
                     stop: Stop::within(Millis::secs(10)),
+                    probes: Probes::default(),
                 },
             },
             condition: Condition::None,

@@ -11,7 +11,7 @@ use crate::{
 };
 use orbit_api::{
     Manifest,
-    manifest::{ManifestPull, ManifestStop},
+    manifest::{ManifestProbe, ManifestPull, ManifestStop},
     view::{Event, List, Node, Service, Task, TaskDefinition},
 };
 use orbit_core::model::TaskId;
@@ -147,6 +147,9 @@ impl Page {
             let backoff = backoff.map(|(initial, max)| format!(", backoff {initial} to {max}")).unwrap_or_default();
             self.field("Restart", format!("{policy}{backoff}"));
         }
+        for (name, probe) in [("Health", &manifest.health), ("Ready", &manifest.ready)] {
+            self.field_if_any(name, &probe.as_ref().map(question).unwrap_or_default());
+        }
         if let Some(stop) = &manifest.stop {
             self.stop(stop);
         }
@@ -241,4 +244,16 @@ fn words(words: &[String]) -> String {
     let bare = |word: &str| !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || "'\"\\$`".contains(c));
     let quote = |word: &String| if bare(word) { word.clone() } else { format!("{word:?}") };
     words.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// `GET /healthz of port http, every 5s, 3 failures count`
+fn question(probe: &ManifestProbe) -> String {
+    let what = match (&probe.http, &probe.tcp) {
+        (Some(http), _) => format!("GET {} of port {}", http.path, http.port),
+        (_, Some(tcp)) => format!("port {} takes a connection", tcp.port),
+        _ => words(&probe.command),
+    };
+    let every = probe.interval.map(|span| format!(", every {span}")).unwrap_or_default();
+    let count = probe.retries.map(|count| format!(", {count} failures count")).unwrap_or_default();
+    format!("{what}{every}{count}")
 }

@@ -48,6 +48,8 @@ fn manifest(args: Run, seed: u64) -> Manifest {
         placement: None,
         restart: None,
         update: None,
+        health: None,
+        ready: None,
         stop: None,
     }
 }

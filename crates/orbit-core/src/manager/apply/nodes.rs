@@ -208,5 +208,38 @@ impl Cluster {
             }
             touched.workloads.push(self.tasks.at(key).workload);
         }
+        if report.state == TaskState::Running && self.tasks.at(key).state == TaskState::Running {
+            self.apply_probed(key, report, touched);
+        }
+    }
+
+    /// What a running task's probes have found. That its health fails counts as a failure of its slot, in the same
+    /// entry (invariant I13); whose turn it is to be replaced, the plan says.
+    fn apply_probed(&mut self, key: TaskKey, report: &TaskReport, touched: &mut Touched) {
+        let task = self.tasks.at(key);
+        let (before, served, since) = (task.probed, task.serves(), task.serving_since);
+        // Of what is not asked, nobody can know anything.
+        let Probes { health, ready } = &self.spec_of(task).probes;
+        let Probed { health: healthy, ready: is_ready } = report.probed;
+        let found =
+            Probed { health: healthy.filter(|_| health.is_some()), ready: is_ready.filter(|_| ready.is_some()) };
+        let probed = before.updated(found);
+        if probed == before {
+            return;
+        }
+        self.set_probed(key, probed, self.at);
+        let task = self.tasks.at(key);
+        touched.workloads.push(task.workload);
+        let failed = task.is_unhealthy() && before.health != Some(false);
+        let (serves, why) = (task.serves(), cut(report.why.clone()));
+        if failed {
+            let wait = self.count_failure(key, since, self.at);
+            let next = wait.map(|wait| format!("; replaced in {} s at the earliest", wait.0.div_ceil(1000)));
+            self.record_task(What::Unhealthy, key, format!("{why}{}", next.unwrap_or_default()));
+        } else if served && !serves {
+            self.record_task(What::Unready, key, why);
+        } else if !served && serves {
+            self.record_task(What::Ready, key, "");
+        }
     }
 }

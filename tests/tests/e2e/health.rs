@@ -1,0 +1,103 @@
+//! What the probes find, and what follows from it.
+
+use crate::web;
+use orbit_api::view::Endpoints;
+use orbit_tests::{Cluster, engine};
+use serde_json::{Value, json};
+
+/// A question that finds out soon.
+fn asking(question: Value) -> Value {
+    let mut probe = json!({ "interval": "200ms", "timeout": "500ms", "retries": 2, "start_period": "10s" });
+    let question = question.as_object().expect("an object").clone();
+    probe.as_object_mut().expect("an object").extend(question);
+    probe
+}
+
+fn listed(cluster: &Cluster, service: &str) -> Vec<String> {
+    let answer = cluster.ask("GET", &format!("/v1/services/{service}/endpoints"), "").expect("the manager answers");
+    let endpoints: Endpoints = serde_json::from_str(&answer.text()).expect("endpoints");
+    endpoints.items.into_iter().map(|endpoint| endpoint.task).collect()
+}
+
+fn wait_listed(cluster: &Cluster, service: &str, count: usize) -> Vec<String> {
+    cluster.wait_for("so many endpoints", || match listed(cluster, service) {
+        tasks if tasks.len() == count => Ok(tasks),
+        tasks => Err(format!("{tasks:?}, {count} are waited for")),
+    })
+}
+
+#[test]
+fn what_does_not_answer_leaves_the_endpoints_and_is_kept() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 1);
+    let mut service = web("web", 1);
+    service["ready"] = asking(json!({ "http": { "port": "http", "path": "/healthz" } }));
+    cluster.apply(&service);
+    let before = wait_listed(&cluster, "web", 1);
+    let container = cluster.wait_running("web", 1).remove(0);
+    engine.pause(&container.id);
+    wait_listed(&cluster, "web", 0);
+    let task = cluster.task(&before[0]).expect("it is kept");
+    assert_eq!((task.actual.as_str(), task.ready, task.message.as_str()), ("running", Some(false), "not ready"));
+    let said = String::from_utf8_lossy(&cluster.orbit(&["get", "services"], "").stdout).into_owned();
+    assert!(said.contains("1 not ready"), "{said}");
+    engine.unpause(&container.id);
+    assert_eq!(wait_listed(&cluster, "web", 1), before, "the same task returns");
+}
+
+#[test]
+fn what_is_not_healthy_is_replaced() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 1);
+    let mut service = web("web", 2);
+    service["health"] = asking(json!({ "tcp": { "port": "http" } }));
+    cluster.apply(&service);
+    wait_listed(&cluster, "web", 2);
+    let before = cluster.wait_running("web", 2);
+    // It listens still, but nobody gets an answer from a command in it.
+    let mut service = service.clone();
+    service["health"] = asking(json!({ "command": ["/web", "exit", "0"] }));
+    cluster.apply(&service);
+    cluster.wait_for("the update is done", || match listed(&cluster, "web") {
+        tasks if tasks.len() == 2 && before.iter().all(|old| !tasks.contains(&old.task().to_string())) => Ok(()),
+        tasks => Err(format!("{tasks:?}")),
+    });
+    let frozen = cluster.wait_running("web", 2).remove(0);
+    let sick = frozen.task().to_string();
+    engine.pause(&frozen.id);
+    cluster.wait_for("another has taken its place", || match listed(&cluster, "web") {
+        tasks if tasks.len() == 2 && !tasks.contains(&sick) => Ok(()),
+        tasks => Err(format!("{tasks:?} without {sick}")),
+    });
+    cluster.wait_ended(&sick);
+    let story = String::from_utf8_lossy(&cluster.orbit(&["describe", "service", "web"], "").stdout).into_owned();
+    assert!(story.contains("unhealthy") && story.contains("health: "), "{story}");
+}
+
+#[test]
+fn a_version_that_never_gets_ready_takes_nothing_away_and_holds_nothing_up() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 1);
+    let version = |args: &[&str]| {
+        let mut service = web("web", 2);
+        service["args"] = json!(args);
+        service["ready"] = asking(json!({ "tcp": { "port": "http" } }));
+        service
+    };
+    cluster.apply(&version(&[]));
+    let before = wait_listed(&cluster, "web", 2);
+    cluster.apply(&version(&["sleep"]));
+    cluster.wait_for("one of the new version runs", || match cluster.running("web").len() {
+        3 => Ok(()),
+        running => Err(format!("{running} run")),
+    });
+    assert_eq!(listed(&cluster, "web"), before);
+    // Port 80 by its variable: the same, and another version.
+    let mut mended = version(&[]);
+    mended["env"] = json!({ "PORT": "80" });
+    cluster.apply(&mended);
+    cluster.wait_for("the one that mends it serves", || match listed(&cluster, "web") {
+        tasks if tasks.len() == 2 && before.iter().all(|old| !tasks.contains(old)) => Ok(()),
+        tasks => Err(format!("{tasks:?}")),
+    });
+}
