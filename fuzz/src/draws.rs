@@ -84,7 +84,7 @@ impl<'a> Draws<'a> {
     }
     /// Mostly none, so that most specs are accepted.
     pub fn probes(&mut self) -> Probes {
-        let mut probe = || if self.one_in(4) { Some(self.probe()) } else { None };
+        let mut probe = || if self.one_in(4) { Some(self.probe().into()) } else { None };
         let (health, ready) = (probe(), probe());
         Probes { health, ready }
     }

@@ -325,10 +325,10 @@ fn kind_of(once: bool) -> Kind {
     if once { Kind::Task } else { Kind::Service }
 }
 
-fn probe(wanted: bool) -> Option<Probe> {
+fn probe(wanted: bool) -> Option<Box<Probe>> {
     let asking = Probe::asking(ProbeAsk::Command(vec!["well".to_string()]));
     let [interval, timeout, start_period] = [2, 1, 3].map(Millis::secs);
-    wanted.then_some(Probe { interval, timeout, retries: 2, start_period, ..asking })
+    wanted.then(|| Box::new(Probe { interval, timeout, retries: 2, start_period, ..asking }))
 }
 
 fn draw_update(random: &mut Random) -> WantUpdate {

@@ -262,7 +262,7 @@ pub struct ManifestTcpProbe {
 }
 
 impl ManifestProbe {
-    fn probe(&self, kind: ProbeKind) -> Result<Probe, Rejection> {
+    fn probe(&self, kind: ProbeKind) -> Result<Box<Probe>, Rejection> {
         let ask = match (&self.http, &self.tcp, &self.command[..]) {
             (Some(http), None, []) => ProbeAsk::Http { port: http.port.clone(), path: http.path.clone() },
             (None, Some(tcp), []) => ProbeAsk::Tcp { port: tcp.port.clone() },
@@ -274,13 +274,13 @@ impl ManifestProbe {
         };
         let default = Probe::asking(ask);
         let or = |given: Option<Span>, default: Millis| given.map_or(default, |span| Millis(span.millis));
-        Ok(Probe {
+        Ok(Box::new(Probe {
             interval: or(self.interval, default.interval),
             timeout: or(self.timeout, default.timeout),
             retries: self.retries.unwrap_or(default.retries),
             start_period: or(self.start_period, default.start_period),
             ask: default.ask,
-        })
+        }))
     }
 
     /// The manifest of a probe, with every default written out.
@@ -539,8 +539,8 @@ impl Manifest {
                 max_unavailable: Some(definition.update.max_unavailable),
                 min_healthy: span(definition.update.min_healthy),
             }),
-            health: spec.probes.health.as_ref().map(ManifestProbe::of),
-            ready: spec.probes.ready.as_ref().map(ManifestProbe::of),
+            health: spec.probes.health.as_deref().map(ManifestProbe::of),
+            ready: spec.probes.ready.as_deref().map(ManifestProbe::of),
             stop: Some(ManifestStop {
                 delay: span(spec.stop.delay),
                 signal: spec.stop.signal.clone(),

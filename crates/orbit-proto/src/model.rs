@@ -153,8 +153,8 @@ impl From<&Spec> for v1::Spec {
             stop_grace_ms: s.stop.grace.0,
             stop_delay_ms: s.stop.delay.0,
             stop_signal: s.stop.signal.clone(),
-            health: s.probes.health.as_ref().map(Into::into),
-            ready: s.probes.ready.as_ref().map(Into::into),
+            health: s.probes.health.as_deref().map(Into::into),
+            ready: s.probes.ready.as_deref().map(Into::into),
         }
     }
 }
@@ -173,7 +173,10 @@ impl TryFrom<v1::Spec> for Spec {
             placement: need("placement", s.placement)?,
             restart: need("restart", s.restart)?,
             stop: Stop { delay: Millis(s.stop_delay_ms), signal: s.stop_signal, grace: Millis(s.stop_grace_ms) },
-            probes: Probes { health: maybe("health", s.health)?, ready: maybe("ready", s.ready)? },
+            probes: Probes {
+                health: maybe("health", s.health)?.map(Box::new),
+                ready: maybe("ready", s.ready)?.map(Box::new),
+            },
         })
     }
 }

@@ -284,9 +284,9 @@ impl Stop {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Probes {
     /// Where it fails, the task is replaced.
-    pub health: Option<Probe>,
+    pub health: Option<Box<Probe>>,
     /// Where it fails, the task leaves the endpoints until it passes again.
-    pub ready: Option<Probe>,
+    pub ready: Option<Box<Probe>>,
 }
 
 /// Which of a task's questions.
@@ -348,14 +348,14 @@ impl Probes {
     }
     /// Each question.
     pub fn iter(&self) -> impl Iterator<Item = (ProbeKind, &Probe)> {
-        let health = self.health.iter().map(|probe| (ProbeKind::Health, probe));
-        health.chain(self.ready.iter().map(|probe| (ProbeKind::Ready, probe)))
+        let [health, ready] = [ProbeKind::Health, ProbeKind::Ready].map(|kind| Some((kind, self.get(kind)?)));
+        health.into_iter().chain(ready)
     }
     /// One of the questions.
     pub fn get(&self, kind: ProbeKind) -> Option<&Probe> {
         match kind {
-            ProbeKind::Health => self.health.as_ref(),
-            ProbeKind::Ready => self.ready.as_ref(),
+            ProbeKind::Health => self.health.as_deref(),
+            ProbeKind::Ready => self.ready.as_deref(),
         }
     }
 }

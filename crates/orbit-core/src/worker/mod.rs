@@ -23,6 +23,7 @@ use crate::{
     planted::{Bug, planted},
 };
 use link::Link;
+use probing::Found;
 use std::collections::{BTreeMap, BTreeSet};
 use task::{Known, Step, WorkerTask};
 
@@ -412,7 +413,7 @@ impl Worker {
         let end = self.ledger.tasks.get(&id).and_then(|remembered| remembered.end.clone());
         end.or_else(|| {
             let state = task.observed?;
-            let found = (state == TaskState::Running).then(|| task.found.clone()).unwrap_or_default();
+            let found = if state == TaskState::Running { task.found.clone() } else { Found::default() };
             Some(TaskReport { probed: found.probed, why: found.why, ..TaskReport::new(id, state, None) })
         })
     }

@@ -120,8 +120,8 @@ struct World {
     replies: BTreeSet<RequestId>,
 }
 
-fn probe() -> Probe {
-    Probe::asking(ProbeAsk::Command(vec!["well".into()]))
+fn probe() -> Box<Probe> {
+    Probe::asking(ProbeAsk::Command(vec!["well".into()])).into()
 }
 
 impl World {

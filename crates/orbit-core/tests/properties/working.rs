@@ -59,9 +59,9 @@ fn named(op: &Op) -> Option<&str> {
     }
 }
 
-fn probe(start_period: u64) -> Probe {
+fn probe(start_period: u64) -> Box<Probe> {
     let ask = ProbeAsk::Command(vec!["well".into()]);
-    Probe { retries: 2, start_period: Millis(start_period), ..Probe::asking(ask) }
+    Probe { retries: 2, start_period: Millis(start_period), ..Probe::asking(ask) }.into()
 }
 
 fn task_of(name: &str) -> TaskId {

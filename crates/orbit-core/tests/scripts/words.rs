@@ -117,12 +117,15 @@ pub fn spec(words: &Words, policy: RestartPolicy) -> Spec {
 }
 
 /// `health=asked` and `ready=asked`, both with `every=`, `retries=` and `start=`.
-fn probe(words: &Words, of: &str) -> Option<Probe> {
-    words.option(of).map(|_| Probe {
-        interval: words.span("every", 5000),
-        retries: words.number("retries", 3),
-        start_period: words.span("start", 0),
-        ..Probe::asking(ProbeAsk::Command(vec![of.to_string()]))
+fn probe(words: &Words, of: &str) -> Option<Box<Probe>> {
+    words.option(of).map(|_| {
+        let probe = Probe {
+            interval: words.span("every", 5000),
+            retries: words.number("retries", 3),
+            start_period: words.span("start", 0),
+            ..Probe::asking(ProbeAsk::Command(vec![of.to_string()]))
+        };
+        probe.into()
     })
 }
 

@@ -84,7 +84,8 @@ fn probe() -> impl Strategy<Value = Probe> {
     })
 }
 fn probes() -> impl Strategy<Value = Probes> {
-    (of(probe()), of(probe())).prop_map(|(health, ready)| Probes { health, ready })
+    (of(probe().prop_map(Box::new)), of(probe().prop_map(Box::new)))
+        .prop_map(|(health, ready)| Probes { health, ready })
 }
 fn probed() -> impl Strategy<Value = Probed> {
     (of(any::<bool>()), of(any::<bool>())).prop_map(|(health, ready)| Probed { health, ready })
