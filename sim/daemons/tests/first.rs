@@ -31,7 +31,7 @@ fn web(replicas: u32, idempotency_key: Option<String>) -> Request {
             placement: Placement { strategy: Strategy::Spread, constraints: vec![] },
             restart: Restart::with_policy(RestartPolicy::Always),
             stop: Stop::within(Millis::secs(5)),
-            probes: Probes::default(),
+            probes: Default::default(),
         },
     };
     Request::Put(Put { definition, condition: Condition::None, idempotency_key })
