@@ -89,14 +89,9 @@ async fn get(address: IpAddr, port: u16, path: &str) -> Result<(), OpError> {
         .map_err(|error| no(&error))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| no(&error))?;
-    // The connection moves only while it is polled, and goes with this question.
-    let status = tokio::select! {
-        response = sender.send_request(request) => response.map_err(|error| no(&error))?.status(),
-        ended = connection => {
-            let why = ended.err().map_or("it hung up".to_owned(), |error| error.to_string());
-            return Err(no(&why));
-        }
-    };
+    // It ends with the answer, or when nobody waits for that any more.
+    tokio::spawn(connection);
+    let status = sender.send_request(request).await.map_err(|error| no(&error))?.status();
     match status.as_u16() {
         200..=399 => Ok(()),
         code => Err(no(&code)),
@@ -113,7 +108,16 @@ async fn run(client: &Docker, name: &str, command: Vec<String>) -> Result<(), Op
         ..ExecConfig::default()
     };
     let wrong = |error| judge(During::Exec, &error);
-    let id = client.create_exec(name, config).await.map_err(wrong)?.id;
+    let id = match client.create_exec(name, config).await.map_err(wrong) {
+        Ok(made) => made.id,
+        // In a frozen container nothing is started; in one that has ended, neither.
+        Err(error) if error.kind == OpErrorKind::Refused => {
+            let found = find(client, During::Inspect, name).await?;
+            let runs = found.is_some_and(|found| state_of(&found) == ContainerState::Running);
+            return Err(if runs { unwell(error.message) } else { error });
+        }
+        Err(error) => return Err(error),
+    };
     let StartExecResults::Attached { mut output, .. } = client.start_exec(&id, None).await.map_err(wrong)? else {
         return Err(op_error(OpErrorKind::Engine, "the engine started it without its output"));
     };

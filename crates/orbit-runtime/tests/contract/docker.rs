@@ -270,4 +270,10 @@ async fn a_probe_asks_where_the_container_listens() {
         assert_eq!(error.kind, OpErrorKind::Unwell, "{error:?}");
         assert!(error.message.starts_with(why), "{error:?}");
     }
+    // Whoever is frozen answers nobody, and the engine starts nothing beside him.
+    engine.pause(&name).await;
+    for no in [ProbeOf::Http(8080, "/".to_owned()), command(&["/web", "exit", "0"])] {
+        let op = Op::Probe { name: name.clone(), ask: no, timeout: Millis(300) };
+        assert_eq!(engine.fails(op).await, OpErrorKind::Unwell);
+    }
 }
