@@ -295,11 +295,12 @@ mod tests {
             json!({ "placement": { "strategy": "spread", "constraints": ["node.arch == amd64"] } }),
             json!({ "restart": { "policy": "on_failure", "backoff": { "initial": "1s", "max": "5m", "reset_after": "10m" } } }),
             json!({ "stop": { "grace": "10s" } }),
+            json!({ "ready": { "command": ["well"], "interval": "5s", "timeout": "2s", "retries": 3, "start_period": "0s" } }),
             json!({ "kind": "Task" }),
         ];
         let wrong = [
             json!({ "imgae": "x" }),
-            json!({ "health": {} }),
+            json!({ "health": { "udp": {} } }),
             json!({ "kind": "Pod" }),
             json!({ "name": 7 }),
             json!({ "image": null }),

@@ -66,6 +66,7 @@ fn snapshot(task: Task) -> Snapshot {
 fn task(state: TaskState, node: u32) -> Task {
     let mut task = Task::new(TASK, Uid { epoch: 1, index: 3 }, 0, 1, Time(0));
     task.state = state;
+    task.serving_since = (state == TaskState::Running).then_some(Time(1));
     task.node = Some(NodeId(node));
     task.end = state.is_terminal().then(|| Box::new(End::exited(Reason::Exited, 0)));
     task

@@ -69,19 +69,22 @@ fn port() -> impl Strategy<Value = Port> {
 fn stop() -> impl Strategy<Value = Stop> {
     (millis(), of(text()), millis()).prop_map(|(delay, signal, grace)| Stop { delay, signal, grace })
 }
-fn probe() -> impl Strategy<Value = Probe> {
+// Boxed, as other large parts are: what is built of them has to fit on a test's stack.
+fn probe() -> BoxedStrategy<Probe> {
     let ask = prop_oneof![
         (text(), text()).prop_map(|(port, path)| ProbeAsk::Http { port, path }),
         text().prop_map(|port| ProbeAsk::Tcp { port }),
         vec(text(), 0..3).prop_map(ProbeAsk::Command),
     ];
-    (ask, millis(), millis(), n32(), millis()).prop_map(|(ask, interval, timeout, retries, start_period)| Probe {
-        ask,
-        interval,
-        timeout,
-        retries,
-        start_period,
-    })
+    (ask, millis(), millis(), n32(), millis())
+        .prop_map(|(ask, interval, timeout, retries, start_period)| Probe {
+            ask,
+            interval,
+            timeout,
+            retries,
+            start_period,
+        })
+        .boxed()
 }
 fn probes() -> impl Strategy<Value = Probes> {
     (of(probe().prop_map(Box::new)), of(probe().prop_map(Box::new)))
@@ -90,26 +93,17 @@ fn probes() -> impl Strategy<Value = Probes> {
 fn probed() -> impl Strategy<Value = Probed> {
     (of(any::<bool>()), of(any::<bool>())).prop_map(|(health, ready)| Probed { health, ready })
 }
-pub fn spec() -> impl Strategy<Value = Spec> {
+pub fn spec() -> BoxedStrategy<Spec> {
     let texts = || vec(text(), 0..3);
     let pull = proptest::sample::select(Pull::ALL.to_vec());
     let first = (text(), pull, texts(), texts(), map(), resources());
-    (first, n32(), vec(port(), 0..3), placement(), restart(), (stop(), probes())).prop_map(
-        |((image, pull, command, args, env, resources), pids_max, ports, placement, restart, (stop, probes))| Spec {
-            image,
-            pull,
-            command,
-            args,
-            env,
-            resources,
-            pids_max,
-            ports,
-            placement,
-            restart,
-            stop,
-            probes,
-        },
-    )
+    (first, n32(), vec(port(), 0..3), placement(), restart(), (stop(), probes()))
+        .prop_map(
+            |((image, pull, command, args, env, resources), pids_max, ports, placement, restart, (stop, probes))| {
+                Spec { image, pull, command, args, env, resources, pids_max, ports, placement, restart, stop, probes }
+            },
+        )
+        .boxed()
 }
 fn state() -> impl Strategy<Value = TaskState> {
     proptest::sample::select(TaskState::ALL.to_vec())
@@ -126,10 +120,17 @@ fn end() -> impl Strategy<Value = End> {
         message,
     })
 }
-fn report() -> impl Strategy<Value = TaskReport> {
-    (task_id(), state(), of(end()), any::<u64>(), probed(), text()).prop_map(|(task, state, end, ago, probed, why)| {
-        TaskReport { task, state, end, ended_ago: Millis(ago), probed, why }
-    })
+fn report() -> BoxedStrategy<TaskReport> {
+    (task_id(), state(), of(end()), any::<u64>(), probed(), text())
+        .prop_map(|(task, state, end, ago, probed, why)| TaskReport {
+            task,
+            state,
+            end,
+            ended_ago: Millis(ago),
+            probed,
+            why,
+        })
+        .boxed()
 }
 /// As an honest worker sends them.
 fn sorted_reports() -> impl Strategy<Value = Vec<TaskReport>> {
@@ -376,26 +377,28 @@ fn workload() -> impl Strategy<Value = Workload> {
         },
     )
 }
-fn task() -> impl Strategy<Value = Task> {
+fn task() -> BoxedStrategy<Task> {
     let first = (task_id(), uid(), n32(), n32(), time());
     let times = (of(time()), of(time()), of(time()));
-    (first, of(node_id()), n32(), state(), desired(), ports(), of(end()), times, probed()).prop_map(
-        |((id, workload, slot, version, at), node, generation, state, desired, host_ports, end, times, probed)| {
-            let (running, serving, ended) = times;
-            let mut task = Task::new(id, workload, slot, version, at);
-            task.node = node;
-            task.generation = generation;
-            task.state = state;
-            task.desired = desired;
-            task.host_ports = host_ports;
-            task.end = end.map(Box::new);
-            task.running_at = running;
-            task.serving_since = serving.filter(|_| running.is_some());
-            task.probed = probed;
-            task.ended_at = ended;
-            task
-        },
-    )
+    (first, of(node_id()), n32(), state(), desired(), ports(), of(end()), times, probed())
+        .prop_map(
+            |((id, workload, slot, version, at), node, generation, state, desired, host_ports, end, times, probed)| {
+                let (running, serving, ended) = times;
+                let mut task = Task::new(id, workload, slot, version, at);
+                task.node = node;
+                task.generation = generation;
+                task.state = state;
+                task.desired = desired;
+                task.host_ports = host_ports;
+                task.end = end.map(Box::new);
+                task.running_at = running;
+                task.serving_since = serving.filter(|_| running.is_some());
+                task.probed = probed;
+                task.ended_at = ended;
+                task
+            },
+        )
+        .boxed()
 }
 pub fn snapshot() -> impl Strategy<Value = Snapshot> {
     let answer = prop_oneof![
