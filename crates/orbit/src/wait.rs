@@ -98,7 +98,7 @@ fn of_service(service: &Service) -> Progress {
     if !parts.is_empty() {
         text = format!("{text}, {}", parts.join(", "));
     }
-    if !actual.message.is_empty() {
+    if !actual.message.is_empty() && !parts.contains(&actual.message) {
         text = format!("{text}: {}", actual.message);
     }
     Progress::Under { text, pending: actual.pending > 0 }
