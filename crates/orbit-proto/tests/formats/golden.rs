@@ -216,6 +216,15 @@ pub fn snapshot() -> Snapshot {
 
 const UPDATE: Update = Update { max_surge: 0, max_unavailable: 2, min_healthy: Millis::secs(10) };
 
+const PROBED: Probed = Probed { health: Some(true), ready: Some(false) };
+
+fn probes() -> Probes {
+    let http = ProbeAsk::Http { port: "http".into(), path: "/healthz".into() };
+    let command = ProbeAsk::Command(vec!["/bin/web".into(), "well".into()]);
+    let [health, ready] = [http, command].map(|ask| Some(Probe::asking(ask).into()));
+    Probes { health, ready }
+}
+
 /// What came to the log after the first files were written.
 fn later_entries() -> Vec<Entry> {
     let duty = |order| Command::SetDuty { name: "node-a".into(), order };
@@ -249,6 +258,16 @@ fn later_entries() -> Vec<Entry> {
                 Some(End { port: Some(8080), ..End::new(Reason::PortTaken, "taken") }),
             )],
         },
+        put(Update::ONE_BY_ONE, Spec { probes: probes(), ..spec() }),
+        Command::Reports {
+            node: NodeId(0),
+            incarnation: 8,
+            reports: vec![TaskReport {
+                probed: PROBED,
+                why: "ready: 503".into(),
+                ..TaskReport::new(id(5, 0), TaskState::Running, None)
+            }],
+        },
     ];
     let entry = |(index, command)| Entry {
         index,
@@ -275,6 +294,9 @@ fn later_snapshot() -> Snapshot {
     ];
     let mut later = Snapshot { history, ..snapshot() };
     later.workloads[0].update = UPDATE;
+    later.tasks[0].probed = PROBED;
+    later.tasks[0].serving_since = None;
+    later.tasks[1].serving_since = Some(Time(7000));
     later.nodes[0].duty = Duty::Cordoned;
     later.nodes[1].duty = Duty::Draining { since: Time(6000), deadline: Some(Time(306_000)) };
     later
