@@ -190,13 +190,17 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
     let expelled = |slot: &Slot| live(slot).iter().any(|task| plan.stops.contains(&task.id) && forced(task));
     let wanted = workload.slots.iter().take(workload.wanted() as usize);
     let without = wanted.filter(|slot| !serves(slot) && !waits(slot) && !expelled(slot)).count();
-    let pinned = workload.current().spec.pins_host_port();
-    let most = workload.update.max_unavailable.max(u32::from(pinned));
+    let most = unavailable_max(workload);
     if without > most as usize {
         let found = format!("{stop} served, and then {without} of {} do not: at most {most} may", workload.name);
         return Err(("I4", found));
     }
     Ok(())
+}
+
+/// So many slots at a time may be without one that serves; at least one where a port is pinned.
+fn unavailable_max(workload: &Workload) -> u32 {
+    workload.update.max_unavailable.max(u32::from(workload.current().spec.pins_host_port()))
 }
 
 /// I38: tasks of no good health are replaced in their turn, as in an update: a probe that fails everywhere does not
@@ -210,7 +214,7 @@ pub(super) fn sick_in_turn(cluster: &Cluster, plan: &Plan) -> Check {
         };
         let stops = plan.stops.iter().filter_map(|id| cluster.task(*id));
         let sick = stops.filter(|task| current(task) && task.is_unhealthy() && !is_draining(cluster, task));
-        let most = workload.update.max_unavailable.max(u32::from(workload.current().spec.pins_host_port()));
+        let most = unavailable_max(workload);
         let stopped = sick.filter(alone).count();
         if stopped > most as usize {
             let found =

@@ -178,16 +178,15 @@ impl World {
                     task.running_at.is_none_or(|at| at + workload.update.min_healthy <= entry.at)
                 };
                 let young = |workload: &Workload| {
-                    let tasks = workload.slots.iter().flat_map(|slot| cluster.attempts(slot));
-                    tasks.into_iter().any(|task| task.state == TaskState::Running && !counts(task, workload))
+                    tasks_of(cluster, workload).any(|task| task.state == TaskState::Running && !counts(task, workload))
                 };
                 if cluster.workloads().any(|workload| versions(workload) && young(workload)) {
                     tally.reach(Situation::NotCountedYet);
                 }
                 let idle = |workload: &Workload| {
-                    let mut tasks = workload.slots.iter().flat_map(|slot| cluster.attempts(slot));
                     let is_new = |task: &Task| task.version == workload.current().number;
-                    tasks.any(|task| task.state == TaskState::Running && is_new(task) && !task.serves())
+                    tasks_of(cluster, workload)
+                        .any(|task| task.state == TaskState::Running && is_new(task) && !task.serves())
                 };
                 if cluster.workloads().any(|workload| versions(workload) && idle(workload)) {
                     tally.reach(Situation::NeverReady);
@@ -238,8 +237,7 @@ impl World {
                             let Some(workload) = task.and_then(|task| cluster.workload(task.workload)) else {
                                 continue;
                             };
-                            let tasks = workload.slots.iter().flat_map(|slot| cluster.attempts(slot));
-                            if tasks.into_iter().filter(|task| task.is_unhealthy()).count() > 1 {
+                            if tasks_of(cluster, workload).filter(|task| task.is_unhealthy()).count() > 1 {
                                 tally.reach(Situation::SickTogether);
                             }
                             if workload.versions.len() > 1 {
@@ -297,4 +295,9 @@ impl World {
             self.names.insert(task, name.to_string());
         }
     }
+}
+
+/// Every attempt that is remembered.
+fn tasks_of<'a>(cluster: &'a Cluster, workload: &'a Workload) -> impl Iterator<Item = &'a Task> {
+    workload.slots.iter().flat_map(|slot| cluster.attempts(slot))
 }

@@ -6,7 +6,7 @@ use orbit_tests::{Cluster, PATIENCE, Watch, addresses, ask_with, block_on, engin
 use serde_json::json;
 use std::time::Instant;
 
-fn endpoints(cluster: &Cluster, service: &str) -> Endpoints {
+pub fn endpoints(cluster: &Cluster, service: &str) -> Endpoints {
     let answer = cluster.ask("GET", &format!("/v1/services/{service}/endpoints"), "").expect("the manager answers");
     serde_json::from_str(&answer.text()).unwrap_or_else(|error| panic!("{error}: {}", answer.text()))
 }

@@ -1,7 +1,6 @@
 //! What the probes find, and what follows from it.
 
-use crate::web;
-use orbit_api::view::Endpoints;
+use crate::{endpoints::endpoints, web};
 use orbit_tests::{Cluster, engine};
 use serde_json::{Value, json};
 
@@ -14,9 +13,7 @@ fn asking(question: Value) -> Value {
 }
 
 fn listed(cluster: &Cluster, service: &str) -> Vec<String> {
-    let answer = cluster.ask("GET", &format!("/v1/services/{service}/endpoints"), "").expect("the manager answers");
-    let endpoints: Endpoints = serde_json::from_str(&answer.text()).expect("endpoints");
-    endpoints.items.into_iter().map(|endpoint| endpoint.task).collect()
+    endpoints(cluster, service).items.into_iter().map(|endpoint| endpoint.task).collect()
 }
 
 fn wait_listed(cluster: &Cluster, service: &str, count: usize) -> Vec<String> {

@@ -105,17 +105,17 @@ fn output_of(started: Started) -> BoxStream<'static, Result<ExecOutput, OpError>
         Ok(chunk) => Ok(ExecOutput::Stdout(chunk.into_bytes())),
         Err(error) => Err(judge(During::Exec, &error)),
     });
-    // The output ends before the engine knows the exit code.
-    let code = async move {
-        loop {
-            let found = client.inspect_exec(&id).await.map_err(|error| judge(During::Exec, &error))?;
-            match found.exit_code {
-                Some(code) if found.running != Some(true) => {
-                    return Ok(ExecOutput::Exited(i32::try_from(code).unwrap_or(-1)));
-                }
-                _ => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
-            }
+    let end = async move { exit_code(&client, &id).await.map(ExecOutput::Exited) };
+    chunks.chain(stream::once(end)).boxed()
+}
+
+/// How a process ended whose output has ended: the engine knows that a little later.
+pub(super) async fn exit_code(client: &Docker, id: &str) -> Result<i32, OpError> {
+    loop {
+        let found = client.inspect_exec(id).await.map_err(|error| judge(During::Exec, &error))?;
+        match found.exit_code {
+            Some(code) if found.running != Some(true) => return Ok(i32::try_from(code).unwrap_or(-1)),
+            _ => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
         }
-    };
-    chunks.chain(stream::once(code)).boxed()
+    }
 }

@@ -6,6 +6,7 @@
 use super::{
     absent,
     errors::{During, judge},
+    exec::exit_code,
     find, state_of,
 };
 use crate::op_error;
@@ -126,15 +127,7 @@ async fn run(client: &Docker, name: &str, command: Vec<String>) -> Result<(), Op
         let bytes = chunk.map(LogOutput::into_bytes).map_err(wrong)?;
         said.extend(bytes.iter().take(WORDS_MAX - said.len()));
     }
-    // The output ends before the engine knows the exit code.
-    let code = loop {
-        let found = client.inspect_exec(&id).await.map_err(wrong)?;
-        match found.exit_code {
-            Some(code) if found.running != Some(true) => break code,
-            _ => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    };
-    match code {
+    match exit_code(client, &id).await? {
         0 => Ok(()),
         code => Err(unwell(format!("{program} ended with code {code}: {}", String::from_utf8_lossy(&said).trim_end()))),
     }

@@ -90,8 +90,6 @@ pub enum Program {
     Run,
     /// Run until told to stop, and then end well, with code 0.
     Polite,
-    /// Run until told to stop, and say no to every probe.
-    Deaf,
     /// Print `stubborn`, run, and ignore the stop signal: only the kill after the grace ends it.
     Stubborn,
     /// End at once with this code.
@@ -352,7 +350,7 @@ impl FakeEngine {
                 container.lines.extend((1..=lines).map(|n| (false, format!("line {n}"))));
             }),
             Program::Stubborn => self.with(name, |container| container.lines.push((false, "stubborn".to_owned()))),
-            Program::Run | Program::Polite | Program::Deaf | Program::BadEntrypoint => {}
+            Program::Run | Program::Polite | Program::BadEntrypoint => {}
         }
         Ok(OpOutput::Done)
     }
@@ -614,7 +612,7 @@ impl FakeContainer {
     }
     /// Whether it says yes to a probe: nobody froze it, and nothing ails it.
     pub fn is_well(&self) -> bool {
-        !self.paused && !self.sick && self.program != Program::Deaf
+        !self.paused && !self.sick
     }
     /// Its stop signal cannot be ignored.
     fn is_killed_at_once(&self) -> bool {
