@@ -242,7 +242,6 @@ fn stand<'a>(cluster: &'a Cluster, workload: &Workload, slot: &Slot, context: &C
         } else if task.version == current && task.is_unhealthy() && !planted(Bug::UnhealthyKept) {
             // It goes in its turn, so that a probe that fails everywhere does not end everything at once.
             standing.fallback = standing.fallback.or(Some(task));
-            standing.rests_until = Some(slot.not_before).filter(|at| *at > context.at);
         } else if task.version == current && task.state == TaskState::Running {
             let better = standing.keeper.is_none_or(|keeper| task.serves() && !keeper.serves());
             standing.keeper = if better { Some(task) } else { standing.keeper };
@@ -254,6 +253,7 @@ fn stand<'a>(cluster: &'a Cluster, workload: &Workload, slot: &Slot, context: &C
             standing.replace(task);
         }
     }
+    standing.rests_until = Some(slot.not_before).filter(|at| standing.is_sick() && *at > context.at);
     let min_healthy = if planted(Bug::HealthyAtOnce) { Millis(0) } else { workload.update.min_healthy };
     let running_at = |keeper: &Task| keeper.running_at.filter(|_| planted(Bug::RunsIsServes));
     let since = standing.keeper.and_then(|keeper| keeper.serving_since.or(running_at(keeper)));

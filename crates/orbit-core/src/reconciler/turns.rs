@@ -64,8 +64,7 @@ impl Turns {
             self.waiting_before += u32::from(standing.waits_for_node());
         }
         let begun = standing.keeper.is_some() || standing.candidate.is_some();
-        let rests = standing.is_sick() && standing.rests_until.is_some();
-        if standing.fallback.is_none() || begun || rests {
+        if standing.fallback.is_none() || begun || standing.rests_until.is_some() {
             return Turn::Later; // nothing is to be begun, or not yet
         }
         if planted(Bug::EverySlotAtOnce) || (planted(Bug::UnhealthyAtOnce) && standing.is_sick()) {
