@@ -98,7 +98,10 @@ impl<'a> Draws<'a> {
             return Update::ONE_BY_ONE;
         }
         let slots = [0, 1, 2, 5, u32::MAX];
-        Update { max_surge: self.of(&slots), max_unavailable: self.of(&slots), min_healthy: self.span() }
+        let (max_surge, max_unavailable, min_healthy) = (self.of(&slots), self.of(&slots), self.span());
+        let deadline = self.bool().then(|| self.span());
+        let (canary, on_failure) = (self.of(&[0, 0, 1, u32::MAX]), self.of(&OnFailure::ALL));
+        Update { max_surge, max_unavailable, min_healthy, canary, deadline, on_failure }
     }
     pub fn resources(&mut self) -> Resources {
         let edges = [limits::CPU_MILLIS_MIN, 100, 400, 1000, limits::CPU_MILLIS_MAX, 0, u64::MAX];

@@ -311,6 +311,13 @@ impl World {
                 let orders = [DutyOrder::Uncordon, DutyOrder::Cordon, DutyOrder::Drain { deadline }];
                 self.request(Request::SetDuty { name: format!("n{}", draws.below(4)), order: draws.of(&orders) });
             }
+            7 if draws.one_in(2) => {
+                let to = draws.one_in(2).then(|| draws.of(&[0, 1, 2, 3, u32::MAX]));
+                let orders =
+                    [RolloutOrder::Pause, RolloutOrder::Resume, RolloutOrder::Promote, RolloutOrder::Undo { to }];
+                let (name, condition) = (draws.of(&NAMES).into(), self.condition(draws));
+                self.request(Request::Rollout { name, order: draws.of(&orders), condition });
+            }
             7 => self.request(Request::Forget { name: format!("n{}", draws.below(4)) }),
             8 | 9 => {
                 let session = if draws.one_in(4) { self.any_session(draws) } else { Some(self.connect()) };

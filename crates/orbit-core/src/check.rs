@@ -87,6 +87,15 @@ impl Cluster {
                     violations.push(Violation { invariant: "I2", found });
                 }
             }
+            let known = |number: u32| workload.version(number).is_some();
+            if !known(workload.version) || !workload.stable.is_none_or(known) {
+                let (version, stable) = (workload.version, workload.stable);
+                let found = format!("{uid} is at version {version}, stable {stable:?}, and one of them is forgotten");
+                violations.push(Violation { invariant: "I28", found });
+            }
+            if workload.rollout.is_some() != (workload.kind == Kind::Service) {
+                violations.push(Violation { invariant: "I28", found: format!("{uid} has a rollout and is no service") });
+            }
             for (number, slot) in (0..).zip(&workload.slots) {
                 let misplaced = self.attempts(slot).find(|task| task.slot != number || task.workload != uid);
                 if let Some(task) = misplaced {

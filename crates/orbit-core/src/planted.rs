@@ -198,6 +198,14 @@ bugs! {
     Reconciler RunsIsServes "runs-is-serves" "A new task counts once it runs, whatever its probes say.";
     Reconciler UnhealthyKept "unhealthy-kept" "A task whose health fails is not replaced.";
     Reconciler UnhealthyAtOnce "unhealthy-at-once" "All tasks whose health fails are replaced at the same time.";
+    Reconciler PauseIgnored "pause-ignored" "A rollout goes on while it is paused.";
+    Reconciler CanaryUnbounded "canary-unbounded" "A rollout does not wait for its canaries to be promoted.";
+    Reconciler HeldSlotsMoveOn "held-slots-move-on" "While a rollout is held, an old task that ends is followed by a new version's.";
+    Reconciler DoneAtOnce "done-at-once" "A rollout is done before its tasks have served for long enough.";
+    Reconciler DeadlineAlwaysMoves "deadline-always-moves" "A rollout's deadline moves on though no more slots have settled.";
+    Apply RollbackToNewest "rollback-to-newest" "A failed rollout goes back to the version before it, whether that ever served or not.";
+    Apply RollbackForgetsCause "rollback-forgets-cause" "What failed is forgotten once a rollout goes back.";
+    Apply StableAtOnce "stable-at-once" "A version counts as stable once its rollout begins.";
     Worker ProbedOnce "probed-once" "Only the first finding of the probes is reported.";
     Worker NoStartPeriod "no-start-period" "A probe that fails while the task starts counts.";
     Worker FirstNoCounts "first-no-counts" "A probe fails at its first no.";

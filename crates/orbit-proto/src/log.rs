@@ -59,6 +59,11 @@ impl From<&Command> for v1::entry::Command {
             Command::Restart { name, condition } => {
                 P::Restart(v1::RestartService { name: name.clone(), condition: condition_of(*condition) })
             }
+            Command::Rollout { name, order, condition } => P::Rollout(v1::OrderRollout {
+                name: name.clone(),
+                condition: condition_of(*condition),
+                order: Some((*order).into()),
+            }),
             Command::StopTask { task } => P::StopTask(v1::StopTask { task: Some((*task).into()) }),
             Command::Register(registration) => P::Register(registration.into()),
             Command::Edges(edges) => P::Edges(v1::Edges { edges: edges.iter().map(|e| (*e).into()).collect() }),
@@ -95,6 +100,10 @@ impl TryFrom<v1::entry::Command> for Command {
                 let condition = condition(r.condition).within("restart.condition")?;
                 Command::Restart { name: r.name, condition }
             }
+            P::Rollout(r) => {
+                let condition = condition(r.condition).within("rollout.condition")?;
+                Command::Rollout { name: r.name, order: need("rollout.order", r.order)?, condition }
+            }
             P::StopTask(stop) => Command::StopTask { task: need("stop_task.task", stop.task)? },
             P::Register(registration) => Command::Register(registration.try_into().within("register")?),
             P::Edges(edges) => Command::Edges(each("edges.edges", edges.edges)?),
@@ -106,6 +115,30 @@ impl TryFrom<v1::entry::Command> for Command {
             P::Forget(forget) => Command::Forget { name: forget.name },
             P::SetDuty(s) => Command::SetDuty { name: s.name, order: need("set_duty.order", s.order)? },
             P::Plan(plan) => Command::Plan(plan.try_into().within("plan")?),
+        })
+    }
+}
+
+impl From<RolloutOrder> for v1::order_rollout::Order {
+    fn from(order: RolloutOrder) -> Self {
+        use v1::order_rollout::Order as P;
+        match order {
+            RolloutOrder::Pause => P::Pause(v1::Done {}),
+            RolloutOrder::Resume => P::Resume(v1::Done {}),
+            RolloutOrder::Promote => P::Promote(v1::Done {}),
+            RolloutOrder::Undo { to } => P::Undo(v1::Undo { version: to }),
+        }
+    }
+}
+impl TryFrom<v1::order_rollout::Order> for RolloutOrder {
+    type Error = DecodeError;
+    fn try_from(order: v1::order_rollout::Order) -> Result<Self> {
+        use v1::order_rollout::Order as P;
+        Ok(match order {
+            P::Pause(_) => RolloutOrder::Pause,
+            P::Resume(_) => RolloutOrder::Resume,
+            P::Promote(_) => RolloutOrder::Promote,
+            P::Undo(undo) => RolloutOrder::Undo { to: undo.version },
         })
     }
 }
@@ -228,6 +261,11 @@ impl From<&Plan> for v1::Plan {
             workload: Some((*uid).into()),
             decision: Some(decision.into()),
         };
+        let rollout = |&(uid, version, step): &(Uid, u32, RolloutStep)| v1::PlannedRollout {
+            workload: Some(uid.into()),
+            version,
+            step: number::<_, v1::RolloutStep>(step),
+        };
         v1::Plan {
             parent: p.parent,
             creates: group_creates(&p.creates),
@@ -237,6 +275,7 @@ impl From<&Plan> for v1::Plan {
             trims: p.trims.iter().map(|&(uid, slots)| v1::Trim { workload: Some(uid.into()), slots }).collect(),
             drops: p.drops.iter().map(|&uid| uid.into()).collect(),
             decisions: p.decisions.iter().map(decided).collect(),
+            rollouts: p.rollouts.iter().map(rollout).collect(),
         }
     }
 }
@@ -245,6 +284,7 @@ impl TryFrom<v1::Plan> for Plan {
     fn try_from(p: v1::Plan) -> Result<Self> {
         let trims: Vec<Trim> = each("trims", p.trims)?;
         let decisions: Vec<Planned> = each("decisions", p.decisions)?;
+        let rollouts: Vec<Step> = each("rollouts", p.rollouts)?;
         Ok(Plan {
             parent: p.parent,
             creates: ungroup_creates("creates", p.creates)?,
@@ -254,6 +294,7 @@ impl TryFrom<v1::Plan> for Plan {
             trims: trims.into_iter().map(|t| t.0).collect(),
             drops: each("drops", p.drops)?,
             decisions: decisions.into_iter().map(|d| d.0).collect(),
+            rollouts: rollouts.into_iter().map(|r| r.0).collect(),
         })
     }
 }
@@ -271,5 +312,13 @@ impl TryFrom<v1::PlannedDecision> for Planned {
     type Error = DecodeError;
     fn try_from(d: v1::PlannedDecision) -> Result<Self> {
         Ok(Planned((need("workload", d.workload)?, need("decision", d.decision)?)))
+    }
+}
+
+struct Step((Uid, u32, RolloutStep));
+impl TryFrom<v1::PlannedRollout> for Step {
+    type Error = DecodeError;
+    fn try_from(r: v1::PlannedRollout) -> Result<Self> {
+        Ok(Step((need("workload", r.workload)?, r.version, named::<v1::RolloutStep, _>("step", r.step)?)))
     }
 }

@@ -50,9 +50,19 @@ enumeration!(
         Drained,
         Ready,
         Unready,
-        Unhealthy
+        Unhealthy,
+        RolledOut,
+        Canary,
+        Promoted,
+        Paused,
+        Resumed,
+        RolloutFailed,
+        RolledBack,
+        Undone
     }
 );
+enumeration!(RolloutState, RolloutState { Running, Paused, Canary, Failed, Done });
+enumeration!(RolloutStep, RolloutStep { Extend, AwaitPromotion, Fail, Finish });
 enumeration!(Kind, Kind { Service, Task });
 enumeration!(Strategy, Strategy { Binpack, Spread });
 enumeration!(RestartPolicy, RestartPolicy { Always, OnFailure, Never });
@@ -302,8 +312,15 @@ impl TryFrom<v1::Constraint> for Constraint {
 
 /// One slot after the other is written as before it could be said otherwise.
 pub fn update_of(u: Update) -> Option<v1::Update> {
-    let Update { max_surge, max_unavailable, min_healthy } = u;
-    (u != Update::ONE_BY_ONE).then_some(v1::Update { max_surge, max_unavailable, min_healthy_ms: min_healthy.0 })
+    let Update { max_surge, max_unavailable, min_healthy, canary, deadline, on_failure } = u;
+    (u != Update::ONE_BY_ONE).then_some(v1::Update {
+        max_surge,
+        max_unavailable,
+        min_healthy_ms: min_healthy.0,
+        canary,
+        deadline_ms: deadline.map(|span| span.0),
+        rolls_back: on_failure == OnFailure::Rollback,
+    })
 }
 /// The way back.
 pub fn update(u: Option<v1::Update>) -> Update {
@@ -311,6 +328,9 @@ pub fn update(u: Option<v1::Update>) -> Update {
         max_surge: u.max_surge,
         max_unavailable: u.max_unavailable,
         min_healthy: Millis(u.min_healthy_ms),
+        canary: u.canary,
+        deadline: u.deadline_ms.map(Millis),
+        on_failure: if u.rolls_back { OnFailure::Rollback } else { OnFailure::Pause },
     })
 }
 

@@ -156,7 +156,13 @@ fn workload_parts(w: &Workload) -> impl Iterator<Item = v1::Workload> + '_ {
         slot_not_before_ms: slots.iter().map(|s| s.not_before.0).collect(),
         ..Default::default()
     };
-    let version = |v: &Version| v1::Version { number: v.number, spec: Some((&*v.spec).into()) };
+    let version = |v: &Version| v1::Version {
+        number: v.number,
+        spec: Some((&*v.spec).into()),
+        created_at_ms: v.created_at.0,
+        is_restart: v.is_restart,
+        was_stable: v.was_stable,
+    };
     let first = w.slots.len().min(SLOTS_EACH);
     let head = move || v1::Workload {
         continued: false,
@@ -169,11 +175,50 @@ fn workload_parts(w: &Workload) -> impl Iterator<Item = v1::Workload> + '_ {
         created_at_ms: w.created_at.0,
         deleting: w.deleting,
         decision: w.decision.as_ref().map(Into::into),
+        version: Some(w.version).filter(|number| w.versions.last().is_none_or(|last| last.number != *number)),
+        stable: w.stable,
+        rollout: w.rollout.filter(|rollout| *rollout != SINCE_EVER).map(Into::into),
         ..more(w.versions.iter().take(1).map(version).collect(), &w.slots[..first])
     };
     std::iter::once_with(head)
         .chain(w.versions.iter().skip(1).map(move |v| more(vec![version(v)], &[])))
         .chain(w.slots[first..].chunks(SLOTS_EACH).map(move |slots| more(Vec::new(), slots)))
+}
+
+/// What a snapshot means that was written before there were rollouts.
+const SINCE_EVER: Rollout = Rollout {
+    state: RolloutState::Running,
+    since: Time(0),
+    progress_at: Time(0),
+    settled: 0,
+    promoted: true,
+    failed: None,
+};
+
+impl From<Rollout> for v1::Rollout {
+    fn from(r: Rollout) -> Self {
+        v1::Rollout {
+            state: number::<_, v1::RolloutState>(r.state),
+            since_ms: r.since.0,
+            progress_at_ms: r.progress_at.0,
+            settled: r.settled,
+            promoted: r.promoted,
+            failed: r.failed,
+        }
+    }
+}
+impl TryFrom<v1::Rollout> for Rollout {
+    type Error = DecodeError;
+    fn try_from(r: v1::Rollout) -> Result<Self> {
+        Ok(Rollout {
+            state: named::<v1::RolloutState, _>("state", r.state)?,
+            since: Time(r.since_ms),
+            progress_at: Time(r.progress_at_ms),
+            settled: r.settled,
+            promoted: r.promoted,
+            failed: r.failed,
+        })
+    }
 }
 
 impl From<&Node> for v1::Node {
@@ -364,7 +409,12 @@ impl SnapshotReader {
     /// When chunks are missing.
     pub fn finish(self) -> std::result::Result<Snapshot, DecodeError> {
         match self.snapshot {
-            Some(snapshot) if self.complete => Ok(snapshot),
+            Some(mut snapshot) if self.complete => {
+                for workload in snapshot.workloads.iter_mut().filter(|workload| workload.version == 0) {
+                    workload.version = workload.versions.last().map_or(0, |last| last.number);
+                }
+                Ok(snapshot)
+            }
             _ => Err(DecodeError::new(format!("the snapshot ends after {} chunks, before its last one", self.next))),
         }
     }
@@ -432,9 +482,15 @@ fn add_workload(snapshot: &mut Snapshot, w: v1::Workload) -> Result<()> {
         if snapshot.workloads.last().is_some_and(|last| last.uid >= uid) {
             return Err(DecodeError::new("is out of order")).within("uid");
         }
+        let kind = named::<v1::Kind, _>("kind", w.kind)?;
+        let since_ever = (kind == Kind::Service).then_some(SINCE_EVER);
+        // Absent: the last of all versions, of which some may follow. Zero until then: none has it.
         snapshot.workloads.push(Workload {
             uid,
-            kind: named::<v1::Kind, _>("kind", w.kind)?,
+            kind,
+            version: w.version.unwrap_or(0),
+            stable: w.stable,
+            rollout: maybe("rollout", w.rollout)?.or(since_ever),
             name: w.name.into(),
             labels: map("labels", w.labels)?,
             replicas: w.replicas,
@@ -452,7 +508,10 @@ fn add_workload(snapshot: &mut Snapshot, w: v1::Workload) -> Result<()> {
     };
     for (i, version) in w.versions.into_iter().enumerate() {
         let spec = need::<_, Spec>("spec", version.spec).within(&format!("versions[{i}]"))?;
-        workload.versions.push(Version::bare(version.number, Arc::new(spec)));
+        let created_at = Time(version.created_at_ms);
+        let (is_restart, was_stable) = (version.is_restart, version.was_stable);
+        let bare = Version::bare(version.number, Arc::new(spec), created_at);
+        workload.versions.push(Version { is_restart, was_stable, ..bare });
     }
     if w.slot_failures.len() != w.slot_not_before_ms.len() {
         return Err(DecodeError::new("is not as long as the other column")).within("slot_failures");

@@ -8,6 +8,7 @@
 mod asked;
 mod nodes;
 mod plan;
+mod rollout;
 
 use crate::{
     model::*,
@@ -57,6 +58,7 @@ impl Cluster {
             Command::Restart { name, condition } => self.apply_restart(name, *condition, touched),
             Command::Delete { kind, name, condition } => self.apply_delete(*kind, name, *condition, touched),
             Command::StopTask { task } => self.apply_stop_task(*task, touched),
+            Command::Rollout { name, order, condition } => self.apply_rollout(name, *order, *condition, touched),
             Command::Register(registration) => self.apply_register(registration, touched),
             Command::Edges(edges) => {
                 edges.iter().for_each(|edge| self.apply_edge(edge, touched));
@@ -154,13 +156,15 @@ impl Cluster {
     /// that was told to stop, or of an older version, says nothing about the current one.
     fn count_failure(&mut self, key: TaskKey, serving_since: Option<Time>, at: Time) -> Option<Millis> {
         let task = self.tasks.at(key);
-        let current = self.workloads[&task.workload].current().number == task.version || planted(Bug::OldVersionCounts);
+        let workload = &self.workloads[&task.workload];
+        let shall_be = reconciler::target(self, workload, task.slot);
+        let current = shall_be == task.version || planted(Bug::OldVersionCounts);
         if !current || task.desired != Desired::Running {
             return None;
         }
         let (id, slot, seed) = (task.id, task.slot as usize, self.seed);
+        let restart = self.spec_of(task).restart;
         let workload = self.workloads.get_mut(&task.workload).expect("a task's workload lives as long as it");
-        let restart = workload.current().spec.restart;
         let slot = &mut workload.slots[slot];
         if serving_since.is_some_and(|since| at.since(since) >= restart.reset_after) {
             slot.failures = 0;

@@ -107,6 +107,15 @@ pub enum Request {
         /// If-Match.
         condition: Condition,
     },
+    /// What somebody wants of a service's rollout.
+    Rollout {
+        /// The service's name.
+        name: String,
+        /// What is wanted.
+        order: RolloutOrder,
+        /// If-Match.
+        condition: Condition,
+    },
     /// Delete a workload.
     Delete {
         /// Service or task definition.

@@ -12,7 +12,7 @@ use crate::{
     scheduler::{self, Scheduler, filter::Class},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -107,9 +107,12 @@ impl Planner {
         {
             self.plan_workload(cluster, uid, at, absences, &mut room, &mut plan, &mut wants);
         }
+        let mut decisions = BTreeMap::new();
         for ((class, _), wants) in wants {
-            self.schedule(cluster, &mut scheduler, &class, wants, &mut plan);
+            self.schedule(cluster, &mut scheduler, &class, wants, &mut plan, &mut decisions);
         }
+        let before = |uid: &Uid| cluster.workload(*uid).and_then(|workload| workload.decision.as_ref());
+        plan.decisions.extend(decisions.into_iter().filter(|(uid, decision)| is_news(decision, before(uid))));
         let surplus = cluster.finished.len().saturating_sub(FINISHED_MAX).min(PLAN_TASKS_MAX);
         plan.drops.extend(cluster.finished.iter().take(surplus).map(|(_, uid)| *uid));
         (!plan.is_empty()).then_some(plan)
@@ -178,34 +181,38 @@ impl Planner {
             return;
         };
         let context = Context { at, absences, creates_max: *room };
-        let Changes { creates, stops, removes, trim, drop, wake_at, more } =
+        let Changes { creates, stops, removes, trim, drop, rollout, wake_at, more } =
             reconciler::reconcile(cluster, workload, &context);
         self.set_timer(uid, wake_at);
         if more {
             self.dirty.insert(uid);
         }
-        let version = workload.current().number;
-        let mut wanted = Vec::new();
-        for (slot, after) in creates {
-            wanted.push(Want::Create(plan.creates.len()));
+        // While a rollout is held, slots of one service are of several versions.
+        let mut wanted: BTreeMap<u32, Vec<Want>> = BTreeMap::new();
+        for (slot, version, after) in creates {
+            wanted.entry(version).or_default().push(Want::Create(plan.creates.len()));
             plan.creates.push(Create { workload: uid, version, slot, after, target: None });
         }
         // One that is told to stop in this plan does not get a node in it.
         let stopped: BTreeSet<TaskId> = stops.iter().copied().collect();
         let waiting = cluster.pending_of(uid).filter(|task| !stopped.contains(task));
         let waiting: Vec<TaskId> = waiting.take(PLAN_TASKS_MAX).collect();
-        wanted.extend(waiting.into_iter().map(Want::Pending));
-        *room = if more { 0 } else { room.saturating_sub(wanted.len() + 1) };
+        for task in waiting.into_iter().filter_map(|id| cluster.task(id)) {
+            wanted.entry(task.version).or_default().push(Want::Pending(task.id));
+        }
+        let count: usize = wanted.values().map(Vec::len).sum();
+        *room = if more { 0 } else { room.saturating_sub(count + 1) };
         plan.stops.extend(stops);
         plan.removes.extend(removes);
         plan.trims.extend(trim.map(|len| (uid, len)));
         plan.drops.extend(drop.then_some(uid));
-        if !wanted.is_empty() {
-            let spec = workload.current().spec.clone();
+        plan.rollouts.extend(rollout.map(|step| (uid, workload.version, step)));
+        for (version, wants_of_version) in wanted {
+            let spec = workload.spec(version).expect("a target is a version that is remembered").clone();
             let class = Class::of(&spec);
             // Spreading counts the tasks of one service, so services are not mixed there.
             let scope = (class.placement.strategy == Strategy::Spread).then_some(uid);
-            wants.entry((class, scope)).or_default().push(Wants { uid, spec, wants: wanted });
+            wants.entry((class, scope)).or_default().push(Wants { uid, spec, wants: wants_of_version });
         }
     }
 
@@ -216,6 +223,7 @@ impl Planner {
         class: &Class,
         wants: Vec<Wants>,
         plan: &mut Plan,
+        decisions: &mut BTreeMap<Uid, Decision>,
     ) {
         let count = wants.iter().map(|w| w.wants.len()).sum();
         let blocked = self.blocked.contains_key(class);
@@ -252,9 +260,10 @@ impl Planner {
                 refusals: if counts.1 > 0 { refusals.clone() } else { Vec::new() },
                 best: best.clone(),
             };
-            let before = cluster.workload(uid).and_then(|workload| workload.decision.as_ref());
-            if is_news(&decision, before) {
-                plan.decisions.push((uid, decision));
+            // Two versions of one service are two classes, and one decision.
+            match decisions.entry(uid) {
+                Entry::Vacant(vacant) => _ = vacant.insert(decision),
+                Entry::Occupied(occupied) => occupied.into_mut().add(decision),
             }
         }
     }

@@ -51,6 +51,7 @@ impl Manager {
                 Command::Scale { name, replicas, condition }
             }
             Request::Restart { name, condition } => Command::Restart { name, condition },
+            Request::Rollout { name, order, condition } => Command::Rollout { name, order, condition },
             Request::Delete { kind, name, condition } => Command::Delete { kind, name, condition },
             Request::StopTask(task) => Command::StopTask { task },
             Request::Forget { name } => Command::Forget { name },

@@ -364,10 +364,13 @@ impl Cluster {
     }
 }
 
-/// Drops versions to which nothing refers any more; the current one stays.
+/// Drops versions to which nothing refers any more; the current one, the stable one and the newest ones stay.
 pub(crate) fn drop_unused_versions(workload: &mut Workload) {
-    let current = workload.current().number;
-    workload.versions.retain(|v| v.tasks > 0 || v.number == current);
+    let (current, stable) = (workload.version, workload.stable);
+    let old = workload.versions.len().saturating_sub(Workload::VERSIONS_MAX);
+    let first_kept = workload.versions.get(old).map_or(0, |v| v.number);
+    let kept = |v: &Version| v.number >= first_kept || v.number == current || Some(v.number) == stable;
+    workload.versions.retain(|v| v.tasks > 0 || kept(v));
 }
 
 fn hold(node: &mut Node, task: &Task, request: Resources) {

@@ -48,6 +48,15 @@ pub enum Command {
         /// The condition of the request.
         condition: Condition,
     },
+    /// What somebody wants of a service's rollout.
+    Rollout {
+        /// The service's name.
+        name: String,
+        /// What is wanted.
+        order: RolloutOrder,
+        /// The condition of the request.
+        condition: Condition,
+    },
     /// What an operator wants of a node from now on.
     SetDuty {
         /// The node's name.
@@ -183,6 +192,8 @@ pub struct Plan {
     pub drops: Vec<Uid>,
     /// What the scheduler found, by workload.
     pub decisions: Vec<(Uid, Decision)>,
+    /// How far rollouts have come, with the version that each brings.
+    pub rollouts: Vec<(Uid, u32, RolloutStep)>,
 }
 
 /// A slot gets a new task.
@@ -242,6 +253,7 @@ impl Plan {
             && self.trims.is_empty()
             && self.drops.is_empty()
             && self.decisions.is_empty()
+            && self.rollouts.is_empty()
     }
 }
 

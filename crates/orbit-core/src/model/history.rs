@@ -90,11 +90,27 @@ pub enum What {
     Unready,
     /// A task's health probe fails: it is replaced.
     Unhealthy,
+    /// The current version of a service serves in every slot.
+    RolledOut,
+    /// A rollout's canaries serve: it waits for somebody to promote them.
+    Canary,
+    /// A rollout goes on to all slots.
+    Promoted,
+    /// A rollout stands still because somebody wants it to.
+    Paused,
+    /// A rollout goes on.
+    Resumed,
+    /// A rollout's deadline has passed, and it stands still.
+    RolloutFailed,
+    /// A rollout's deadline has passed, and the stable version takes its place back.
+    RolledBack,
+    /// Somebody wants an earlier version of a service back.
+    Undone,
 }
 
 impl What {
     /// All, in order.
-    pub const ALL: [What; 25] = [
+    pub const ALL: [What; 33] = [
         What::Created,
         What::Changed,
         What::Scaled,
@@ -120,6 +136,14 @@ impl What {
         What::Ready,
         What::Unready,
         What::Unhealthy,
+        What::RolledOut,
+        What::Canary,
+        What::Promoted,
+        What::Paused,
+        What::Resumed,
+        What::RolloutFailed,
+        What::RolledBack,
+        What::Undone,
     ];
 
     /// Stable text, as in the API.
@@ -150,6 +174,14 @@ impl What {
             What::Ready => "ready",
             What::Unready => "unready",
             What::Unhealthy => "unhealthy",
+            What::RolledOut => "rolled_out",
+            What::Canary => "canary",
+            What::Promoted => "promoted",
+            What::Paused => "paused",
+            What::Resumed => "resumed",
+            What::RolloutFailed => "rollout_failed",
+            What::RolledBack => "rolled_back",
+            What::Undone => "undone",
         }
     }
 
@@ -164,6 +196,8 @@ impl What {
                 | What::Unreachable
                 | What::Unready
                 | What::Unhealthy
+                | What::RolloutFailed
+                | What::RolledBack
         )
     }
 

@@ -79,8 +79,8 @@ impl Node {
 
 impl Version {
     /// A version to which nothing refers yet.
-    pub fn bare(number: u32, spec: std::sync::Arc<Spec>) -> Version {
-        Version { number, spec, tasks: 0 }
+    pub fn bare(number: u32, spec: std::sync::Arc<Spec>, created_at: Time) -> Version {
+        Version { number, spec, created_at, is_restart: false, was_stable: false, tasks: 0 }
     }
 }
 
@@ -141,7 +141,7 @@ impl Cluster {
         };
         let failures = |s: &Slot| if planted(Bug::BackoffNotInSnapshot) { 0 } else { s.failures };
         let workload = |w: &Workload| Workload {
-            versions: w.versions.iter().map(|v| Version::bare(v.number, v.spec.clone())).collect(),
+            versions: w.versions.iter().map(|v| Version { tasks: 0, ..v.clone() }).collect(),
             slots: w.slots.iter().map(|s| Slot::bare(failures(s), s.not_before)).collect(),
             ..w.clone()
         };
@@ -207,6 +207,13 @@ impl Cluster {
             let numbers = workload.versions.iter().map(|v| v.number);
             if workload.versions.is_empty() || !numbers.is_sorted_by(|a, b| a < b) {
                 return Err(format!("the versions of workload {uid} are out of order"));
+            }
+            let known = |number: u32| workload.version(number).is_some();
+            if !known(workload.version) || !workload.stable.is_none_or(known) {
+                return Err(format!("workload {uid} is of a version that it does not have"));
+            }
+            if (workload.kind == Kind::Service) != workload.rollout.is_some() {
+                return Err(format!("workload {uid} is a service without a rollout, or the reverse"));
             }
             let name = (workload.kind, workload.name.clone());
             if !workload.deleting && cluster.names.contains_key(&name) {

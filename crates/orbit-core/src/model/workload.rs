@@ -1,6 +1,6 @@
 //! A workload: a service or a task definition, its versions and its slots.
 
-use super::{Definition, Kind, NodeId, Spec, Subject, TaskKey, Time, Uid, Update};
+use super::{Definition, Kind, NodeId, Rollout, Spec, Subject, TaskKey, Time, Uid, Update};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A replicated object that asks for tasks.
@@ -22,8 +22,15 @@ pub struct Workload {
     pub revision: u64,
     /// When it was created.
     pub created_at: Time,
-    /// The versions of the spec that a task still refers to, and the current one, which is last.
+    /// The versions of the spec that are remembered, by number: those that a task refers to, the current one, the
+    /// stable one, and the newest ones besides.
     pub versions: Vec<Version>,
+    /// The number of the current one. It may be an older one, which took its place back.
+    pub version: u32,
+    /// The number of the one that served in every slot last: where a rollout goes back to.
+    pub stable: Option<u32>,
+    /// How the current version takes its place. Of services only.
+    pub rollout: Option<Rollout>,
     /// The user deleted it: its name is free already, its tasks are being stopped.
     pub deleting: bool,
     /// The scheduler's last decision, for people.
@@ -39,6 +46,12 @@ pub struct Version {
     pub number: u32,
     /// Shared by all tasks of the version.
     pub spec: Arc<Spec>,
+    /// When it was made.
+    pub created_at: Time,
+    /// It is as the one before it: somebody wanted its tasks replaced.
+    pub is_restart: bool,
+    /// It has served in every slot.
+    pub was_stable: bool,
     /// How many tasks refer to it. An index, rebuilt on restore.
     pub(crate) tasks: u32,
 }
@@ -82,6 +95,17 @@ pub struct Refusals {
 }
 
 impl Decision {
+    /// What was found of further tasks of the workload.
+    pub(crate) fn add(&mut self, other: Decision) {
+        self.placed += other.placed;
+        self.unplaced += other.unplaced;
+        let known = |refusals: &Refusals| self.refusals.iter().any(|it| it.filter == refusals.filter);
+        let more: Vec<Refusals> = other.refusals.into_iter().filter(|it| !known(it)).collect();
+        self.refusals.extend(more);
+        if self.best.is_empty() {
+            self.best = other.best;
+        }
+    }
     /// Why tasks found no node: `2 nodes: needs 1Gi of memory, 512Mi free; 1 node: not reachable`.
     pub fn why(&self) -> String {
         if self.refusals.is_empty() {
@@ -93,16 +117,29 @@ impl Decision {
 }
 
 impl Workload {
+    /// So many versions are remembered that no task refers to.
+    pub const VERSIONS_MAX: usize = 10;
+
     /// The current version.
     ///
     /// # Panics
     /// Never: a workload is made with a version, and the current one is never dropped.
     pub fn current(&self) -> &Version {
-        self.versions.last().expect("a workload has a current version")
+        self.version(self.version).expect("a workload has a current version")
+    }
+    /// A version that is remembered.
+    pub fn version(&self, number: u32) -> Option<&Version> {
+        self.versions.iter().find(|v| v.number == number)
+    }
+    /// The version that takes the current one's place where a user names none: the last one before it that served in
+    /// every slot; while its rollout is under way, the one that did so last.
+    pub fn undo_target(&self) -> Option<u32> {
+        let before = self.versions.iter().filter(|v| v.was_stable && v.number < self.version);
+        self.stable.filter(|stable| *stable != self.version).or(before.last().map(|v| v.number))
     }
     /// The spec of a version that a task refers to.
     pub fn spec(&self, version: u32) -> Option<&Arc<Spec>> {
-        self.versions.iter().find(|v| v.number == version).map(|v| &v.spec)
+        self.version(version).map(|v| &v.spec)
     }
     /// Whether its spec and labels are those of a definition.
     pub(crate) fn is_as(&self, definition: &Definition) -> bool {

@@ -3,12 +3,14 @@
 //! It takes the state and never the change that woke it, so a lost or doubled wake-up cannot mislead
 //! it: reconciling a reconciled workload gives nothing (invariant I24).
 
+mod rollout;
 mod turns;
 
 use crate::{
     model::*,
     planted::{Bug, planted},
 };
+pub use rollout::{deadline, latest_settled_at, next_step, settled, target};
 use std::collections::BTreeMap;
 use turns::{Turn, Turns};
 
@@ -37,8 +39,8 @@ pub enum Absence {
 /// What to do for one workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Slots that get a new task, with the newest attempt that was seen in each. Ascending.
-    pub creates: Vec<(u32, Option<TaskId>)>,
+    /// Slots that get a new task, with its version and the newest attempt that was seen in each. Ascending.
+    pub creates: Vec<(u32, u32, Option<TaskId>)>,
     /// Tasks that are told to stop.
     pub stops: Vec<TaskId>,
     /// Ended tasks that are no longer remembered.
@@ -47,6 +49,8 @@ pub struct Changes {
     pub trim: Option<u32>,
     /// Nothing is left of a deleted workload.
     pub drop: bool,
+    /// Its rollout has come further.
+    pub rollout: Option<RolloutStep>,
     /// Look again at this time, even if nothing happens.
     pub wake_at: Option<Time>,
     /// There is more to do than one plan holds.
@@ -88,7 +92,7 @@ pub fn reconcile(cluster: &Cluster, workload: &Workload, context: &Context) -> C
     let mut changes = Changes::default();
     let wanted = workload.wanted();
     let (kept, surplus) = workload.slots.split_at(workload.slots.len().min(wanted as usize));
-    let standings: Vec<Standing> = kept.iter().map(|slot| stand(cluster, workload, slot, context)).collect();
+    let standings: Vec<Standing> = (0..).zip(kept).map(|slot| stand(cluster, workload, slot, context)).collect();
     let mut turns = Turns::new(workload, standings.iter());
     for ((number, slot), standing) in (0..).zip(kept).zip(&standings) {
         let turn = turns.take(standing);
@@ -96,15 +100,19 @@ pub fn reconcile(cluster: &Cluster, workload: &Workload, context: &Context) -> C
     }
     surplus.iter().for_each(|slot| empty_slot(cluster, slot, &mut changes));
     for number in workload.slots.len() as u32..wanted {
-        create(&mut changes, context, number, None);
+        create(&mut changes, context, number, target(cluster, workload, number), None);
     }
     finish_shrinking(cluster, workload, &mut changes);
+    changes.rollout = next_step(cluster, workload, context.at);
+    if changes.rollout.is_none() {
+        deadline(workload).into_iter().for_each(|at| changes.wake(at));
+    }
     changes
 }
 
-fn create(changes: &mut Changes, context: &Context, slot: u32, after: Option<TaskId>) {
+fn create(changes: &mut Changes, context: &Context, slot: u32, version: u32, after: Option<TaskId>) {
     match changes.creates.len() < context.creates_max {
-        true => changes.creates.push((slot, after)),
+        true => changes.creates.push((slot, version, after)),
         false => changes.more = true,
     }
 }
@@ -137,17 +145,21 @@ fn finish_shrinking(cluster: &Cluster, workload: &Workload, changes: &mut Change
 /// What stands in one wanted slot, by what is to be done with it.
 #[derive(Default)]
 struct Standing<'a> {
-    /// Of the current version, seen running; one that serves before others.
+    /// The version that the slot shall be of: the current one, unless its rollout is held or has not come here.
+    version: u32,
+    /// Two tasks of that version never fit on one node: the old one always has to go first.
+    pinned: bool,
+    /// Of that version, seen running; one that serves before others.
     keeper: Option<&'a Task>,
     /// When the keeper will have served for long enough to count. Nothing while its probes fail.
     settles_at: Option<Time>,
     /// The keeper has served for long enough.
     settled: bool,
-    /// The newest attempt is of the current version and does not serve: its turn has come.
+    /// The newest attempt is of that version and does not serve: its turn has come.
     tried: bool,
-    /// Of the current version, on its way to running: the most advanced, then the newest.
+    /// Of that version, on its way to running: the most advanced, then the newest.
     candidate: Option<&'a Task>,
-    /// Of an older version or of no good health, still running: stays until the current one serves.
+    /// Of another version or of no good health, still running: stays until the right one serves.
     fallback: Option<&'a Task>,
     /// The fallback is of no good health, and what replaces it is not made before this time.
     rests_until: Option<Time>,
@@ -158,7 +170,7 @@ struct Standing<'a> {
 }
 
 impl<'a> Standing<'a> {
-    /// A task that shall make place: it stays until the current one serves where it serves itself, and goes in
+    /// A task that shall make place: it stays until the right one serves where it serves itself, and goes in
     /// this plan where it does not.
     fn replace(&mut self, task: &'a Task) {
         match task.serves() {
@@ -213,9 +225,15 @@ fn stay(cluster: &Cluster, workload: &Workload, task: &Task, context: &Context) 
     }
 }
 
-fn stand<'a>(cluster: &'a Cluster, workload: &Workload, slot: &Slot, context: &Context) -> Standing<'a> {
-    let current = workload.current().number;
-    let mut standing = Standing::default();
+fn stand<'a>(
+    cluster: &'a Cluster,
+    workload: &Workload,
+    (number, slot): (u32, &Slot),
+    context: &Context,
+) -> Standing<'a> {
+    let current = target(cluster, workload, number);
+    let pinned = workload.spec(current).is_some_and(|spec| spec.pins_host_port());
+    let mut standing = Standing { version: current, pinned, ..Standing::default() };
     for task in cluster.attempts(slot).filter(|task| !task.state.is_terminal()) {
         if is_given_up(cluster, workload, slot, task, context) {
             continue; // neither counted nor, until its replacement serves, stopped
@@ -301,11 +319,11 @@ fn reconcile_slot(
     if standing.keeper.is_none() && standing.candidate.is_none() {
         // Where the old one goes first, it has to be seen gone: its port may be pinned, or its user
         // does not want two of them.
-        let stop_first = workload.current().spec.pins_host_port() || workload.update.max_surge == 0;
+        let stop_first = standing.pinned || workload.update.max_surge == 0;
         let waits_for_end = stop_first && (standing.leaving || standing.fallback.is_some());
         let waits_for_turn = standing.fallback.is_some() && turn == Turn::Later;
         if !waits_for_end && !waits_for_turn {
-            fill_slot(cluster, workload, number, slot, context, changes);
+            fill_slot(cluster, workload, (number, slot), standing.version, context, changes);
         }
     }
     if let Some(at) = standing.settles_at.filter(|_| !planted(Bug::SettlesUnseen)) {
@@ -337,8 +355,8 @@ fn is_given_up(cluster: &Cluster, workload: &Workload, slot: &Slot, task: &Task,
 fn fill_slot(
     cluster: &Cluster,
     workload: &Workload,
-    number: u32,
-    slot: &Slot,
+    (number, slot): (u32, &Slot),
+    version: u32,
     context: &Context,
     changes: &mut Changes,
 ) {
@@ -352,7 +370,7 @@ fn fill_slot(
         changes.wake(slot.not_before);
         return;
     }
-    create(changes, context, number, newest.map(|task| task.id));
+    create(changes, context, number, version, newest.map(|task| task.id));
 }
 
 /// Keeps the last few ended attempts, and always the newest one.

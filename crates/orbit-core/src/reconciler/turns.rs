@@ -21,8 +21,6 @@ pub(super) enum Turn {
 /// How much of an update is under way, and what it leaves to the slots behind.
 pub(super) struct Turns {
     update: Update,
-    /// Two tasks of the spec never fit on one node: the old one always has to go first.
-    pinned: bool,
     /// Slots that have a new task beside the one that serves, so far.
     surging: u32,
     /// Slots whose turn has come, but whose new task has ended: they are the next to try.
@@ -41,9 +39,8 @@ pub(super) struct Turns {
 impl Turns {
     /// Of all wanted slots of a workload.
     pub fn new<'a>(workload: &Workload, standings: impl Iterator<Item = &'a Standing<'a>>) -> Turns {
-        let (update, pinned) = (workload.update, workload.current().spec.pins_host_port());
-        let mut turns =
-            Turns { update, pinned, surging: 0, retrying: 0, down: 0, sick: 0, waiting_before: 0, down_before: 0 };
+        let update = workload.update;
+        let mut turns = Turns { update, surging: 0, retrying: 0, down: 0, sick: 0, waiting_before: 0, down_before: 0 };
         for standing in standings {
             turns.surging += u32::from(standing.is_surging());
             turns.retrying += u32::from(standing.is_retrying());
@@ -72,15 +69,15 @@ impl Turns {
         }
         let retries = standing.is_retrying();
         self.retrying -= u32::from(retries);
-        if !self.pinned && self.may_surge(retries, standing.is_sick()) {
+        if !standing.pinned && self.may_surge(retries, standing.is_sick()) {
             self.surging += 1;
             return Turn::Beside;
         }
         // One that was tried beside the old one goes on so, where it may.
-        let begun_beside = retries && !self.pinned && self.update.max_surge > 0;
+        let begun_beside = retries && !standing.pinned && self.update.max_surge > 0;
         // What does not serve is no loss; but not all of it goes at the same time.
         let without = if standing.is_sick() { self.down - self.sick } else { self.down + self.waiting_before };
-        if !begun_beside && without < self.unavailable_max() {
+        if !begun_beside && without < self.update.max_unavailable.max(u32::from(standing.pinned)) {
             match standing.is_sick() {
                 true => self.sick -= 1,
                 false => self.down += 1,
@@ -96,9 +93,5 @@ impl Turns {
         // A slot behind one that does not serve waits for it: a bad version gets no further.
         let in_order = retries || sick || self.down_before <= self.update.max_unavailable;
         in_order && surging.saturating_add(reserved) < self.update.max_surge
-    }
-
-    fn unavailable_max(&self) -> u32 {
-        self.update.max_unavailable.max(u32::from(self.pinned))
     }
 }

@@ -9,6 +9,8 @@ use orbit_core::{
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+const STEPS: [RolloutStep; 4] =
+    [RolloutStep::Extend, RolloutStep::AwaitPromotion, RolloutStep::Fail, RolloutStep::Finish];
 const NAMES: [&str; 3] = ["api", "job", "web"];
 
 /// What the model remembers of a task: only what was seen, never an index.
@@ -230,6 +232,9 @@ impl World {
                     max_surge: u32::from(b / 5 % 3),
                     max_unavailable: u32::from((b / 5).is_multiple_of(3)) + u32::from(c / 16 % 2),
                     min_healthy: Millis(if c >= 128 { 2000 } else { 0 }),
+                    canary: u32::from(a / 64 % 2),
+                    deadline: (a >= 128).then_some(Millis(6000)),
+                    on_failure: OnFailure::ALL[usize::from(c / 32 % 2)],
                 },
             },
             spec: Spec {
@@ -307,11 +312,12 @@ impl World {
             trims: vec![(uid, u32::from(c % 4))],
             drops: if c.is_multiple_of(5) { vec![uid, uid] } else { vec![] },
             decisions: vec![],
+            rollouts: vec![(uid, u32::from(b % 3) + 1, STEPS[usize::from(c % 4)])],
         }
     }
 
     fn deed(&mut self, (what, a, b, c): Deed) {
-        match what % 20 {
+        match what % 21 {
             0..=2 => {
                 let idempotency_key = (c % 6 == 0).then(|| format!("key{}", a % 4));
                 let put = Put { definition: Self::definition(a, b, c), condition: Self::condition(b), idempotency_key };
@@ -327,6 +333,17 @@ impl World {
                 self.request(Request::Delete { kind, name, condition: Condition::None });
             }
             5 => self.request(Request::StopTask(self.any_task(a))),
+            20 => {
+                let to = (b % 3 == 0).then_some(u32::from(b / 3 % 5));
+                let order = match c % 4 {
+                    0 => RolloutOrder::Pause,
+                    1 => RolloutOrder::Resume,
+                    2 => RolloutOrder::Promote,
+                    _ => RolloutOrder::Undo { to },
+                };
+                let name = NAMES[usize::from(a) % 3].into();
+                self.request(Request::Rollout { name, order, condition: Self::condition(b) });
+            }
             6 => self.request(Request::Forget { name: format!("n{}", a % 4) }),
             7 | 8 => {
                 self.next += 1;

@@ -102,6 +102,8 @@ impl Managed {
             "close" => self.close(words.word(0)),
             "service" | "task" | "scale" | "restart" | "delete" | "stop" | "logs" => self.request(words),
             "forget" | "cordon" | "uncordon" | "drain" => self.request(words),
+            "pause" | "resume" | "promote" | "undo" => self.request(words),
+            "versions" => self.print_versions(words.word(0)),
             "report" => self.report(words),
             "raw-report" => self.raw_report(words),
             "hold" => self.held = true,
@@ -465,6 +467,16 @@ impl Managed {
                 what: StreamOf::Logs(LogRange::default()),
             }),
             "forget" => Request::Forget { name: words.word(0).to_string() },
+            "pause" | "resume" | "promote" | "undo" => Request::Rollout {
+                name: words.word(0).to_string(),
+                order: match words.verb {
+                    "pause" => RolloutOrder::Pause,
+                    "resume" => RolloutOrder::Resume,
+                    "promote" => RolloutOrder::Promote,
+                    _ => RolloutOrder::Undo { to: words.option("to").map(|to| to.parse().expect("a version")) },
+                },
+                condition: Self::condition(words),
+            },
             verb => {
                 let order = match verb {
                     "cordon" => DutyOrder::Cordon,
@@ -547,6 +559,13 @@ impl Managed {
                 }
                 parts.extend(plan.trims.iter().map(|(uid, len)| format!("trim {} to {len}", name(uid))));
                 parts.extend(plan.drops.iter().map(|uid| format!("drop {}", name(uid))));
+                let step = |(uid, version, step): &(Uid, u32, RolloutStep)| match step {
+                    RolloutStep::Extend => format!("more of {} v{version} serve", name(uid)),
+                    RolloutStep::AwaitPromotion => format!("canaries of {} v{version} serve", name(uid)),
+                    RolloutStep::Fail => format!("{} v{version} has failed", name(uid)),
+                    RolloutStep::Finish => format!("{} v{version} is rolled out", name(uid)),
+                };
+                parts.extend(plan.rollouts.iter().map(step));
                 if parts.is_empty() {
                     parts.extend(plan.decisions.iter().map(|(uid, _)| format!("note on {}", name(uid))));
                 }
@@ -627,13 +646,14 @@ impl Managed {
         for workload in cluster.workloads() {
             let deleting = if workload.deleting { ", being deleted" } else { "" };
             lines.push(format!(
-                "{} {} {}: {} of {} slots, version {}{deleting}",
+                "{} {} {}: {} of {} slots, version {}{}{deleting}",
                 workload.kind,
                 workload.name,
                 workload.uid,
                 workload.slots.len(),
                 workload.replicas,
-                workload.current().number,
+                workload.version,
+                workload.rollout.map(rollout_text).unwrap_or_default(),
             ));
             for (number, slot) in workload.slots.iter().enumerate() {
                 let open: Vec<&Task> = cluster.attempts(slot).filter(|task| !task.state.is_terminal()).collect();
@@ -647,6 +667,20 @@ impl Managed {
             }
         }
         self.say(if lines.is_empty() { "nothing".to_string() } else { lines.join("\n") });
+    }
+
+    /// The versions that are remembered.
+    fn print_versions(&mut self, service: &str) {
+        let workload = self.manager.cluster().workload_named(Kind::Service, service).expect("a service");
+        let mark = |holds: bool, what| if holds { what } else { "" };
+        let line = |version: &Version| {
+            let current = mark(version.number == workload.version, ", current");
+            let stable = mark(version.was_stable, ", served in every slot");
+            let restart = mark(version.is_restart, ", a restart");
+            format!("v{} {} of {}{restart}{stable}{current}", version.number, version.spec.image, version.created_at)
+        };
+        let lines: Vec<String> = workload.versions.iter().map(line).collect();
+        self.say(lines.join("\n"));
     }
 
     fn history(&mut self, name: &str) {
@@ -711,4 +745,16 @@ impl Managed {
         }
         self.say(lines.join("\n"));
     }
+}
+
+/// `, paused` and the like; nothing while it runs, and when it is done.
+fn rollout_text(rollout: Rollout) -> String {
+    let state = match rollout.state {
+        RolloutState::Running | RolloutState::Done => "",
+        RolloutState::Paused => ", paused",
+        RolloutState::Canary => ", waits to be promoted",
+        RolloutState::Failed => ", failed",
+    };
+    let instead = rollout.failed.map(|version| format!(" instead of {version}"));
+    format!("{}{state}", instead.unwrap_or_default())
 }

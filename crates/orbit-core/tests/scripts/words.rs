@@ -141,6 +141,12 @@ pub fn update(words: &Words) -> Update {
         max_surge: words.number("surge", 1),
         max_unavailable: words.number("unavailable", 0),
         min_healthy: words.span("healthy", 0),
+        canary: words.number("canary", 0),
+        deadline: words.option("deadline").map(|_| words.span("deadline", 0)),
+        on_failure: match words.option("fails") {
+            Some("back") => OnFailure::Rollback,
+            _ => OnFailure::Pause,
+        },
     }
 }
 

@@ -187,8 +187,11 @@ fn plan() -> impl Strategy<Value = Plan> {
     let place = (task_id(), target()).prop_map(|(task, target)| Place { task, target });
     let ids = || vec(task_id(), 0..6);
     let first = (n64(), vec(create(), 0..8), vec(place, 0..8), ids(), ids());
-    (first, vec((uid(), n32()), 0..3), vec(uid(), 0..3), vec((uid(), decision()), 0..2)).prop_map(
-        |((parent, creates, places, stops, removes), trims, drops, decisions)| Plan {
+    let steps = [RolloutStep::Extend, RolloutStep::AwaitPromotion, RolloutStep::Fail, RolloutStep::Finish];
+    let rollouts = vec((uid(), n32(), proptest::sample::select(steps.to_vec())), 0..3);
+    (first, vec((uid(), n32()), 0..3), vec(uid(), 0..3), vec((uid(), decision()), 0..2), rollouts).prop_map(
+        |((parent, creates, places, stops, removes), trims, drops, decisions, rollouts)| Plan {
+            rollouts,
             parent,
             creates,
             places,
@@ -203,11 +206,16 @@ fn plan() -> impl Strategy<Value = Plan> {
 fn update() -> impl Strategy<Value = Update> {
     prop_oneof![
         Just(Update::ONE_BY_ONE),
-        (n32(), n32(), millis()).prop_map(|(max_surge, max_unavailable, min_healthy)| Update {
-            max_surge,
-            max_unavailable,
-            min_healthy
-        }),
+        (n32(), n32(), millis(), n32(), of(millis()), proptest::sample::select(&OnFailure::ALL[..])).prop_map(
+            |(max_surge, max_unavailable, min_healthy, canary, deadline, on_failure)| Update {
+                max_surge,
+                max_unavailable,
+                min_healthy,
+                canary,
+                deadline,
+                on_failure
+            }
+        ),
     ]
 }
 fn command() -> impl Strategy<Value = Command> {
@@ -229,6 +237,8 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         (kind(), text(), condition()).prop_map(|(kind, name, condition)| Command::Delete { kind, name, condition }),
         (text(), condition()).prop_map(|(name, condition)| Command::Restart { name, condition }),
+        (text(), rollout_order(), condition())
+            .prop_map(|(name, order, condition)| Command::Rollout { name, order, condition }),
         task_id().prop_map(|task| Command::StopTask { task }),
         (info(), vec(report(), 0..3)).prop_map(|(info, inventory)| Command::Register(Registration { info, inventory })),
         vec(edge, 0..3).prop_map(Command::Edges),
@@ -241,6 +251,28 @@ fn command() -> impl Strategy<Value = Command> {
         (text(), duty_order()).prop_map(|(name, order)| Command::SetDuty { name, order }),
         plan().prop_map(Command::Plan),
     ]
+}
+fn rollout_order() -> impl Strategy<Value = RolloutOrder> {
+    prop_oneof![
+        Just(RolloutOrder::Pause),
+        Just(RolloutOrder::Resume),
+        Just(RolloutOrder::Promote),
+        of(n32()).prop_map(|to| RolloutOrder::Undo { to }),
+    ]
+}
+fn rollout() -> impl Strategy<Value = Rollout> {
+    use RolloutState::*;
+    let state = proptest::sample::select(vec![Running, Paused, Canary, Failed, Done]);
+    (state, time(), time(), n32(), any::<bool>(), of(n32())).prop_map(
+        |(state, since, progress_at, settled, promoted, failed)| Rollout {
+            state,
+            since,
+            progress_at,
+            settled,
+            promoted,
+            failed,
+        },
+    )
 }
 fn duty_order() -> impl Strategy<Value = DutyOrder> {
     prop_oneof![
@@ -355,12 +387,29 @@ fn node() -> impl Strategy<Value = Node> {
     )
 }
 fn workload() -> impl Strategy<Value = Workload> {
-    let version = (n32(), spec()).prop_map(|(number, spec)| Version::bare(number, std::sync::Arc::new(spec)));
+    let version = (n32(), spec(), time(), any::<bool>(), any::<bool>()).prop_map(
+        |(number, spec, created_at, is_restart, was_stable)| Version {
+            is_restart,
+            was_stable,
+            ..Version::bare(number.max(1), std::sync::Arc::new(spec), created_at)
+        },
+    );
     let slot = (n32(), time()).prop_map(|(failures, not_before)| Slot::bare(failures, not_before));
     let first = (uid(), kind(), text(), map(), n32(), update(), n64(), time());
-    (first, vec(version, 0..3), any::<bool>(), of(decision()), vec(slot, 0..4)).prop_map(
-        |((uid, kind, name, labels, replicas, update, revision, created_at), versions, deleting, decision, slots)| {
+    let more = (any::<usize>(), of(n32()), rollout());
+    (first, vec(version, 0..3), any::<bool>(), of(decision()), vec(slot, 0..4), more).prop_map(
+        |(
+            (uid, kind, name, labels, replicas, update, revision, created_at),
+            versions,
+            deleting,
+            decision,
+            slots,
+            (current, stable, rollout),
+        )| {
             Workload {
+                version: versions.get(current % versions.len().max(1)).map_or(0, |version| version.number),
+                stable,
+                rollout: (kind == Kind::Service).then_some(rollout),
                 uid,
                 kind,
                 name: name.into(),

@@ -88,6 +88,7 @@ fn plan() -> Plan {
         trims: vec![(uid(3), 4)],
         drops: vec![uid(2)],
         decisions: vec![(uid(3), decision())],
+        rollouts: vec![],
     }
 }
 
@@ -189,9 +190,12 @@ pub fn snapshot() -> Snapshot {
             revision: 7,
             created_at: Time(3000),
             versions: vec![
-                Version::bare(1, Arc::new(Spec { image: "registry.example/web:0".into(), ..spec() })),
-                Version::bare(2, Arc::new(spec())),
+                Version::bare(1, Arc::new(Spec { image: "registry.example/web:0".into(), ..spec() }), Time(0)),
+                Version::bare(2, Arc::new(spec()), Time(0)),
             ],
+            version: 2,
+            stable: None,
+            rollout: Some(Rollout::begun(Time(0), true)),
             deleting: true,
             decision: Some(decision()),
             slots: vec![Slot::bare(0, Time(0)), Slot::bare(4, Time(13_000)), Slot::bare(1, Time(0))],
@@ -214,7 +218,10 @@ pub fn snapshot() -> Snapshot {
     }
 }
 
-const UPDATE: Update = Update { max_surge: 0, max_unavailable: 2, min_healthy: Millis::secs(10) };
+const UPDATE: Update =
+    Update { max_surge: 0, max_unavailable: 2, min_healthy: Millis::secs(10), ..Update::ONE_BY_ONE };
+const CANARY: Update =
+    Update { canary: 1, deadline: Some(Millis::secs(600)), on_failure: OnFailure::Rollback, ..UPDATE };
 
 const PROBED: Probed = Probed { health: Some(true), ready: Some(false) };
 
@@ -227,6 +234,7 @@ fn probes() -> Probes {
 
 /// What came to the log after the first files were written.
 fn later_entries() -> Vec<Entry> {
+    let order = |order| Command::Rollout { name: "web".into(), order, condition: Condition::None };
     let duty = |order| Command::SetDuty { name: "node-a".into(), order };
     let put = |update, spec| {
         let (kind, name) = (Kind::Service, "web".into());
@@ -268,6 +276,21 @@ fn later_entries() -> Vec<Entry> {
                 ..TaskReport::new(id(5, 0), TaskState::Running, None)
             }],
         },
+        put(CANARY, spec()),
+        order(RolloutOrder::Pause),
+        order(RolloutOrder::Resume),
+        order(RolloutOrder::Promote),
+        order(RolloutOrder::Undo { to: None }),
+        order(RolloutOrder::Undo { to: Some(2) }),
+        Command::Plan(Plan {
+            rollouts: vec![
+                (uid(3), 2, RolloutStep::Extend),
+                (uid(4), 1, RolloutStep::AwaitPromotion),
+                (uid(5), 1, RolloutStep::Fail),
+                (uid(6), 7, RolloutStep::Finish),
+            ],
+            ..Plan::default()
+        }),
     ];
     let entry = |(index, command)| Entry {
         index,
@@ -294,6 +317,15 @@ fn later_snapshot() -> Snapshot {
     ];
     let mut later = Snapshot { history, ..snapshot() };
     later.workloads[0].update = UPDATE;
+    let mut older = later.workloads[0].clone();
+    older.uid = uid(4);
+    older.name = "shop".into();
+    (older.update, older.version, older.stable) = (CANARY, 1, Some(1));
+    let begun = Rollout::begun(Time(9000), false);
+    older.rollout = Some(Rollout { state: RolloutState::Canary, settled: 1, failed: Some(2), ..begun });
+    older.versions[0] = Version { was_stable: true, ..Version::bare(1, Arc::new(spec()), Time(4000)) };
+    older.versions[1] = Version { is_restart: true, ..Version::bare(2, Arc::new(spec()), Time(5000)) };
+    later.workloads.push(older);
     later.tasks[0].probed = PROBED;
     later.tasks[0].serving_since = None;
     later.tasks[1].serving_since = Some(Time(7000));

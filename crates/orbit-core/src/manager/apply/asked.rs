@@ -77,7 +77,7 @@ impl Cluster {
         })
     }
 
-    fn check_condition(&self, kind: Kind, name: &str, condition: Condition) -> Result<(), Rejection> {
+    pub(super) fn check_condition(&self, kind: Kind, name: &str, condition: Condition) -> Result<(), Rejection> {
         let revision = self.workload_named(kind, name).map(|w| w.revision);
         let conflict = |message: String| Err(Rejection::new(Code::RevisionConflict, message));
         match (condition, revision) {
@@ -110,7 +110,11 @@ impl Cluster {
             update: definition.update,
             revision: self.index,
             created_at: self.at,
-            versions: vec![Version { number: 1, spec: Arc::new(definition.spec.clone()), tasks: 0 }],
+            versions: vec![Version::bare(1, Arc::new(definition.spec.clone()), self.at)],
+            version: 1,
+            stable: None,
+            // There is nothing yet that canaries could spare.
+            rollout: (definition.kind == Kind::Service).then(|| Rollout::begun(self.at, true)),
             deleting: false,
             decision: None,
             slots,
@@ -145,7 +149,7 @@ impl Cluster {
         workload.labels.clone_from(&definition.labels);
         workload.update = definition.update;
         if new_spec {
-            let version = self.new_version(uid, Arc::new(definition.spec.clone()));
+            let version = self.new_version(uid, Arc::new(definition.spec.clone()), false);
             self.record_workload(What::Changed, uid, format!("version {version} of {}", definition.spec.image));
         }
         self.change_replicas(uid, definition.replicas);
@@ -157,17 +161,15 @@ impl Cluster {
         Answer::Workload { uid, revision, version, created: false, task }
     }
 
-    /// The slots are filled anew from this spec, one by one. What kept the old version waiting says
-    /// nothing about the new one.
-    fn new_version(&mut self, uid: Uid, spec: Arc<Spec>) -> u32 {
+    /// The slots are filled anew from this spec, one by one.
+    fn new_version(&mut self, uid: Uid, spec: Arc<Spec>, is_restart: bool) -> u32 {
+        let at = self.at;
         let workload = self.workloads.get_mut(&uid).expect("the caller found it");
-        let number = workload.current().number + 1;
-        workload.versions.push(Version { number, spec, tasks: 0 });
-        drop_unused_versions(workload);
-        for slot in &mut workload.slots {
-            *slot = Slot { newest: slot.newest, ..Slot::default() };
-        }
-        workload.decision = None;
+        let number = workload.versions.last().expect("there is a current one").number + 1;
+        workload.versions.push(Version { is_restart, ..Version::bare(number, spec, at) });
+        // What runs already needs no canaries to be run again.
+        let promoted = workload.update.canary == 0 || is_restart;
+        self.turn_to(uid, number, Rollout::begun(at, promoted));
         number
     }
 
@@ -179,7 +181,7 @@ impl Cluster {
         }
     }
 
-    fn named(&self, kind: Kind, name: &str) -> Result<Uid, Rejection> {
+    pub(super) fn named(&self, kind: Kind, name: &str) -> Result<Uid, Rejection> {
         let found = self.names.get(&(kind, Arc::from(name))).copied();
         found.ok_or_else(|| Rejection::new(Code::NotFound, format!("there is no {kind} `{name}`")))
     }
@@ -212,8 +214,17 @@ impl Cluster {
     ) -> Result<Answer, Rejection> {
         let uid = self.named(Kind::Service, name)?;
         self.check_condition(Kind::Service, name, condition)?;
-        let spec = self.workloads[&uid].current().spec.clone();
-        let version = self.new_version(uid, spec);
+        let workload = &self.workloads[&uid];
+        let stands_still = |it: Rollout| !it.promoted || it.state == RolloutState::Paused;
+        if workload.rollout.is_some_and(stands_still) {
+            let message = format!(
+                "the rollout of version {} of service `{name}` has not reached every slot: promote, resume or undo it",
+                workload.version
+            );
+            return Err(Rejection::new(Code::Conflict, message));
+        }
+        let spec = workload.current().spec.clone();
+        let version = self.new_version(uid, spec, true);
         self.record_workload(What::Restarted, uid, format!("as version {version}"));
         self.changed_workload(uid);
         let workload = self.workloads.get_mut(&uid).expect("found by name");

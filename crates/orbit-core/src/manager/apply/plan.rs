@@ -34,6 +34,12 @@ impl Cluster {
         for (uid, decision) in &plan.decisions {
             self.apply_decision(*uid, decision);
         }
+        for (uid, version, step) in &plan.rollouts {
+            if !self.apply_rollout_step(*uid, *version, *step, touched) {
+                touched.workloads.push(*uid);
+                self.refuse(None, touched);
+            }
+        }
     }
 
     /// A part of a plan had become stale. What it would have taken there is free for others, who were
@@ -80,7 +86,7 @@ impl Cluster {
         let Some(workload) = self.workloads.get(&create.workload) else { return false };
         let slot = workload.slots.get(create.slot as usize).copied();
         let fresh = create.slot < workload.wanted()
-            && (workload.current().number == create.version || planted(Bug::StaleVersionMade))
+            && (reconciler::target(self, workload, create.slot) == create.version || planted(Bug::StaleVersionMade))
             && slot.map_or(create.slot as usize == workload.slots.len(), |slot| {
                 let newest = self.attempts(&slot).next();
                 // It may have reported a good end, or been told to stop, since the plan was made.
@@ -91,7 +97,7 @@ impl Cluster {
         if !fresh {
             return false;
         }
-        let spec = workload.current().spec.clone();
+        let Some(spec) = workload.spec(create.version).cloned() else { return false };
         if create.target.as_ref().is_some_and(|target| self.check_target(&spec, target).is_err()) {
             return false;
         }

@@ -1,0 +1,164 @@
+//! Rollouts: what people want of them, and how far they have come.
+
+use super::*;
+
+impl Cluster {
+    /// Another version is the current one from now on. What kept the one before waiting says nothing about it.
+    pub(super) fn turn_to(&mut self, uid: Uid, number: u32, rollout: Rollout) {
+        let workload = self.workloads.get_mut(&uid).expect("the caller found it");
+        workload.version = number;
+        if planted(Bug::StableAtOnce) {
+            workload.stable = Some(number);
+        }
+        workload.rollout = workload.rollout.map(|_| rollout);
+        workload.decision = None;
+        for slot in &mut workload.slots {
+            *slot = Slot { newest: slot.newest, ..Slot::default() };
+        }
+        drop_unused_versions(workload);
+        self.changed_workload(uid);
+    }
+
+    pub(super) fn apply_rollout(
+        &mut self,
+        name: &str,
+        order: RolloutOrder,
+        condition: Condition,
+        touched: &mut Touched,
+    ) -> Result<Answer, Rejection> {
+        let uid = self.named(Kind::Service, name)?;
+        self.check_condition(Kind::Service, name, condition)?;
+        let conflict = |message: String| Err(Rejection::new(Code::Conflict, message));
+        let (workload, at) = (&self.workloads[&uid], self.at);
+        let rollout = workload.rollout.expect("a service has a rollout");
+        let (version, state) = (workload.version, rollout.state);
+        match (order, state) {
+            (RolloutOrder::Undo { to }, _) => self.undo(uid, to)?,
+            (_, RolloutState::Done) => {
+                return conflict(format!("version {version} of service `{name}` is rolled out: nothing is under way"));
+            }
+            (RolloutOrder::Pause, RolloutState::Running) => {
+                self.set_rollout(uid, What::Paused, Rollout { state: RolloutState::Paused, since: at, ..rollout });
+            }
+            // It stands still already.
+            (RolloutOrder::Pause, _) | (RolloutOrder::Resume, RolloutState::Running) => {}
+            (RolloutOrder::Resume, RolloutState::Canary) => {
+                return conflict(format!("the rollout of service `{name}` waits for its canaries to be promoted"));
+            }
+            (RolloutOrder::Resume, RolloutState::Paused | RolloutState::Failed) => {
+                let goes_on = Rollout { state: RolloutState::Running, since: at, progress_at: at, ..rollout };
+                self.set_rollout(uid, What::Resumed, goes_on);
+            }
+            (RolloutOrder::Promote, RolloutState::Canary) => {
+                let goes_on = Rollout { state: RolloutState::Running, since: at, progress_at: at, promoted: true, ..rollout };
+                self.set_rollout(uid, What::Promoted, goes_on);
+            }
+            (RolloutOrder::Promote, _) if rollout.promoted => {
+                return conflict(format!("the rollout of service `{name}` has no canaries to promote"));
+            }
+            (RolloutOrder::Promote, _) => {
+                let canaries = workload.update.canary.min(workload.wanted());
+                let settled = reconciler::settled(self, workload, canaries, at);
+                return conflict(format!("the canaries of service `{name}` do not serve yet: {settled} of {canaries}"));
+            }
+        }
+        touched.workloads.push(uid);
+        let (revision, version) = (self.workloads[&uid].revision, self.workloads[&uid].version);
+        Ok(Answer::Workload { uid, revision, version, created: false, task: None })
+    }
+
+    fn undo(&mut self, uid: Uid, to: Option<u32>) -> Result<(), Rejection> {
+        let workload = &self.workloads[&uid];
+        let (name, version) = (&workload.name, workload.version);
+        let Some(target) = to.or(workload.undo_target()) else {
+            let message = format!("service `{name}` has no version before {version} that served in every slot");
+            return Err(Rejection::new(Code::Conflict, message));
+        };
+        let Some(target) = workload.version(target).map(|v| v.number) else {
+            let kept: Vec<String> = workload.versions.iter().map(|v| v.number.to_string()).collect();
+            let message = format!("version {target} of service `{name}` is not kept: {} are", kept.join(", "));
+            return Err(Rejection { code: Code::NotFound, field: "version".into(), message });
+        };
+        if target == version {
+            let message = format!("service `{name}` is at version {version} already");
+            return Err(Rejection { code: Code::Conflict, field: "version".into(), message });
+        }
+        self.take_back(uid, What::Undone, target, Rollout::begun(self.at, true), format!("version {version} by version {target}"));
+        Ok(())
+    }
+
+    /// A version takes its place back: the definition has changed, as if somebody had written it again.
+    fn take_back(&mut self, uid: Uid, what: What, target: u32, rollout: Rollout, message: String) {
+        self.turn_to(uid, target, rollout);
+        let index = self.index;
+        self.workloads.get_mut(&uid).expect("the caller found it").revision = index;
+        self.record_workload(what, uid, message);
+    }
+
+    fn set_rollout(&mut self, uid: Uid, what: What, rollout: Rollout) {
+        let workload = self.workloads.get_mut(&uid).expect("the caller found it");
+        workload.rollout = Some(rollout);
+        let message = format!("version {}", workload.version);
+        self.record_workload(what, uid, message);
+        self.changed_workload(uid);
+    }
+
+    /// Returns false where the plan has become stale.
+    pub(super) fn apply_rollout_step(&mut self, uid: Uid, version: u32, step: RolloutStep, touched: &mut Touched) -> bool {
+        let Some(workload) = self.workloads.get(&uid).filter(|workload| workload.version == version) else {
+            return false;
+        };
+        if reconciler::next_step(self, workload, self.at) != Some(step) {
+            return false;
+        }
+        let (rollout, at, wanted) = (workload.rollout.expect("it has a next step"), self.at, workload.wanted());
+        let settled = reconciler::settled(self, workload, wanted, at);
+        touched.workloads.push(uid);
+        match step {
+            RolloutStep::Extend => {
+                let progress_at = reconciler::latest_settled_at(self, workload, at).expect("some have settled");
+                let workload = self.workloads.get_mut(&uid).expect("just found");
+                workload.rollout = Some(Rollout { progress_at, settled, ..rollout });
+                self.changed_workload(uid);
+            }
+            RolloutStep::AwaitPromotion => {
+                self.set_rollout(uid, What::Canary, Rollout { state: RolloutState::Canary, since: at, ..rollout });
+            }
+            RolloutStep::Finish => {
+                let workload = self.workloads.get_mut(&uid).expect("just found");
+                workload.stable = Some(version);
+                workload.versions.iter_mut().filter(|v| v.number == version).for_each(|v| v.was_stable = true);
+                drop_unused_versions(workload);
+                self.set_rollout(uid, What::RolledOut, Rollout { state: RolloutState::Done, since: at, ..rollout });
+            }
+            RolloutStep::Fail => self.fail_rollout(uid, rollout, settled),
+        }
+        true
+    }
+
+    /// A rollout has failed: back to the stable version, where there is another one and its user wants that. Where
+    /// that one is what has just failed, there is nothing to go back to, and so no circle.
+    fn fail_rollout(&mut self, uid: Uid, rollout: Rollout, settled: u32) {
+        let workload = &self.workloads[&uid];
+        let (version, wanted) = (workload.version, count(workload.wanted(), "replica"));
+        let deadline = workload.update.deadline.unwrap_or_default();
+        let failed = format!("{settled} of {wanted} of version {version} serve, and no more came within {deadline}");
+        let newest = workload.versions.iter().rev().map(|v| v.number).find(|number| *number != version);
+        let stable = if planted(Bug::RollbackToNewest) { newest } else { workload.stable };
+        let other = stable.filter(|stable| *stable != version);
+        let back = other.filter(|_| workload.update.on_failure == OnFailure::Rollback);
+        match back {
+            Some(stable) => {
+                let failed_version = Some(version).filter(|_| !planted(Bug::RollbackForgetsCause));
+                let rollout = Rollout { failed: failed_version, ..Rollout::begun(self.at, true) };
+                self.take_back(uid, What::RolledBack, stable, rollout, format!("to version {stable}: {failed}"));
+            }
+            None => {
+                let workload = self.workloads.get_mut(&uid).expect("just found");
+                workload.rollout = Some(Rollout { state: RolloutState::Failed, since: self.at, ..rollout });
+                self.record_workload(What::RolloutFailed, uid, failed);
+                self.changed_workload(uid);
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! How far a rollout has come: which version each slot shall be of, and what the log is told of it
+//! (invariant I28). A function of the state and the time: `apply` asks the same questions again.
+
+use crate::{
+    model::*,
+    planted::{Bug, planted},
+};
+
+/// The version that a slot shall be of: the current one, where the rollout goes on. Where it is held, or waits for
+/// its canaries in other slots, a slot stays at the version that it was given last, so that an old task that ends
+/// meanwhile is followed by one like it; a new slot is of the stable version.
+pub fn target(cluster: &Cluster, workload: &Workload, number: u32) -> u32 {
+    let current = workload.version;
+    let Some(rollout) = &workload.rollout else { return current };
+    let before_others = !rollout.promoted && number >= workload.update.canary;
+    let held = rollout.is_held() && !planted(Bug::PauseIgnored);
+    if !held && (!before_others || planted(Bug::CanaryUnbounded)) {
+        return current;
+    }
+    if planted(Bug::HeldSlotsMoveOn) {
+        let live = |slot: &Slot| cluster.attempts(slot).find(|task| task.is_live()).map(|task| task.version);
+        return workload.slots.get(number as usize).and_then(live).unwrap_or(current);
+    }
+    let newest = workload.slots.get(number as usize).and_then(|slot| cluster.attempts(slot).next());
+    newest.map(|task| task.version).or(workload.stable).unwrap_or(current)
+}
+
+/// When a slot's task of the current version will have served, or has served, for long enough to count. Nothing where
+/// none serves, or its node is not heard.
+fn settles_at(cluster: &Cluster, workload: &Workload, slot: &Slot) -> Option<Time> {
+    let min_healthy = if planted(Bug::DoneAtOnce) { Millis(0) } else { workload.update.min_healthy };
+    let counts = |task: &&Task| {
+        let heard = task.node.and_then(|node| cluster.node(node)).is_some_and(Node::is_ready);
+        task.version == workload.version && task.desired == Desired::Running && heard
+    };
+    cluster.attempts(slot).filter(counts).filter_map(|task| Some(task.serving_since? + min_healthy)).min()
+}
+
+/// How many of the first `slots` wanted slots have settled at the current version.
+pub fn settled(cluster: &Cluster, workload: &Workload, slots: u32, at: Time) -> u32 {
+    let first = workload.slots.iter().take(slots.min(workload.wanted()) as usize);
+    first.filter(|slot| settles_at(cluster, workload, slot).is_some_and(|settled| settled <= at)).count() as u32
+}
+
+/// When the latest of the wanted slots that have settled did so.
+pub fn latest_settled_at(cluster: &Cluster, workload: &Workload, at: Time) -> Option<Time> {
+    let wanted = workload.slots.iter().take(workload.wanted() as usize);
+    wanted.filter_map(|slot| settles_at(cluster, workload, slot)).filter(|settled| *settled <= at).max()
+}
+
+/// When a rollout fails, unless more slots have settled by then.
+pub fn deadline(workload: &Workload) -> Option<Time> {
+    let rollout = workload.rollout.filter(|rollout| rollout.state == RolloutState::Running && !workload.deleting)?;
+    Some(rollout.progress_at + workload.update.deadline?)
+}
+
+/// What the log has to be told of a workload's rollout now.
+pub fn next_step(cluster: &Cluster, workload: &Workload, at: Time) -> Option<RolloutStep> {
+    let rollout = workload.rollout.filter(|_| !workload.deleting)?;
+    let wanted = workload.wanted();
+    let canaries = workload.update.canary.min(wanted);
+    let whole = || settled(cluster, workload, wanted, at) == wanted;
+    match rollout.state {
+        RolloutState::Done => None,
+        _ if rollout.promoted && whole() => Some(RolloutStep::Finish),
+        RolloutState::Running => {
+            if !rollout.promoted && settled(cluster, workload, canaries, at) == canaries {
+                return Some(RolloutStep::AwaitPromotion);
+            }
+            deadline(workload).filter(|deadline| *deadline <= at)?;
+            let more = settled(cluster, workload, wanted, at) > rollout.settled || planted(Bug::DeadlineAlwaysMoves);
+            let latest = latest_settled_at(cluster, workload, at).filter(|_| more);
+            let moves = latest.is_some_and(|latest| latest > rollout.progress_at);
+            Some(if moves { RolloutStep::Extend } else { RolloutStep::Fail })
+        }
+        RolloutState::Paused | RolloutState::Canary | RolloutState::Failed => None,
+    }
+}
