@@ -509,9 +509,9 @@ fn add_workload(snapshot: &mut Snapshot, w: v1::Workload) -> Result<()> {
     for (i, version) in w.versions.into_iter().enumerate() {
         let spec = need::<_, Spec>("spec", version.spec).within(&format!("versions[{i}]"))?;
         let created_at = Time(version.created_at_ms);
-        let (is_restart, was_stable) = (version.is_restart, version.was_stable);
-        let bare = Version::bare(version.number, Arc::new(spec), created_at);
-        workload.versions.push(Version { is_restart, was_stable, ..bare });
+        let mut read = Version::bare(version.number, Arc::new(spec), created_at);
+        (read.is_restart, read.was_stable) = (version.is_restart, version.was_stable);
+        workload.versions.push(read);
     }
     if w.slot_failures.len() != w.slot_not_before_ms.len() {
         return Err(DecodeError::new("is not as long as the other column")).within("slot_failures");

@@ -237,8 +237,11 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         (kind(), text(), condition()).prop_map(|(kind, name, condition)| Command::Delete { kind, name, condition }),
         (text(), condition()).prop_map(|(name, condition)| Command::Restart { name, condition }),
-        (text(), rollout_order(), condition())
-            .prop_map(|(name, order, condition)| Command::Rollout { name, order, condition }),
+        (text(), rollout_order(), condition()).prop_map(|(name, order, condition)| Command::Rollout {
+            name,
+            order,
+            condition
+        }),
         task_id().prop_map(|task| Command::StopTask { task }),
         (info(), vec(report(), 0..3)).prop_map(|(info, inventory)| Command::Register(Registration { info, inventory })),
         vec(edge, 0..3).prop_map(Command::Edges),
@@ -388,10 +391,10 @@ fn node() -> impl Strategy<Value = Node> {
 }
 fn workload() -> impl Strategy<Value = Workload> {
     let version = (n32(), spec(), time(), any::<bool>(), any::<bool>()).prop_map(
-        |(number, spec, created_at, is_restart, was_stable)| Version {
-            is_restart,
-            was_stable,
-            ..Version::bare(number.max(1), std::sync::Arc::new(spec), created_at)
+        |(number, spec, created_at, is_restart, was_stable)| {
+            let mut version = Version::bare(number.max(1), std::sync::Arc::new(spec), created_at);
+            (version.is_restart, version.was_stable) = (is_restart, was_stable);
+            version
         },
     );
     let slot = (n32(), time()).prop_map(|(failures, not_before)| Slot::bare(failures, not_before));

@@ -92,6 +92,26 @@ fn plan() -> Plan {
     }
 }
 
+fn numbered(commands: impl IntoIterator<Item = Command>) -> Vec<Entry> {
+    let entry = |(index, command)| Entry {
+        index,
+        term: 2,
+        at: Time(1000 * index),
+        wall_ms: 1_700_000_000_000 + index,
+        command,
+    };
+    (1..).zip(commands).map(entry).collect()
+}
+
+fn put(update: Update, spec: Spec) -> Command {
+    let (kind, name) = (Kind::Service, "web".into());
+    Command::Put(Put {
+        definition: Definition { kind, name, labels: [].into(), replicas: 3, update, spec },
+        condition: Condition::None,
+        idempotency_key: None,
+    })
+}
+
 /// One of each command.
 fn entries() -> Vec<Entry> {
     let definition = |kind, condition, idempotency_key: Option<&str>| {
@@ -125,14 +145,7 @@ fn entries() -> Vec<Entry> {
         Command::Forget { name: "node-b".into() },
         Command::Plan(plan()),
     ];
-    let entry = |(index, command)| Entry {
-        index,
-        term: 2,
-        at: Time(1000 * index),
-        wall_ms: 1_700_000_000_000 + index,
-        command,
-    };
-    (1..).zip(commands).map(entry).collect()
+    numbered(commands)
 }
 
 pub fn snapshot() -> Snapshot {
@@ -218,8 +231,7 @@ pub fn snapshot() -> Snapshot {
     }
 }
 
-const UPDATE: Update =
-    Update { max_surge: 0, max_unavailable: 2, min_healthy: Millis::secs(10), ..Update::ONE_BY_ONE };
+const UPDATE: Update = Update { max_surge: 0, max_unavailable: 2, min_healthy: Millis::secs(10), ..Update::ONE_BY_ONE };
 const CANARY: Update =
     Update { canary: 1, deadline: Some(Millis::secs(600)), on_failure: OnFailure::Rollback, ..UPDATE };
 
@@ -234,16 +246,7 @@ fn probes() -> Probes {
 
 /// What came to the log after the first files were written.
 fn later_entries() -> Vec<Entry> {
-    let order = |order| Command::Rollout { name: "web".into(), order, condition: Condition::None };
     let duty = |order| Command::SetDuty { name: "node-a".into(), order };
-    let put = |update, spec| {
-        let (kind, name) = (Kind::Service, "web".into());
-        Command::Put(Put {
-            definition: Definition { kind, name, labels: [].into(), replicas: 3, update, spec },
-            condition: Condition::None,
-            idempotency_key: None,
-        })
-    };
     let stop = Stop { delay: Millis::secs(5), signal: Some("SIGQUIT".into()), grace: Millis::secs(10) };
     let commands = [
         Command::Restart { name: "web".into(), condition: Condition::Revision(4) },
@@ -276,30 +279,8 @@ fn later_entries() -> Vec<Entry> {
                 ..TaskReport::new(id(5, 0), TaskState::Running, None)
             }],
         },
-        put(CANARY, spec()),
-        order(RolloutOrder::Pause),
-        order(RolloutOrder::Resume),
-        order(RolloutOrder::Promote),
-        order(RolloutOrder::Undo { to: None }),
-        order(RolloutOrder::Undo { to: Some(2) }),
-        Command::Plan(Plan {
-            rollouts: vec![
-                (uid(3), 2, RolloutStep::Extend),
-                (uid(4), 1, RolloutStep::AwaitPromotion),
-                (uid(5), 1, RolloutStep::Fail),
-                (uid(6), 7, RolloutStep::Finish),
-            ],
-            ..Plan::default()
-        }),
     ];
-    let entry = |(index, command)| Entry {
-        index,
-        term: 2,
-        at: Time(1000 * index),
-        wall_ms: 1_700_000_000_000 + index,
-        command,
-    };
-    (1..).zip(commands).map(entry).collect()
+    numbered(commands)
 }
 
 /// And to the snapshot.
@@ -317,20 +298,50 @@ fn later_snapshot() -> Snapshot {
     ];
     let mut later = Snapshot { history, ..snapshot() };
     later.workloads[0].update = UPDATE;
+    later.tasks[0].probed = PROBED;
+    later.tasks[0].serving_since = None;
+    later.tasks[1].serving_since = Some(Time(7000));
+    later.nodes[0].duty = Duty::Cordoned;
+    later.nodes[1].duty = Duty::Draining { since: Time(6000), deadline: Some(Time(306_000)) };
+    later
+}
+
+/// What came with rollouts.
+fn rollout_entries() -> Vec<Entry> {
+    let order = |order| Command::Rollout { name: "web".into(), order, condition: Condition::None };
+    numbered([
+        put(CANARY, spec()),
+        order(RolloutOrder::Pause),
+        order(RolloutOrder::Resume),
+        order(RolloutOrder::Promote),
+        order(RolloutOrder::Undo { to: None }),
+        order(RolloutOrder::Undo { to: Some(2) }),
+        Command::Plan(Plan {
+            rollouts: vec![
+                (uid(3), 2, RolloutStep::Extend),
+                (uid(4), 1, RolloutStep::AwaitPromotion),
+                (uid(5), 1, RolloutStep::Fail),
+                (uid(6), 7, RolloutStep::Finish),
+            ],
+            ..Plan::default()
+        }),
+    ])
+}
+
+/// And to the snapshot.
+fn rollout_snapshot() -> Snapshot {
+    let mut later = snapshot();
     let mut older = later.workloads[0].clone();
     older.uid = uid(4);
     older.name = "shop".into();
     (older.update, older.version, older.stable) = (CANARY, 1, Some(1));
     let begun = Rollout::begun(Time(9000), false);
     older.rollout = Some(Rollout { state: RolloutState::Canary, settled: 1, failed: Some(2), ..begun });
-    older.versions[0] = Version { was_stable: true, ..Version::bare(1, Arc::new(spec()), Time(4000)) };
-    older.versions[1] = Version { is_restart: true, ..Version::bare(2, Arc::new(spec()), Time(5000)) };
+    older.versions =
+        vec![Version::bare(1, Arc::new(spec()), Time(4000)), Version::bare(2, Arc::new(spec()), Time(5000))];
+    older.versions[0].was_stable = true;
+    older.versions[1].is_restart = true;
     later.workloads.push(older);
-    later.tasks[0].probed = PROBED;
-    later.tasks[0].serving_since = None;
-    later.tasks[1].serving_since = Some(Time(7000));
-    later.nodes[0].duty = Duty::Cordoned;
-    later.nodes[1].duty = Duty::Draining { since: Time(6000), deadline: Some(Time(306_000)) };
     later
 }
 
@@ -385,10 +396,12 @@ fn snapshot_is_kept(name: &str, snapshot: Snapshot) {
 fn entries_of_version_1_are_read_and_written_byte_for_byte() {
     entries_are_kept("entries", entries());
     entries_are_kept("entries-later", later_entries());
+    entries_are_kept("entries-rollouts", rollout_entries());
 }
 
 #[test]
 fn a_snapshot_of_version_1_is_read_and_written_byte_for_byte() {
     snapshot_is_kept("snapshot", snapshot());
     snapshot_is_kept("snapshot-later", later_snapshot());
+    snapshot_is_kept("snapshot-rollouts", rollout_snapshot());
 }
