@@ -5,8 +5,8 @@
 
 use crate::quantity::{Cpu, Memory, Span};
 use orbit_core::model::{
-    Constraint, Definition, Kind, Millis, Placement, Port, Probe, ProbeAsk, ProbeKind, Probes, Pull, Rejection,
-    Resources, Restart, RestartPolicy, Spec, Stop, Strategy, Update,
+    Constraint, Definition, Kind, Millis, OnFailure, Placement, Port, Probe, ProbeAsk, ProbeKind, Probes, Pull,
+    Rejection, Resources, Restart, RestartPolicy, Spec, Stop, Strategy, Update,
 };
 use serde::{
     Deserialize, Serialize,
@@ -25,6 +25,8 @@ pub const DEFAULT_PIDS: u32 = 512;
 pub const DEFAULT_GRACE: Span = Span { millis: 10_000 };
 /// How long a new task of a service has to run before the next one's turn comes, when its manifest does not say.
 pub const DEFAULT_MIN_HEALTHY: Span = Span { millis: 10_000 };
+/// How long a rollout may go without another replica that serves, when its manifest does not say.
+pub const DEFAULT_DEADLINE: Span = Span { millis: 600_000 };
 
 /// One object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -209,6 +211,25 @@ pub struct ManifestUpdate {
     /// A new task counts once it has run for so long; 10s if it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_healthy: Option<Span>,
+    /// So many replicas come first, and the others follow once somebody has promoted them; 0 if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<u32>,
+    /// The rollout fails when for so long no more replicas came to serve; 10m if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Span>,
+    /// What follows then; rollback if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<ManifestOnFailure>,
+}
+
+/// What becomes of a rollout that has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ManifestOnFailure {
+    /// The last version that served in every replica takes its place back.
+    Rollback,
+    /// It stands still where it is.
+    Pause,
 }
 
 /// A question that a running task is asked again and again: one of `http`, `tcp` and `command`.
@@ -452,6 +473,12 @@ impl Manifest {
             max_surge: given.max_surge.unwrap_or(max_surge),
             max_unavailable: given.max_unavailable.unwrap_or(max_unavailable),
             min_healthy: Millis(given.min_healthy.unwrap_or(DEFAULT_MIN_HEALTHY).millis),
+            canary: given.canary.unwrap_or(0),
+            deadline: Some(Millis(given.deadline.unwrap_or(DEFAULT_DEADLINE).millis)),
+            on_failure: match given.on_failure {
+                None | Some(ManifestOnFailure::Rollback) => OnFailure::Rollback,
+                Some(ManifestOnFailure::Pause) => OnFailure::Pause,
+            },
         }
     }
 
@@ -538,6 +565,12 @@ impl Manifest {
                 max_surge: Some(definition.update.max_surge),
                 max_unavailable: Some(definition.update.max_unavailable),
                 min_healthy: span(definition.update.min_healthy),
+                canary: Some(definition.update.canary),
+                deadline: definition.update.deadline.and_then(span),
+                on_failure: Some(match definition.update.on_failure {
+                    OnFailure::Rollback => ManifestOnFailure::Rollback,
+                    OnFailure::Pause => ManifestOnFailure::Pause,
+                }),
             }),
             health: spec.probes.health.as_deref().map(ManifestProbe::of),
             ready: spec.probes.ready.as_deref().map(ManifestProbe::of),
@@ -566,7 +599,7 @@ resources: { cpu: 250m, memory: 128Mi }
 ports: [{ name: http, container: 80 }]
 placement: { strategy: spread, constraints: [\"node.labels.disk == ssd\"] }
 restart: { policy: always, backoff: { initial: 1s, max: 5m, reset_after: 10m } }
-update: { max_surge: 2, max_unavailable: 1, min_healthy: 30s }
+update: { max_surge: 2, max_unavailable: 1, min_healthy: 30s, canary: 1, deadline: 5m, on_failure: pause }
 health: { http: { port: http, path: /healthz }, interval: 5s, timeout: 2s, retries: 3, start_period: 10s }
 ready: { tcp: { port: http } }
 stop: { delay: 5s, signal: SIGQUIT, grace: 10s }
@@ -587,7 +620,12 @@ stop: { delay: 5s, signal: SIGQUIT, grace: 10s }
         assert_eq!((task.replicas, task.spec.restart.policy), (1, RestartPolicy::Never));
         let service = read_all("kind: Service\nname: web\nimage: a").unwrap().remove(0).definition().unwrap();
         assert_eq!(service.spec.restart, Restart::with_policy(RestartPolicy::Always));
-        let update = Update { max_surge: 1, max_unavailable: 0, min_healthy: Millis::secs(10) };
+        let update = Update {
+            min_healthy: Millis::secs(10),
+            deadline: Some(Millis::secs(600)),
+            on_failure: OnFailure::Rollback,
+            ..Update::ONE_BY_ONE
+        };
         assert_eq!((task.update, service.update), (Update::ONE_BY_ONE, update));
         assert_eq!(service.spec.resources, Resources { cpu_millis: 100, memory_bytes: 128 << 20 });
     }
@@ -649,7 +687,9 @@ stop: { delay: 5s, signal: SIGQUIT, grace: 10s }
             (&format!("{base}update: {{ max_surge: -1 }}"), "negative surge"),
             (&format!("{base}update: {{ max_unavailable: 200000 }}"), "absurd number unavailable"),
             (&format!("{base}update: {{ min_healthy: 48h }}"), "longer than a day"),
-            (&format!("{base}update: {{ canary: 1 }}"), "documented for later"),
+            (&format!("{base}update: {{ deadline: 5s }}"), "a deadline before anything could count"),
+            (&format!("{base}update: {{ on_failure: retry }}"), "an unknown policy"),
+            (&format!("{base}update: {{ canary: -1 }}"), "negative canaries"),
             ("kind: Task\nname: a\nimage: b\nupdate: { max_surge: 1 }", "task with an update"),
             (&format!("{base}restart: {{ backoff: {{ initial: 10m, max: 1m }} }}"), "max below initial"),
             (&format!("{base}restart: {{ policy: never }}"), "service that is not restarted"),

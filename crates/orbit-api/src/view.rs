@@ -36,6 +36,56 @@ pub struct Service {
     pub desired: Manifest,
     /// Actual state.
     pub actual: ServiceStatus,
+    /// How the current version takes its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+}
+
+/// A version of a service taking the place of another.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Rollout {
+    /// `running`, `paused`, `canary` (it waits to be promoted), `failed`, `done`; of one that takes the place back
+    /// from a version that failed, `rolling_back` and `rolled_back`.
+    pub state: String,
+    /// Since when (RFC 3339).
+    pub since: String,
+    /// When it fails unless more replicas serve by then (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+    /// The version that served in every replica last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<u32>,
+    /// The version that failed, whose place the current one takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<u32>,
+    /// More, in one sentence; may be empty.
+    pub message: String,
+}
+
+/// One version of a service that is remembered.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Version {
+    /// Its number.
+    pub version: u32,
+    /// When it was made (RFC 3339).
+    pub created_at: String,
+    /// What runs now, or is to.
+    pub current: bool,
+    /// It has served in every replica.
+    pub stable: bool,
+    /// It is as the one before it: somebody wanted its tasks replaced.
+    pub restart: bool,
+    /// Its spec, with the present labels, replicas and update.
+    pub desired: Manifest,
+}
+
+/// What a rollout is undone to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Undo {
+    /// A version that is remembered; without one, the last one before the current one that served in every replica.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
 }
 
 /// What there is of a service.

@@ -94,7 +94,8 @@ impl Cluster {
                 violations.push(Violation { invariant: "I28", found });
             }
             if workload.rollout.is_some() != (workload.kind == Kind::Service) {
-                violations.push(Violation { invariant: "I28", found: format!("{uid} has a rollout and is no service") });
+                violations
+                    .push(Violation { invariant: "I28", found: format!("{uid} has a rollout and is no service") });
             }
             for (number, slot) in (0..).zip(&workload.slots) {
                 let misplaced = self.attempts(slot).find(|task| task.slot != number || task.workload != uid);

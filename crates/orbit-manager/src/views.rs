@@ -1,7 +1,11 @@
 //! From the replicated state to the API's objects.
 
 use orbit_api::{Manifest, view};
-use orbit_core::{manager::Manager, model::*, reconciler::Absence};
+use orbit_core::{
+    manager::Manager,
+    model::*,
+    reconciler::{self, Absence},
+};
 use std::time::{Duration, SystemTime};
 
 /// RFC 3339.
@@ -31,7 +35,65 @@ pub fn service(manager: &Manager, workload: &Workload) -> view::Service {
         created_at: moment(manager, workload.created_at),
         desired: Manifest::of(&definition(workload)),
         actual: status(manager.cluster(), workload),
+        rollout: workload.rollout.map(|rollout| view::Rollout {
+            state: rollout_state(&rollout).to_string(),
+            since: moment(manager, rollout.since),
+            deadline: reconciler::deadline(workload).map(|at| moment(manager, at)),
+            stable: workload.stable,
+            failed: rollout.failed,
+            message: rollout_message(manager.cluster(), workload, &rollout),
+        }),
     }
+}
+
+/// As the API names it.
+fn rollout_state(rollout: &Rollout) -> &'static str {
+    match (rollout.state, rollout.failed) {
+        (RolloutState::Running, None) => "running",
+        (RolloutState::Running, Some(_)) => "rolling_back",
+        (RolloutState::Paused, _) => "paused",
+        (RolloutState::Canary, _) => "canary",
+        (RolloutState::Failed, _) => "failed",
+        (RolloutState::Done, None) => "done",
+        (RolloutState::Done, Some(_)) => "rolled_back",
+    }
+}
+
+/// What a person should know of a rollout; nothing of one that runs or is done as it was wanted.
+fn rollout_message(cluster: &Cluster, workload: &Workload, rollout: &Rollout) -> String {
+    let version = workload.version;
+    let told = |what: What| {
+        let subject = |it: &&Happening| matches!(it.subject, Subject::Workload(_, uid, _) if uid == workload.uid);
+        let mut newest_first = cluster.history().iter().rev().filter(subject);
+        newest_first.find(|it| it.what == what).map(|it| it.message.clone())
+    };
+    match (rollout.state, rollout.failed) {
+        (RolloutState::Paused, _) => format!("the rollout of version {version} is paused"),
+        (RolloutState::Canary, _) => format!("the canaries of version {version} serve: promote or undo it"),
+        (RolloutState::Failed, _) => {
+            let why = told(What::RolloutFailed).unwrap_or_else(|| format!("version {version}"));
+            format!("the rollout has failed: {why}")
+        }
+        (_, Some(failed)) => {
+            let why =
+                told(What::RolledBack).unwrap_or_else(|| format!("to version {version}: version {failed} failed"));
+            format!("rolled back {why}")
+        }
+        (_, None) => String::new(),
+    }
+}
+
+/// The versions of a service that are remembered, oldest first.
+pub fn versions(manager: &Manager, workload: &Workload) -> Vec<view::Version> {
+    let show = |version: &Version| view::Version {
+        version: version.number,
+        created_at: moment(manager, version.created_at),
+        current: version.number == workload.version,
+        stable: version.was_stable,
+        restart: version.is_restart,
+        desired: Manifest::of(&Definition { spec: (*version.spec).clone(), ..definition(workload) }),
+    };
+    workload.versions.iter().map(show).collect()
 }
 
 fn status(cluster: &Cluster, workload: &Workload) -> view::ServiceStatus {
@@ -54,15 +116,16 @@ fn status(cluster: &Cluster, workload: &Workload) -> view::ServiceStatus {
         }
     }
     let last_end = last_end.and_then(|(_, id)| cluster.task(id)?.end.clone());
-    status.message = message(workload, &status, last_end.as_deref());
+    status.message = message(cluster, workload, &status, last_end.as_deref());
     status
 }
 
 /// What stands between desired and actual, in one sentence.
-fn message(workload: &Workload, status: &view::ServiceStatus, last_end: Option<&End>) -> String {
+fn message(cluster: &Cluster, workload: &Workload, status: &view::ServiceStatus, last_end: Option<&End>) -> String {
+    let rollout = workload.rollout.map(|rollout| rollout_message(cluster, workload, &rollout)).unwrap_or_default();
     let all_run = status.current >= workload.wanted() && status.running == status.current;
     if all_run && status.stopping == 0 && status.unready == 0 {
-        return String::new();
+        return rollout;
     }
     if status.pending > 0 {
         return format!("{} waiting for a node: {}", status.pending, why_pending(workload));
@@ -71,6 +134,7 @@ fn message(workload: &Workload, status: &view::ServiceStatus, last_end: Option<&
         .filter(|end| status.failures > 0 && status.current < workload.wanted() && end.reason != Reason::Stopped);
     match failed {
         Some(end) => format!("last attempt ended: {}", end),
+        None if !rollout.is_empty() => rollout,
         None if status.current < workload.wanted() => format!("{} to start", workload.wanted() - status.current),
         None if status.unready > 0 => format!("{} not ready", status.unready),
         None if status.running > status.current => {

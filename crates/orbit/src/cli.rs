@@ -120,6 +120,9 @@ Examples:
         #[arg(value_name = "NAME")]
         name: String,
     },
+    /// Follow a new version taking its place, hold it, take it back
+    #[command(subcommand)]
+    Rollout(Rollout),
     /// Where a service is reached now
     #[command(after_help = "\
 The tasks that run, were not told to stop, and have a node that is heard. One that is told to stop leaves them
@@ -169,6 +172,78 @@ Examples:
     Completion {
         /// The shell
         shell: clap_complete::Shell,
+    },
+}
+
+/// What is wanted of a service's rollout.
+#[derive(Subcommand)]
+pub enum Rollout {
+    /// Follow it to its end
+    #[command(after_help = "\
+Ends with exit code 4 where it has failed or was rolled back. One that is paused, or waits for its canaries to be
+promoted, is at an end until somebody says more.
+
+Examples:
+  orbit rollout status web
+  orbit rollout status web --timeout 1s        # as it is now: exit code 5 while it is under way")]
+    Status {
+        /// The service
+        name: String,
+        /// How long to wait [default: for ever]
+        #[arg(long, value_name = "SPAN", value_parser = span)]
+        timeout: Option<Duration>,
+    },
+    /// Show the versions that are remembered
+    #[command(after_help = "\
+Examples:
+  orbit rollout history web
+  orbit rollout history web -o yaml            # with what each of them runs")]
+    History {
+        /// The service
+        name: String,
+        /// How they are shown
+        #[arg(short, long, value_enum)]
+        output: Option<Format>,
+    },
+    /// Let it stand still: no other replica is replaced for it
+    #[command(after_help = "\
+A replica that ends meanwhile is followed by one of its own version.
+
+Examples:
+  orbit rollout pause web")]
+    Pause {
+        /// The service
+        name: String,
+    },
+    /// Let it go on; its deadline begins anew
+    #[command(after_help = "\
+Examples:
+  orbit rollout resume web")]
+    Resume {
+        /// The service
+        name: String,
+    },
+    /// The canaries are good: the other replicas follow
+    #[command(after_help = "\
+Examples:
+  orbit rollout promote web")]
+    Promote {
+        /// The service
+        name: String,
+    },
+    /// Go back to an earlier version
+    #[command(after_help = "\
+The manifest that was applied last is not asked: apply the earlier one, too, before you apply it again.
+
+Examples:
+  orbit rollout undo web
+  orbit rollout undo web --to 3")]
+    Undo {
+        /// The service
+        name: String,
+        /// A version of `orbit rollout history` [default: the last one before that served in every replica]
+        #[arg(long, value_name = "VERSION")]
+        to: Option<u32>,
     },
 }
 

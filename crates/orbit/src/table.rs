@@ -1,7 +1,7 @@
 //! Columns without borders, and the tables of the three kinds.
 
 use crate::format::{NOTHING, age, node_cpu, node_memory, node_state, or_nothing, ports, reason};
-use orbit_api::view::{Endpoint, Event, Node, Service, Task};
+use orbit_api::view::{Endpoint, Event, Node, Service, Task, Version};
 use std::{collections::BTreeMap, iter, time::SystemTime};
 use unicode_width::UnicodeWidthStr;
 
@@ -118,6 +118,16 @@ pub fn events(items: &[Event], now: SystemTime) -> String {
         vec![age(&event.at, now), object, what, task, node, event.message.clone()]
     };
     render(&["AGE", "OBJECT", "EVENT", "TASK", "NODE", "MESSAGE"], items.iter().map(row).collect())
+}
+
+pub fn versions(items: &[Version], now: SystemTime) -> String {
+    let row = |version: &Version| {
+        let marks = [(version.current, "current"), (version.stable, "stable"), (version.restart, "restart")];
+        let marks: Vec<&str> = marks.iter().filter(|(holds, _)| *holds).map(|(_, mark)| *mark).collect();
+        let image = version.desired.image.clone();
+        vec![version.version.to_string(), age(&version.created_at, now), image, or_nothing(&marks.join(","))]
+    };
+    render(&["VERSION", "AGE", "IMAGE", "STATE"], items.iter().map(row).collect())
 }
 
 pub fn endpoints(items: &[Endpoint]) -> String {

@@ -82,8 +82,15 @@ fn of_service(service: &Service) -> Progress {
     let (wanted, actual) = (replicas(service), &service.actual);
     let settled = actual.current.min(wanted);
     let count = format!("{settled} of {wanted} running");
-    if actual.current == wanted && actual.running == wanted && actual.unready == 0 {
-        return Progress::Done { text: count };
+    // A manager that is older than this program says nothing of rollouts.
+    let (state, told) = service.rollout.as_ref().map_or(("done", ""), |it| (&it.state, &it.message));
+    match state {
+        "failed" | "rolled_back" => return Progress::Failed { text: told.to_string() },
+        "paused" | "canary" => return Progress::Done { text: format!("{count}: {told}") },
+        "done" if actual.current == wanted && actual.running == wanted && actual.unready == 0 => {
+            return Progress::Done { text: count };
+        }
+        _ => {}
     }
     let older = actual.running.saturating_sub(settled);
     let parts = [

@@ -467,7 +467,8 @@ impl Update {
     };
 
     fn validate(&self) -> Result<(), Rejection> {
-        let counts = [("max_surge", self.max_surge), ("max_unavailable", self.max_unavailable), ("canary", self.canary)];
+        let counts =
+            [("max_surge", self.max_surge), ("max_unavailable", self.max_unavailable), ("canary", self.canary)];
         for (field, slots) in counts {
             if slots > limits::REPLICAS_MAX {
                 let message = format!("{slots} is more than {}", limits::REPLICAS_MAX);
@@ -482,7 +483,10 @@ impl Update {
         let Some(deadline) = self.deadline else { return Ok(()) };
         check_span("update.deadline", deadline, limits::DEADLINE_MS_MIN)?;
         if deadline <= self.min_healthy {
-            let message = format!("{deadline} is no longer than the min_healthy of {}: no task could count in time", self.min_healthy);
+            let message = format!(
+                "{deadline} is no longer than the min_healthy of {}: no task could count in time",
+                self.min_healthy
+            );
             return Err(Rejection::invalid("update.deadline", message));
         }
         Ok(())

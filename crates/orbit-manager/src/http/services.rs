@@ -5,7 +5,7 @@ use crate::views;
 use axum::extract::Path;
 use orbit_core::{
     manager::{Manager, Request as Ask},
-    model::{Answer, Change as Changed, Kind, Put, Time, Workload},
+    model::{Answer, Change as Changed, Kind, Put, RolloutOrder, Time, Workload},
 };
 use serde_json::{Value, json};
 use utoipa_axum::routes;
@@ -16,6 +16,8 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(read, store, delete))
         .routes(routes!(scale))
         .routes(routes!(restart))
+        .routes(routes!(versions))
+        .routes(routes!(rollout))
 }
 
 #[derive(Deserialize)]
@@ -196,5 +198,50 @@ async fn scale(
     responses((status = 200, body = view::Stored), (status = 404, body = Problem), (status = 412, body = Problem)))]
 async fn restart(State(door): State<Door>, Path(name): Path<String>, headers: HeaderMap) -> Answered<Response> {
     let request = Ask::Restart { name: name.clone(), condition: condition(&headers)? };
+    stored(name, door.request(request).await)
+}
+
+/// The versions of a service that are remembered, oldest first: what `undo` can go back to.
+#[utoipa::path(get, path = "/v1/services/{name}/versions", tag = "services",
+    responses((status = 200, body = view::List<view::Version>), (status = 404, body = Problem)))]
+async fn versions(State(door): State<Door>, Path(name): Path<String>) -> Answered<Response> {
+    let found = door.read(move |manager, _| {
+        let cluster = manager.cluster();
+        let service = cluster.workload_named(Kind::Service, &name).ok_or_else(|| no_service(&name))?;
+        let (revision, items) = (cluster.index, views::versions(manager, service));
+        Ok::<_, Rejection>(view::List { revision, items, next: None })
+    });
+    Ok(Json(found.await??).into_response())
+}
+
+/// What somebody wants of a service's rollout: `pause`, `resume`, `promote` or `undo`.
+#[utoipa::path(post, path = "/v1/services/{name}/rollout/{order}", tag = "services",
+    request_body(content = view::Undo, description = "of `undo`; may be left out"),
+    params(("order" = String, Path, description = "`pause`, `resume`, `promote` or `undo`"),
+        ("If-Match" = Option<String>, Header, description = "only if the service is at this revision")),
+    responses((status = 200, body = view::Stored), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "there is nothing to do that with"),
+        (status = 412, body = Problem)))]
+async fn rollout(
+    State(door): State<Door>,
+    Path((name, order)): Path<(String, String)>,
+    headers: HeaderMap,
+    BodyBytes(body): BodyBytes,
+) -> Answered<Response> {
+    let undo: view::Undo = if body.is_empty() { view::Undo::default() } else { manifest::read_json(&body)? };
+    let order = match order.as_str() {
+        "undo" => RolloutOrder::Undo { to: undo.version },
+        _ if undo.version.is_some() => {
+            return Err(Rejection::invalid("version", "only `undo` goes back to a version").into());
+        }
+        "pause" => RolloutOrder::Pause,
+        "resume" => RolloutOrder::Resume,
+        "promote" => RolloutOrder::Promote,
+        _ => {
+            let message = format!("a rollout cannot be `{order}`d: it is pause, resume, promote or undo");
+            return Err(Rejection::new(Code::NotFound, message).into());
+        }
+    };
+    let request = Ask::Rollout { name: name.clone(), order, condition: condition(&headers)? };
     stored(name, door.request(request).await)
 }

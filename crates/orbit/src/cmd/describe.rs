@@ -11,7 +11,7 @@ use crate::{
 };
 use orbit_api::{
     Manifest,
-    manifest::{ManifestProbe, ManifestPull, ManifestStop},
+    manifest::{ManifestProbe, ManifestPull, ManifestStop, ManifestUpdate},
     view::{Event, List, Node, Service, Task, TaskDefinition},
 };
 use orbit_core::model::TaskId;
@@ -95,6 +95,12 @@ impl Page {
         self.field("Starting", actual.starting);
         self.field("Pending", actual.pending);
         self.field("Stopping", actual.stopping);
+        if let Some(rollout) = &service.rollout {
+            let instead = rollout.failed.map(|failed| format!(" (version {failed} failed)")).unwrap_or_default();
+            let deadline = rollout.deadline.as_ref().map(|at| format!(", fails at {at} unless more replicas serve"));
+            let state = rollout.state.replace('_', " ");
+            self.field("Rollout", format!("{state}{instead}{}", deadline.unwrap_or_default()));
+        }
         self.field("Failures", if actual.failures > 0 { format!("{} in a row", actual.failures) } else { "0".into() });
         self.field_if_any("Message", &actual.message);
         self.manifest(&service.desired);
@@ -147,12 +153,29 @@ impl Page {
             let backoff = backoff.map(|(initial, max)| format!(", backoff {initial} to {max}")).unwrap_or_default();
             self.field("Restart", format!("{policy}{backoff}"));
         }
+        if let Some(update) = &manifest.update {
+            self.update(update);
+        }
         for (name, probe) in [("Health", &manifest.health), ("Ready", &manifest.ready)] {
             self.field_if_any(name, &probe.as_ref().map(question).unwrap_or_default());
         }
         if let Some(stop) = &manifest.stop {
             self.stop(stop);
         }
+    }
+
+    fn update(&mut self, update: &ManifestUpdate) {
+        let number = |number: Option<u32>| number.unwrap_or_default();
+        let span = |span: Option<orbit_api::quantity::Span>| span.map(|s| s.to_string()).unwrap_or_default();
+        let (surge, unavailable) = (number(update.max_surge), number(update.max_unavailable));
+        let mut text = format!("surge {surge}, unavailable {unavailable}, counts after {}", span(update.min_healthy));
+        if let Some(canaries) = update.canary.filter(|canaries| *canaries > 0) {
+            text += &format!(", {canaries} first");
+        }
+        if let Some(on_failure) = update.on_failure.as_ref().filter(|_| update.deadline.is_some()) {
+            text += &format!(", {} after {} without progress", plain(on_failure), span(update.deadline));
+        }
+        self.field("Update", text);
     }
 
     fn stop(&mut self, stop: &ManifestStop) {

@@ -10,6 +10,7 @@ mod exec;
 mod get;
 mod logs;
 mod node;
+mod rollout;
 mod run;
 
 use crate::{
@@ -33,6 +34,7 @@ pub async fn execute(command: Command, mut session: Session<'_>) -> Result<u8, E
         Command::Delete(args) => delete::delete(session, args).await,
         Command::Scale(args) => scale(session, args).await,
         Command::Restart { name } => restart(session, &name).await,
+        Command::Rollout(command) => rollout::rollout(session, command).await,
         Command::Endpoints(args) => endpoints::endpoints(session, args).await,
         Command::Exec(args) => exec::exec(session, args).await,
         Command::Events(args) => events::events(session, args).await,

@@ -50,7 +50,8 @@ impl Cluster {
                 self.set_rollout(uid, What::Resumed, goes_on);
             }
             (RolloutOrder::Promote, RolloutState::Canary) => {
-                let goes_on = Rollout { state: RolloutState::Running, since: at, progress_at: at, promoted: true, ..rollout };
+                let goes_on =
+                    Rollout { state: RolloutState::Running, since: at, progress_at: at, promoted: true, ..rollout };
                 self.set_rollout(uid, What::Promoted, goes_on);
             }
             (RolloutOrder::Promote, _) if rollout.promoted => {
@@ -83,7 +84,13 @@ impl Cluster {
             let message = format!("service `{name}` is at version {version} already");
             return Err(Rejection { code: Code::Conflict, field: "version".into(), message });
         }
-        self.take_back(uid, What::Undone, target, Rollout::begun(self.at, true), format!("version {version} by version {target}"));
+        self.take_back(
+            uid,
+            What::Undone,
+            target,
+            Rollout::begun(self.at, true),
+            format!("version {version} by version {target}"),
+        );
         Ok(())
     }
 
@@ -104,7 +111,13 @@ impl Cluster {
     }
 
     /// Returns false where the plan has become stale.
-    pub(super) fn apply_rollout_step(&mut self, uid: Uid, version: u32, step: RolloutStep, touched: &mut Touched) -> bool {
+    pub(super) fn apply_rollout_step(
+        &mut self,
+        uid: Uid,
+        version: u32,
+        step: RolloutStep,
+        touched: &mut Touched,
+    ) -> bool {
         let Some(workload) = self.workloads.get(&uid).filter(|workload| workload.version == version) else {
             return false;
         };
