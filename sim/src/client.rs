@@ -4,7 +4,7 @@
 //! acknowledged last, or, where no answer came, either that or what was asked for since (I10).
 
 use crate::{
-    input::{Ask, If, Order, Want, WantUpdate},
+    input::{Ask, If, Order, Roll, Want, WantUpdate},
     random::Random,
 };
 use orbit_core::{
@@ -20,6 +20,9 @@ pub type Wish = Option<(u32, String)>;
 pub const IMAGES_GOOD: [&str; 2] = ["web:1", "web:2"];
 /// Images whose containers end, fail, or cannot be had.
 pub const IMAGES_BAD: [&str; 6] = ["exit:0", "exit:1", "absent:1", "broken:1", "oom:1", "hang:1"];
+
+/// The longest deadline of a rollout, in milliseconds.
+pub const DEADLINE_MS_MAX: u64 = 40_000;
 
 /// Which object: its kind and name.
 pub type Object = (Kind, String);
@@ -72,6 +75,8 @@ pub struct Client {
     /// Keys whose request was never answered, and keys to repeat for no reason.
     unanswered: Vec<String>,
     repeats: Vec<String>,
+    /// The image of each version that was answered.
+    images: BTreeMap<(Uid, u32), String>,
     /// Objects that were scaled and may not have got there.
     pub scaling: BTreeSet<String>,
 }
@@ -117,6 +122,18 @@ impl Client {
         Some(match (known, random.below(12)) {
             (Some(_), 0) => Ask::Delete { once, name, condition },
             (Some(_), 1..=3) if !once => Ask::Scale { name, replicas: random.below(6) as u32, condition },
+            (Some(_), 9..=10) if !once => {
+                let orders = [
+                    Roll::Pause,
+                    Roll::Resume,
+                    Roll::Resume,
+                    Roll::Promote,
+                    Roll::Promote,
+                    Roll::Undo { to: None },
+                    Roll::Undo { to: Some(1 + random.below(4) as u32) },
+                ];
+                Ask::Rollout { name, order: orders[random.below(7)], condition }
+            }
             (_, 4) => Ask::Stop { nth: random.below(64) },
             (_, 5) if random.chance(200) => Ask::Forget { worker: random.below(workers) },
             (_, 5) if random.chance(250) => {
@@ -177,6 +194,26 @@ impl Client {
                     Order::Drain { deadline_ms } => DutyOrder::Drain { deadline: deadline_ms.map(Millis) },
                 };
                 Request::SetDuty { name: node_name(*worker), order }
+            }
+            Ask::Rollout { name, order, condition } => {
+                let object = (Kind::Service, name.clone());
+                let mut wishes = self.known.get(&object)?.clone();
+                if let Roll::Undo { .. } = order {
+                    // Which version that will be is known with the answer.
+                    let asked = self.puts.values().filter(|put| put.definition.name == *name);
+                    let images: BTreeSet<String> = asked.map(|put| put.definition.spec.image.clone()).collect();
+                    let replicas: BTreeSet<u32> = wishes.iter().flatten().map(|(replicas, _)| *replicas).collect();
+                    let each = |replicas: u32| images.iter().map(move |image| Some((replicas, image.clone())));
+                    wishes = replicas.into_iter().flat_map(each).collect();
+                }
+                let condition = self.begin(id, object, wishes, *condition, ask)?;
+                let order = match *order {
+                    Roll::Pause => RolloutOrder::Pause,
+                    Roll::Resume => RolloutOrder::Resume,
+                    Roll::Promote => RolloutOrder::Promote,
+                    Roll::Undo { to } => RolloutOrder::Undo { to },
+                };
+                Request::Rollout { name: name.clone(), order, condition }
             }
             Ask::Put(want) => {
                 let object = (kind_of(want.once), want.name.clone());
@@ -275,7 +312,7 @@ impl Client {
         if self.forgetting.remove(&id) {
             return Ok(result.is_ok().then_some(News::Forgotten));
         }
-        let Some(Outstanding { object, wishes, key, stale, fresh, .. }) = self.outstanding.remove(&id) else {
+        let Some(Outstanding { object, wishes, key, stale, fresh, ask }) = self.outstanding.remove(&id) else {
             return Ok(None);
         };
         match result {
@@ -288,6 +325,17 @@ impl Client {
                 code => Err(("I11", format!("a stale conditional write was refused with {code:?}"))),
             },
             Ok(answer) => {
+                let mut wishes = wishes;
+                if let Answer::Workload { uid, version, .. } = answer {
+                    if let Some(put) = key.as_ref().and_then(|key| self.puts.get(key)) {
+                        self.images.insert((uid, version), put.definition.spec.image.clone());
+                    }
+                    if let (Ask::Rollout { order: Roll::Undo { .. }, .. }, Some(image)) =
+                        (&ask, self.images.get(&(uid, version)))
+                    {
+                        wishes.retain(|wish| wish.as_ref().is_some_and(|(_, known)| known == image));
+                    }
+                }
                 let before = self.known.insert(object.clone(), wishes.clone());
                 if let Answer::Workload { revision, .. } = &answer {
                     let was_known = before.as_ref().is_some_and(|before| before.len() == 1) && wishes.len() == 1;
@@ -334,7 +382,15 @@ fn probe(wanted: bool) -> Option<Box<Probe>> {
 fn draw_update(random: &mut Random) -> WantUpdate {
     let surge = [0, 1, 1, 2, 3][random.below(5)];
     let unavailable = u32::from(surge == 0) + [0, 0, 1, 2][random.below(4)];
-    WantUpdate { surge, unavailable, healthy_ms: [0, 0, 1000, 5000][random.below(4)] }
+    let bits = random.bits();
+    WantUpdate {
+        surge,
+        unavailable,
+        healthy_ms: [0, 0, 1000, 5000][random.below(4)],
+        canary: [0, 0, 0, 1, 2][bits as usize % 5],
+        deadline_ms: [None, None, Some(8000), Some(20_000), Some(DEADLINE_MS_MAX)][(bits >> 20) as usize % 5],
+        rollback: bits >> 40 & 1 == 0,
+    }
 }
 
 fn definition(want: &Want) -> Definition {
@@ -365,6 +421,9 @@ fn definition(want: &Want) -> Definition {
             max_surge: want.update.surge,
             max_unavailable: want.update.unavailable,
             min_healthy: Millis(want.update.healthy_ms),
+            canary: want.update.canary,
+            deadline: want.update.deadline_ms.map(Millis),
+            on_failure: if want.update.rollback { OnFailure::Rollback } else { OnFailure::Pause },
         },
         spec: Spec {
             image: want.image.clone(),

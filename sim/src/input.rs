@@ -156,6 +156,8 @@ pub enum Ask {
     Forget { worker: usize },
     /// What the operator wants of a worker's node.
     Duty { worker: usize, order: Order },
+    /// What somebody wants of a service's rollout.
+    Rollout { name: String, order: Roll, condition: If },
     /// Send an earlier request again, under its idempotency key.
     Again { key: String },
 }
@@ -168,6 +170,17 @@ pub enum Order {
     Uncordon,
     Cordon,
     Drain { deadline_ms: Option<u64> },
+}
+
+/// What somebody wants of a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Roll {
+    Pause,
+    Resume,
+    Promote,
+    Undo { to: Option<u32> },
 }
 
 /// If-Match of a request.
@@ -238,11 +251,20 @@ pub struct WantUpdate {
     pub unavailable: u32,
     /// How long a new one runs before it counts, in milliseconds.
     pub healthy_ms: u64,
+    /// Slots that come first, until they are promoted.
+    #[serde(default)]
+    pub canary: u32,
+    /// After so long without progress a rollout has failed, in milliseconds.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
+    /// Then the stable version takes its place back.
+    #[serde(default)]
+    pub rollback: bool,
 }
 
 impl Default for WantUpdate {
     fn default() -> Self {
-        WantUpdate { surge: 1, unavailable: 0, healthy_ms: 0 }
+        WantUpdate { surge: 1, unavailable: 0, healthy_ms: 0, canary: 0, deadline_ms: None, rollback: false }
     }
 }
 

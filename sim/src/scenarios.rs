@@ -194,7 +194,7 @@ pub fn scenarios() -> Vec<Scenario> {
         ),
         Course::with(2)
             .put(1000, web(4, "web:1"))
-            .put(4000, updated(4, WantUpdate { surge: 2, unavailable: 0, healthy_ms: 1000 }))
+            .put(4000, updated(4, WantUpdate { surge: 2, healthy_ms: 1000, ..WantUpdate::default() }))
             .expect(3900, "web", 4)
             .named(
                 "rollout-several-at-once",
@@ -205,12 +205,12 @@ pub fn scenarios() -> Vec<Scenario> {
             ),
         Course::with(2)
             .put(1000, web(3, "web:1"))
-            .put(4000, updated(3, WantUpdate { surge: 0, unavailable: 2, healthy_ms: 0 }))
+            .put(4000, updated(3, WantUpdate { surge: 0, unavailable: 2, ..WantUpdate::default() }))
             .expect(3900, "web", 3)
             .named("rollout-stop-first", "two at a time go before others come", 16_000, &[("web", 6, 6)], true),
         Course::with(3)
             .put(1000, web(3, "web:1"))
-            .put(4000, updated(3, WantUpdate { surge: 1, unavailable: 0, healthy_ms: 5000 }))
+            .put(4000, updated(3, WantUpdate { healthy_ms: 5000, ..WantUpdate::default() }))
             .cut(6000, 40_000, 0)
             .expect(69_000, "web", 3)
             .named(

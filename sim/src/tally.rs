@@ -136,6 +136,19 @@ named! {
         SickTogether "several tasks of a service of no good health",
         SickInRollout "task of no good health during a rollout",
         NeverReady "new version that runs and is not ready",
+        CanaryWaits "canaries serve and wait to be promoted",
+        CanaryAndLoss "canaries wait while a node is lost",
+        Promoted "canaries promoted",
+        RolloutPaused "rollout paused",
+        RolloutResumed "rollout resumed",
+        RolloutStood "rollout failed and stood still",
+        RolledBack "rollout failed and was taken back",
+        RolledBackDone "stable version back in every slot",
+        RollbackFailed "rollback failed, too",
+        Undone "rollout undone",
+        HeldSuperseded "new spec while a rollout stood still",
+        HeldRefilled "task followed by one of its own version while a rollout is held",
+        DeadlineMoved "deadline moved on by progress",
     }
 }
 

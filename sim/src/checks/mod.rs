@@ -8,6 +8,7 @@ mod orders;
 mod overdue;
 mod pending;
 mod plans;
+mod rollouts;
 mod stale;
 mod tasks;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub(crate) use orders::{OrderWatch, left_first};
 pub(crate) use overdue::overdue;
 pub use pending::{WorkerView, pending};
 pub(crate) use plans::{PlanWatch, committed};
+pub(crate) use rollouts::specs;
 pub(crate) use stale::Stale;
 pub use tasks::TaskWatch;
 
@@ -96,7 +98,9 @@ pub fn snapshot(cluster: &Cluster) -> Check {
 pub fn acknowledged(cluster: &Cluster, known: &BTreeMap<Object, Vec<Wish>>) -> Check {
     for ((kind, name), wishes) in known {
         let found = cluster.workload_named(*kind, name);
-        let found = found.map(|w| (w.replicas, w.current().spec.image.as_str()));
+        // What was taken back because it failed is still what its user wanted.
+        let wanted = |w: &Workload| w.rollout.and_then(|rollout| rollout.failed).unwrap_or(w.version);
+        let found = found.and_then(|w| Some((w.replicas, w.spec(wanted(w))?.image.as_str())));
         if !wishes.iter().any(|wish| wish.as_ref().map(|(replicas, image)| (*replicas, image.as_str())) == found) {
             return Err(("I10", format!("{kind} {name} is {found:?}, its user knows {wishes:?}")));
         }

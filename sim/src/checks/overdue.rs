@@ -1,6 +1,6 @@
 //! What should have been done by now.
 
-use super::Check;
+use super::{Check, rollouts::shall_be};
 use orbit_core::{manager::Manager, model::*, reconciler::Absence};
 
 /// So long after its time a plan may still be under way, in milliseconds.
@@ -14,12 +14,11 @@ pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
     for (node, absence) in manager.absences().iter().filter(|(_, absence)| late(absence)) {
         for task in cluster.node(*node).into_iter().flat_map(Node::tasks).filter_map(|id| cluster.task(id)) {
             let Some(workload) = cluster.workload(task.workload).filter(|_| task.is_live()) else { continue };
-            let current = workload.current();
-            let wanted = task.slot < workload.wanted() && task.version == current.number;
+            let wanted = task.slot < workload.wanted() && task.version == shall_be(cluster, workload, task.slot);
             let Some(slot) = workload.slots.get(task.slot as usize).filter(|_| wanted) else { continue };
             let mut open = cluster.attempts(slot).filter(|other| !other.state.is_terminal());
             let alone = open.all(|other| other.id == task.id);
-            let again = current.spec.restart.policy != RestartPolicy::Never && slot.not_before + SLACK < at;
+            let again = cluster.spec_of(task).restart.policy != RestartPolicy::Never && slot.not_before + SLACK < at;
             // Whoever followed may have ended only now.
             let lately = cluster.attempts(slot).any(|other| other.ended_at.is_some_and(|ended| at <= ended + SLACK));
             // A single run is over when its newest attempt came to a good end or was told to stop.
@@ -29,6 +28,14 @@ pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
                 let found = format!("{} is not replaced at {at}, its node's absence is {absence:?}", task.id);
                 return Err(("I22", found));
             }
+        }
+    }
+    // I28: a rollout comes to an end before its deadline.
+    for workload in cluster.workloads().filter(|workload| !workload.deleting) {
+        let running = workload.rollout.filter(|rollout| rollout.state == RolloutState::Running);
+        let due = running.and_then(|rollout| Some(rollout.progress_at + workload.update.deadline?));
+        if let Some(due) = due.filter(|due| *due + SLACK < at) {
+            return Err(("I28", format!("the rollout of {} was due at {due}, it is {at}", workload.name)));
         }
     }
     Ok(())

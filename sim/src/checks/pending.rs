@@ -1,6 +1,9 @@
 //! Why a world has not converged.
 
-use super::overdue::has_room;
+use super::{
+    overdue::has_room,
+    rollouts::{shall_be, specs},
+};
 use crate::client::IMAGES_GOOD;
 use orbit_core::{model::*, worker::Ledger};
 use orbit_runtime::fake::FakeEngine;
@@ -96,8 +99,8 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         // I29: whatever can go goes, and what cannot goes at the deadline.
         let may_go = |task: &&Task| {
             let Some(workload) = cluster.workload(task.workload) else { return false };
-            let spec = &workload.current().spec;
-            // What takes its place is of the current version, which may have no room anywhere.
+            let Some(spec) = workload.spec(shall_be(cluster, workload, task.slot)) else { return false };
+            // What takes its place may be of another version, which may have no room anywhere.
             let elsewhere = || cluster.nodes().any(|other| has_room(cluster, other, spec, at));
             let is_followed = workload.kind == Kind::Service && is_good(&spec.image);
             is_good(&image(task)) && (node.duty.deadline().is_some() || (is_followed && elsewhere()))
@@ -121,29 +124,28 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
             pending.push(format!("{} is being deleted", workload.name));
             continue;
         }
-        let good = is_good(&workload.current().spec.image);
-        let serves = |slot: &Slot| {
+        let good = specs(cluster, workload).all(|spec| is_good(&spec.image));
+        let serves = |(number, slot): (u32, &Slot)| {
             let mut live = cluster.attempts(slot).filter(|task| task.is_live());
             let first = live.next();
-            let current = |task: &Task| {
-                task.version == workload.current().number && running.contains_key(&task.id) && task.serves()
-            };
+            let version = shall_be(cluster, workload, number);
+            let current = |task: &Task| task.version == version && running.contains_key(&task.id) && task.serves();
             first.is_some_and(current) && live.next().is_none()
         };
         // A cluster that is full says so, and is not held to more.
         let unplaced = cluster.pending_of(workload.uid).count();
         let explained = workload.decision.as_ref().is_some_and(|d| d.unplaced > 0 && !d.refusals.is_empty());
         // It will be tried again when the port is free. The reason that was written down may be an older one.
-        let spec = &workload.current().spec;
-        let frees_port =
-            |node: &Node| has_room(cluster, node, spec, RESTS_ARE_OVER) && !has_room(cluster, node, spec, at);
+        let waiting = || cluster.pending_of(workload.uid).filter_map(|id| cluster.task(id)).map(|t| cluster.spec_of(t));
+        let fits = |node: &Node, at: Time| waiting().any(|spec| has_room(cluster, node, spec, at));
+        let frees_port = |node: &Node| fits(node, RESTS_ARE_OVER) && !fits(node, at);
         if unplaced > 0 && cluster.nodes().any(frees_port) {
             pending.push(format!("{} waits for a port that rests", workload.name));
         }
         if unplaced > 0 && !explained {
             pending.push(format!("{} waits for a node and nobody says why (I30)", workload.name));
         }
-        if let Some(node) = cluster.nodes().find(|node| unplaced > 0 && has_room(cluster, node, spec, at)) {
+        if let Some(node) = cluster.nodes().find(|node| fits(node, at)) {
             pending.push(format!("{} waits for a node and {} has room", workload.name, node.info.name));
         }
         // The reason has to be that of today: every node is reachable now.
@@ -151,7 +153,13 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         if unplaced > 0 && cluster.nodes().all(Node::is_ready) && workload.decision.as_ref().is_some_and(absent) {
             pending.push(format!("{} is said to wait for a node that is back (I30)", workload.name));
         }
-        let serving = workload.slots.iter().filter(|slot| serves(slot)).count();
+        let serving = (0..).zip(&workload.slots).filter(|slot| serves(*slot)).count();
+        // I28: it comes to an end, by its deadline or when all serve.
+        let runs = workload.rollout.is_some_and(|rollout| rollout.state == RolloutState::Running);
+        let whole = good && unplaced == 0 && serving == workload.replicas as usize;
+        if runs && (workload.update.deadline.is_some() || whole) {
+            pending.push(format!("the rollout of {} is under way", workload.name));
+        }
         if workload.kind == Kind::Service && good && unplaced == 0 && serving != workload.replicas as usize {
             pending.push(format!("{} serves with {serving} of {}", workload.name, workload.replicas));
         }

@@ -1,6 +1,9 @@
 //! What the manager decides, held against what it could know.
 
-use super::Check;
+use super::{
+    Check,
+    rollouts::{of_the_right_version, shall_be},
+};
 use orbit_core::{
     manager::{Action, Manager},
     model::*,
@@ -51,6 +54,7 @@ impl PlanWatch {
                 plan.stops.iter().try_for_each(|stop| kept(manager.cluster(), plan, *stop))?;
                 plan.stops.iter().try_for_each(|stop| served(manager.cluster(), plan, *stop, at))?;
                 crowded(manager.cluster(), plan)?;
+                of_the_right_version(manager.cluster(), plan)?;
                 sick_in_turn(manager.cluster(), plan)
             }
             _ => Ok(()),
@@ -131,7 +135,8 @@ pub(super) fn crowded(cluster: &Cluster, plan: &Plan) -> Check {
         }
         let wanted = (0..workload.wanted()).zip(&workload.slots);
         let surge: usize = wanted.map(|slot| live(slot).saturating_sub(1)).sum();
-        if here > 2 || surge > workload.update.max_surge as usize || workload.current().spec.pins_host_port() {
+        let pinned = workload.spec(create.version).is_some_and(|spec| spec.pins_host_port());
+        if here > 2 || surge > workload.update.max_surge as usize || pinned {
             let (name, number) = (&workload.name, create.slot);
             return Err((
                 "I3",
@@ -154,7 +159,7 @@ fn kept(cluster: &Cluster, plan: &Plan, stop: TaskId) -> Check {
     if is_draining(cluster, task) {
         return Ok(());
     }
-    let current = |other: &Task| other.version == workload.current().number;
+    let current = |other: &Task| other.version == shall_be(cluster, workload, task.slot);
     let only = stays.peek().is_some() && stays.all(|other| other.id < stop && current(other) && silent(other));
     if current(task) && only && !silent(task) {
         return Err(("I32", format!("{stop} is stopped for the sake of one whose node is silent")));
@@ -190,7 +195,7 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
     let expelled = |slot: &Slot| live(slot).iter().any(|task| plan.stops.contains(&task.id) && forced(task));
     let wanted = workload.slots.iter().take(workload.wanted() as usize);
     let without = wanted.filter(|slot| !serves(slot) && !waits(slot) && !expelled(slot)).count();
-    let most = unavailable_max(workload);
+    let most = unavailable_max(cluster, workload, task.slot);
     if without > most as usize {
         let found = format!("{stop} served, and then {without} of {} do not: at most {most} may", workload.name);
         return Err(("I4", found));
@@ -199,22 +204,25 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
 }
 
 /// So many slots at a time may be without one that serves; at least one where a port is pinned.
-fn unavailable_max(workload: &Workload) -> u32 {
-    workload.update.max_unavailable.max(u32::from(workload.current().spec.pins_host_port()))
+fn unavailable_max(cluster: &Cluster, workload: &Workload, slot: u32) -> u32 {
+    let spec = workload.spec(shall_be(cluster, workload, slot));
+    workload.update.max_unavailable.max(u32::from(spec.is_some_and(|spec| spec.pins_host_port())))
 }
 
 /// I38: tasks of no good health are replaced in their turn, as in an update: a probe that fails everywhere does not
 /// end everything at once.
 pub(super) fn sick_in_turn(cluster: &Cluster, plan: &Plan) -> Check {
-    for workload in cluster.workloads().filter(|workload| workload.current().spec.probes.health.is_some()) {
-        let current = |task: &Task| task.workload == workload.uid && task.version == workload.current().number;
+    for workload in cluster.workloads().filter(|workload| workload.kind == Kind::Service) {
+        let current =
+            |task: &Task| task.workload == workload.uid && task.version == shall_be(cluster, workload, task.slot);
         let alone = |task: &&Task| {
             let slot = workload.slots.get(task.slot as usize).filter(|_| task.slot < workload.wanted());
             slot.is_some_and(|slot| !cluster.attempts(slot).any(|other| other.id != task.id && other.is_live()))
         };
         let stops = plan.stops.iter().filter_map(|id| cluster.task(*id));
         let sick = stops.filter(|task| current(task) && task.is_unhealthy() && !is_draining(cluster, task));
-        let most = unavailable_max(workload);
+        let pinned = workload.versions.iter().any(|version| version.spec.pins_host_port());
+        let most = workload.update.max_unavailable.max(u32::from(pinned));
         let stopped = sick.filter(alone).count();
         if stopped > most as usize {
             let found =

@@ -1,6 +1,9 @@
 //! S: the lives of tasks and the history of objects, entry by entry.
 
-use super::Check;
+use super::{
+    Check,
+    rollouts::{RolloutWatch, Turned, shall_be},
+};
 use orbit_core::{manager::PORT_REST, model::*};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,13 +19,16 @@ pub struct TaskWatch {
     slots: BTreeMap<(Uid, u32), Row>,
     /// Ports that were found to be held by a stranger, and until when they rest.
     resting: BTreeMap<(NodeId, u16), Time>,
+    rollouts: RolloutWatch,
     index: u64,
 }
 
 /// What a slot has been through: reckoned here from the tasks alone.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Row {
     version: u32,
+    /// The newest attempt.
+    newest: TaskId,
     failures: u32,
     not_before: Time,
 }
@@ -37,6 +43,16 @@ impl TaskWatch {
             return Ok(()); // a manager that is still replaying
         }
         self.index = cluster.index;
+        for workload in cluster.workloads() {
+            let uid = workload.uid;
+            match self.rollouts.turned(workload) {
+                Some(Turned::Whole) => self.slots.retain(|(other, _), _| *other != uid),
+                Some(Turned::GoesOn) => {
+                    self.slots.retain(|(other, _), row| *other != uid || row.version == workload.version);
+                }
+                None => {}
+            }
+        }
         for task in cluster.tasks() {
             self.probed(cluster, task);
             let now = (task.state, task.desired, task.node);
@@ -69,18 +85,29 @@ impl TaskWatch {
                 return Err(("I6", format!("{} has ended as stopped, and nobody told it to", task.id)));
             }
         }
-        self.slots.retain(|(uid, slot), _| cluster.workload(*uid).is_some_and(|w| (*slot as usize) < w.slots.len()));
+        // A slot's history goes with its newest attempt.
+        let newest = |uid: Uid, number: u32| {
+            let slot = cluster.workload(uid).and_then(|workload| workload.slots.get(number as usize));
+            slot.and_then(|slot| cluster.attempts(slot).next()).map(|task| task.id)
+        };
+        self.slots.retain(|(uid, slot), row| {
+            let before = row.newest;
+            row.newest = newest(*uid, *slot).unwrap_or(TaskId::MIN);
+            row.newest >= before
+        });
         self.patient(cluster)?;
+        self.rollouts.look(cluster, &self.serving)?;
         self.revisions(cluster)
     }
 
     /// I27: a slot waits for the backoff of its own failures, and for nothing else.
     fn patient(&self, cluster: &Cluster) -> Check {
         for workload in cluster.workloads() {
-            let version = workload.current().number;
             for (number, slot) in (0..).zip(&workload.slots) {
+                let version = shall_be(cluster, workload, number);
                 let row = self.slots.get(&(workload.uid, number)).filter(|row| row.version == version);
-                let jitter = |row: &Row| Millis(workload.current().spec.restart.delay(row.failures).0 / 8 + 1);
+                let delay = |row: &Row| workload.spec(row.version).map_or(Millis(0), |s| s.restart.delay(row.failures));
+                let jitter = |row: &Row| Millis(delay(row).0 / 8 + 1);
                 let latest = row.map_or(Time(0), |row| row.not_before + jitter(row));
                 if slot.not_before > latest {
                     let (name, until) = (&workload.name, slot.not_before);
@@ -160,14 +187,15 @@ impl TaskWatch {
 
     fn failed(&mut self, cluster: &Cluster, task: &Task, serving_since: Option<Time>, ended_at: Time) {
         let Some(workload) = cluster.workload(task.workload) else { return };
-        if task.desired != Desired::Running || task.version != workload.current().number {
+        if task.desired != Desired::Running || task.version != shall_be(cluster, workload, task.slot) {
             return;
         }
-        let restart = workload.current().spec.restart;
-        let row = self.slots.entry((task.workload, task.slot)).or_default();
+        let restart = cluster.spec_of(task).restart;
+        let none = Row { version: task.version, newest: task.id, failures: 0, not_before: Time(0) };
+        let row = self.slots.entry((task.workload, task.slot)).or_insert(none);
         let healthy = serving_since.is_some_and(|since| ended_at.since(since) >= restart.reset_after);
         if row.version != task.version || healthy {
-            *row = Row { version: task.version, ..Row::default() };
+            *row = none;
         }
         row.failures += 1;
         row.not_before = ended_at + restart.delay(row.failures);

@@ -87,8 +87,9 @@ impl World {
 
     /// What always fails is tried again for ever, and so never rests.
     fn is_restless(&self) -> bool {
-        let good = |w: &Workload| IMAGES_GOOD.contains(&w.current().spec.image.as_str());
-        self.manager.machine.as_ref().is_some_and(|machine| machine.cluster().workloads().any(|w| !good(w)))
+        let Some(machine) = &self.manager.machine else { return false };
+        let good = |spec: &Spec| IMAGES_GOOD.contains(&spec.image.as_str());
+        machine.cluster().workloads().any(|w| !checks::specs(machine.cluster(), w).all(|spec| good(spec)))
     }
 
     /// I23: a converged world comes to rest. I31: what is not ours was not touched.

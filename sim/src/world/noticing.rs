@@ -72,6 +72,15 @@ impl World {
                 if plan.creates.iter().any(|create| lost(&create)) {
                     tally.reach(Situation::ReplacedWithLostNode);
                 }
+                let refills = |create: &&Create| {
+                    cluster.workload(create.workload).is_some_and(|workload| workload.version != create.version)
+                };
+                if plan.creates.iter().any(|create| refills(&create)) {
+                    tally.reach(Situation::HeldRefilled);
+                }
+                if plan.rollouts.iter().any(|(_, _, step)| *step == RolloutStep::Extend) {
+                    tally.reach(Situation::DeadlineMoved);
+                }
                 if plan.decisions.iter().any(|(_, decision)| decision.unplaced > 0) {
                     tally.reach(Situation::Unplaced);
                     if cluster.nodes().any(|node| node.duty.is_draining() && cluster.tasks_left(node.id) > 0) {
@@ -101,7 +110,7 @@ impl World {
                     let workload = cluster.workload(task.workload)?;
                     let slot = workload.slots.get(task.slot as usize).filter(|_| task.slot < workload.wanted())?;
                     let others = || cluster.attempts(slot).filter(|other| other.is_live() && other.id != *id);
-                    Some(task.version != workload.current().number && others().next().is_none())
+                    Some(task.version != workload.version && others().next().is_none())
                 };
                 if plan.stops.iter().any(|id| stopped_first(id) == Some(true)) {
                     tally.reach(Situation::StoppedFirst);
@@ -143,6 +152,11 @@ impl World {
                 }
             }
             Command::Put(put) => {
+                let held =
+                    |w: &Workload| w.rollout.is_some_and(|it| it.is_held()) && *w.current().spec != put.definition.spec;
+                if cluster.workload_named(put.definition.kind, &put.definition.name).is_some_and(held) {
+                    tally.reach(Situation::HeldSuperseded);
+                }
                 let deleting = |w: &Workload| w.deleting && *w.name == *put.definition.name;
                 if cluster.workloads().any(deleting) {
                     tally.reach(Situation::NameReused);
@@ -157,6 +171,29 @@ impl World {
         let Some(machine) = &self.manager.machine else { return };
         let cluster = machine.cluster();
         let tally = &mut self.report.tally;
+        let is_now = |happening: &&orbit_core::model::Happening| happening.index == entry.index;
+        for happening in cluster.history().iter().rev().take_while(is_now) {
+            let Subject::Workload(_, uid, _) = happening.subject else { continue };
+            let taken_back = cluster.workload(uid).and_then(|w| w.rollout).is_some_and(|it| it.failed.is_some());
+            let situation = match happening.what {
+                What::Canary => {
+                    if cluster.nodes().any(|node| node.silent_since().is_some()) {
+                        tally.reach(Situation::CanaryAndLoss);
+                    }
+                    Situation::CanaryWaits
+                }
+                What::Promoted => Situation::Promoted,
+                What::Paused => Situation::RolloutPaused,
+                What::Resumed => Situation::RolloutResumed,
+                What::RolloutFailed if taken_back => Situation::RollbackFailed,
+                What::RolloutFailed => Situation::RolloutStood,
+                What::RolledBack => Situation::RolledBack,
+                What::RolledOut if taken_back => Situation::RolledBackDone,
+                What::Undone => Situation::Undone,
+                _ => continue,
+            };
+            tally.reach(situation);
+        }
         match &entry.command {
             Command::Plan(plan) => {
                 let made = |(ordinal, _): (usize, &Create)| {
@@ -166,7 +203,7 @@ impl World {
                 if !plan.creates.iter().enumerate().all(made) {
                     tally.reach(Situation::PlanStale);
                 }
-                let versions = |w: &Workload| w.versions.len() > 1;
+                let versions = |w: &Workload| tasks_of(cluster, w).any(|t| t.is_live() && t.version != w.version);
                 if cluster.workloads().any(versions) {
                     tally.reach(Situation::TwoVersions);
                     let drained = cluster.nodes().any(|node| node.duty.is_draining());
@@ -205,7 +242,8 @@ impl World {
                         if node.silent_since().is_some() {
                             tally.reach(Situation::DrainOfSilent);
                         }
-                        if cluster.workloads().any(|workload| workload.versions.len() > 1) {
+                        let mixed = |w: &Workload| tasks_of(cluster, w).any(|t| t.is_live() && t.version != w.version);
+                        if cluster.workloads().any(mixed) {
                             tally.reach(Situation::DrainAndRollout);
                         }
                     }
@@ -220,7 +258,6 @@ impl World {
                 if cluster.workloads().any(capped) {
                     tally.reach(Situation::BackoffAtCap);
                 }
-                let is_now = |happening: &&orbit_core::model::Happening| happening.index == entry.index;
                 for happening in cluster.history().iter().rev().take_while(is_now) {
                     match happening.what {
                         What::Unready => tally.reach(Situation::Unready),
@@ -240,7 +277,7 @@ impl World {
                             if tasks_of(cluster, workload).filter(|task| task.is_unhealthy()).count() > 1 {
                                 tally.reach(Situation::SickTogether);
                             }
-                            if workload.versions.len() > 1 {
+                            if tasks_of(cluster, workload).any(|t| t.is_live() && t.version != workload.version) {
                                 tally.reach(Situation::SickInRollout);
                             }
                         }

@@ -309,7 +309,8 @@ impl Cluster {
         let workload = self.workloads.get_mut(&uid).expect("a task's workload lives as long as it");
         let slot = &mut workload.slots[slot as usize];
         if slot.newest == Some(key) {
-            slot.newest = older;
+            // What nobody remembers holds nobody up.
+            *slot = Slot { newest: older, ..Slot::default() };
             self.finished.remove(&(ended_at.unwrap_or_default(), uid));
         } else {
             let mut at = slot.newest.expect("a task is in its slot's chain");

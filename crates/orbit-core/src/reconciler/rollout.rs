@@ -31,7 +31,7 @@ fn settles_at(cluster: &Cluster, workload: &Workload, slot: &Slot) -> Option<Tim
     let min_healthy = if planted(Bug::DoneAtOnce) { Millis(0) } else { workload.update.min_healthy };
     let counts = |task: &&Task| {
         let heard = task.node.and_then(|node| cluster.node(node)).is_some_and(Node::is_ready);
-        task.version == workload.version && task.desired == Desired::Running && heard
+        task.version == workload.version && task.desired == Desired::Running && task.serves() && heard
     };
     cluster.attempts(slot).filter(counts).filter_map(|task| Some(task.serving_since? + min_healthy)).min()
 }

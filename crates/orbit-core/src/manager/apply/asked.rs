@@ -148,6 +148,8 @@ impl Cluster {
         }
         workload.labels.clone_from(&definition.labels);
         workload.update = definition.update;
+        // What a failed version was taken back to is what its user wants by now.
+        workload.rollout = workload.rollout.map(|rollout| Rollout { failed: None, ..rollout });
         if new_spec {
             let version = self.new_version(uid, Arc::new(definition.spec.clone()), false);
             self.record_workload(What::Changed, uid, format!("version {version} of {}", definition.spec.image));

@@ -48,11 +48,13 @@ impl Cluster {
             (RolloutOrder::Resume, RolloutState::Paused | RolloutState::Failed) => {
                 let goes_on = Rollout { state: RolloutState::Running, since: at, progress_at: at, ..rollout };
                 self.set_rollout(uid, What::Resumed, goes_on);
+                self.forget_other_failures(uid);
             }
             (RolloutOrder::Promote, RolloutState::Canary) => {
                 let goes_on =
                     Rollout { state: RolloutState::Running, since: at, progress_at: at, promoted: true, ..rollout };
                 self.set_rollout(uid, What::Promoted, goes_on);
+                self.forget_other_failures(uid);
             }
             (RolloutOrder::Promote, _) if rollout.promoted => {
                 return conflict(format!("the rollout of service `{name}` has no canaries to promote"));
@@ -102,6 +104,17 @@ impl Cluster {
         self.record_workload(what, uid, message);
     }
 
+    /// What kept another version waiting in a slot says nothing about the one that comes now.
+    fn forget_other_failures(&mut self, uid: Uid) {
+        let workload = &self.workloads[&uid];
+        let other = |slot: &Slot| self.attempts(slot).next().is_none_or(|newest| newest.version != workload.version);
+        let others: Vec<bool> = workload.slots.iter().map(other).collect();
+        let workload = self.workloads.get_mut(&uid).expect("the caller found it");
+        for (slot, _) in workload.slots.iter_mut().zip(others).filter(|(_, other)| *other) {
+            *slot = Slot { newest: slot.newest, ..Slot::default() };
+        }
+    }
+
     fn set_rollout(&mut self, uid: Uid, what: What, rollout: Rollout) {
         let workload = self.workloads.get_mut(&uid).expect("the caller found it");
         workload.rollout = Some(rollout);
@@ -143,6 +156,8 @@ impl Cluster {
                 workload.versions.iter_mut().filter(|v| v.number == version).for_each(|v| v.was_stable = true);
                 drop_unused_versions(workload);
                 self.set_rollout(uid, What::RolledOut, Rollout { state: RolloutState::Done, since: at, ..rollout });
+                // Surplus slots may have been held at another version.
+                self.forget_other_failures(uid);
             }
             RolloutStep::Fail => self.fail_rollout(uid, rollout, settled),
         }

@@ -1,0 +1,189 @@
+//! S: how rollouts go and how they end (I28), reckoned from the tasks and from what each version was first seen to be.
+
+use super::Check;
+use orbit_core::model::*;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// The version that a slot shall be of: the current one, unless its rollout stands still or has only come to its
+/// canaries; then the one that it was given last, or, where it is new, the stable one.
+pub(crate) fn shall_be(cluster: &Cluster, workload: &Workload, number: u32) -> u32 {
+    let Some(rollout) = workload.rollout else { return workload.version };
+    let reaches = match rollout.state {
+        RolloutState::Running | RolloutState::Done => rollout.promoted || number < workload.update.canary,
+        RolloutState::Paused | RolloutState::Canary | RolloutState::Failed => false,
+    };
+    if reaches {
+        return workload.version;
+    }
+    let given = workload.slots.get(number as usize).and_then(|slot| cluster.attempts(slot).next());
+    given.map(|task| task.version).or(workload.stable).unwrap_or(workload.version)
+}
+
+/// What each wanted slot shall run; without slots, the current spec.
+pub(crate) fn specs<'a>(cluster: &'a Cluster, workload: &'a Workload) -> impl Iterator<Item = &'a Arc<Spec>> {
+    let slots = (0..workload.wanted()).map(|slot| shall_be(cluster, workload, slot));
+    let mut versions: Vec<u32> = slots.chain([workload.version]).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    versions.into_iter().filter_map(|version| workload.spec(version))
+}
+
+/// Whether its rollout stands still.
+fn is_held(workload: &Workload) -> bool {
+    workload
+        .rollout
+        .is_some_and(|rollout| rollout.state != RolloutState::Running && rollout.state != RolloutState::Done)
+}
+
+/// Remembers what each version is, and which one served in every slot last.
+#[derive(Debug, Default)]
+pub(super) struct RolloutWatch {
+    known: BTreeMap<Uid, Known>,
+    specs: BTreeMap<(Uid, u32), Arc<Spec>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    version: u32,
+    stable: Option<u32>,
+    rollout: Rollout,
+    update: Update,
+}
+
+/// What has changed of a workload, for whoever counts its failures.
+pub(super) enum Turned {
+    /// It is at another version.
+    Whole,
+    /// Slots that were held at other versions go on to the current one.
+    GoesOn,
+}
+
+impl RolloutWatch {
+    /// Before the tasks are looked at.
+    pub fn turned(&self, workload: &Workload) -> Option<Turned> {
+        let before = self.known.get(&workload.uid)?;
+        let rollout = workload.rollout?;
+        let went_on = rollout.since != before.rollout.since && !is_held(workload);
+        match before.version == workload.version {
+            false => Some(Turned::Whole),
+            true if went_on => Some(Turned::GoesOn),
+            true => None,
+        }
+    }
+
+    /// After every applied entry. `serving`: since when each task serves.
+    pub fn look(&mut self, cluster: &Cluster, serving: &BTreeMap<TaskId, Time>) -> Check {
+        for workload in cluster.workloads() {
+            let Some(rollout) = workload.rollout else { continue };
+            self.same_bytes(workload)?;
+            let before = self.known.get(&workload.uid).copied();
+            let mut stable = before.and_then(|before| before.stable);
+            if let Some(before) = before.filter(|before| before.version != workload.version) {
+                turned(cluster, workload, &before)?;
+            } else if let Some(before) = before {
+                went_on(cluster, workload, &before)?;
+            }
+            let was_done =
+                before.is_some_and(|it| it.version == workload.version && it.rollout.state == RolloutState::Done);
+            if rollout.state == RolloutState::Done && !was_done {
+                done(cluster, workload, serving)?;
+                stable = Some(workload.version);
+            }
+            let name = &workload.name;
+            if workload.stable != stable {
+                let found =
+                    format!("{:?} is said to be the stable version of {name}, it is {stable:?}", workload.stable);
+                return Err(("I28", found));
+            }
+            let (version, update) = (workload.version, workload.update);
+            self.known.insert(workload.uid, Known { version, stable, rollout, update });
+        }
+        Ok(())
+    }
+
+    /// A version is what it was when it was made, byte for byte.
+    fn same_bytes(&mut self, workload: &Workload) -> Check {
+        for version in &workload.versions {
+            let first = self.specs.entry((workload.uid, version.number)).or_insert_with(|| version.spec.clone());
+            if **first != *version.spec {
+                let found = format!("version {} of {} is not what it was", version.number, workload.name);
+                return Err(("I28", found));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// It is at another version: a new one, one that somebody wanted back, or the stable one where its rollout failed.
+fn turned(cluster: &Cluster, workload: &Workload, before: &Known) -> Check {
+    let (name, version) = (&workload.name, workload.version);
+    let fail = |found: String| Err(("I28", format!("{name}: {found}")));
+    let is_now = |it: &&Happening| it.index == cluster.index;
+    let mut now = cluster.history().iter().rev().take_while(is_now);
+    match workload.rollout.and_then(|rollout| rollout.failed) {
+        Some(failed) if failed != before.version || Some(version) != before.stable => {
+            fail(format!("version {failed} is taken back to {version}, the stable one is {:?}", before.stable))
+        }
+        Some(_) => late_enough(cluster, workload, before),
+        None if version > before.version => Ok(()),
+        None if now.any(|it| it.what == What::Undone) => Ok(()),
+        None => fail(format!("went from version {} to {version}, and nobody wanted that", before.version)),
+    }
+}
+
+/// A rollout fails only when its deadline has passed.
+fn late_enough(cluster: &Cluster, workload: &Workload, before: &Known) -> Check {
+    let due = workload.update.deadline.map(|deadline| before.rollout.progress_at + deadline);
+    match due {
+        Some(due) if due <= cluster.at => Ok(()),
+        due => {
+            Err(("I28", format!("the rollout of {} failed at {}, it was due at {due:?}", workload.name, cluster.at)))
+        }
+    }
+}
+
+/// It is at the same version.
+fn went_on(cluster: &Cluster, workload: &Workload, before: &Known) -> Check {
+    let Some(rollout) = workload.rollout else { return Ok(()) };
+    let runs = |rollout: &Rollout| rollout.state == RolloutState::Running;
+    let went_on = runs(&rollout) && runs(&before.rollout) && rollout.since == before.rollout.since;
+    let moved = went_on && rollout.progress_at != before.rollout.progress_at;
+    if moved && rollout.settled <= before.rollout.settled {
+        let found = format!("the deadline of {} moved on, and no more have settled than ever before", workload.name);
+        return Err(("I28", found));
+    }
+    if rollout.state == RolloutState::Failed && before.rollout.state != RolloutState::Failed {
+        late_enough(cluster, workload, before)?;
+        let other = before.stable.filter(|stable| *stable != workload.version);
+        if other.is_some() && before.update.on_failure == OnFailure::Rollback {
+            return Err(("I28", format!("{} stands still and was to go back to {other:?}", workload.name)));
+        }
+    }
+    Ok(())
+}
+
+/// A rollout is done only when every wanted slot has a task of its version that has served for long enough.
+fn done(cluster: &Cluster, workload: &Workload, serving: &BTreeMap<TaskId, Time>) -> Check {
+    let counts = |task: &Task| {
+        let since = serving.get(&task.id).filter(|_| task.serves() && task.desired == Desired::Running);
+        task.version == workload.version && since.is_some_and(|s| *s + workload.update.min_healthy <= cluster.at)
+    };
+    let has = |number: u32| workload.slots.get(number as usize).is_some_and(|slot| cluster.attempts(slot).any(counts));
+    match (0..workload.wanted()).find(|number| !has(*number)) {
+        Some(slot) => Err(("I28", format!("{} is said to be rolled out, and slot {slot} is not there", workload.name))),
+        None => Ok(()),
+    }
+}
+
+/// S: a slot is only given a task of the version that it shall be of.
+pub(super) fn of_the_right_version(cluster: &Cluster, plan: &Plan) -> Check {
+    for create in &plan.creates {
+        let Some(workload) = cluster.workload(create.workload) else { continue };
+        let right = shall_be(cluster, workload, create.slot);
+        if create.version != right {
+            let (name, slot, version) = (&workload.name, create.slot, create.version);
+            return Err(("I28", format!("slot {slot} of {name} is given version {version}, it shall be of {right}")));
+        }
+    }
+    Ok(())
+}
