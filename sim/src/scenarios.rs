@@ -5,7 +5,7 @@
 //! Sieve, OSDI'22).
 
 use crate::{
-    input::{Ask, Harm, If, Input, Order, Point, Script, Step, Strike, Want, WantUpdate},
+    input::{Ask, Harm, If, Input, Order, Point, Roll, Script, Step, Strike, Want, WantUpdate},
     options::Options,
     world::{CrashPoint, Failure, Outcome, Phase, Plan, Report, run, run_watched},
 };
@@ -129,6 +129,9 @@ impl Course {
     fn scale(self, at: u64, name: &str, replicas: u32) -> Course {
         self.ask(at, Ask::Scale { name: name.into(), replicas, condition: If::Always })
     }
+    fn roll(self, at: u64, order: Roll) -> Course {
+        self.ask(at, Ask::Rollout { name: "web".into(), order, condition: If::Always })
+    }
     fn delete(self, at: u64, name: &str) -> Course {
         self.ask(at, Ask::Delete { once: name.starts_with("once"), name: name.into(), condition: If::Always })
     }
@@ -218,6 +221,53 @@ pub fn scenarios() -> Vec<Scenario> {
                 "a node is cut off in the middle of an update: no more live than may be: nomad#12503",
                 70_000,
                 &[("web", 6, 8)],
+                false,
+            ),
+        Course::with(3)
+            .put(1000, web(3, "web:1"))
+            .put(4000, updated(3, WantUpdate { canary: 1, ..WantUpdate::default() }))
+            .cut(7000, 40_000, 0)
+            .expect(25_000, "web", 4)
+            .expect(49_000, "web", 3)
+            .roll(50_000, Roll::Promote)
+            .expect(69_000, "web", 3)
+            .named(
+                "partition-in-a-canary",
+                "a node is cut off while a canary waits: no other slot has one, no more live than may be: nomad#12503",
+                70_000,
+                &[("web", 6, 8)],
+                false,
+            ),
+        Course::with(2)
+            .put(1000, web(3, "web:1"))
+            .put(
+                4000,
+                Want {
+                    update: WantUpdate { deadline_ms: Some(10_000), rollback: true, ..WantUpdate::default() },
+                    ..web(3, "absent:1")
+                },
+            )
+            .expect(13_000, "web", 3)
+            .expect(40_000, "web", 3)
+            .named(
+                "rollback",
+                "a version that cannot run is taken back when its deadline has passed, and what serves goes on",
+                60_000,
+                &[("web", 3, 3)],
+                true,
+            ),
+        Course::with(2)
+            .put(1000, web(3, "web:1"))
+            .put(4000, updated(3, WantUpdate { healthy_ms: 5000, ..WantUpdate::default() }))
+            .roll(6000, Roll::Pause)
+            .expect(29_000, "web", 3)
+            .roll(30_000, Roll::Undo { to: Some(1) })
+            .expect(59_000, "web", 3)
+            .named(
+                "paused-and-undone",
+                "an update that stands still in the middle is undone: one task is made anew",
+                60_000,
+                &[("web", 5, 5)],
                 false,
             ),
         Course::with(2)

@@ -22,6 +22,7 @@ mod rollout;
 mod service;
 mod state_dir;
 mod task;
+mod undo;
 
 use orbit_tests::{Container, IMAGE};
 use serde_json::{Value, json};
