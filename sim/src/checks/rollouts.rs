@@ -29,10 +29,8 @@ pub(crate) fn specs<'a>(cluster: &'a Cluster, workload: &'a Workload) -> impl It
 }
 
 /// Whether its rollout stands still.
-fn is_held(workload: &Workload) -> bool {
-    workload
-        .rollout
-        .is_some_and(|rollout| rollout.state != RolloutState::Running && rollout.state != RolloutState::Done)
+fn is_held(rollout: &Rollout) -> bool {
+    !matches!(rollout.state, RolloutState::Running | RolloutState::Done)
 }
 
 /// Remembers what each version is, and which one served in every slot last.
@@ -63,7 +61,9 @@ impl RolloutWatch {
     pub fn turned(&self, workload: &Workload) -> Option<Turned> {
         let before = self.known.get(&workload.uid)?;
         let rollout = workload.rollout?;
-        let went_on = rollout.since != before.rollout.since && !is_held(workload);
+        let is_done = |rollout: &Rollout| rollout.state == RolloutState::Done;
+        let ended = is_done(&rollout) && !is_done(&before.rollout);
+        let went_on = !is_held(&rollout) && (is_held(&before.rollout) || ended);
         match before.version == workload.version {
             false => Some(Turned::Whole),
             true if went_on => Some(Turned::GoesOn),

@@ -20,7 +20,9 @@ pub struct TaskWatch {
     /// Ports that were found to be held by a stranger, and until when they rest.
     resting: BTreeMap<(NodeId, u16), Time>,
     rollouts: RolloutWatch,
+    /// The last entry that was looked at, and its time.
     index: u64,
+    at: Time,
 }
 
 /// What a slot has been through: reckoned here from the tasks alone.
@@ -42,7 +44,9 @@ impl TaskWatch {
         if cluster.index < self.index {
             return Ok(()); // a manager that is still replaying
         }
-        self.index = cluster.index;
+        // Entries that were replayed after a crash were not looked at: what is new since may be as old as the last look.
+        let earliest = if cluster.index == self.index + 1 { cluster.at } else { self.at };
+        (self.index, self.at) = (cluster.index, cluster.at);
         for workload in cluster.workloads() {
             let uid = workload.uid;
             match self.rollouts.turned(workload) {
@@ -54,7 +58,7 @@ impl TaskWatch {
             }
         }
         for task in cluster.tasks() {
-            self.probed(cluster, task);
+            self.probed(cluster, task, earliest);
             let now = (task.state, task.desired, task.node);
             let Some(before) = self.seen.insert(task.id, now) else {
                 self.begun(cluster, task)?;
@@ -156,7 +160,7 @@ impl TaskWatch {
     }
 
     /// That its health fails counts as a failure, once.
-    fn probed(&mut self, cluster: &Cluster, task: &Task) {
+    fn probed(&mut self, cluster: &Cluster, task: &Task, earliest: Time) {
         if task.is_unhealthy() && self.sick.insert(task.id) {
             let since = self.serving.get(&task.id).copied();
             self.failed(cluster, task, since, cluster.at);
@@ -164,7 +168,7 @@ impl TaskWatch {
             self.sick.remove(&task.id);
         }
         match task.serves() {
-            true => _ = self.serving.entry(task.id).or_insert(cluster.at),
+            true => _ = self.serving.entry(task.id).or_insert(earliest),
             false if task.state == TaskState::Running => _ = self.serving.remove(&task.id),
             false => {}
         }

@@ -10,7 +10,7 @@ use crate::{
     model::*,
     planted::{Bug, planted},
 };
-pub use rollout::{deadline, latest_settled_at, next_step, settled, target};
+pub use rollout::{deadline, latest_settled_at, may_step, next_step, settled, target};
 use std::collections::BTreeMap;
 use turns::{Turn, Turns};
 
@@ -165,6 +165,8 @@ struct Standing<'a> {
     rests_until: Option<Time>,
     /// Told to stop, not seen to have ended, on a node that is there.
     leaving: bool,
+    /// There is nothing in it, and what comes next is not made yet: its tasks have failed.
+    backs_off: bool,
     /// When the next of the slot's tasks is given up with its node, or has to leave it.
     replace_at: Option<Time>,
 }
@@ -278,6 +280,8 @@ fn stand<'a>(
     let settles_at = since.map(|since| since + min_healthy);
     standing.settled = settles_at.is_some_and(|at| at <= context.at);
     standing.settles_at = settles_at.filter(|at| *at > context.at);
+    let is_empty = standing.keeper.or(standing.candidate).or(standing.fallback).is_none() && !standing.leaving;
+    standing.backs_off = is_empty && slot.not_before > context.at;
     let newest = cluster.attempts(slot).next();
     standing.tried = newest.is_some_and(|newest| {
         newest.version == current && standing.fallback.is_none_or(|fallback| fallback.id != newest.id)

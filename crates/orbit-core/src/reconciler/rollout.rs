@@ -56,23 +56,31 @@ pub fn deadline(workload: &Workload) -> Option<Time> {
 
 /// What the log has to be told of a workload's rollout now.
 pub fn next_step(cluster: &Cluster, workload: &Workload, at: Time) -> Option<RolloutStep> {
-    let rollout = workload.rollout.filter(|_| !workload.deleting)?;
+    use RolloutStep::{AwaitPromotion, Extend, Fail, Finish};
+    [Finish, AwaitPromotion, Extend, Fail].into_iter().find(|step| may_step(cluster, workload, *step, at))
+}
+
+/// Whether a workload's rollout has come so far. Of several, the log is told of the first; that another one holds by
+/// the time it is told is no reason to refuse it.
+pub fn may_step(cluster: &Cluster, workload: &Workload, step: RolloutStep, at: Time) -> bool {
+    let Some(rollout) = workload.rollout.filter(|_| !workload.deleting) else { return false };
     let wanted = workload.wanted();
-    let canaries = workload.update.canary.min(wanted);
     let whole = || settled(cluster, workload, wanted, at) == wanted;
-    match rollout.state {
-        RolloutState::Done => None,
-        _ if rollout.promoted && whole() => Some(RolloutStep::Finish),
-        RolloutState::Running => {
-            if !rollout.promoted && settled(cluster, workload, canaries, at) == canaries {
-                return Some(RolloutStep::AwaitPromotion);
-            }
-            deadline(workload).filter(|deadline| *deadline <= at)?;
-            let more = settled(cluster, workload, wanted, at) > rollout.settled || planted(Bug::DeadlineAlwaysMoves);
-            let latest = latest_settled_at(cluster, workload, at).filter(|_| more);
-            let moves = latest.is_some_and(|latest| latest > rollout.progress_at);
-            Some(if moves { RolloutStep::Extend } else { RolloutStep::Fail })
+    let is_due = || deadline(workload).is_some_and(|deadline| deadline <= at);
+    match step {
+        RolloutStep::Finish => rollout.state != RolloutState::Done && rollout.promoted && whole(),
+        RolloutStep::AwaitPromotion => {
+            let canaries = workload.update.canary.min(wanted);
+            let runs = rollout.state == RolloutState::Running && !rollout.promoted;
+            runs && settled(cluster, workload, canaries, at) == canaries
         }
-        RolloutState::Paused | RolloutState::Canary | RolloutState::Failed => None,
+        RolloutStep::Extend => is_due() && has_progressed(cluster, workload, &rollout, at),
+        RolloutStep::Fail => is_due() && !has_progressed(cluster, workload, &rollout, at) && !whole(),
     }
+}
+
+/// Whether more slots have settled than ever before, the last of them after its deadline began.
+fn has_progressed(cluster: &Cluster, workload: &Workload, rollout: &Rollout, at: Time) -> bool {
+    let more = settled(cluster, workload, workload.wanted(), at) > rollout.settled || planted(Bug::DeadlineAlwaysMoves);
+    more && latest_settled_at(cluster, workload, at).is_some_and(|latest| latest > rollout.progress_at)
 }

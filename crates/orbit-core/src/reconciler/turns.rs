@@ -29,6 +29,8 @@ pub(super) struct Turns {
     down: u32,
     /// Those of them that have a task of no good health, which runs still.
     sick: u32,
+    /// Those of them that have failed, and are not tried again yet.
+    backing_off: u32,
     /// Slots before this one that wait for a node. Those behind it do not count: a service that is too
     /// large for the cluster could not be updated at all.
     waiting_before: u32,
@@ -40,7 +42,16 @@ impl Turns {
     /// Of all wanted slots of a workload.
     pub fn new<'a>(workload: &Workload, standings: impl Iterator<Item = &'a Standing<'a>>) -> Turns {
         let update = workload.update;
-        let mut turns = Turns { update, surging: 0, retrying: 0, down: 0, sick: 0, waiting_before: 0, down_before: 0 };
+        let mut turns = Turns {
+            update,
+            surging: 0,
+            retrying: 0,
+            down: 0,
+            sick: 0,
+            backing_off: 0,
+            waiting_before: 0,
+            down_before: 0,
+        };
         for standing in standings {
             turns.surging += u32::from(standing.is_surging());
             turns.retrying += u32::from(standing.is_retrying());
@@ -48,6 +59,7 @@ impl Turns {
             let uncounted = planted(Bug::BackoffUncounted) && !standing.leaving;
             turns.down += u32::from(is_down && !uncounted);
             turns.sick += u32::from(is_down && standing.is_sick());
+            turns.backing_off += u32::from(standing.backs_off && !uncounted);
         }
         // Those that are made now serve no sooner than the others.
         turns.down += workload.wanted().saturating_sub(workload.slots.len() as u32);
@@ -75,8 +87,12 @@ impl Turns {
         }
         // One that was tried beside the old one goes on so, where it may.
         let begun_beside = retries && !standing.pinned && self.update.max_surge > 0;
-        // What does not serve is no loss; but not all of it goes at the same time.
-        let without = if standing.is_sick() { self.down - self.sick } else { self.down + self.waiting_before };
+        // What does not serve is no loss; but not all of it goes at the same time. Slots that fail for ever do not
+        // hold it up.
+        let without = match standing.is_sick() {
+            true => self.down - self.sick - self.backing_off,
+            false => self.down + self.waiting_before,
+        };
         if !begun_beside && without < self.update.max_unavailable.max(u32::from(standing.pinned)) {
             match standing.is_sick() {
                 true => self.sick -= 1,

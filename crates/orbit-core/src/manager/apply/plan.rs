@@ -31,14 +31,14 @@ impl Cluster {
         for uid in &plan.drops {
             self.apply_drop(*uid, touched);
         }
-        for (uid, decision) in &plan.decisions {
-            self.apply_decision(*uid, decision);
-        }
         for (uid, version, step) in &plan.rollouts {
             if !self.apply_rollout_step(*uid, *version, *step, touched) {
                 touched.workloads.push(*uid);
                 self.refuse(None, touched);
             }
+        }
+        for (uid, decision) in &plan.decisions {
+            self.apply_decision(*uid, decision);
         }
     }
 

@@ -134,7 +134,7 @@ impl Cluster {
         let Some(workload) = self.workloads.get(&uid).filter(|workload| workload.version == version) else {
             return false;
         };
-        if reconciler::next_step(self, workload, self.at) != Some(step) {
+        if !reconciler::may_step(self, workload, step, self.at) {
             return false;
         }
         let (rollout, at, wanted) = (workload.rollout.expect("it has a next step"), self.at, workload.wanted());
