@@ -92,6 +92,15 @@ impl<'a> Draws<'a> {
         if self.one_in(4) { [("disk".to_string(), self.of(&["ssd", "hdd"]).to_string())].into() } else { [].into() }
     }
 
+    fn disconnect(&mut self) -> Disconnect {
+        if self.bool() {
+            return Disconnect::default();
+        }
+        let replace_after = self.bool().then(|| self.span());
+        let keep = self.of(&[Keep::Replacement, Keep::Original]);
+        Disconnect { replace_after, keep, fence: self.of(&[Fence::None, Fence::Timed, Fence::Confirmed]) }
+    }
+
     pub fn update(&mut self, kind: Kind) -> Update {
         // As a manifest that does not say.
         if kind == Kind::Task || self.one_in(4) {
@@ -128,6 +137,7 @@ impl<'a> Draws<'a> {
                 backoff_initial: self.span(),
                 backoff_max: Millis(self.number().saturating_mul(1000)),
                 reset_after: self.span(),
+                jitter_percent: self.bool().then(|| self.of(&[0, 1, 50, 100, u32::MAX])),
             },
         };
         let ports = (0..self.below(4).saturating_sub(1)).map(|_| self.port()).collect();
@@ -145,6 +155,7 @@ impl<'a> Draws<'a> {
             restart,
             stop: self.stop(),
             probes: self.probes(),
+            disconnect: self.disconnect(),
         }
     }
     pub fn stop(&mut self) -> Stop {

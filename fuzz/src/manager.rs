@@ -7,7 +7,7 @@ use crate::{bytes, draws::Draws};
 use orbit_core::{
     manager::*,
     model::*,
-    reconciler::{self, Absence, Context},
+    reconciler::{self, Context},
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use truth::Truth;
@@ -249,9 +249,15 @@ impl World {
         for _ in 0..40 {
             self.commit(usize::MAX);
             let now = self.leader.manager.cluster_time(Time(self.now));
-            let waits = |absence: &Absence| matches!(absence, Absence::ReplaceAt(at) if *at > now);
+            let replace_after = self.leader.manager.timing().replace_after;
+            let absences = self.leader.manager.absences();
+            let waits = |task: &Task| {
+                let absence = task.node.and_then(|node| absences.get(&node));
+                let due = absence.and_then(|it| it.replace_at(self.cluster().spec_of(task), replace_after));
+                due.is_some_and(|due| due > now) && task.is_live()
+            };
             let heard = self.cluster().nodes().any(|node| node.reach == Reach::Reachable);
-            if !heard && !self.leader.manager.absences().values().any(waits) {
+            if !heard && !self.cluster().tasks().any(waits) {
                 return;
             }
             let due = self.leader.manager.deadline().expect("a leader that waits for a time names it");
@@ -268,7 +274,8 @@ impl World {
         self.falls_silent();
         let (cluster, absences) = (self.cluster(), self.leader.manager.absences());
         let at = self.leader.manager.cluster_time(Time(self.now));
-        let context = Context { at, absences: &absences, creates_max: 1000 };
+        let replace_after = self.leader.manager.timing().replace_after;
+        let context = Context { at, absences: &absences, replace_after, creates_max: 1000 };
         for workload in cluster.workloads() {
             let changes = reconciler::reconcile(cluster, workload, &context);
             let rest = reconciler::Changes { wake_at: changes.wake_at, ..Default::default() };

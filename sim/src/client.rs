@@ -4,7 +4,7 @@
 //! acknowledged last, or, where no answer came, either that or what was asked for since (I10).
 
 use crate::{
-    input::{Ask, If, Order, Roll, Want, WantUpdate},
+    input::{Ask, If, Order, Roll, Want, WantDisconnect, WantUpdate},
     random::Random,
 };
 use orbit_core::{
@@ -54,6 +54,10 @@ pub enum News {
     FreshAccepted,
     /// A node was forgotten.
     Forgotten,
+    /// It was not, because it may still run what it has to stop by itself.
+    ForgetWaits,
+    /// A spec was refused that cannot satisfy its fence.
+    FenceRefused,
 }
 
 /// The users of one cluster.
@@ -164,6 +168,7 @@ impl Client {
                     probes: if once { 0 } else { [0, 0, 0, 0, 1, 2, 2, 3][(bits >> 40) as usize % 8] },
                     key: format!("key-{}", bits % 1_000_000_007),
                     update: if once { WantUpdate::default() } else { draw_update(random) },
+                    disconnect: draw_disconnect(random),
                 })
             }
             _ => return None,
@@ -310,7 +315,11 @@ impl Client {
             };
         }
         if self.forgetting.remove(&id) {
-            return Ok(result.is_ok().then_some(News::Forgotten));
+            let waits = |rejection: &Rejection| rejection.code == Code::Conflict && rejection.message.contains("fence");
+            return Ok(match result {
+                Ok(_) => Some(News::Forgotten),
+                Err(rejection) => waits(&rejection).then_some(News::ForgetWaits),
+            });
         }
         let Some(Outstanding { object, wishes, key, stale, fresh, ask }) = self.outstanding.remove(&id) else {
             return Ok(None);
@@ -361,9 +370,9 @@ impl Client {
                 Ok(None)
             }
             // Refused: nothing has changed.
-            Err(_) => {
+            Err(rejection) => {
                 self.known.entry(object).or_insert_with(|| vec![None]);
-                Ok(None)
+                Ok((rejection.field == "disconnect.replace_after").then_some(News::FenceRefused))
             }
         }
     }
@@ -377,6 +386,17 @@ fn probe(wanted: bool) -> Option<Box<Probe>> {
     let asking = Probe::asking(ProbeAsk::Command(vec!["well".to_string()]));
     let [interval, timeout, start_period] = [2, 1, 3].map(Millis::secs);
     wanted.then(|| Box::new(Probe { interval, timeout, retries: 2, start_period, ..asking }))
+}
+
+/// Most say nothing. A fence in time with a long grace is refused.
+fn draw_disconnect(random: &mut Random) -> WantDisconnect {
+    let bits = random.bits();
+    let fence = [0, 0, 0, 0, 0, 1, 1, 2][bits as usize % 8];
+    let replace_ms = match fence {
+        1 => Some([15_000, 30_000, 40_000][(bits >> 20) as usize % 3]),
+        _ => [None, None, None, Some(6000), Some(25_000)][(bits >> 20) as usize % 5],
+    };
+    WantDisconnect { replace_ms, original: bits >> 40 & 3 == 0, fence }
 }
 
 fn draw_update(random: &mut Random) -> WantUpdate {
@@ -439,6 +459,11 @@ fn definition(want: &Want) -> Definition {
                 constraints: zone.collect(),
             },
             restart,
+            disconnect: Disconnect {
+                replace_after: want.disconnect.replace_ms.map(Millis),
+                keep: if want.disconnect.original { Keep::Original } else { Keep::Replacement },
+                fence: [Fence::None, Fence::Timed, Fence::Confirmed][usize::from(want.disconnect.fence) % 3],
+            },
             probes: Probes { health: probe(want.probes & 1 != 0), ready: probe(want.probes & 2 != 0) },
             stop: Stop { delay: Millis(want.delay_ms), ..Stop::within(Millis(want.grace_ms)) },
         },

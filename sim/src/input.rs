@@ -238,6 +238,21 @@ pub struct Want {
     /// How a new version takes the place of the old one.
     #[serde(default)]
     pub update: WantUpdate,
+    /// What follows when its node is silent.
+    #[serde(default)]
+    pub disconnect: WantDisconnect,
+}
+
+/// What becomes of a task whose node is silent, as a user of the simulator wants it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WantDisconnect {
+    /// Replaced after so long, in milliseconds.
+    pub replace_ms: Option<u64>,
+    /// The original stays.
+    pub original: bool,
+    /// 1 is timed, 2 is confirmed.
+    pub fence: u8,
 }
 
 /// An update as a user of the simulator wants it. Scripts from before it could be said have one slot
@@ -289,6 +304,7 @@ impl Want {
             condition: If::Always,
             key: format!("{name}-{replicas}-{image}"),
             update: WantUpdate::default(),
+            disconnect: WantDisconnect::default(),
         }
     }
     /// A task definition.

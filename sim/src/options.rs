@@ -206,6 +206,8 @@ impl Options {
             + when(self.engine_faults > 0, 60_000)
             + when(self.twins, 30_000)
             + when(self.engine_faults > 0 || self.container_faults, 60_000)
+            // The longest time after which a lost node's tasks are replaced.
+            + 40_000
             // A rollout that fails, and the one that takes its place back, with all replicas once more.
             + 2 * crate::client::DEADLINE_MS_MAX
             + 2 * REPLICAS_MAX * (pull + stop + backoff + 4 * self.engine_ms_max.min(20) + 4 * self.sync_ms_max)

@@ -149,6 +149,12 @@ named! {
         HeldSuperseded "new spec while a rollout stood still",
         HeldRefilled "task followed by one of its own version while a rollout is held",
         DeadlineMoved "deadline moved on by progress",
+        FencedByNode "task stopped by its node's fence",
+        ReplacedAfterFence "task replaced after its fence",
+        ConfirmedWaits "task of a silent node waits to be confirmed gone",
+        OriginalKept "original kept, its replacement stopped",
+        ForgetWaits "forgetting a node waits for a fence",
+        FenceRefused "spec refused that cannot satisfy its fence",
     }
 }
 

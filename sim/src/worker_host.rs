@@ -26,6 +26,10 @@ pub(crate) struct WorkerHost {
     pub paused_until: u64,
     /// The wake-up that is queued.
     pub wake: Option<u64>,
+    /// Since the manager heard of it last, it or its engine was not there, or did not do at once what it was told:
+    /// timed fences are no good meanwhile. And until when that goes on.
+    pub shaken: bool,
+    pub shaken_until: u64,
     config: Config,
     started_at: u64,
     /// How much faster its clock runs than the world's, in parts per million.
@@ -70,11 +74,24 @@ impl WorkerHost {
             stops_at_return: false,
             paused_until: 0,
             wake: None,
+            shaken: false,
+            shaken_until: 0,
             config,
             started_at: 0,
             drift_ppm,
             random,
         }
+    }
+
+    /// It or its engine is not there, or does not do at once what it is told, until then.
+    pub fn shake(&mut self, until: u64) {
+        self.shaken = true;
+        self.shaken_until = self.shaken_until.max(until);
+    }
+
+    /// The manager has heard of it.
+    pub fn steady(&mut self, now: u64) {
+        self.shaken = now < self.shaken_until;
     }
 
     pub fn clock(&self, now: u64) -> Time {

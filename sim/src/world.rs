@@ -28,7 +28,7 @@ use orbit_core::{
 use orbit_runtime::fake::{FakeContainer, FakeEngine, ImagePlace, Program};
 use std::{
     any::Any,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     hash::Hasher,
     io::Write,
@@ -264,6 +264,9 @@ struct World {
     /// How long an operation takes at most, as yet.
     engine_ms_max: u64,
     watch: TaskWatch,
+    /// Tasks whose container somebody started himself, and those with a timed fence that were replaced while their worker or
+    /// engine was not there: nothing was promised of them (I7).
+    excused: BTreeSet<TaskId>,
     orders: OrderWatch,
     plans: PlanWatch,
     homes: EngineWatch,
@@ -312,6 +315,7 @@ impl World {
             engines,
             engine_ms_max: options.engine_ms_max,
             watch: TaskWatch::default(),
+            excused: BTreeSet::new(),
             orders: OrderWatch::default(),
             plans: PlanWatch::default(),
             homes: EngineWatch::default(),
@@ -502,6 +506,9 @@ impl World {
             }
             Happening::WorkerHears { worker, session, message } => match self.network.open.get(&session).copied() {
                 Some(Connection { life, link, .. }) => {
+                    if let ToWorker::HeartbeatAck { .. } = message {
+                        self.workers[worker].steady(self.now);
+                    }
                     self.worker_step(worker, life, worker::Event::Message { link, message })?;
                 }
                 None => self.report.tally.reach(Situation::MessageToNobody),

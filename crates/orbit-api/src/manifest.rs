@@ -5,8 +5,8 @@
 
 use crate::quantity::{Cpu, Memory, Span};
 use orbit_core::model::{
-    Constraint, Definition, Kind, Millis, OnFailure, Placement, Port, Probe, ProbeAsk, ProbeKind, Probes, Pull,
-    Rejection, Resources, Restart, RestartPolicy, Spec, Stop, Strategy, Update,
+    Constraint, Definition, Disconnect, Fence, Keep, Kind, Millis, OnFailure, Placement, Port, Probe, ProbeAsk,
+    ProbeKind, Probes, Pull, Rejection, Resources, Restart, RestartPolicy, Spec, Stop, Strategy, Update,
 };
 use serde::{
     Deserialize, Serialize,
@@ -78,6 +78,9 @@ pub struct Manifest {
     /// until it passes again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<ManifestProbe>,
+    /// What follows when a task's node is not heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disconnect: Option<ManifestDisconnect>,
     /// How a task is stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<ManifestStop>,
@@ -195,6 +198,46 @@ pub struct ManifestBackoff {
     /// A task that ran this long starts the row again; 10m if it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_after: Option<Span>,
+    /// So many hundredths of the delay at most are added to it at random, 0 to 100; an eighth if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<u32>,
+}
+
+/// What becomes of a task whose node is not heard. It is part of what runs: a change replaces the tasks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestDisconnect {
+    /// It is replaced when its node has been silent for so long; if it does not say, as the manager is set (10s).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace_after: Option<Span>,
+    /// Which of the two stays when the node returns; replacement if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<ManifestKeep>,
+    /// What keeps the two from running at the same time; none if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<ManifestFence>,
+}
+
+/// Which task stays when a silent node returns with one that was replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ManifestKeep {
+    /// The one that took its place, if it serves.
+    Replacement,
+    /// The one that was there before, if it serves.
+    Original,
+}
+
+/// What has to be known of a task before another takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ManifestFence {
+    /// Nothing: both may run while its node is silent.
+    None,
+    /// A node that does not hear of its manager stops it by itself, before it is replaced.
+    Timed,
+    /// It was seen to have ended, or its node was forgotten. Silence alone replaces nothing.
+    Confirmed,
 }
 
 /// How a new version takes the place of the old one, slot by slot. A spec that pins a host port is
@@ -445,6 +488,7 @@ impl Manifest {
                 restart: self.restart(kind),
                 stop: self.stop(),
                 probes: self.probes()?,
+                disconnect: self.disconnect(),
             },
         };
         definition.validate()?;
@@ -487,6 +531,22 @@ impl Manifest {
         Ok(Probes { health: read(&self.health, ProbeKind::Health)?, ready: read(&self.ready, ProbeKind::Ready)? })
     }
 
+    fn disconnect(&self) -> Disconnect {
+        let given = self.disconnect.clone().unwrap_or_default();
+        Disconnect {
+            replace_after: given.replace_after.map(|span| Millis(span.millis)),
+            keep: match given.keep {
+                None | Some(ManifestKeep::Replacement) => Keep::Replacement,
+                Some(ManifestKeep::Original) => Keep::Original,
+            },
+            fence: match given.fence {
+                None | Some(ManifestFence::None) => Fence::None,
+                Some(ManifestFence::Timed) => Fence::Timed,
+                Some(ManifestFence::Confirmed) => Fence::Confirmed,
+            },
+        }
+    }
+
     fn stop(&self) -> Stop {
         let given = self.stop.clone().unwrap_or_default();
         let or = |given: Option<Span>, default: Span| Millis(given.unwrap_or(default).millis);
@@ -508,6 +568,7 @@ impl Manifest {
             backoff_initial: or(backoff.initial, default.backoff_initial),
             backoff_max: or(backoff.max, default.backoff_max),
             reset_after: or(backoff.reset_after, default.reset_after),
+            jitter_percent: backoff.jitter,
         }
     }
 
@@ -559,6 +620,7 @@ impl Manifest {
                     initial: span(spec.restart.backoff_initial),
                     max: span(spec.restart.backoff_max),
                     reset_after: span(spec.restart.reset_after),
+                    jitter: spec.restart.jitter_percent,
                 }),
             }),
             update: (definition.kind == Kind::Service).then(|| ManifestUpdate {
@@ -574,6 +636,19 @@ impl Manifest {
             }),
             health: spec.probes.health.as_deref().map(ManifestProbe::of),
             ready: spec.probes.ready.as_deref().map(ManifestProbe::of),
+            disconnect: Some(ManifestDisconnect {
+                replace_after: spec.disconnect.replace_after.and_then(span),
+                keep: Some(match spec.disconnect.keep {
+                    Keep::Replacement => ManifestKeep::Replacement,
+                    Keep::Original => ManifestKeep::Original,
+                }),
+                fence: Some(match spec.disconnect.fence {
+                    Fence::None => ManifestFence::None,
+                    Fence::Timed => ManifestFence::Timed,
+                    Fence::Confirmed => ManifestFence::Confirmed,
+                }),
+            })
+            .filter(|_| spec.disconnect != Disconnect::default()),
             stop: Some(ManifestStop {
                 delay: span(spec.stop.delay),
                 signal: spec.stop.signal.clone(),
@@ -598,10 +673,11 @@ labels: { team: shop }
 resources: { cpu: 250m, memory: 128Mi }
 ports: [{ name: http, container: 80 }]
 placement: { strategy: spread, constraints: [\"node.labels.disk == ssd\"] }
-restart: { policy: always, backoff: { initial: 1s, max: 5m, reset_after: 10m } }
+restart: { policy: always, backoff: { initial: 1s, max: 5m, reset_after: 10m, jitter: 20 } }
 update: { max_surge: 2, max_unavailable: 1, min_healthy: 30s, canary: 1, deadline: 5m, on_failure: pause }
 health: { http: { port: http, path: /healthz }, interval: 5s, timeout: 2s, retries: 3, start_period: 10s }
 ready: { tcp: { port: http } }
+disconnect: { replace_after: 30s, keep: original, fence: timed }
 stop: { delay: 5s, signal: SIGQUIT, grace: 10s }
 ";
 
@@ -666,6 +742,11 @@ stop: { delay: 5s, signal: SIGQUIT, grace: 10s }
             (&format!("{base}ready: {{ tcp: {{ port: http }} }}"), "a probe of no port"),
             (&format!("{base}ready: {{ command: [a], interval: 1ms }}"), "a probe that asks too often"),
             (&format!("{base}ready: {{ command: [a], retries: 0 }}"), "a probe that never fails"),
+            (&format!("{base}disconnect: {{ fence: timed }}"), "a fence without a time"),
+            (&format!("{base}disconnect: {{ fence: maybe }}"), "an unknown fence"),
+            (&format!("{base}disconnect: {{ keep: both }}"), "an unknown choice"),
+            (&format!("{base}disconnect: {{ replace_after: 10ms }}"), "replaced at once"),
+            (&format!("{base}restart: {{ backoff: {{ jitter: 101 }} }}"), "more jitter than delay"),
             (
                 &format!("{base}ports: [{{ name: a, container: 80 }}]\nhealth: {{ http: {{ port: a, path: x }} }}"),
                 "a path without a slash",

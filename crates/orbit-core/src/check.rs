@@ -176,6 +176,7 @@ mod tests {
             restart: Restart::with_policy(RestartPolicy::Never),
             stop: Stop::within(Millis(0)),
             probes: Probes::default(),
+            disconnect: Disconnect::default(),
         };
         let (kind, name, labels) = (Kind::Task, "job".to_string(), BTreeMap::new());
         let definition = Definition { kind, name, labels, replicas: 1, update: Update::ONE_BY_ONE, spec };

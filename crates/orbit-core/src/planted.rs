@@ -206,6 +206,16 @@ bugs! {
     Apply RollbackToNewest "rollback-to-newest" "A failed rollout goes back to the version before it, whether that ever served or not.";
     Apply RollbackForgetsCause "rollback-forgets-cause" "What failed is forgotten once a rollout goes back.";
     Apply StableAtOnce "stable-at-once" "A version counts as stable once its rollout begins.";
+    Reconciler EarlierSilenceCounts "earlier-silence-counts" "What was replaced in an earlier silence of its node is given up as soon as that falls silent again.";
+    Reconciler ConfirmedIsReplaced "confirmed-is-replaced" "A task whose fence is confirmed is replaced when its node is silent.";
+    Reconciler DrainBeforeFence "drain-before-fence" "A drain of a silent node does not wait for the fences of its tasks.";
+    Reconciler FencedBesideOthers "fenced-beside-others" "A fenced task is updated as any other: the new one is made beside it.";
+    Reconciler OriginalNotKept "original-not-kept" "The replacement stays whatever its spec says.";
+    Apply FencedIsFailure "fenced-is-failure" "That a node fenced a task counts as the task's failure.";
+    Apply ForgetBeforeFence "forget-before-fence" "A node is forgotten while it may still run tasks whose fence is timed.";
+    Worker FenceUnseen "fence-unseen" "A node stops no task by itself, however long it hears of nobody.";
+    Worker FenceFromAnswer "fence-from-answer" "The fence counts from when a heartbeat was answered, not from when it was sent.";
+    Worker FencedMayStart "fenced-may-start" "A node starts a task though its fence has passed.";
     Worker ProbedOnce "probed-once" "Only the first finding of the probes is reported.";
     Worker NoStartPeriod "no-start-period" "A probe that fails while the task starts counts.";
     Worker FirstNoCounts "first-no-counts" "A probe fails at its first no.";

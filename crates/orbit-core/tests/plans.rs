@@ -77,6 +77,7 @@ fn a_plan_holds_the_placements_the_ports_and_why_the_rest_found_no_node() {
             restart: Restart::with_policy(RestartPolicy::Always),
             stop: Stop::within(Millis::secs(10)),
             probes: Probes::default(),
+            disconnect: Disconnect::default(),
         },
     };
     let put = Put { definition, condition: Condition::None, idempotency_key: None };

@@ -270,6 +270,27 @@ fn blocks(cluster: &Cluster, node: &Node) -> String {
     format!("{} to go: {}{more}", left.len(), named.join("; "))
 }
 
+/// What becomes of the tasks of a silent node, and when.
+fn what_follows(manager: &Manager, node: &Node, absence: Absence, at: Time) -> String {
+    let cluster = manager.cluster();
+    let left = node.tasks().filter_map(|id| cluster.task(id)).filter(|task| !task.state.is_terminal());
+    let due = |task: &Task| absence.replace_at(cluster.spec_of(task), manager.timing().replace_after);
+    let due: Vec<Option<Time>> = left.map(due).collect();
+    let confirmed = due.iter().filter(|due| due.is_none()).count();
+    let next = due.iter().flatten().filter(|due| **due > at).min();
+    let rest = match (next, due.len() - confirmed) {
+        (_, 0) if confirmed > 0 => String::new(),
+        (Some(due), _) => format!("tasks are replaced in {} s unless it returns", due.since(at).0.div_ceil(1000)),
+        (None, _) => "tasks are replaced".to_string(),
+    };
+    let confirmed = match confirmed {
+        0 => String::new(),
+        1 => "1 task waits until it returns or is forgotten (its fence is confirmed)".to_string(),
+        n => format!("{n} tasks wait until it returns or is forgotten (their fence is confirmed)"),
+    };
+    [rest, confirmed].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
 /// A node, and what follows from its silence.
 pub fn node(manager: &Manager, node: &Node, now: Time) -> view::Node {
     let cluster = manager.cluster();
@@ -278,13 +299,11 @@ pub fn node(manager: &Manager, node: &Node, now: Time) -> view::Node {
     let at = manager.cluster_time(now);
     let message = match manager.absences().get(&node.id) {
         _ if ready => String::new(),
-        Some(Absence::ReplaceAt(due)) if *due > at => {
-            format!("tasks are replaced in {} s unless it returns", due.since(at).0.div_ceil(1000))
-        }
         Some(Absence::Braked) => {
             "too many nodes fell silent together: nothing is replaced until some return".to_string()
         }
-        _ => "tasks are replaced".to_string(),
+        Some(absence) => what_follows(manager, node, *absence, at),
+        None => "tasks are replaced".to_string(),
     };
     let tasks = node.tasks().filter(|id| cluster.task(*id).is_some_and(|task| !task.state.is_terminal()));
     let duty = match node.duty {

@@ -85,7 +85,8 @@ enumeration!(
         PortTaken,
         NameTaken,
         Vanished,
-        NodeLost
+        NodeLost,
+        Fenced
     }
 );
 
@@ -165,6 +166,7 @@ impl From<&Spec> for v1::Spec {
             stop_signal: s.stop.signal.clone(),
             health: s.probes.health.as_deref().map(Into::into),
             ready: s.probes.ready.as_deref().map(Into::into),
+            disconnect: disconnect_of(s.disconnect),
         }
     }
 }
@@ -187,8 +189,35 @@ impl TryFrom<v1::Spec> for Spec {
                 health: maybe("health", s.health)?.map(Box::new),
                 ready: maybe("ready", s.ready)?.map(Box::new),
             },
+            disconnect: disconnect(s.disconnect).within("disconnect")?,
         })
     }
+}
+
+/// What every spec was before it could be said otherwise is written as then.
+fn disconnect_of(d: Disconnect) -> Option<v1::Disconnect> {
+    let fence = match d.fence {
+        Fence::None => v1::Fence::Unspecified,
+        Fence::Timed => v1::Fence::Timed,
+        Fence::Confirmed => v1::Fence::Confirmed,
+    };
+    (d != Disconnect::default()).then(|| v1::Disconnect {
+        replace_after_ms: d.replace_after.map(|span| span.0),
+        keeps_original: d.keep == Keep::Original,
+        fence: fence.into(),
+    })
+}
+
+fn disconnect(d: Option<v1::Disconnect>) -> Result<Disconnect> {
+    let Some(d) = d else { return Ok(Disconnect::default()) };
+    let fence = match v1::Fence::try_from(d.fence) {
+        Ok(v1::Fence::Unspecified) => Fence::None,
+        Ok(v1::Fence::Timed) => Fence::Timed,
+        Ok(v1::Fence::Confirmed) => Fence::Confirmed,
+        Err(_) => return Err(DecodeError::new(format!("{} is unknown", d.fence))).within("fence"),
+    };
+    let keep = if d.keeps_original { Keep::Original } else { Keep::Replacement };
+    Ok(Disconnect { replace_after: d.replace_after_ms.map(Millis), keep, fence })
 }
 
 impl From<&Probe> for v1::Probe {
@@ -341,6 +370,7 @@ impl From<Restart> for v1::Restart {
             backoff_initial_ms: r.backoff_initial.0,
             backoff_max_ms: r.backoff_max.0,
             reset_after_ms: r.reset_after.0,
+            jitter_percent: r.jitter_percent,
         }
     }
 }
@@ -352,6 +382,7 @@ impl TryFrom<v1::Restart> for Restart {
             backoff_initial: Millis(r.backoff_initial_ms),
             backoff_max: Millis(r.backoff_max_ms),
             reset_after: Millis(r.reset_after_ms),
+            jitter_percent: r.jitter_percent,
         })
     }
 }

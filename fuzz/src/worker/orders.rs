@@ -110,6 +110,7 @@ fn order(task: TaskId, generation: u32, ended: bool) -> Assignment {
         restart: Restart::with_policy(RestartPolicy::Always),
         stop: Stop::within(Millis::secs(1)),
         probes: Probes::default(),
+        disconnect: Disconnect::default(),
     };
     Assignment {
         task,

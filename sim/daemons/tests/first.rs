@@ -32,6 +32,7 @@ fn web(replicas: u32, idempotency_key: Option<String>) -> Request {
             restart: Restart::with_policy(RestartPolicy::Always),
             stop: Stop::within(Millis::secs(5)),
             probes: Default::default(),
+            disconnect: Default::default(),
         },
     };
     Request::Put(Put { definition, condition: Condition::None, idempotency_key })

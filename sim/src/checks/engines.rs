@@ -2,11 +2,11 @@
 
 use super::Check;
 use orbit_core::{
-    model::{Cluster, Reason, TaskId, TaskReport},
+    model::{Cluster, Fence, Reason, Task, TaskId, TaskReport, TaskState},
     worker::Op,
 };
 use orbit_runtime::fake::FakeEngine;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// W: what a worker starts, stops or removes is not somebody else's container (I31).
 pub(crate) fn is_ours(engine: &FakeEngine, request: &Op) -> Check {
@@ -75,6 +75,38 @@ pub(crate) fn asked<'a>(cluster: &Cluster, engines: impl Iterator<Item = &'a Fak
                 let found =
                     format!("{} is an endpoint of {}, and said yes {} times", task.id, workload.name, container.yes);
                 return Err(("I39", found));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// I7, W: when a container is started: of a slot whose tasks are fenced, no other one runs. `engines` says of each
+/// whether its worker and it have done what they were told without delay since the manager heard of them last: a timed
+/// fence relies on that, a confirmed one does not. What a person started is his:
+/// it is excused, and so is what was replaced while its node was in such a state.
+pub(crate) fn alone<'a>(
+    cluster: &Cluster,
+    started: TaskId,
+    engines: impl Iterator<Item = (&'a FakeEngine, bool)>,
+    excused: &BTreeSet<TaskId>,
+) -> Check {
+    let Some(task) = cluster.task(started) else { return Ok(()) };
+    let fence = |task: &Task| cluster.spec_of(task).disconnect.fence;
+    for (engine, steady) in engines {
+        let running = engine.containers().filter(|container| container.is_running() && !container.paused);
+        let others = running.filter_map(|container| cluster.task(container.identity?.task));
+        for other in others.filter(|it| it.id != started && (it.workload, it.slot) == (task.workload, task.slot)) {
+            let may_both = match fence(other) {
+                // Somebody said that its node is gone.
+                Fence::Confirmed => other.state == TaskState::Lost,
+                Fence::Timed => !steady,
+                // It is of a version without one, on a node that was given up by then.
+                Fence::None => true,
+            };
+            if !may_both && !excused.contains(&other.id) && !excused.contains(&started) {
+                let fence = fence(other);
+                return Err(("I7", format!("{started} is started while {} runs, whose fence is {fence:?}", other.id)));
             }
         }
     }

@@ -14,6 +14,10 @@ pub(crate) fn left_first(cluster: &Cluster, ledger: &Ledger, request: &Op) -> Ch
     let Some(task) = task_of(name).and_then(|task| cluster.task(task)) else { return Ok(()) };
     let Some(workload) = cluster.workload(task.workload) else { return Ok(()) };
     let has_ended = ledger.tasks.get(&task.id).is_some_and(|remembered| remembered.end.is_some());
+    // A node that hears of nobody stops it by itself; it may be heard all the same, where only the answers are lost.
+    if task.desired == Desired::Running && cluster.spec_of(task).disconnect.fence == Fence::Timed {
+        return Ok(());
+    }
     let listed = cluster.endpoints(workload).iter().any(|endpoint| endpoint.id == task.id);
     match listed && !has_ended {
         true => Err(("I37", format!("{} is stopped and is an endpoint of {}", task.id, workload.name))),
@@ -72,7 +76,11 @@ impl OrderWatch {
                 Op::Create(spec) => &spec.name,
                 Op::Start(name) => name,
                 Op::Stop { name, .. } => {
-                    self.delayed((index, life), now, worker, task_of(name))?;
+                    // A node that hears of nobody has no time for that.
+                    let order = task_of(name).and_then(|task| worker.order(task));
+                    if order.is_none_or(|order| order.spec.disconnect.fence != Fence::Timed) {
+                        self.delayed((index, life), now, worker, task_of(name))?;
+                    }
                     continue;
                 }
                 _ => continue,

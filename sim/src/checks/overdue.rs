@@ -10,9 +10,13 @@ const SLACK: Millis = Millis::secs(8);
 /// everything else goes wrong.
 pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
     let cluster = manager.cluster();
-    let late = |absence: &Absence| matches!(absence, Absence::ReplaceAt(due) if *due + SLACK < at);
-    for (node, absence) in manager.absences().iter().filter(|(_, absence)| late(absence)) {
+    let replace_after = manager.timing().replace_after;
+    for (node, absence) in &manager.absences() {
         for task in cluster.node(*node).into_iter().flat_map(Node::tasks).filter_map(|id| cluster.task(id)) {
+            let due = replaced_at(*absence, cluster.spec_of(task), replace_after);
+            if due.is_none_or(|due| at <= due + SLACK) {
+                continue;
+            }
             let Some(workload) = cluster.workload(task.workload).filter(|_| task.is_live()) else { continue };
             let wanted = task.slot < workload.wanted() && task.version == shall_be(cluster, workload, task.slot);
             let Some(slot) = workload.slots.get(task.slot as usize).filter(|_| wanted) else { continue };
@@ -39,6 +43,18 @@ pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
         }
     }
     Ok(())
+}
+
+/// When a task is due to be replaced because its node is silent, reckoned from what its spec says.
+fn replaced_at(absence: Absence, spec: &Spec, replace_after: Millis) -> Option<Time> {
+    let Disconnect { replace_after: own, fence, .. } = spec.disconnect;
+    let after = own.unwrap_or(replace_after);
+    match absence {
+        _ if fence == Fence::Confirmed => None,
+        Absence::Braked => None,
+        Absence::Silent { since } => Some(since + after),
+        Absence::Drained { since, at } => Some(if fence == Fence::Timed { at.max(since + after) } else { at }),
+    }
 }
 
 /// Whether a task of this spec could be placed on the node, reckoned from the tasks alone.

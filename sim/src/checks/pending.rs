@@ -109,6 +109,14 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
             pending.push(format!("{} stays on {}, which is being drained (I29)", task.id, node.info.name));
         }
     }
+    for task in cluster.tasks().filter(|task| task.is_live() && is_gone(task)) {
+        let silent_since = task.node.and_then(|node| cluster.node(node)).and_then(Node::silent_since);
+        let after = cluster.spec_of(task).disconnect.replace_after;
+        let due = silent_since.and_then(|since| Some(since + after? + Millis::secs(5)));
+        if due.is_some_and(|due| due > at) {
+            pending.push(format!("{} is not replaced yet", task.id));
+        }
+    }
     let stopping = |task: &&Task| task.desired == Desired::Stopped && !task.state.is_terminal();
     for task in cluster.tasks().filter(stopping).filter(|task| !is_gone(task)) {
         pending.push(format!("{} is told to stop and is {}", task.id, task.state));
@@ -153,14 +161,21 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         if unplaced > 0 && cluster.nodes().all(Node::is_ready) && workload.decision.as_ref().is_some_and(absent) {
             pending.push(format!("{} is said to wait for a node that is back (I30)", workload.name));
         }
+        // Nobody can say that it has ended but an operator, who forgets its node.
+        let unconfirmed = |slot: &&Slot| {
+            let first = cluster.attempts(slot).find(|task| !task.state.is_terminal() && is_gone(task));
+            first.is_some_and(|task| cluster.spec_of(task).disconnect.fence == Fence::Confirmed)
+        };
+        let unconfirmed = workload.slots.iter().filter(unconfirmed).count();
         let serving = (0..).zip(&workload.slots).filter(|slot| serves(*slot)).count();
         // I28: it comes to an end, by its deadline or when all serve.
         let runs = workload.rollout.is_some_and(|rollout| rollout.state == RolloutState::Running);
-        let whole = good && unplaced == 0 && serving == workload.replicas as usize;
+        let whole = good && unplaced == 0 && unconfirmed == 0 && serving == workload.replicas as usize;
         if runs && (workload.update.deadline.is_some() || whole) {
             pending.push(format!("the rollout of {} is under way", workload.name));
         }
-        if workload.kind == Kind::Service && good && unplaced == 0 && serving != workload.replicas as usize {
+        let there = serving + unconfirmed >= workload.replicas as usize;
+        if workload.kind == Kind::Service && good && unplaced == 0 && !there {
             pending.push(format!("{} serves with {serving} of {}", workload.name, workload.replicas));
         }
         if workload.slots.len() > workload.replicas as usize && !waits_for_lost {

@@ -2,7 +2,7 @@
 
 use super::{
     Check,
-    rollouts::{of_the_right_version, shall_be},
+    rollouts::{of_the_right_version, shall_be, stands_alone},
 };
 use orbit_core::{
     manager::{Action, Manager},
@@ -55,6 +55,7 @@ impl PlanWatch {
                 plan.stops.iter().try_for_each(|stop| served(manager.cluster(), plan, *stop, at))?;
                 crowded(manager.cluster(), plan)?;
                 of_the_right_version(manager.cluster(), plan)?;
+                seen_gone(manager, plan, at)?;
                 sick_in_turn(manager.cluster(), plan)
             }
             _ => Ok(()),
@@ -75,11 +76,22 @@ impl PlanWatch {
     /// long enough, and not together with more than a third of all.
     fn replaced(&self, now: u64, manager: &Manager, create: &Create) -> Check {
         let cluster = manager.cluster();
-        let Some(task) = create.after.and_then(|id| cluster.task(id)) else { return Ok(()) };
-        if !task.is_live() || task.version != create.version {
-            return Ok(());
+        let slot = cluster.workload(create.workload).and_then(|workload| workload.slots.get(create.slot as usize));
+        let Some(slot) = slot else { return Ok(()) };
+        let newest = cluster.attempts(slot).next();
+        for task in cluster.attempts(slot).filter(|task| task.is_live() && task.version == create.version) {
+            // One that was replaced in this silence stays so, with whatever success.
+            let since = task.node.and_then(|node| cluster.node(node)).and_then(Node::silent_since);
+            let again = newest.filter(|newest| newest.id != task.id);
+            if !again.is_some_and(|newest| since.is_some_and(|since| newest.created_at >= since)) {
+                self.given_up(now, manager, task)?;
+            }
         }
-        let timing = manager.timing();
+        Ok(())
+    }
+
+    fn given_up(&self, now: u64, manager: &Manager, task: &Task) -> Check {
+        let (cluster, timing) = (manager.cluster(), manager.timing());
         let node = task.node.and_then(|node| cluster.node(node));
         if node.is_some_and(|node| node.duty.is_draining()) || task.is_unhealthy() {
             return Ok(());
@@ -87,7 +99,8 @@ impl PlanWatch {
         let Some((node, since)) = node.and_then(|node| Some((node, node.silent_since()?))) else {
             return Err(("I32", format!("{} is replaced and its node is reachable", task.id)));
         };
-        if now + SLACK_MS < self.awake_since + timing.replace_after.0 {
+        let replace_after = cluster.spec_of(task).disconnect.replace_after.unwrap_or(timing.replace_after);
+        if now + SLACK_MS < self.awake_since + replace_after.0 {
             let awake = self.awake_since;
             return Err(("I32", format!("{} is replaced at {now}, the manager is awake since {awake}", task.id)));
         }
@@ -95,7 +108,7 @@ impl PlanWatch {
             return Err(("I32", format!("{} of {} is replaced under the brake", task.id, node.info.name)));
         }
         let braked_at = self.braked_at.get(&node.id).copied();
-        if braked_at.is_some_and(|at| now + SLACK_MS < at + timing.replace_after.0) {
+        if braked_at.is_some_and(|at| now + SLACK_MS < at + replace_after.0) {
             let found = format!("{} of {} is replaced at {now}, braked at {braked_at:?}", task.id, node.info.name);
             return Err(("I32", found));
         }
@@ -135,7 +148,7 @@ pub(super) fn crowded(cluster: &Cluster, plan: &Plan) -> Check {
         }
         let wanted = (0..workload.wanted()).zip(&workload.slots);
         let surge: usize = wanted.map(|slot| live(slot).saturating_sub(1)).sum();
-        let pinned = workload.spec(create.version).is_some_and(|spec| spec.pins_host_port());
+        let pinned = stands_alone(cluster, workload, create.slot);
         if here > 2 || surge > workload.update.max_surge as usize || pinned {
             let (name, number) = (&workload.name, create.slot);
             return Err((
@@ -205,8 +218,35 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
 
 /// So many slots at a time may be without one that serves; at least one where a port is pinned.
 fn unavailable_max(cluster: &Cluster, workload: &Workload, slot: u32) -> u32 {
-    let spec = workload.spec(shall_be(cluster, workload, slot));
-    workload.update.max_unavailable.max(u32::from(spec.is_some_and(|spec| spec.pins_host_port())))
+    workload.update.max_unavailable.max(u32::from(stands_alone(cluster, workload, slot)))
+}
+
+/// I7: where a task or the one before it is fenced, it is made only when that was seen to have ended, or, where the fence
+/// is timed, when its node has been silent for so long that it has stopped it.
+fn seen_gone(manager: &Manager, plan: &Plan, at: Time) -> Check {
+    let cluster = manager.cluster();
+    for create in &plan.creates {
+        let Some(workload) = cluster.workload(create.workload) else { continue };
+        let (Some(spec), Some(slot)) = (workload.spec(create.version), workload.slots.get(create.slot as usize)) else {
+            continue;
+        };
+        for other in cluster.attempts(slot).filter(|it| !it.state.is_terminal() && it.node.is_some()) {
+            let own = cluster.spec_of(other).disconnect;
+            let silent_since = other.node.and_then(|node| cluster.node(node)).and_then(Node::silent_since);
+            let is_gone = match (own.fence, silent_since) {
+                (Fence::None, _) if spec.disconnect.fence == Fence::None => true,
+                (Fence::Confirmed, _) | (_, None) => false,
+                (Fence::Timed, Some(since)) => own.replace_after.is_some_and(|after| since + after <= at),
+                (Fence::None, Some(_)) => true,
+            };
+            if !is_gone {
+                let found =
+                    format!("a task is made in slot {} of {} and {} is not gone", create.slot, workload.name, other.id);
+                return Err(("I7", found));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// I38: tasks of no good health are replaced in their turn, as in an update: a probe that fails everywhere does not
@@ -221,7 +261,7 @@ pub(super) fn sick_in_turn(cluster: &Cluster, plan: &Plan) -> Check {
         };
         let stops = plan.stops.iter().filter_map(|id| cluster.task(*id));
         let sick = stops.filter(|task| current(task) && task.is_unhealthy() && !is_draining(cluster, task));
-        let pinned = workload.versions.iter().any(|version| version.spec.pins_host_port());
+        let pinned = (0..workload.wanted()).any(|slot| stands_alone(cluster, workload, slot));
         let most = workload.update.max_unavailable.max(u32::from(pinned));
         let stopped = sick.filter(alone).count();
         if stopped > most as usize {

@@ -19,6 +19,16 @@ pub(crate) fn shall_be(cluster: &Cluster, workload: &Workload, number: u32) -> u
     given.map(|task| task.version).or(workload.stable).unwrap_or(workload.version)
 }
 
+/// Whether no two tasks may run in a slot at the same time: a port is pinned, or one of them is fenced.
+pub(super) fn stands_alone(cluster: &Cluster, workload: &Workload, number: u32) -> bool {
+    let shall_be = workload.spec(shall_be(cluster, workload, number));
+    let is_fenced = |spec: &Spec| spec.disconnect.fence != Fence::None;
+    let slot = workload.slots.get(number as usize);
+    let mut there = slot.into_iter().flat_map(|slot| cluster.attempts(slot)).filter(|task| !task.state.is_terminal());
+    shall_be.is_some_and(|spec| spec.pins_host_port() || is_fenced(spec))
+        || there.any(|task| is_fenced(cluster.spec_of(task)))
+}
+
 /// What each wanted slot shall run; without slots, the current spec.
 pub(crate) fn specs<'a>(cluster: &'a Cluster, workload: &'a Workload) -> impl Iterator<Item = &'a Arc<Spec>> {
     let slots = (0..workload.wanted()).map(|slot| shall_be(cluster, workload, slot));

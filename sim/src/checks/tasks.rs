@@ -184,7 +184,8 @@ impl TaskWatch {
             self.resting.extend(taken.map(|port| ((node, *port), until)));
         }
         let since = self.serving.remove(&task.id);
-        if task.state != TaskState::Lost && !self.sick.remove(&task.id) {
+        let fenced = task.end.as_ref().is_some_and(|end| end.reason == Reason::Fenced);
+        if task.state != TaskState::Lost && !fenced && !self.sick.remove(&task.id) {
             self.failed(cluster, task, since, task.ended_at.unwrap_or_default());
         }
     }

@@ -20,6 +20,7 @@ fn spec(image: &str) -> Spec {
         restart: Restart::with_policy(RestartPolicy::Always),
         stop: Stop::within(Millis(0)),
         probes: Probes::default(),
+        disconnect: Disconnect::default(),
     }
 }
 

@@ -122,6 +122,7 @@ impl World {
                 }
                 let until = &mut self.workers[worker].paused_until;
                 *until = (*until).max(self.now + ms);
+                self.workers[worker].shake(self.now + ms);
             }
             Input::Cut { worker, up, down } => {
                 if !self.network.is_cut(worker) {
@@ -146,6 +147,7 @@ impl World {
                     (false, true) => self.workers[worker].stops_at_return = true,
                 }
                 self.workers[worker].engine.engine_down(true);
+                self.workers[worker].shake(self.now + ms + 2000);
                 self.after(ms, Happening::EngineUp { worker });
             }
             Input::HintsBreak { worker } => {
@@ -263,6 +265,8 @@ impl World {
                 self.forgotten += 1;
                 Situation::NodeForgotten
             }
+            Some(News::FenceRefused) => Situation::FenceRefused,
+            Some(News::ForgetWaits) => Situation::ForgetWaits,
         });
     }
 
@@ -285,6 +289,9 @@ impl World {
         });
         let names: Vec<String> = fits.map(|c| c.spec.name.clone()).collect();
         let Some(name) = names.get(nth % names.len().max(1)) else { return Ok(()) };
+        if harm == Harm::Start {
+            self.excused.extend(engine.container(name).and_then(|it| it.identity).map(|identity| identity.task));
+        }
         match harm {
             Harm::Exit(code) => engine.exit(name, code),
             Harm::Kill => engine.kill(name),

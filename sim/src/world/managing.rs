@@ -48,6 +48,9 @@ impl World {
             stale.map_or(Ok(()), |stale| stale.after(machine.cluster()))?;
             self.watch.look(machine.cluster())?;
             checks::committed(machine.cluster(), &entry)?;
+            self.excused.extend(replaced_while(machine.cluster(), &entry, |node| {
+                self.workers.iter().enumerate().any(|(nth, host)| host.shaken && node_name(nth) == node)
+            }));
             checks::sessions(machine)?;
             if matches!(entry.command, Command::Reports { .. }) {
                 checks::asked(machine.cluster(), self.workers.iter().map(|worker| &worker.engine))?;
@@ -203,4 +206,16 @@ impl World {
             self.after(delay, Happening::ManagerHangup { session });
         }
     }
+}
+
+/// The tasks with a timed fence that a plan replaces, on nodes that are not there or do not do at once what they are told.
+fn replaced_while(cluster: &Cluster, entry: &Entry, is_shaken: impl Fn(&str) -> bool) -> Vec<TaskId> {
+    let Command::Plan(plan) = &entry.command else { return Vec::new() };
+    let shaken = |task: &&Task| {
+        let node = task.node.and_then(|node| cluster.node(node));
+        let fence = cluster.spec_of(task).disconnect.fence;
+        !task.state.is_terminal() && fence == Fence::Timed && node.is_some_and(|node| is_shaken(&node.info.name))
+    };
+    let slots = plan.creates.iter().filter_map(|it| cluster.workload(it.workload)?.slots.get(it.slot as usize));
+    slots.flat_map(|slot| cluster.attempts(slot)).filter(shaken).map(|task| task.id).collect()
 }

@@ -58,6 +58,7 @@ impl World {
                         Reason::PullTimeout => Situation::PullTimeout,
                         Reason::StartFailed => Situation::StartFailed,
                         Reason::CreateFailed => Situation::CreateFailed,
+                        Reason::Fenced => Situation::FencedByNode,
                         Reason::Stopped if end.exit_code.is_none() => Situation::StoppedUnstarted,
                         _ => continue,
                     });
@@ -71,6 +72,32 @@ impl World {
                 };
                 if plan.creates.iter().any(|create| lost(&create)) {
                     tally.reach(Situation::ReplacedWithLostNode);
+                }
+                let fenced = |create: &&Create| {
+                    let before = create.after.and_then(|id| cluster.task(id));
+                    lost(create) && before.is_some_and(|it| cluster.spec_of(it).disconnect.fence == Fence::Timed)
+                };
+                if plan.creates.iter().any(|create| fenced(&create)) {
+                    tally.reach(Situation::ReplacedAfterFence);
+                }
+                let waits = |task: &Task| {
+                    let silent = task.node.and_then(|node| cluster.node(node)).and_then(Node::silent_since);
+                    let long = silent.is_some_and(|since| since + Millis::secs(10) < entry.at);
+                    long && task.is_live() && cluster.spec_of(task).disconnect.fence == Fence::Confirmed
+                };
+                if cluster.tasks().any(waits) {
+                    tally.reach(Situation::ConfirmedWaits);
+                }
+                let for_original = |id: &TaskId| {
+                    let task = cluster.task(*id).filter(|task| task.serves())?;
+                    let slot = cluster.workload(task.workload)?.slots.get(task.slot as usize)?;
+                    let older =
+                        |it: &Task| it.id < task.id && it.version == task.version && it.is_live() && it.serves();
+                    let keeps = cluster.spec_of(task).disconnect.keep == Keep::Original;
+                    Some(keeps && cluster.attempts(slot).any(|it| older(it) && !plan.stops.contains(&it.id)))
+                };
+                if plan.stops.iter().any(|id| for_original(id) == Some(true)) {
+                    tally.reach(Situation::OriginalKept);
                 }
                 let refills = |create: &&Create| {
                     cluster.workload(create.workload).is_some_and(|workload| workload.version != create.version)

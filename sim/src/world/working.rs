@@ -96,7 +96,9 @@ impl World {
         if self.workers[worker].machine.is_none() {
             return;
         }
+        let now = self.now;
         let host = &mut self.workers[worker];
+        host.shake(now + down_ms.max(1));
         host.crash();
         host.paused_until = self.now;
         if reboot {
@@ -111,6 +113,11 @@ impl World {
 
     pub(super) fn engine_acts(&mut self, worker: usize, life: u32, op: OpId, request: &Op) -> Lived {
         let strike = self.struck(Point::Engine, worker, kind_of_op(request));
+        match strike {
+            Some(Strike::Hang { ms } | Strike::Late { ms }) => self.workers[worker].shake(self.now + ms),
+            Some(_) => self.workers[worker].shake(self.now + 5000),
+            None => {}
+        }
         if let Some(Strike::Hang { ms }) = strike {
             self.after(ms, Happening::EngineActs { worker, life, op, request: request.clone() });
             return Ok(());
@@ -127,6 +134,9 @@ impl World {
         };
         self.homes.look(worker, &self.workers[worker].engine)?;
         self.report.started += u64::from(matches!(request, Op::Start(_)) && result.is_ok());
+        if let Op::Start(name) = request {
+            self.runs_alone(worker, name)?;
+        }
         if let Op::Create(spec) = request {
             self.name_container(spec);
         }
@@ -139,6 +149,17 @@ impl World {
         self.after(delay, Happening::EngineAnswers { worker, life, op, result });
         self.tell_hints(worker);
         Ok(())
+    }
+
+    /// I7, where the manager is there to be asked what is whose.
+    fn runs_alone(&self, worker: usize, name: &str) -> Lived {
+        let container = self.workers[worker].engine.container(name).filter(|container| container.is_running());
+        let task = container.and_then(|container| container.identity).map(|identity| identity.task);
+        let (Some(task), Some(machine)) = (task, &self.manager.machine) else { return Ok(()) };
+        // An engine that takes long for everything is not one that does at once what it is told.
+        let is_steady = |host: &WorkerHost| !host.shaken && self.options.engine_ms_max <= 500;
+        let engines = self.workers.iter().filter(|host| !host.is_lost).map(|host| (&host.engine, is_steady(host)));
+        checks::alone(machine.cluster(), task, engines, &self.excused)
     }
 
     /// The engine's events.

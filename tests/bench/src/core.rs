@@ -78,6 +78,7 @@ fn service(n: u32) -> Definition {
             restart: Restart::with_policy(RestartPolicy::Always),
             stop: Stop::within(Millis::secs(10)),
             probes: Probes::default(),
+            disconnect: Disconnect::default(),
         },
     }
 }

@@ -115,7 +115,8 @@ impl Cluster {
     /// A task has ended: what it held is free, and its slot counts the failure in the same entry
     /// (invariant I13).
     fn end_task(&mut self, key: TaskKey, state: TaskState, end: End, ended_at: Time, touched: &mut Touched) {
-        let (port_taken, named) = (end.reason == Reason::PortTaken, end.port);
+        let (reason, named) = (end.reason, end.port);
+        let port_taken = reason == Reason::PortTaken;
         let said = end.to_string();
         if !self.advance_task(key, state, Some(end), ended_at) {
             return;
@@ -124,7 +125,8 @@ impl Cluster {
         let (uid, id, node) = (task.workload, task.id, task.node);
         let since = if planted(Bug::HealthFromCreation) { Some(task.created_at) } else { task.serving_since };
         // Of one that was unhealthy, the failure is counted already.
-        let counts = state != TaskState::Lost && task.probed.health != Some(false);
+        let fenced = reason == Reason::Fenced && !planted(Bug::FencedIsFailure);
+        let counts = state != TaskState::Lost && !fenced && task.probed.health != Some(false);
         // The one that the engine named; any of them may be meant where it named none.
         let named = named.filter(|port| task.host_ports.contains(port) && !planted(Bug::AllPortsRest));
         let is_taken = |port: &u16| port_taken && named.is_none_or(|named| named == *port);
@@ -171,7 +173,7 @@ impl Cluster {
         }
         slot.failures = slot.failures.saturating_add(1);
         let delay = restart.delay(slot.failures);
-        let wait = Millis(delay.0.saturating_add(jitter(seed, id, delay.0 / 8)));
+        let wait = Millis(delay.0.saturating_add(jitter(seed, id, restart.jitter_max(delay).0)));
         slot.not_before = at + wait;
         Some(wait)
     }

@@ -106,10 +106,10 @@ impl Leases {
             };
             let absence = match self.braked.contains(&node) {
                 _ if let Some(drained_since) = drained_since => {
-                    Absence::ReplaceAt(drained_since.max(since + timing.lease))
+                    Absence::Drained { since: from, at: drained_since.max(since + timing.lease) }
                 }
                 true => Absence::Braked,
-                false => Absence::ReplaceAt(from + timing.replace_after),
+                false => Absence::Silent { since: from },
             };
             (node, absence)
         };

@@ -23,6 +23,7 @@ pub use sessions::SessionId;
 use crate::{
     model::*,
     planted::{Bug, planted},
+    reconciler::Context,
 };
 use leases::Leases;
 use planner::Planner;
@@ -442,7 +443,9 @@ impl Manager {
         }
         if leader.barrier_passed && !leader.plan_outstanding && !leader.planner.is_idle(&self.cluster, at) {
             let absences = leader.leases.absences(&self.cluster, &self.timing);
-            if let Some(plan) = leader.planner.plan(&self.cluster, at, &absences) {
+            let replace_after = self.timing.replace_after;
+            let context = Context { at, absences: &absences, replace_after, creates_max: PLAN_TASKS_MAX };
+            if let Some(plan) = leader.planner.plan(&self.cluster, &context) {
                 leader.plan_outstanding = true;
                 leader.propose(now, Purpose::Plan, Command::Plan(plan), actions);
             }

@@ -8,7 +8,7 @@
 use crate::{
     model::*,
     planted::{Bug, planted},
-    reconciler::{self, Absence, Changes, Context},
+    reconciler::{self, Changes, Context},
     scheduler::{self, Scheduler, filter::Class},
 };
 use std::{
@@ -95,7 +95,8 @@ impl Planner {
     }
 
     /// Decides what to do now. `None` when there is nothing to do.
-    pub fn plan(&mut self, cluster: &Cluster, at: Time, absences: &BTreeMap<NodeId, Absence>) -> Option<Plan> {
+    pub fn plan(&mut self, cluster: &Cluster, context: &Context) -> Option<Plan> {
+        let at = context.at;
         self.wake_due(cluster, at);
         let mut scheduler = Scheduler::new(cluster, at);
         self.unblock(&scheduler);
@@ -105,7 +106,7 @@ impl Planner {
         while room > 0
             && let Some(uid) = self.dirty.pop_first()
         {
-            self.plan_workload(cluster, uid, at, absences, &mut room, &mut plan, &mut wants);
+            self.plan_workload(cluster, uid, context, &mut room, &mut plan, &mut wants);
         }
         let mut decisions = BTreeMap::new();
         for ((class, _), wants) in wants {
@@ -170,8 +171,7 @@ impl Planner {
         &mut self,
         cluster: &Cluster,
         uid: Uid,
-        at: Time,
-        absences: &BTreeMap<NodeId, Absence>,
+        context: &Context,
         room: &mut usize,
         plan: &mut Plan,
         wants: &mut BTreeMap<(Class, Option<Uid>), Vec<Wants>>,
@@ -180,7 +180,7 @@ impl Planner {
             self.set_timer(uid, None);
             return;
         };
-        let context = Context { at, absences, creates_max: *room };
+        let context = Context { creates_max: *room, ..*context };
         let Changes { creates, stops, removes, trim, drop, rollout, wake_at, more } =
             reconciler::reconcile(cluster, workload, &context);
         self.set_timer(uid, wake_at);

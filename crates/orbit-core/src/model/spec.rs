@@ -70,6 +70,8 @@ pub struct Spec {
     pub stop: Stop,
     /// How a running task is asked whether it is well.
     pub probes: Probes,
+    /// What follows when its node is not heard.
+    pub disconnect: Disconnect,
 }
 
 /// When a task's image is pulled.
@@ -209,8 +211,8 @@ pub enum RestartPolicy {
 }
 
 /// What follows when a task ends by itself: the n-th failure in a row is followed after
-/// `initial × 2^(n-1)`, at most `max`, plus up to an eighth of jitter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// `initial × 2^(n-1)`, at most `max`, plus jitter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restart {
     /// When another attempt follows at all.
     pub policy: RestartPolicy,
@@ -220,6 +222,18 @@ pub struct Restart {
     pub backoff_max: Millis,
     /// A task that ran this long before it ended starts the row again.
     pub reset_after: Millis,
+    /// At most so many hundredths of the delay are added to it at random; `None`: an eighth.
+    pub jitter_percent: Option<u32>,
+}
+
+// A policy that does not say has the fingerprint that it had before it could say it.
+impl Hash for Restart {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.policy, self.backoff_initial, self.backoff_max, self.reset_after).hash(state);
+        if self.jitter_percent.is_some() {
+            self.jitter_percent.hash(state);
+        }
+    }
 }
 
 impl Restart {
@@ -230,7 +244,12 @@ impl Restart {
             backoff_initial: Millis::secs(1),
             backoff_max: Millis::secs(300),
             reset_after: Millis::secs(600),
+            jitter_percent: None,
         }
+    }
+    /// The most that is added at random to a delay.
+    pub fn jitter_max(&self, delay: Millis) -> Millis {
+        Millis(self.jitter_percent.map_or(delay.0 / 8, |percent| delay.0.saturating_mul(percent.into()) / 100))
     }
     /// The delay after `failures` in a row (at least one), without jitter.
     pub fn delay(&self, failures: u32) -> Millis {
@@ -407,6 +426,99 @@ impl Probe {
             return Err(Rejection::invalid(format!("{field}.retries"), message));
         }
         Ok(())
+    }
+}
+
+/// What becomes of a task whose node is not heard. It is part of what runs, and a change of it makes a new version:
+/// so manager and node never differ about a task's fence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Disconnect {
+    /// It is replaced when its node has been silent for so long; `None`: as the manager is set.
+    pub replace_after: Option<Millis>,
+    /// Which of two stays when the node returns.
+    pub keep: Keep,
+    /// What has to be known before it is replaced.
+    pub fence: Fence,
+}
+
+/// Which task of a slot stays when a silent node returns with one that was replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Keep {
+    /// The one that took its place, if it serves.
+    #[default]
+    Replacement,
+    /// The one that was there before, if it serves.
+    Original,
+}
+
+/// What keeps two tasks of one slot from running at the same time (invariants I7, I8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fence {
+    /// Nothing: while a node is silent, both may.
+    #[default]
+    None,
+    /// A node that has not heard of its manager for some time stops the task by itself, before it is replaced.
+    Timed,
+    /// It is replaced only when it was seen to have ended, or its node was forgotten.
+    Confirmed,
+}
+
+impl Disconnect {
+    /// How far the clocks of a node and of its manager may differ over a time: one part in so many.
+    pub const DRIFT_PART: u64 = 10;
+    /// How long it may take to kill what has not ended within its grace.
+    pub const KILL_MARGIN: Millis = Millis::secs(2);
+
+    /// After so long without an acknowledged heartbeat, counted from when that was sent, a node stops a task by itself,
+    /// so that it has ended before it is replaced: what `replace_after` leaves when the grace, the kill and the
+    /// difference of clocks are taken off. `None` where nothing is stopped.
+    pub fn fenced_after(&self, grace: Millis) -> Option<Millis> {
+        let replace_after = self.replace_after.filter(|_| self.fence == Fence::Timed)?;
+        let drift = replace_after.0 / Disconnect::DRIFT_PART + 1;
+        Some(Millis(replace_after.0.saturating_sub(drift + Disconnect::KILL_MARGIN.0).saturating_sub(grace.0)))
+    }
+
+    /// Checks what depends on the manager's settings: on how long a node may be silent before that means anything.
+    ///
+    /// # Errors
+    /// The arithmetic that does not come out.
+    pub fn validate_with(&self, lease: Millis, grace: Millis) -> Result<(), Rejection> {
+        let Some(replace_after) = self.replace_after else { return Ok(()) };
+        let fail = |message: String| Err(Rejection::invalid("disconnect.replace_after", message));
+        if replace_after < lease {
+            return fail(format!(
+                "{replace_after} is shorter than the lease of {lease}: sooner nobody knows that a node is silent"
+            ));
+        }
+        if self.fenced_after(grace).is_some_and(|fenced_after| fenced_after < lease) {
+            let margin = Disconnect::KILL_MARGIN;
+            let least = (lease.0 + grace.0 + margin.0 + 1) * Disconnect::DRIFT_PART / (Disconnect::DRIFT_PART - 1) + 1;
+            return fail(format!(
+                "with `fence: timed`, {replace_after} is too soon to know that the old task is gone: a lease of {lease}, \
+                 a stop.grace of {grace}, {margin} to kill it, and a tenth for clocks that differ need at least {}",
+                Millis(least.div_ceil(1000) * 1000)
+            ));
+        }
+        Ok(())
+    }
+
+    fn validate(&self) -> Result<(), Rejection> {
+        match (self.replace_after, self.fence) {
+            (Some(replace_after), _) => check_span("disconnect.replace_after", replace_after, 1000),
+            (None, Fence::Timed) => {
+                Err(Rejection::invalid("disconnect.replace_after", "`fence: timed` needs to know when it is replaced"))
+            }
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+// A spec that does not say has the fingerprint that it had before it could say it.
+impl Hash for Disconnect {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        if *self != Disconnect::default() {
+            (self.replace_after, self.keep, self.fence).hash(state);
+        }
     }
 }
 
@@ -688,10 +800,14 @@ impl Spec {
         check_span("restart.backoff.initial", self.restart.backoff_initial, 100)?;
         check_span("restart.backoff.max", self.restart.backoff_max, 100)?;
         check_span("restart.backoff.reset_after", self.restart.reset_after, 0)?;
+        if let Some(percent) = self.restart.jitter_percent.filter(|percent| *percent > 100) {
+            return Err(Rejection::invalid("restart.backoff.jitter", format!("{percent}% is more than 100%")));
+        }
         if self.restart.backoff_max < self.restart.backoff_initial {
             return Err(Rejection::invalid("restart.backoff.max", "smaller than restart.backoff.initial"));
         }
         self.probes.iter().try_for_each(|(kind, probe)| probe.validate(kind.as_str(), &self.ports))?;
+        self.disconnect.validate()?;
         self.stop.validate()
     }
 
@@ -751,6 +867,17 @@ impl Spec {
     /// replacement has to wait until its predecessor is seen gone.
     pub fn pins_host_port(&self) -> bool {
         self.ports.iter().any(|port| port.host.is_some())
+    }
+
+    /// Whether two tasks of a slot may never run at the same time, as far as it is known: then the old one has to be seen
+    /// gone before another is made.
+    pub fn runs_alone(&self) -> bool {
+        self.pins_host_port() || self.disconnect.fence != Fence::None
+    }
+
+    /// After so long without an acknowledged heartbeat a node stops a task of this spec by itself.
+    pub fn fenced_after(&self) -> Option<Millis> {
+        self.disconnect.fenced_after(self.stop.grace)
     }
 
     /// Whether a running task serves whose probes have found this.

@@ -117,11 +117,13 @@ pub enum Reason {
     Vanished,
     /// Its node was forgotten, or came back without it.
     NodeLost,
+    /// Its node did not hear of its manager for so long that it may have been replaced, and stopped it.
+    Fenced,
 }
 
 impl Reason {
     /// All reasons, in order.
-    pub const ALL: [Reason; 12] = [
+    pub const ALL: [Reason; 13] = [
         Reason::Exited,
         Reason::OutOfMemory,
         Reason::Killed,
@@ -134,6 +136,7 @@ impl Reason {
         Reason::NameTaken,
         Reason::Vanished,
         Reason::NodeLost,
+        Reason::Fenced,
     ];
     /// Stable text, as in the API.
     pub fn as_str(self) -> &'static str {
@@ -150,6 +153,7 @@ impl Reason {
             Reason::NameTaken => "name_taken",
             Reason::Vanished => "vanished",
             Reason::NodeLost => "node_lost",
+            Reason::Fenced => "fenced",
         }
     }
 }

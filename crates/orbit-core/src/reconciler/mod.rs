@@ -23,6 +23,8 @@ pub struct Context<'a> {
     pub at: Time,
     /// Every unreachable node.
     pub absences: &'a BTreeMap<NodeId, Absence>,
+    /// After how long a silence a task is replaced whose spec does not say.
+    pub replace_after: Millis,
     /// At most so many new tasks.
     pub creates_max: usize,
 }
@@ -30,10 +32,38 @@ pub struct Context<'a> {
 /// What becomes of the tasks of an unreachable node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence {
-    /// They are replaced at this time, unless the node returns.
-    ReplaceAt(Time),
+    /// Each is replaced when its node has been silent for as long as its spec says, from this time on, unless the node
+    /// returns.
+    Silent {
+        /// The last that was heard, or the last time that its silence was held against nobody.
+        since: Time,
+    },
+    /// Draining it was an operator's word that they shall run elsewhere, from this time on.
+    Drained {
+        /// As above.
+        since: Time,
+        /// The drain's beginning, or the end of the lease.
+        at: Time,
+    },
     /// Too many nodes fell silent together: they are left alone until some return.
     Braked,
+}
+
+impl Absence {
+    /// When a task of this spec is replaced, unless its node returns; `None` where that does not follow from silence.
+    pub fn replace_at(self, spec: &Spec, replace_after: Millis) -> Option<Time> {
+        let replace_after = spec.disconnect.replace_after.unwrap_or(replace_after);
+        match (self, spec.disconnect.fence) {
+            (_, Fence::Confirmed) if !planted(Bug::ConfirmedIsReplaced) => None,
+            (Absence::Braked, _) => None,
+            (Absence::Silent { since }, _) => Some(since + replace_after),
+            // An operator's word does not stop what runs there.
+            (Absence::Drained { since, at }, Fence::Timed) if !planted(Bug::DrainBeforeFence) => {
+                Some(at.max(since + replace_after))
+            }
+            (Absence::Drained { at, .. }, _) => Some(at),
+        }
+    }
 }
 
 /// What to do for one workload.
@@ -147,8 +177,8 @@ fn finish_shrinking(cluster: &Cluster, workload: &Workload, changes: &mut Change
 struct Standing<'a> {
     /// The version that the slot shall be of: the current one, unless its rollout is held or has not come here.
     version: u32,
-    /// Two tasks of that version never fit on one node: the old one always has to go first.
-    pinned: bool,
+    /// No two tasks of the slot may run at the same time: the old one always has to go first.
+    alone: bool,
     /// Of that version, seen running; one that serves before others.
     keeper: Option<&'a Task>,
     /// When the keeper will have served for long enough to count. Nothing while its probes fail.
@@ -177,7 +207,7 @@ impl<'a> Standing<'a> {
     fn replace(&mut self, task: &'a Task) {
         match task.serves() {
             true => self.fallback = self.fallback.filter(|fallback| fallback.serves()).or(Some(task)),
-            false => self.leaving |= task.state == TaskState::Running,
+            false => self.leaving |= task.state == TaskState::Running || (self.alone && task.node.is_some()),
         }
     }
     fn serves(&self) -> bool {
@@ -234,17 +264,15 @@ fn stand<'a>(
     context: &Context,
 ) -> Standing<'a> {
     let current = target(cluster, workload, number);
-    let pinned = workload.spec(current).is_some_and(|spec| spec.pins_host_port());
-    let mut standing = Standing { version: current, pinned, ..Standing::default() };
+    let spec = workload.spec(current).expect("a target is a version that is remembered");
+    let mut standing = Standing { version: current, alone: runs_alone(spec), ..Standing::default() };
     for task in cluster.attempts(slot).filter(|task| !task.state.is_terminal()) {
         if is_given_up(cluster, workload, slot, task, context) {
             continue; // neither counted nor, until its replacement serves, stopped
         }
-        let absence = task.node.and_then(|node| context.absences.get(&node));
-        if let Some(Absence::ReplaceAt(at)) = absence
-            && *at > context.at
-        {
-            standing.replace_at = Some(standing.replace_at.map_or(*at, |sooner| sooner.min(*at)));
+        standing.alone |= cluster.spec_of(task).disconnect.fence != Fence::None && !planted(Bug::FencedBesideOthers);
+        if let Some(at) = replace_at(cluster, task, context).filter(|at| *at > context.at) {
+            standing.replace_at = Some(standing.replace_at.map_or(at, |sooner| sooner.min(at)));
         }
         let stay = stay(cluster, workload, task, context);
         if stay != Stay::Leaves
@@ -263,7 +291,9 @@ fn stand<'a>(
             // It goes in its turn, so that a probe that fails everywhere does not end everything at once.
             standing.fallback = standing.fallback.or(Some(task));
         } else if task.version == current && task.state == TaskState::Running {
-            let better = standing.keeper.is_none_or(|keeper| task.serves() && !keeper.serves());
+            // The newer one comes first.
+            let returned = spec.disconnect.keep == Keep::Original && !planted(Bug::OriginalNotKept);
+            let better = standing.keeper.is_none_or(|keeper| task.serves() && (!keeper.serves() || returned));
             standing.keeper = if better { Some(task) } else { standing.keeper };
         } else if task.version == current {
             let ahead = standing.candidate.is_none_or(|candidate| task.state > candidate.state);
@@ -323,7 +353,7 @@ fn reconcile_slot(
     if standing.keeper.is_none() && standing.candidate.is_none() {
         // Where the old one goes first, it has to be seen gone: its port may be pinned, or its user
         // does not want two of them.
-        let stop_first = standing.pinned || workload.update.max_surge == 0;
+        let stop_first = standing.alone || workload.update.max_surge == 0;
         let waits_for_end = stop_first && (standing.leaving || standing.fallback.is_some());
         let waits_for_turn = standing.fallback.is_some() && turn == Turn::Later;
         if !waits_for_end && !waits_for_turn {
@@ -346,13 +376,29 @@ fn reconcile_slot(
 /// silent for too long, or was, and it was replaced, with whatever success. That is not taken back when
 /// a leader gives the node more time, because it is new or was asleep: it would begin again later.
 fn is_given_up(cluster: &Cluster, workload: &Workload, slot: &Slot, task: &Task, context: &Context) -> bool {
-    let absence = task.node.and_then(|node| context.absences.get(&node));
-    let silent_for_too_long = || matches!(absence, Some(Absence::ReplaceAt(at)) if *at <= context.at);
-    let replaced = || {
-        let newer = cluster.attempts(slot).take_while(|newer| newer.id != task.id);
-        newer.into_iter().any(|newer| newer.version == task.version) && !planted(Bug::GiveUpTakenBack)
+    let is_absent = || task.node.is_some_and(|node| context.absences.contains_key(&node));
+    let silent_for_too_long = || replace_at(cluster, task, context).is_some_and(|at| at <= context.at);
+    // In this silence: what was made in an earlier one ended when the node returned, or before that.
+    let silent_since = task.node.and_then(|node| cluster.node(node)).and_then(Node::silent_since);
+    let in_this_silence = |newer: &Task| {
+        planted(Bug::EarlierSilenceCounts) || silent_since.is_some_and(|since| newer.created_at >= since)
     };
-    may_rerun(workload) && absence.is_some() && (silent_for_too_long() || replaced())
+    let replaced = || {
+        let mut newer = cluster.attempts(slot).take_while(|newer| newer.id != task.id);
+        newer.any(|newer| newer.version == task.version && in_this_silence(newer)) && !planted(Bug::GiveUpTakenBack)
+    };
+    may_rerun(workload) && is_absent() && (silent_for_too_long() || replaced())
+}
+
+/// When a task is replaced because its node is silent, unless that returns.
+fn replace_at(cluster: &Cluster, task: &Task, context: &Context) -> Option<Time> {
+    let absence = context.absences.get(&task.node?)?;
+    absence.replace_at(cluster.spec_of(task), context.replace_after)
+}
+
+/// Whether two tasks of this spec never run in one slot at the same time.
+fn runs_alone(spec: &Spec) -> bool {
+    if planted(Bug::FencedBesideOthers) { spec.pins_host_port() } else { spec.runs_alone() }
 }
 
 /// A new attempt, unless there is to be none, or not yet.

@@ -81,19 +81,19 @@ impl Turns {
         }
         let retries = standing.is_retrying();
         self.retrying -= u32::from(retries);
-        if !standing.pinned && self.may_surge(retries, standing.is_sick()) {
+        if !standing.alone && self.may_surge(retries, standing.is_sick()) {
             self.surging += 1;
             return Turn::Beside;
         }
         // One that was tried beside the old one goes on so, where it may.
-        let begun_beside = retries && !standing.pinned && self.update.max_surge > 0;
+        let begun_beside = retries && !standing.alone && self.update.max_surge > 0;
         // What does not serve is no loss; but not all of it goes at the same time. Slots that fail for ever do not
         // hold it up.
         let without = match standing.is_sick() {
             true => self.down - self.sick - self.backing_off,
             false => self.down + self.waiting_before,
         };
-        if !begun_beside && without < self.update.max_unavailable.max(u32::from(standing.pinned)) {
+        if !begun_beside && without < self.update.max_unavailable.max(u32::from(standing.alone)) {
             match standing.is_sick() {
                 true => self.sick -= 1,
                 false => self.down += 1,

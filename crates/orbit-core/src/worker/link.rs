@@ -9,6 +9,7 @@ use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
+use std::collections::VecDeque;
 
 /// The first and the longest pause before dialling again; each failure doubles it, and up to half
 /// of it is added at random, so that a fleet does not dial in step.
@@ -21,13 +22,16 @@ pub(super) struct Link {
     dialled: u64,
     failures: u32,
     jitter: ChaCha8Rng,
+    /// When the last message was sent that the manager is known to have heard; the beginning of this process's life where
+    /// there was none. Fences count from here (invariant I8).
+    heard_of_at: Option<Time>,
 }
 
 #[derive(Clone, Debug)]
 enum State {
     Down { dial_at: Time },
     Dialling { link: LinkId, give_up_at: Time },
-    Greeting { link: LinkId, give_up_at: Time },
+    Greeting { link: LinkId, give_up_at: Time, hello_at: Time },
     Up(Up),
 }
 
@@ -39,6 +43,8 @@ pub(super) struct Up {
     lease: Millis,
     heartbeat_at: Time,
     heartbeats: u64,
+    /// Those that were not acknowledged yet: their numbers, and when they were sent. Oldest first, bounded.
+    unacknowledged: VecDeque<(u64, Time)>,
     heard_at: Time,
     assigned_seq: u64,
     /// What was reported last, and when it is repeated if it is not confirmed.
@@ -46,13 +52,37 @@ pub(super) struct Up {
     repeat_at: Time,
 }
 
+/// A manager that leaves more heartbeats than this unanswered is not there.
+const UNACKNOWLEDGED_MAX: usize = 64;
+
 /// How long dialling and greeting may take.
 const GREETING_MAX: Millis = Millis::secs(5);
 
 impl Link {
     pub fn new(nonce: u64) -> Link {
         let jitter = ChaCha8Rng::seed_from_u64(nonce);
-        Link { state: State::Down { dial_at: Time(0) }, dialled: 0, failures: 0, jitter }
+        Link { state: State::Down { dial_at: Time(0) }, dialled: 0, failures: 0, jitter, heard_of_at: None }
+    }
+
+    /// When the last message was sent that the manager is known to have heard.
+    pub fn heard_of_at(&self) -> Time {
+        self.heard_of_at.unwrap_or_default()
+    }
+
+    /// A heartbeat is acknowledged.
+    pub fn acknowledged(&mut self, now: Time, seq: u64) {
+        let State::Up(up) = &mut self.state else { return };
+        while let Some((number, sent_at)) = up.unacknowledged.pop_front_if(|(number, _)| *number <= seq) {
+            if number == seq {
+                let at = if planted(Bug::FenceFromAnswer) { now } else { sent_at };
+                self.heard_of_at = self.heard_of_at.max(Some(at));
+            }
+        }
+    }
+
+    /// The first step of this process's life.
+    pub fn begin(&mut self, now: Time) {
+        self.heard_of_at.get_or_insert(now);
     }
 
     pub fn welcomed(&self) -> Option<&Up> {
@@ -83,7 +113,7 @@ impl Link {
         if !matches!(self.state, State::Dialling { link: dialled, .. } if dialled == link) {
             return;
         }
-        self.state = State::Greeting { link, give_up_at: now + GREETING_MAX };
+        self.state = State::Greeting { link, give_up_at: now + GREETING_MAX, hello_at: now };
         actions.push(Action::Send { link, message: ToManager::Register(hello) });
     }
 
@@ -120,14 +150,16 @@ impl Link {
     }
 
     pub fn welcome(&mut self, now: Time, welcome: &Welcome) {
-        let State::Greeting { link, .. } = self.state else { return };
+        let State::Greeting { link, hello_at, .. } = self.state else { return };
         self.failures = 0;
+        self.heard_of_at = self.heard_of_at.max(Some(hello_at));
         self.state = State::Up(Up {
             link,
             heartbeat: welcome.heartbeat,
             lease: welcome.lease,
             heartbeat_at: now + welcome.heartbeat,
             heartbeats: 0,
+            unacknowledged: VecDeque::new(),
             heard_at: now,
             assigned_seq: welcome.assigned.seq,
             reported: Vec::new(),
@@ -165,7 +197,7 @@ impl Link {
                     *dial_at = now + RETRY_FIRST;
                 }
             }
-            State::Dialling { link, give_up_at } | State::Greeting { link, give_up_at } => {
+            State::Dialling { link, give_up_at } | State::Greeting { link, give_up_at, .. } => {
                 if *give_up_at <= now {
                     actions.push(Action::Disconnect(*link));
                     self.retry(now);
@@ -198,6 +230,10 @@ impl Up {
         if self.heartbeat_at <= now {
             self.heartbeat_at = now + self.heartbeat;
             self.heartbeats += 1;
+            self.unacknowledged.push_back((self.heartbeats, now));
+            if self.unacknowledged.len() > UNACKNOWLEDGED_MAX {
+                self.unacknowledged.pop_front();
+            }
             let message = ToManager::Heartbeat { seq: self.heartbeats, assigned_seq: self.assigned_seq };
             actions.push(Action::Send { link, message });
         }

@@ -227,6 +227,7 @@ impl Worker {
     /// `now` is the caller's monotonic clock; its zero does not matter, and it does not go back.
     pub fn step(&mut self, now: Time, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.link.begin(now);
         match event {
             Event::LinkUp(link) => self.link_up(now, link, &mut actions),
             Event::LinkDown(link) => self.link.down(link, now),
@@ -448,7 +449,7 @@ impl Worker {
                     self.assigned(assigned);
                 }
             }
-            ToWorker::HeartbeatAck { .. } => {}
+            ToWorker::HeartbeatAck { seq } => self.link.acknowledged(now, seq),
             ToWorker::Committed { states } => {
                 for (id, state, probed) in states {
                     if let Some(task) = self.tasks.get_mut(&id) {

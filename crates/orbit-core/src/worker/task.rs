@@ -50,6 +50,10 @@ pub(super) struct WorkerTask {
     pub paused: bool,
     /// When the stop signal may be sent, once it was told to stop.
     pub signal_at: Option<Time>,
+    /// When it is looked at next, to see whether its fence has passed.
+    pub fence_look_at: Option<Time>,
+    /// It is being stopped because its fence has passed.
+    pub fenced: bool,
     /// An operation is under way.
     pub op: bool,
     /// The count of operations when one of this task's began or ended last.
@@ -112,7 +116,10 @@ impl Worker {
         }
         match task.container {
             Known::Is(ContainerState::Exited { code, out_of_memory }) => {
-                let (state, end) = ending(task.order.as_ref(), code, out_of_memory);
+                let (state, end) = match task.fenced {
+                    true => (TaskState::Failed, End::exited(Reason::Fenced, code)),
+                    false => ending(task.order.as_ref(), code, out_of_memory),
+                };
                 self.finish(now, id, state, end, actions);
             }
             Known::Is(ContainerState::Running) => {
@@ -120,14 +127,17 @@ impl Worker {
                 if task.order.is_some() && !task.wants_to_run() {
                     task.observe(TaskState::Stopping);
                     self.stop_after_delay(now, id, actions);
-                } else if task.order.is_some() {
+                } else if self.is_fenced(now, id) {
+                    self.tasks.get_mut(&id).expect("just looked").fenced = true;
+                    self.begin_step(id, Step::Stop, actions);
+                } else if self.tasks[&id].order.is_some() {
                     self.probe(now, id, actions);
                 }
             }
             Known::Is(ContainerState::Created) => {
                 task.observe(TaskState::Starting);
                 if task.wants_to_run() {
-                    self.enqueue(id, actions);
+                    self.enqueue(now, id, actions);
                 } else if task.order.is_some() {
                     let end = End::new(Reason::Stopped, "stopped before it was started");
                     self.finish(now, id, TaskState::Stopped, end, actions);
@@ -143,13 +153,28 @@ impl Worker {
         }
     }
 
+    /// Whether the manager may have replaced the task by now, because it has not heard of this node for so long: then
+    /// it is stopped, whatever was wanted, and not started (invariant I8). Looks again when that will be so.
+    fn is_fenced(&mut self, now: Time, id: TaskId) -> bool {
+        let heard_of_at = self.link.heard_of_at();
+        let task = self.tasks.get_mut(&id).expect("the caller has looked");
+        let fenced_after =
+            task.order.as_ref().filter(|_| !planted(Bug::FenceUnseen)).and_then(|o| o.spec.fenced_after());
+        let Some(at) = fenced_after.map(|after| heard_of_at + after) else { return false };
+        if at > now && task.fence_look_at.is_none_or(|look_at| look_at <= now) {
+            task.fence_look_at = Some(at);
+            self.looks.insert((at, id));
+        }
+        at <= now
+    }
+
     /// It was told to stop while it ran: the signal follows the delay, so that nobody is sent to it any more.
     /// A worker that was restarted in the middle counts the delay anew.
     fn stop_after_delay(&mut self, now: Time, id: TaskId, actions: &mut Vec<Action>) {
         let task = self.tasks.get_mut(&id).expect("the caller has looked");
         let delay = task.order.as_ref().map_or(Millis(0), |order| order.spec.stop.delay);
         let signal_at = *task.signal_at.get_or_insert(now + delay);
-        if signal_at > now && !planted(Bug::DelayUnseen) {
+        if signal_at > now && !self.is_fenced(now, id) && !planted(Bug::DelayUnseen) {
             self.looks.insert((signal_at, id));
         } else {
             self.begin_step(id, Step::Stop, actions);
@@ -168,7 +193,7 @@ impl Worker {
         }
         if task.fetched {
             task.observe(TaskState::Starting);
-            self.enqueue(id, actions);
+            self.enqueue(now, id, actions);
         } else {
             task.observe(TaskState::Preparing);
             self.begin_step(id, Step::Fetch, actions);
@@ -216,12 +241,12 @@ impl Worker {
     }
 
     /// Waits for a place among the creates and starts, in the order of the tasks' IDs.
-    fn enqueue(&mut self, id: TaskId, actions: &mut Vec<Action>) {
+    fn enqueue(&mut self, now: Time, id: TaskId, actions: &mut Vec<Action>) {
         self.queue.insert(id);
-        self.serve_queue(actions);
+        self.serve_queue(now, actions);
     }
 
-    fn serve_queue(&mut self, actions: &mut Vec<Action>) {
+    fn serve_queue(&mut self, now: Time, actions: &mut Vec<Action>) {
         if self.engine.down_until.is_some() {
             return;
         }
@@ -235,6 +260,12 @@ impl Worker {
             else {
                 continue;
             };
+            // A welcome makes it look at everything again.
+            let fenced_after = task.order.as_ref().and_then(|order| order.spec.fenced_after());
+            let fenced = fenced_after.is_some_and(|after| self.link.heard_of_at() + after <= now);
+            if fenced && !planted(Bug::FencedMayStart) {
+                continue;
+            }
             if task.container == Known::Is(ContainerState::Created) {
                 places -= 1;
                 self.begin_step(id, Step::Start, actions);
@@ -295,7 +326,7 @@ impl Worker {
             Ok(output) => self.step_succeeded(id, step, output),
             Err(error) => self.step_failed(now, id, step, error, actions),
         }
-        self.serve_queue(actions);
+        self.serve_queue(now, actions);
     }
 
     fn step_succeeded(&mut self, id: TaskId, step: Step, output: OpOutput) {

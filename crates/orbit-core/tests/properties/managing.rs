@@ -252,6 +252,15 @@ impl World {
                 },
                 restart: Restart::with_policy(policy),
                 stop: Stop::within(Millis::secs(1)),
+                disconnect: Disconnect {
+                    replace_after: [None, Some(Millis::secs(30))][usize::from(a / 8 % 2)],
+                    keep: [Keep::Replacement, Keep::Original][usize::from(b / 64 % 2)],
+                    fence: match (a / 8 % 2, a / 16 % 3) {
+                        (1, 1) => Fence::Timed,
+                        (_, 2) => Fence::Confirmed,
+                        _ => Fence::None,
+                    },
+                },
                 probes: match (kind, b % 3) {
                     (Kind::Service, 1) => Probes { health: Some(probe()), ready: Some(probe()) },
                     (Kind::Service, 2) => Probes { health: None, ready: Some(probe()) },
@@ -424,7 +433,13 @@ impl World {
     fn rests(&mut self) {
         self.commit(usize::MAX);
         let (cluster, absences) = (self.manager.cluster(), self.manager.absences());
-        let context = Context { at: self.manager.cluster_time(Time(self.now)), absences: &absences, creates_max: 1000 };
+        let replace_after = self.manager.timing().replace_after;
+        let context = Context {
+            at: self.manager.cluster_time(Time(self.now)),
+            absences: &absences,
+            replace_after,
+            creates_max: 1000,
+        };
         for workload in cluster.workloads() {
             let changes = reconciler::reconcile(cluster, workload, &context);
             let rest = reconciler::Changes { wake_at: changes.wake_at, ..Default::default() };

@@ -158,6 +158,11 @@ impl World {
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Always),
             stop: Stop::within(Millis::secs(1)),
+            disconnect: Disconnect {
+                replace_after: (a % 4 == 3).then_some(Millis::secs(9)),
+                keep: Keep::Replacement,
+                fence: if a % 4 == 3 { Fence::Timed } else { Fence::None },
+            },
             probes: Probes { health: Some(probe(500)), ready: (a % 2 == 1).then(|| probe(0)) },
         };
         let stop = b.is_multiple_of(4);

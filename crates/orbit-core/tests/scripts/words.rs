@@ -106,6 +106,7 @@ pub fn spec(words: &Words, policy: RestartPolicy) -> Spec {
             backoff_initial: words.span("initial", 1000),
             backoff_max: words.span("max", 300_000),
             reset_after: words.span("reset", 600_000),
+            jitter_percent: words.option("jitter").map(|percent| percent.parse().expect("a number")),
         },
         stop: Stop {
             delay: words.span("delay", 0),
@@ -113,6 +114,15 @@ pub fn spec(words: &Words, policy: RestartPolicy) -> Spec {
             grace: words.span("grace", 10_000),
         },
         probes: Probes { health: probe(words, "health"), ready: probe(words, "ready") },
+        disconnect: Disconnect {
+            replace_after: words.option("after").map(|_| words.span("after", 0)),
+            keep: if words.text("keep", "replacement") == "original" { Keep::Original } else { Keep::Replacement },
+            fence: match words.text("fence", "none") {
+                "timed" => Fence::Timed,
+                "confirmed" => Fence::Confirmed,
+                _ => Fence::None,
+            },
+        },
     }
 }
 

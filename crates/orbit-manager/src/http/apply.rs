@@ -72,7 +72,7 @@ async fn store(door: &Door, put: Put) -> Done {
 
 async fn preview(door: &Door, put: Put) -> Answered<Done> {
     let looked = door.read(move |manager, _| {
-        let (existing, changed) = manager.cluster().preview(&put)?;
+        let (existing, changed) = manager.preview(&put)?;
         Ok((existing.map_or(0, |workload| workload.revision), existing.is_none(), changed))
     });
     Ok(looked.await?)

@@ -135,7 +135,7 @@ pub(super) struct How {
 /// What storing would do. What would be new has neither UID nor revision yet.
 pub(super) async fn preview(door: &Door, name: String, put: Put) -> Answered<Response> {
     let looked = door.read(move |manager, _| {
-        let (existing, changed) = manager.cluster().preview(&put)?;
+        let (existing, changed) = manager.preview(&put)?;
         Ok::<_, Rejection>(view::Stored {
             name,
             uid: existing.map(|service| service.uid.to_string()).unwrap_or_default(),

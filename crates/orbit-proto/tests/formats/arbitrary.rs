@@ -56,12 +56,15 @@ fn placement() -> impl Strategy<Value = Placement> {
 }
 fn restart() -> impl Strategy<Value = Restart> {
     let policy = prop_oneof![Just(RestartPolicy::Always), Just(RestartPolicy::OnFailure), Just(RestartPolicy::Never)];
-    (policy, millis(), millis(), millis()).prop_map(|(policy, backoff_initial, backoff_max, reset_after)| Restart {
-        policy,
-        backoff_initial,
-        backoff_max,
-        reset_after,
-    })
+    (policy, millis(), millis(), millis(), of(n32())).prop_map(
+        |(policy, backoff_initial, backoff_max, reset_after, jitter_percent)| Restart {
+            policy,
+            backoff_initial,
+            backoff_max,
+            reset_after,
+            jitter_percent,
+        },
+    )
 }
 fn port() -> impl Strategy<Value = Port> {
     (text(), any::<u16>(), of(any::<u16>())).prop_map(|(name, container, host)| Port { name, container, host })
@@ -97,12 +100,31 @@ pub fn spec() -> BoxedStrategy<Spec> {
     let texts = || vec(text(), 0..3);
     let pull = proptest::sample::select(Pull::ALL.to_vec());
     let first = (text(), pull, texts(), texts(), map(), resources());
-    (first, n32(), vec(port(), 0..3), placement(), restart(), (stop(), probes()))
-        .prop_map(
-            |((image, pull, command, args, env, resources), pids_max, ports, placement, restart, (stop, probes))| {
-                Spec { image, pull, command, args, env, resources, pids_max, ports, placement, restart, stop, probes }
-            },
-        )
+    let fence = proptest::sample::select(vec![Fence::None, Fence::Timed, Fence::Confirmed]);
+    let disconnect = (of(millis()), any::<bool>(), fence).prop_map(|(replace_after, original, fence)| Disconnect {
+        replace_after,
+        keep: if original { Keep::Original } else { Keep::Replacement },
+        fence,
+    });
+    (first, n32(), vec(port(), 0..3), placement(), restart(), (stop(), probes(), disconnect))
+        .prop_map(|(first, pids_max, ports, placement, restart, (stop, probes, disconnect))| {
+            let (image, pull, command, args, env, resources) = first;
+            Spec {
+                image,
+                pull,
+                command,
+                args,
+                env,
+                resources,
+                pids_max,
+                ports,
+                placement,
+                restart,
+                stop,
+                probes,
+                disconnect,
+            }
+        })
         .boxed()
 }
 fn state() -> impl Strategy<Value = TaskState> {

@@ -30,6 +30,7 @@ pub fn spec() -> Spec {
         restart: Restart::with_policy(RestartPolicy::OnFailure),
         stop: Stop::within(Millis::secs(10)),
         probes: Probes::default(),
+        disconnect: Disconnect::default(),
     }
 }
 

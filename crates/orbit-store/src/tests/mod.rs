@@ -33,6 +33,7 @@ pub fn entry(index: u64, term: u64) -> Entry {
                     restart: Restart::with_policy(RestartPolicy::Always),
                     stop: Stop::within(Millis::secs(10)),
                     probes: Probes::default(),
+                    disconnect: Disconnect::default(),
                 },
             },
             condition: Condition::None,

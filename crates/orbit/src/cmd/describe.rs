@@ -159,6 +159,13 @@ impl Page {
         for (name, probe) in [("Health", &manifest.health), ("Ready", &manifest.ready)] {
             self.field_if_any(name, &probe.as_ref().map(question).unwrap_or_default());
         }
+        if let Some(disconnect) = &manifest.disconnect {
+            let after = disconnect.replace_after.map(|span| format!("replaced after {span}"));
+            let keep = disconnect.keep.as_ref().map(|keep| format!("keeps the {}", plain(keep)));
+            let fence = disconnect.fence.as_ref().map(|fence| format!("fence {}", plain(fence)));
+            let parts: Vec<String> = [after, keep, fence].into_iter().flatten().collect();
+            self.field("Disconnect", parts.join(", "));
+        }
         if let Some(stop) = &manifest.stop {
             self.stop(stop);
         }

@@ -50,6 +50,7 @@ fn manifest(args: Run, seed: u64) -> Manifest {
         update: None,
         health: None,
         ready: None,
+        disconnect: None,
         stop: None,
     }
 }

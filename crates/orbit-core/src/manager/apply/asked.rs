@@ -37,13 +37,8 @@ impl Cluster {
         Ok(existing.map(|workload| workload.uid))
     }
 
-    /// The living workload that a request would change, none where it would create one, and whether
-    /// it would change anything: if it were made now. Nothing is done.
-    ///
-    /// # Errors
-    /// As the request itself.
-    pub fn preview(&self, put: &Put) -> Result<(Option<&Workload>, bool), Rejection> {
-        put.definition.validate()?;
+    /// The living workload that a valid request would change, and whether it would change anything.
+    pub(in crate::manager) fn preview(&self, put: &Put) -> Result<(Option<&Workload>, bool), Rejection> {
         let existing = self.check_put(put)?.map(|uid| &self.workloads[&uid]);
         let Definition { replicas, update, .. } = put.definition;
         let is_same = |workload: &Workload| {

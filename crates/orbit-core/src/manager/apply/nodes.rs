@@ -56,12 +56,32 @@ impl Cluster {
         }
     }
 
+    /// The task of a silent node that its fence stops last, and when it is known to be gone.
+    fn fence_of(&self, node: &Node) -> Option<(TaskId, Time)> {
+        let since = node.silent_since()?;
+        let fenced = |task: &Task| {
+            let timed = Some(&self.spec_of(task).disconnect).filter(|it| it.fence == Fence::Timed);
+            timed.and_then(|it| it.replace_after).filter(|_| !task.state.is_terminal())
+        };
+        let tasks = node.tasks().filter_map(|id| self.task(id));
+        tasks.filter_map(|task| Some((task.id, since + fenced(task)?))).max_by_key(|(task, at)| (*at, *task))
+    }
+
     pub(super) fn apply_forget(&mut self, name: &str, touched: &mut Touched) -> Result<Answer, Rejection> {
         let Some(node) = self.node_named(name) else {
             return Err(Rejection::new(Code::NotFound, format!("there is no node `{name}`")));
         };
         if node.reach == Reach::Reachable {
             let message = format!("node `{name}` is reachable: stop its worker first");
+            return Err(Rejection::new(Code::Conflict, message));
+        }
+        if let Some((task, at)) =
+            self.fence_of(node).filter(|(_, at)| *at > self.at && !planted(Bug::ForgetBeforeFence))
+        {
+            let message = format!(
+                "node `{name}` may still run task {task}, whose fence is timed: it stops it by itself within {} s, ask again then",
+                at.since(self.at).0.div_ceil(1000)
+            );
             return Err(Rejection::new(Code::Conflict, message));
         }
         let (id, uid, tasks) = (node.id, node.info.uid, Vec::from_iter(node.tasks()));
