@@ -396,7 +396,7 @@ fn draw_disconnect(random: &mut Random) -> WantDisconnect {
         1 => Some([15_000, 30_000, 40_000][(bits >> 20) as usize % 3]),
         _ => [None, None, None, Some(6000), Some(25_000)][(bits >> 20) as usize % 5],
     };
-    WantDisconnect { replace_ms, original: bits >> 40 & 3 == 0, fence }
+    WantDisconnect { replace_ms, original: bits >> 40 & 1 == 0, fence }
 }
 
 fn draw_update(random: &mut Random) -> WantUpdate {

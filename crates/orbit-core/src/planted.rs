@@ -214,6 +214,7 @@ bugs! {
     Apply FencedIsFailure "fenced-is-failure" "That a node fenced a task counts as the task's failure.";
     Apply ForgetBeforeFence "forget-before-fence" "A node is forgotten while it may still run tasks whose fence is timed.";
     Worker FenceUnseen "fence-unseen" "A node stops no task by itself, however long it hears of nobody.";
+    Ledger FenceForgotten "fence-forgotten" "A worker that was restarted stops no task by itself before it is welcomed.";
     Worker FenceFromAnswer "fence-from-answer" "The fence counts from when a heartbeat was answered, not from when it was sent.";
     Worker FencedMayStart "fenced-may-start" "A node starts a task though its fence has passed.";
     Worker ProbedOnce "probed-once" "Only the first finding of the probes is reported.";

@@ -1,7 +1,10 @@
 //! The worker's memory of one task.
 
 use crate::{DecodeError, error::*, v1};
-use orbit_core::worker::LedgerTask;
+use orbit_core::{
+    model::Millis,
+    worker::{LedgerTask, TimedFence},
+};
 use prost::Message;
 
 /// What the ledger remembers of a task, as it stands in the worker's store.
@@ -19,12 +22,14 @@ pub fn decode_ledger_task(bytes: &[u8]) -> std::result::Result<LedgerTask, Decod
 
 impl From<&LedgerTask> for v1::LedgerTask {
     fn from(t: &LedgerTask) -> Self {
-        v1::LedgerTask { attempted: t.attempted, end: t.end.as_ref().map(Into::into) }
+        let fence = t.fence.map(|fence| v1::TimedFence { after_ms: fence.after.0, grace_ms: fence.grace.0 });
+        v1::LedgerTask { attempted: t.attempted, end: t.end.as_ref().map(Into::into), fence }
     }
 }
 impl TryFrom<v1::LedgerTask> for LedgerTask {
     type Error = DecodeError;
     fn try_from(t: v1::LedgerTask) -> Result<Self> {
-        Ok(LedgerTask { attempted: t.attempted, end: maybe("end", t.end)? })
+        let fence = t.fence.map(|fence| TimedFence { after: Millis(fence.after_ms), grace: Millis(fence.grace_ms) });
+        Ok(LedgerTask { attempted: t.attempted, end: maybe("end", t.end)?, fence })
     }
 }

@@ -177,6 +177,8 @@ fn finish_shrinking(cluster: &Cluster, workload: &Workload, changes: &mut Change
 struct Standing<'a> {
     /// The version that the slot shall be of: the current one, unless its rollout is held or has not come here.
     version: u32,
+    /// Where a silent node returns with a task that was replaced, that one stays.
+    keeps_original: bool,
     /// No two tasks of the slot may run at the same time: the old one always has to go first.
     alone: bool,
     /// Of that version, seen running; one that serves before others.
@@ -265,7 +267,8 @@ fn stand<'a>(
 ) -> Standing<'a> {
     let current = target(cluster, workload, number);
     let spec = workload.spec(current).expect("a target is a version that is remembered");
-    let mut standing = Standing { version: current, alone: runs_alone(spec), ..Standing::default() };
+    let keeps_original = spec.disconnect.keep == Keep::Original && !planted(Bug::OriginalNotKept);
+    let mut standing = Standing { version: current, keeps_original, alone: runs_alone(spec), ..Standing::default() };
     for task in cluster.attempts(slot).filter(|task| !task.state.is_terminal()) {
         if is_given_up(cluster, workload, slot, task, context) {
             continue; // neither counted nor, until its replacement serves, stopped
@@ -292,8 +295,7 @@ fn stand<'a>(
             standing.fallback = standing.fallback.or(Some(task));
         } else if task.version == current && task.state == TaskState::Running {
             // The newer one comes first.
-            let returned = spec.disconnect.keep == Keep::Original && !planted(Bug::OriginalNotKept);
-            let better = standing.keeper.is_none_or(|keeper| task.serves() && (!keeper.serves() || returned));
+            let better = standing.keeper.is_none_or(|keeper| task.serves() && (!keeper.serves() || keeps_original));
             standing.keeper = if better { Some(task) } else { standing.keeper };
         } else if task.version == current {
             let ahead = standing.candidate.is_none_or(|candidate| task.state > candidate.state);
@@ -338,12 +340,14 @@ fn reconcile_slot(
     let goes = turn == Turn::Instead || standing.settled || standing.makes_room();
     let fallback = standing.fallback.filter(|_| !goes);
     let newer = standing.keeper.or(standing.candidate);
+    let is_of_version = |task: &Task| task.version == standing.version;
     let keeps = |task: &Task| [newer, fallback].into_iter().flatten().any(|kept| task.id == kept.id);
     for task in cluster.attempts(slot).filter(|task| task.is_live()) {
         let given_up = is_given_up(cluster, workload, slot, task, context);
         // What was given up is told to stop only once its replacement serves: its node may return
-        // before that.
-        if !keeps(task) && (!given_up || standing.keeper.is_some_and(Task::serves)) {
+        // before that. Where it is the one to keep, it is not told at all.
+        let replaced = standing.keeper.is_some_and(Task::serves) && !(standing.keeps_original && is_of_version(task));
+        if !keeps(task) && (!given_up || replaced) {
             changes.stops.push(task.id);
         }
     }

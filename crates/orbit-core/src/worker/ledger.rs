@@ -1,7 +1,7 @@
 //! What a worker must remember across a crash because no label can say it.
 
 use crate::{
-    model::{ClusterId, NodeUid, TaskId, TaskReport},
+    model::{ClusterId, Millis, NodeUid, TaskId, TaskReport},
     planted::{Bug, planted},
 };
 use std::collections::BTreeMap;
@@ -26,6 +26,17 @@ pub struct LedgerTask {
     pub attempted: bool,
     /// It has ended, and nothing may start it again.
     pub end: Option<TaskReport>,
+    /// When it is to be stopped without an order: a process that was restarted has none until it is welcomed.
+    pub fence: Option<TimedFence>,
+}
+
+/// A task that its node stops by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedFence {
+    /// After so long without an acknowledged heartbeat.
+    pub after: Millis,
+    /// Between the signal and the kill.
+    pub grace: Millis,
 }
 
 /// A change of the ledger. It is durable before any later action of the same step is carried out.
@@ -40,6 +51,8 @@ pub enum LedgerWrite {
     },
     /// A container is about to be created for this task.
     Attempted(TaskId),
+    /// Its node stops this task by itself.
+    Fenced(TaskId, TimedFence),
     /// The task has ended.
     Ended(TaskReport),
     /// The manager has forgotten the task, and its container is gone.
@@ -60,6 +73,7 @@ impl Ledger {
                 self.seen = self.seen.max(*seen);
             }
             LedgerWrite::Attempted(task) => self.tasks.entry(*task).or_default().attempted = true,
+            LedgerWrite::Fenced(task, fence) => self.tasks.entry(*task).or_default().fence = Some(*fence),
             LedgerWrite::Ended(report) => {
                 self.tasks.entry(report.task).or_default().end.get_or_insert_with(|| report.clone());
             }

@@ -158,9 +158,8 @@ impl Worker {
     fn is_fenced(&mut self, now: Time, id: TaskId) -> bool {
         let heard_of_at = self.link.heard_of_at();
         let task = self.tasks.get_mut(&id).expect("the caller has looked");
-        let fenced_after =
-            task.order.as_ref().filter(|_| !planted(Bug::FenceUnseen)).and_then(|o| o.spec.fenced_after());
-        let Some(at) = fenced_after.map(|after| heard_of_at + after) else { return false };
+        let after = fence_of(task.order.as_ref(), self.ledger.tasks.get(&id)).filter(|_| !planted(Bug::FenceUnseen));
+        let Some(at) = after.map(|fence| heard_of_at + fence.after) else { return false };
         if at > now && task.fence_look_at.is_none_or(|look_at| look_at <= now) {
             task.fence_look_at = Some(at);
             self.looks.insert((at, id));
@@ -261,8 +260,8 @@ impl Worker {
                 continue;
             };
             // A welcome makes it look at everything again.
-            let fenced_after = task.order.as_ref().and_then(|order| order.spec.fenced_after());
-            let fenced = fenced_after.is_some_and(|after| self.link.heard_of_at() + after <= now);
+            let fence = fence_of(task.order.as_ref(), None);
+            let fenced = fence.is_some_and(|fence| self.link.heard_of_at() + fence.after <= now);
             if fenced && !planted(Bug::FencedMayStart) {
                 continue;
             }
@@ -272,7 +271,11 @@ impl Worker {
             } else if !self.ledger.tasks.contains_key(&id) && !matches!(task.container, Known::Is(_)) {
                 places -= 1;
                 // Durable before the create is begun: attempted and absent means vanished.
+                let fence = fence_of(task.order.as_ref(), None);
                 self.persist(LedgerWrite::Attempted(id), actions);
+                if let Some(fence) = fence.filter(|_| !planted(Bug::FenceForgotten)) {
+                    self.persist(LedgerWrite::Fenced(id, fence), actions);
+                }
                 self.begin_step(id, Step::Create, actions);
             } else {
                 // Something else was seen since it began to wait, and it was not looked at yet.
@@ -289,7 +292,9 @@ impl Worker {
         task.op = true;
         task.touched = touched;
         task.stale = false;
-        let grace = task.order.as_ref().map_or(GRACE_DEFAULT, |order| order.spec.stop.grace);
+        let remembered = self.ledger.tasks.get(&id).and_then(|remembered| remembered.fence);
+        let unknown = remembered.map_or(GRACE_DEFAULT, |fence| fence.grace);
+        let grace = task.order.as_ref().map_or(unknown, |order| order.spec.stop.grace);
         let name = container_name(&owner, id);
         let request = match step {
             Step::Inspect => Op::Inspect { owner, name },
@@ -400,6 +405,17 @@ impl Worker {
 
 pub(super) fn container_name(owner: &Owner, id: TaskId) -> String {
     format!("orbit-{}-{id}", owner.cluster)
+}
+
+/// The fence of a task, by its order or, where it has none yet, by what is remembered of it.
+fn fence_of(order: Option<&Assignment>, remembered: Option<&LedgerTask>) -> Option<TimedFence> {
+    match order {
+        Some(order) => {
+            let (after, grace) = (order.spec.fenced_after()?, order.spec.stop.grace);
+            Some(TimedFence { after, grace })
+        }
+        None => remembered?.fence,
+    }
 }
 
 /// How a task ended whose process has ended.

@@ -116,7 +116,7 @@ impl Working {
             "link" => self.step(Event::LinkDown(self.link)),
             "welcome" => self.welcome(words),
             "refuse" => self.hear(ToWorker::Refused { message: "not now".into() }),
-            "ack" => self.hear(ToWorker::HeartbeatAck { seq: 0 }),
+            "ack" => self.hear(ToWorker::HeartbeatAck { seq: words.number("seq", 0) }),
             "probe" => self.hear(ToWorker::Probe),
             "assign" | "order" => self.assign(words),
             "committed" => {
@@ -328,6 +328,7 @@ fn write_text(write: &LedgerWrite) -> String {
     match write {
         LedgerWrite::Seen { seen, .. } => format!("seen {seen:?}"),
         LedgerWrite::Attempted(id) => format!("attempted {id}"),
+        LedgerWrite::Fenced(id, fence) => format!("that {id} is stopped after {} without an answer", fence.after),
         LedgerWrite::Ended(report) => format!("ended {}", report_text(report)),
         LedgerWrite::Forgotten(id) => format!("forgotten {id}"),
     }

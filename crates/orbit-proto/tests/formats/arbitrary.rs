@@ -1,6 +1,9 @@
 //! Any value of every type that has a format.
 
-use orbit_core::{model::*, worker::LedgerTask};
+use orbit_core::{
+    model::*,
+    worker::{LedgerTask, TimedFence},
+};
 use proptest::{collection::vec, option::of, prelude::*, strategy::Strategy};
 use std::collections::BTreeMap;
 
@@ -512,5 +515,6 @@ pub fn snapshot() -> impl Strategy<Value = Snapshot> {
     )
 }
 pub fn ledger_task() -> impl Strategy<Value = LedgerTask> {
-    (any::<bool>(), of(report())).prop_map(|(attempted, end)| LedgerTask { attempted, end })
+    let fence = of((millis(), millis()).prop_map(|(after, grace)| TimedFence { after, grace }));
+    (any::<bool>(), of(report()), fence).prop_map(|(attempted, end, fence)| LedgerTask { attempted, end, fence })
 }
