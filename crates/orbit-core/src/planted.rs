@@ -207,6 +207,7 @@ bugs! {
     Apply RollbackForgetsCause "rollback-forgets-cause" "What failed is forgotten once a rollout goes back.";
     Apply StableAtOnce "stable-at-once" "A version counts as stable once its rollout begins.";
     Reconciler EarlierSilenceCounts "earlier-silence-counts" "What was replaced in an earlier silence of its node is given up as soon as that falls silent again.";
+    Reconciler FencedNotTold "fenced-not-told" "What was given up after its fence is told to stop only when its replacement serves.";
     Reconciler ConfirmedIsReplaced "confirmed-is-replaced" "A task whose fence is confirmed is replaced when its node is silent.";
     Reconciler DrainBeforeFence "drain-before-fence" "A drain of a silent node does not wait for the fences of its tasks.";
     Reconciler FencedBesideOthers "fenced-beside-others" "A fenced task is updated as any other: the new one is made beside it.";

@@ -104,6 +104,8 @@ pub(crate) fn alone<'a>(
                 // It is of a version without one, on a node that was given up by then.
                 Fence::None => true,
             };
+            // So is this one, and its node has returned.
+            let may_both = may_both || (fence(task) == Fence::None && task.id < other.id);
             if !may_both && !excused.contains(&other.id) && !excused.contains(&started) {
                 let fence = fence(other);
                 return Err(("I7", format!("{started} is started while {} runs, whose fence is {fence:?}", other.id)));

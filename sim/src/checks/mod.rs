@@ -18,7 +18,7 @@ pub use engines::EngineWatch;
 pub(crate) use engines::ends;
 pub(crate) use engines::{alone, asked, is_ours};
 pub(crate) use orders::{OrderWatch, left_first};
-pub(crate) use overdue::overdue;
+pub(crate) use overdue::{not_due_yet, overdue};
 pub use pending::{WorkerView, pending};
 pub(crate) use plans::{PlanWatch, committed};
 pub(crate) use rollouts::specs;

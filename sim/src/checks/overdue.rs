@@ -45,6 +45,22 @@ pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
     Ok(())
 }
 
+/// Tasks that will be replaced, but not yet: their node is silent, and gone for good by the time that this is asked.
+pub(crate) fn not_due_yet(manager: &Manager, at: Time) -> Vec<String> {
+    let (cluster, replace_after) = (manager.cluster(), manager.timing().replace_after);
+    let mut found = Vec::new();
+    for (node, absence) in &manager.absences() {
+        let tasks = cluster.node(*node).into_iter().flat_map(Node::tasks).filter_map(|id| cluster.task(id));
+        for task in tasks.filter(|task| !task.state.is_terminal()) {
+            let due = replaced_at(*absence, cluster.spec_of(task), replace_after);
+            if due.is_some_and(|due| due + SLACK > at) {
+                found.push(format!("{} is not replaced yet", task.id));
+            }
+        }
+    }
+    found
+}
+
 /// When a task is due to be replaced because its node is silent, reckoned from what its spec says.
 fn replaced_at(absence: Absence, spec: &Spec, replace_after: Millis) -> Option<Time> {
     let Disconnect { replace_after: own, fence, .. } = spec.disconnect;

@@ -102,19 +102,13 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
             let Some(spec) = workload.spec(shall_be(cluster, workload, task.slot)) else { return false };
             // What takes its place may be of another version, which may have no room anywhere.
             let elsewhere = || cluster.nodes().any(|other| has_room(cluster, other, spec, at));
-            let is_followed = workload.kind == Kind::Service && is_good(&spec.image);
+            // Where others fail for ever, no more may be without.
+            let others = || specs(cluster, workload).all(|spec| is_good(&spec.image));
+            let is_followed = workload.kind == Kind::Service && is_good(&spec.image) && others();
             is_good(&image(task)) && (node.duty.deadline().is_some() || (is_followed && elsewhere()))
         };
         if let Some(task) = left().find(may_go).filter(|_| node.duty.is_draining()) {
             pending.push(format!("{} stays on {}, which is being drained (I29)", task.id, node.info.name));
-        }
-    }
-    for task in cluster.tasks().filter(|task| task.is_live() && is_gone(task)) {
-        let silent_since = task.node.and_then(|node| cluster.node(node)).and_then(Node::silent_since);
-        let after = cluster.spec_of(task).disconnect.replace_after;
-        let due = silent_since.and_then(|since| Some(since + after? + Millis::secs(5)));
-        if due.is_some_and(|due| due > at) {
-            pending.push(format!("{} is not replaced yet", task.id));
         }
     }
     let stopping = |task: &&Task| task.desired == Desired::Stopped && !task.state.is_terminal();
@@ -134,7 +128,9 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         }
         let good = specs(cluster, workload).all(|spec| is_good(&spec.image));
         let serves = |(number, slot): (u32, &Slot)| {
-            let mut live = cluster.attempts(slot).filter(|task| task.is_live());
+            // One that is to be kept is not told to stop, and what is gone for good does not return.
+            let waits = |task: &Task| is_gone(task) && cluster.spec_of(task).disconnect.keep == Keep::Original;
+            let mut live = cluster.attempts(slot).filter(|task| task.is_live() && !waits(task));
             let first = live.next();
             let version = shall_be(cluster, workload, number);
             let current = |task: &Task| task.version == version && running.contains_key(&task.id) && task.serves();

@@ -197,6 +197,11 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
         let deadline = task.node.and_then(|node| cluster.node(node)).and_then(|node| node.duty.deadline());
         deadline.is_some_and(|deadline| deadline <= at)
     };
+    // It has stopped by itself: I7 looks at that.
+    let silent = task.node.and_then(|node| cluster.node(node)).is_some_and(|node| !node.is_ready());
+    if silent && cluster.spec_of(task).disconnect.fence == Fence::Timed {
+        return Ok(());
+    }
     let live = |slot: &Slot| cluster.attempts(slot).filter(|task| task.is_live()).collect::<Vec<_>>();
     let stays = |task: &&&Task| !plan.stops.contains(&task.id);
     let serves = |slot: &Slot| live(slot).iter().filter(stays).any(|task| task.serves());
@@ -204,7 +209,13 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
         return Ok(());
     }
     // Whatever waits for a node, or left one whose drain was over, was not given up for others.
-    let waits = |slot: &Slot| live(slot).iter().any(|task| task.state == TaskState::Pending);
+    let unconfirmed = |task: &Task| {
+        let silent = task.node.and_then(|node| cluster.node(node)).is_some_and(|node| !node.is_ready());
+        silent && !task.state.is_terminal() && cluster.spec_of(task).disconnect.fence == Fence::Confirmed
+    };
+    let waits = |slot: &Slot| {
+        live(slot).iter().any(|task| task.state == TaskState::Pending) || cluster.attempts(slot).any(unconfirmed)
+    };
     let expelled = |slot: &Slot| live(slot).iter().any(|task| plan.stops.contains(&task.id) && forced(task));
     let wanted = workload.slots.iter().take(workload.wanted() as usize);
     let without = wanted.filter(|slot| !serves(slot) && !waits(slot) && !expelled(slot)).count();
@@ -261,8 +272,8 @@ pub(super) fn sick_in_turn(cluster: &Cluster, plan: &Plan) -> Check {
         };
         let stops = plan.stops.iter().filter_map(|id| cluster.task(*id));
         let sick = stops.filter(|task| current(task) && task.is_unhealthy() && !is_draining(cluster, task));
-        let pinned = (0..workload.wanted()).any(|slot| stands_alone(cluster, workload, slot));
-        let most = workload.update.max_unavailable.max(u32::from(pinned));
+        // One at a time goes also where nothing may be without: it serves nobody, and may take the room.
+        let most = workload.update.max_unavailable.max(1);
         let stopped = sick.filter(alone).count();
         if stopped > most as usize {
             let found =

@@ -48,7 +48,10 @@ impl World {
         if self.client.is_waiting() || !self.unanswered.is_empty() {
             return vec!["a user waits for an answer".to_string()];
         }
-        checks::pending(machine.cluster(), self.manager.cluster_time(self.now), &self.views())
+        let at = self.manager.cluster_time(self.now);
+        let mut pending = checks::pending(machine.cluster(), at, &self.views());
+        pending.extend(checks::not_due_yet(machine, at));
+        pending
     }
 
     fn views(&self) -> Vec<WorkerView<'_>> {

@@ -197,6 +197,8 @@ struct Standing<'a> {
     rests_until: Option<Time>,
     /// Told to stop, not seen to have ended, on a node that is there.
     leaving: bool,
+    /// Its task is told to stop, and only its node, which is silent, or an operator can say that it has ended.
+    unconfirmed: bool,
     /// There is nothing in it, and what comes next is not made yet: its tasks have failed.
     backs_off: bool,
     /// When the next of the slot's tasks is given up with its node, or has to leave it.
@@ -232,7 +234,8 @@ impl<'a> Standing<'a> {
         self.fallback.is_some() && self.keeper.is_none() && self.candidate.is_none() && self.tried
     }
     fn waits_for_node(&self) -> bool {
-        !self.serves() && self.candidate.is_some_and(|task| task.state == TaskState::Pending)
+        let pending = self.candidate.is_some_and(|task| task.state == TaskState::Pending);
+        !self.serves() && (pending || self.unconfirmed)
     }
 }
 
@@ -285,6 +288,8 @@ fn stand<'a>(
         }
         if task.desired == Desired::Stopped {
             standing.leaving = true;
+            let is_absent = task.node.is_some_and(|node| context.absences.contains_key(&node));
+            standing.unconfirmed |= is_absent && cluster.spec_of(task).disconnect.fence == Fence::Confirmed;
         } else if stay == Stay::Leaves {
             standing.leaving = true; // it is told to stop in this plan
         } else if stay == Stay::UntilReplaced {
@@ -347,7 +352,9 @@ fn reconcile_slot(
         // What was given up is told to stop only once its replacement serves: its node may return
         // before that. Where it is the one to keep, it is not told at all.
         let replaced = standing.keeper.is_some_and(Task::serves) && !(standing.keeps_original && is_of_version(task));
-        if !keeps(task) && (!given_up || replaced) {
+        // And where it has stopped by itself, it must not be started when its node returns.
+        let fenced = cluster.spec_of(task).disconnect.fence == Fence::Timed && !planted(Bug::FencedNotTold);
+        if !keeps(task) && (!given_up || replaced || fenced) {
             changes.stops.push(task.id);
         }
     }

@@ -23,6 +23,8 @@ pub(super) struct Turns {
     update: Update,
     /// Slots that have a new task beside the one that serves, so far.
     surging: u32,
+    /// Those of them whose new task waits for a node.
+    stuck: u32,
     /// Slots whose turn has come, but whose new task has ended: they are the next to try.
     retrying: u32,
     /// Slots in which nothing serves, other than those that wait for a node.
@@ -45,6 +47,7 @@ impl Turns {
         let mut turns = Turns {
             update,
             surging: 0,
+            stuck: 0,
             retrying: 0,
             down: 0,
             sick: 0,
@@ -54,6 +57,8 @@ impl Turns {
         };
         for standing in standings {
             turns.surging += u32::from(standing.is_surging());
+            let waits = standing.candidate.is_some_and(|task| task.state == TaskState::Pending);
+            turns.stuck += u32::from(standing.is_surging() && waits);
             turns.retrying += u32::from(standing.is_retrying());
             let is_down = !standing.serves() && !standing.waits_for_node();
             let uncounted = planted(Bug::BackoffUncounted) && !standing.leaving;
@@ -68,7 +73,8 @@ impl Turns {
 
     /// The next slot's. To be asked of every wanted slot, in order.
     pub fn take(&mut self, standing: &Standing) -> Turn {
-        if !standing.serves() {
+        // One that waits for a silent node says nothing about the new version.
+        if !standing.serves() && !standing.unconfirmed {
             self.down_before += 1;
             self.waiting_before += u32::from(standing.waits_for_node());
         }
@@ -93,7 +99,10 @@ impl Turns {
             true => self.down - self.sick - self.backing_off,
             false => self.down + self.waiting_before,
         };
-        if !begun_beside && without < self.update.max_unavailable.max(u32::from(standing.alone)) {
+        // It may be what takes the room that the others wait for.
+        let makes_room = standing.is_sick() && self.stuck > 0 && self.stuck == self.surging;
+        let most = self.update.max_unavailable.max(u32::from(standing.alone || makes_room));
+        if !begun_beside && without < most {
             match standing.is_sick() {
                 true => self.sick -= 1,
                 false => self.down += 1,

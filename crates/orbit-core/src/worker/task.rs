@@ -127,8 +127,12 @@ impl Worker {
                 if task.order.is_some() && !task.wants_to_run() {
                     task.observe(TaskState::Stopping);
                     self.stop_after_delay(now, id, actions);
-                } else if self.is_fenced(now, id) {
-                    self.tasks.get_mut(&id).expect("just looked").fenced = true;
+                } else if task.fenced || self.is_fenced(now, id) {
+                    let task = self.tasks.get_mut(&id).expect("just looked");
+                    // Once begun, it is brought to its end, whatever is heard meanwhile.
+                    task.fenced = true;
+                    // Should it be heard again before that has ended: nobody is to be sent to it.
+                    task.observe(TaskState::Stopping);
                     self.begin_step(id, Step::Stop, actions);
                 } else if self.tasks[&id].order.is_some() {
                     self.probe(now, id, actions);
