@@ -9,6 +9,7 @@
 mod cli;
 mod daemons;
 mod dev;
+mod disconnect;
 mod endpoints;
 mod failure;
 mod health;

@@ -1,0 +1,111 @@
+//! What becomes of a task whose node is not heard, as its service says.
+
+use crate::web;
+use orbit_tests::{Cluster, Container, engine};
+use serde_json::{Value, json};
+
+fn spread(replicas: u32, disconnect: Value) -> Value {
+    let mut service = web("web", replicas);
+    service["placement"] = json!({ "strategy": "spread" });
+    service["disconnect"] = disconnect;
+    service
+}
+
+/// The only container of the service, and the worker that it belongs to.
+fn only(cluster: &Cluster) -> (Container, usize) {
+    let container = cluster.wait_running("web", 1).remove(0);
+    let task = cluster.task(container.task()).expect("it is known");
+    let node = task.node.expect("it has a node");
+    let worker = cluster.workers.iter().position(|worker| worker.name == node);
+    (container, worker.expect("a node is a worker"))
+}
+
+#[test]
+fn a_timed_fence_stops_what_nobody_can_hear_of_before_it_is_replaced() {
+    let Some(engine) = engine() else { return };
+    let mut cluster = Cluster::start(&engine, 2);
+    cluster.apply(&spread(1, json!({ "replace_after": "11s", "fence": "timed" })));
+    let (container, worker) = only(&cluster);
+    let task = container.task().to_string();
+    // Neither restarts nor the manager's death are held against a container, but its fence is.
+    cluster.manager.kill();
+    cluster.workers[worker].daemon.kill();
+    cluster.workers[worker].daemon.start();
+    cluster.wait_for("it is stopped by its node", || match engine.container(&container.id) {
+        Some(seen) if seen.is_running() => Err("it runs".to_string()),
+        _ => Ok(()),
+    });
+    cluster.manager.start();
+    cluster.wait_manager();
+    let ended = cluster.wait_ended(&task);
+    assert_eq!((ended.actual.as_str(), ended.reason.as_deref()), ("failed", Some("fenced")), "{ended:?}");
+    let next = cluster.wait_running("web", 1).remove(0);
+    assert_ne!(next.id, container.id);
+    let failures = cluster.service("web").expect("it is there").actual.failures;
+    assert_eq!(failures, 0, "that its node stopped it is no failure of its own");
+}
+
+#[test]
+fn a_confirmed_fence_replaces_nothing_until_somebody_gives_the_node_up() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 2);
+    cluster.apply(&spread(1, json!({ "replace_after": "5s", "fence": "confirmed" })));
+    let (container, worker) = only(&cluster);
+    let name = cluster.workers[worker].name.clone();
+    cluster.workers[worker].daemon.suspend();
+    let message = cluster.wait_for("the node says what it is waited for", || {
+        let node = cluster.nodes().into_iter().find(|node| node.name == name).ok_or("no such node")?;
+        if node.message.contains("confirmed") { Ok(node.message) } else { Err(node.message) }
+    });
+    assert!(message.contains("waits until it returns or is forgotten"), "{message}");
+    assert_eq!(cluster.tasks("service=web").len(), 1, "nothing was made in its place");
+    let forgotten = cluster.orbit(&["node", "forget", &name], "");
+    assert!(forgotten.status.success(), "{forgotten:?}");
+    cluster.wait_for("another has taken its place", || {
+        let running = cluster.running("web");
+        let elsewhere = running.iter().find(|task| task.node.as_deref() != Some(&*name));
+        elsewhere.map(|_| ()).ok_or_else(|| format!("{running:?}"))
+    });
+    // It comes back as a new node, and what it ran as another is not wanted any more.
+    cluster.workers[worker].daemon.resume();
+    cluster.wait_ready(2);
+    cluster.wait_for("the old container is gone", || match engine.container(&container.id) {
+        Some(seen) if seen.is_running() => Err("it runs".to_string()),
+        _ => Ok(()),
+    });
+}
+
+#[test]
+fn the_original_stays_where_its_service_says_so() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 2);
+    cluster.apply(&spread(1, json!({ "replace_after": "5s", "keep": "original" })));
+    let (container, worker) = only(&cluster);
+    cluster.workers[worker].daemon.suspend();
+    let replacement = cluster.wait_for("it is replaced", || {
+        let running = cluster.running("web");
+        let other = running.iter().find(|task| task.id != container.task()).map(|task| task.id.clone());
+        other.ok_or_else(|| format!("{running:?}"))
+    });
+    cluster.workers[worker].daemon.resume();
+    cluster.wait_ended(&replacement);
+    let (kept, _) = only(&cluster);
+    assert_eq!((kept.id, kept.pid), (container.id, container.pid));
+}
+
+#[test]
+fn a_fence_that_cannot_hold_is_refused_with_its_arithmetic() {
+    let cluster = Cluster::without_engine();
+    let mut service = spread(1, json!({ "replace_after": "12s", "fence": "timed" }));
+    service["stop"] = json!({ "grace": "10s" });
+    for path in ["/v1/services/web", "/v1/services/web?dry_run=1"] {
+        let answer = cluster.ask("PUT", path, &service.to_string()).expect("the manager answers");
+        let problem: Value = serde_json::from_str(&answer.text()).expect("a problem document");
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        assert_eq!((answer.status, problem["field"].as_str()), (400, Some("disconnect.replace_after")), "{problem}");
+        assert!(
+            detail.contains("a lease of 5s, a stop.grace of 10s") && detail.contains("need at least 19s"),
+            "{detail}"
+        );
+    }
+}
