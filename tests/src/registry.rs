@@ -44,6 +44,8 @@ struct Shared {
     changed: Condvar,
     /// How many layers were handed out by half so far.
     halves: AtomicU64,
+    /// Whoever asks has to be this one: `USER:PASSWORD` in base64.
+    only: Mutex<Option<String>>,
     /// By path.
     answers: Mutex<BTreeMap<String, (&'static str, Vec<u8>)>>,
 }
@@ -66,6 +68,7 @@ impl Registry {
             mood: Mutex::new(Mood::Well),
             changed: Condvar::new(),
             halves: AtomicU64::new(0),
+            only: Mutex::new(None),
             answers: Mutex::default(),
         };
         let shared = Arc::new(shared);
@@ -133,6 +136,16 @@ impl Registry {
         self.shared.changed.notify_all();
     }
 
+    /// Answers only who says that he is this one: `USER:PASSWORD` in base64.
+    pub fn admit_only(&self, auth: &str) {
+        *self.shared.only.lock().expect("nobody panics with it") = Some(auth.to_string());
+    }
+
+    /// As a file with credentials names it.
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// How many layers were handed out by half so far.
     pub fn halves(&self) -> u64 {
         self.shared.halves.load(Ordering::Relaxed)
@@ -157,6 +170,13 @@ impl Shared {
         }
         let mut words = first.split(' ');
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        if let Some(auth) = self.only.lock().expect("nobody panics with it").clone()
+            && !headers.iter().any(|line| *line == format!("Authorization: Basic {auth}"))
+        {
+            let challenge = "Www-Authenticate: Basic realm=\"test\"\r\n";
+            let refused = br#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#;
+            return answer(&mut stream, "401 Unauthorized", "application/json", challenge, refused);
+        }
         if path == "/v2/" {
             return answer(&mut stream, "200 OK", "application/json", "", b"{}");
         }

@@ -78,6 +78,10 @@ pub struct Config {
     /// How long pulling an image may take, in seconds.
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     pub pull_deadline: u64,
+    /// Credentials for registries, in a file as `docker login` writes it, which is read for every pull [default: that of
+    /// Docker's own command line, if it is there].
+    #[arg(long, env = "ORBIT_REGISTRY_AUTH", value_name = "FILE")]
+    pub registry_auth: Option<PathBuf>,
     /// The log.
     #[command(flatten)]
     pub logs: Logs,
@@ -158,7 +162,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(),
     });
     // It does its work from here on: a machine whose engine comes later is nothing that failed.
     supervisor::ready("waits for the container engine");
-    let runtime = Arc::new(DockerRuntime::from_env(config.publish));
+    let runtime = DockerRuntime::from_env(config.publish).with_credentials(config.registry_auth.clone());
+    let runtime = Arc::new(runtime);
     let engine = tokio::select! { biased;
         () = &mut stop => return Ok(()),
         info = engine(&*runtime) => info,

@@ -100,3 +100,53 @@ fn a_registry_that_dies_during_a_pull_is_tried_again_when_it_lives() {
     cluster.wait_running("web", 0);
     engine.remove_image(&image);
 }
+
+#[test]
+fn a_private_registry_is_asked_with_the_worker_s_credentials_which_nobody_else_sees() {
+    let Some(engine) = engine() else { return };
+    let registry = Registry::new();
+    let image = registry.add_image("private");
+    // `shop:tell-nobody-4711`
+    let (secret, auth) = ("tell-nobody-4711", "c2hvcDp0ZWxsLW5vYm9keS00NzEx");
+    registry.admit_only(auth);
+    let mut cluster = Cluster::start(&engine, 0);
+    let file = cluster.file("registries.json", "{}");
+    cluster.add_worker(&[&format!("--registry-auth={file}")]);
+    cluster.wait_ready(1);
+    let run = |cluster: &Cluster, name: &str| {
+        let mut task = task(name, &["exit", "0"]);
+        task["image"] = json!(image);
+        let id = cluster.apply(&task)["task"].as_str().expect("an answer has an attempt").to_string();
+        cluster.wait_ended(&id)
+    };
+    let refused = run(&cluster, "stranger");
+    assert_eq!(refused.reason.as_deref(), Some("pull_failed"), "{refused:?}");
+    // The file is read for every pull: what is added counts at once.
+    cluster.file("registries.json", &json!({ "auths": { registry.host(): { "auth": auth } } }).to_string());
+    assert_eq!(run(&cluster, "friend").actual, "complete");
+    cluster.file("registries.json", &format!("{{ \"auths\": {{ \"x\": \"{secret}\" }} }}"));
+    engine.remove_image(&image);
+    let wrong = run(&cluster, "wrong");
+    assert!(wrong.message.contains("registries.json: line 1 is not as"), "{wrong:?}");
+    // Not in a log, not in the store, not in an answer.
+    let answers: String = ["/v1/tasks", "/v1/events", "/v1/nodes", "/metrics"]
+        .map(|path| cluster.ask("GET", path, "").map(|answer| answer.text()).unwrap_or_default())
+        .concat();
+    let mut seen = vec![("an answer".to_string(), answers.into_bytes())];
+    let mut folders = vec![cluster.scratch().to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("it is there").flatten() {
+            match entry.path() {
+                path if path.is_dir() => folders.push(path),
+                path if path.ends_with("registries.json") => {}
+                path => seen.push((path.display().to_string(), std::fs::read(&path).unwrap_or_default())),
+            }
+        }
+    }
+    assert!(seen.len() > 3, "logs and stores are there to be read: {seen:?}", seen = seen.len());
+    for (place, bytes) in seen {
+        for word in [secret, auth] {
+            assert!(!bytes.windows(word.len()).any(|it| it == word.as_bytes()), "{word} is in {place}");
+        }
+    }
+}

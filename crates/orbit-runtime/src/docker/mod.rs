@@ -3,6 +3,7 @@
 //! [`DockerRuntime`] asks; `errors` judges what an answer amounts to; `spec` puts a container into
 //! Docker's words. Nothing is remembered between two operations but the connection.
 
+mod credentials;
 mod errors;
 mod exec;
 mod probe;
@@ -20,6 +21,7 @@ use bollard::{
         LogsOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
     },
 };
+use credentials::Credentials;
 use errors::{During, judge};
 use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
 use orbit_core::model::{ExecRequest, LogRange, Millis, Pull, Resources, TaskId};
@@ -30,6 +32,7 @@ use orbit_core::worker::{
 use std::{
     collections::HashMap,
     net::IpAddr,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -59,6 +62,7 @@ const HINT_EVENTS: [&str; 6] = ["die", "oom", "destroy", "pause", "unpause", "re
 pub struct DockerRuntime {
     host: String,
     published_on: IpAddr,
+    credentials: Credentials,
     engine: Arc<Mutex<Option<Engine>>>,
 }
 
@@ -81,7 +85,19 @@ impl DockerRuntime {
     /// The engine at an address as `DOCKER_HOST` would name it: `unix:///path` or `tcp://host:port`.
     /// An address that cannot be spoken to fails each operation, as an engine out of reach does.
     pub fn new(host: &str, published_on: IpAddr) -> DockerRuntime {
-        DockerRuntime { host: host.to_owned(), published_on, engine: Arc::default() }
+        DockerRuntime {
+            host: host.to_owned(),
+            published_on,
+            credentials: Credentials::new(None),
+            engine: Arc::default(),
+        }
+    }
+
+    /// Registries are asked with the credentials of this file, written as `docker login` does; without one, of the file
+    /// that Docker's own command line uses, if it is there. It is read anew for every pull.
+    #[must_use]
+    pub fn with_credentials(self, file: Option<PathBuf>) -> DockerRuntime {
+        DockerRuntime { credentials: Credentials::new(file), ..self }
     }
 
     /// The engine, reached and its version known.
@@ -131,7 +147,9 @@ impl DockerRuntime {
         match op {
             Op::List(owner) => list(&client, owner).await.map(OpOutput::Containers),
             Op::Inspect { owner, name } => inspect(&client, owner, &name).await.map(OpOutput::Container),
-            Op::EnsureImage { image, pull, deadline } => ensure_image(&client, &image, pull, deadline).await,
+            Op::EnsureImage { image, pull, deadline } => {
+                ensure_image(&client, &image, pull, deadline, &self.credentials).await
+            }
             Op::Create(spec) => create(&client, &spec, self.published_on, capacity).await,
             Op::Start(name) => start(&client, &name).await,
             Op::Stop { name, grace } => stop(&client, &name, grace).await,
@@ -341,7 +359,13 @@ fn state_of(found: &ContainerInspectResponse) -> ContainerState {
     }
 }
 
-async fn ensure_image(client: &Docker, image: &str, pull: Pull, deadline: Millis) -> OpResult {
+async fn ensure_image(
+    client: &Docker,
+    image: &str,
+    pull: Pull,
+    deadline: Millis,
+    credentials: &Credentials,
+) -> OpResult {
     // The reference becomes part of a path: what is none would ask for something else.
     if !spec::is_reference(image) {
         return Err(op_error(OpErrorKind::Refused, format!("{image:?} is not an image's reference")));
@@ -361,7 +385,8 @@ async fn ensure_image(client: &Docker, image: &str, pull: Pull, deadline: Millis
         // The request is answered when the registry has been, so it may take the whole deadline.
         let client = client.clone().with_timeout(Duration::from_millis(deadline.0) + ANSWER_MAX);
         let options = CreateImageOptionsBuilder::default().from_image(&spec::with_tag(image)).build();
-        let progress = client.create_image(Some(options), None, None);
+        let credentials = credentials.of(image).map_err(|message| op_error(OpErrorKind::Refused, message))?;
+        let progress = client.create_image(Some(options), None, credentials);
         progress.try_for_each(|_| future::ok(())).await.map_err(|error| judge(During::Pull, &error))?;
         Ok(OpOutput::Done)
     };
