@@ -24,7 +24,12 @@ pub(super) fn stands_alone(cluster: &Cluster, workload: &Workload, number: u32) 
     let shall_be = workload.spec(shall_be(cluster, workload, number));
     let is_fenced = |spec: &Spec| spec.disconnect.fence != Fence::None;
     let slot = workload.slots.get(number as usize);
-    let mut there = slot.into_iter().flat_map(|slot| cluster.attempts(slot)).filter(|task| !task.state.is_terminal());
+    // One whose fence is timed has stopped by itself on a node that was given up.
+    let is_over = |task: &Task| {
+        let silent = task.node.and_then(|node| cluster.node(node)).is_some_and(|node| !node.is_ready());
+        task.state.is_terminal() || (silent && cluster.spec_of(task).disconnect.fence == Fence::Timed)
+    };
+    let mut there = slot.into_iter().flat_map(|slot| cluster.attempts(slot)).filter(|task| !is_over(task));
     shall_be.is_some_and(|spec| spec.pins_host_port() || is_fenced(spec))
         || there.any(|task| is_fenced(cluster.spec_of(task)))
 }

@@ -197,7 +197,7 @@ struct Standing<'a> {
     rests_until: Option<Time>,
     /// Told to stop, not seen to have ended, on a node that is there.
     leaving: bool,
-    /// Its task is told to stop, and only its node, which is silent, or an operator can say that it has ended.
+    /// Only the node of its task, which is silent, or an operator can say that that has ended.
     unconfirmed: bool,
     /// There is nothing in it, and what comes next is not made yet: its tasks have failed.
     backs_off: bool,
@@ -276,6 +276,8 @@ fn stand<'a>(
         if is_given_up(cluster, workload, slot, task, context) {
             continue; // neither counted nor, until its replacement serves, stopped
         }
+        let confirmed = cluster.spec_of(task).disconnect.fence == Fence::Confirmed;
+        standing.unconfirmed |= confirmed && is_absent(task, context);
         standing.alone |= cluster.spec_of(task).disconnect.fence != Fence::None && !planted(Bug::FencedBesideOthers);
         if let Some(at) = replace_at(cluster, task, context).filter(|at| *at > context.at) {
             standing.replace_at = Some(standing.replace_at.map_or(at, |sooner| sooner.min(at)));
@@ -288,8 +290,6 @@ fn stand<'a>(
         }
         if task.desired == Desired::Stopped {
             standing.leaving = true;
-            let is_absent = task.node.is_some_and(|node| context.absences.contains_key(&node));
-            standing.unconfirmed |= is_absent && cluster.spec_of(task).disconnect.fence == Fence::Confirmed;
         } else if stay == Stay::Leaves {
             standing.leaving = true; // it is told to stop in this plan
         } else if stay == Stay::UntilReplaced {
@@ -300,7 +300,8 @@ fn stand<'a>(
             standing.fallback = standing.fallback.or(Some(task));
         } else if task.version == current && task.state == TaskState::Running {
             // The newer one comes first.
-            let better = standing.keeper.is_none_or(|keeper| task.serves() && (!keeper.serves() || keeps_original));
+            let returned = || keeps_original && !is_absent(task, context);
+            let better = standing.keeper.is_none_or(|keeper| task.serves() && (!keeper.serves() || returned()));
             standing.keeper = if better { Some(task) } else { standing.keeper };
         } else if task.version == current {
             let ahead = standing.candidate.is_none_or(|candidate| task.state > candidate.state);
@@ -351,10 +352,11 @@ fn reconcile_slot(
         let given_up = is_given_up(cluster, workload, slot, task, context);
         // What was given up is told to stop only once its replacement serves: its node may return
         // before that. Where it is the one to keep, it is not told at all.
-        let replaced = standing.keeper.is_some_and(Task::serves) && !(standing.keeps_original && is_of_version(task));
+        let replaced = standing.keeper.is_some_and(Task::serves);
+        let awaited = standing.keeps_original && is_of_version(task) && is_absent(task, context);
         // And where it has stopped by itself, it must not be started when its node returns.
         let fenced = cluster.spec_of(task).disconnect.fence == Fence::Timed && !planted(Bug::FencedNotTold);
-        if !keeps(task) && (!given_up || replaced || fenced) {
+        if !keeps(task) && !(awaited && !fenced) && (!given_up || replaced || fenced) {
             changes.stops.push(task.id);
         }
     }
@@ -387,7 +389,6 @@ fn reconcile_slot(
 /// silent for too long, or was, and it was replaced, with whatever success. That is not taken back when
 /// a leader gives the node more time, because it is new or was asleep: it would begin again later.
 fn is_given_up(cluster: &Cluster, workload: &Workload, slot: &Slot, task: &Task, context: &Context) -> bool {
-    let is_absent = || task.node.is_some_and(|node| context.absences.contains_key(&node));
     let silent_for_too_long = || replace_at(cluster, task, context).is_some_and(|at| at <= context.at);
     // In this silence: what was made in an earlier one ended when the node returned, or before that.
     let silent_since = task.node.and_then(|node| cluster.node(node)).and_then(Node::silent_since);
@@ -398,7 +399,12 @@ fn is_given_up(cluster: &Cluster, workload: &Workload, slot: &Slot, task: &Task,
         let mut newer = cluster.attempts(slot).take_while(|newer| newer.id != task.id);
         newer.any(|newer| newer.version == task.version && in_this_silence(newer)) && !planted(Bug::GiveUpTakenBack)
     };
-    may_rerun(workload) && is_absent() && (silent_for_too_long() || replaced())
+    may_rerun(workload) && is_absent(task, context) && (silent_for_too_long() || replaced())
+}
+
+/// Whether a task's node is silent.
+fn is_absent(task: &Task, context: &Context) -> bool {
+    task.node.is_some_and(|node| context.absences.contains_key(&node))
 }
 
 /// When a task is replaced because its node is silent, unless that returns.
