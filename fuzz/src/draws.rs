@@ -64,7 +64,8 @@ impl<'a> Draws<'a> {
         let ended_ago = self.span();
         let probed = if end.is_none() { self.probed() } else { Probed::default() };
         let why = if probed == Probed::default() { String::new() } else { self.text() };
-        TaskReport { task, state, end, ended_ago, probed, why }
+        let digest = self.one_in(4).then(|| format!("sha256:{}", self.of(&["0", "1", "A"]).repeat(64)));
+        TaskReport { task, state, end, ended_ago, probed, why, digest }
     }
     pub fn probed(&mut self) -> Probed {
         let found = [None, Some(true), Some(false)];

@@ -173,6 +173,7 @@ impl Chaos {
                 ];
                 now(Input::Container { worker, nth: random.below(64), harm: harms[random.below(harms.len())] })
             }
+            9 if options.container_faults && random.chance(400) => now(Input::PushAgain),
             9 if options.container_faults && random.chance(500) => {
                 now(Input::Prune { worker, told: random.chance(500) })
             }

@@ -62,6 +62,8 @@ pub enum Input {
     /// Whatever of ours does not run is removed, as `docker container prune` does; whether its
     /// events are told.
     Prune { worker: usize, told: bool },
+    /// Somebody pushes other bytes as `web:2`.
+    PushAgain,
     /// A stranger takes a port of the machine, for a while.
     HoldPort { worker: usize, port: u16, ms: u64 },
     /// Not a fault: at this time, so many containers of an object run, over all engines.
@@ -343,6 +345,7 @@ impl Input {
                 Harm::Cure => return None,
             },
             Input::Prune { .. } => Fault::Prune,
+            Input::PushAgain => Fault::TagMoved,
             Input::Twin { copied: false, .. } => Fault::NameTwin,
             Input::Twin { copied: true, .. } => Fault::StateCopied,
             Input::HoldPort { .. } => Fault::PortTakenByStranger,

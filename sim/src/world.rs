@@ -264,6 +264,8 @@ struct World {
     /// How long an operation takes at most, as yet.
     engine_ms_max: u64,
     watch: TaskWatch,
+    /// How often `web:2` was pushed again.
+    pushes: u64,
     /// Tasks whose container somebody started himself, and those with a timed fence that were replaced while their worker or
     /// engine was not there: nothing was promised of them (I7).
     excused: BTreeSet<TaskId>,
@@ -315,6 +317,7 @@ impl World {
             engines,
             engine_ms_max: options.engine_ms_max,
             watch: TaskWatch::default(),
+            pushes: 0,
             excused: BTreeSet::new(),
             orders: OrderWatch::default(),
             plans: PlanWatch::default(),
@@ -585,6 +588,7 @@ pub fn images(engine: &mut FakeEngine, pull_ms: u64) {
     engine.add_image("broken:1", ImagePlace::Present, Program::BadEntrypoint);
     engine.add_image("oom:1", ImagePlace::Present, Program::OutOfMemory);
     engine.add_image("hang:1", ImagePlace::Hanging, Program::Run);
+    engine.push_again("web:2", &digest_nth(0));
 }
 
 /// The name of a container that is not ours, on every engine.
@@ -595,4 +599,9 @@ fn engine(random: &mut Random) -> FakeEngine {
     images(&mut engine, random.between(10, 3000));
     engine.add_foreign(FOREIGN, &[(80, 20_003)]);
     engine
+}
+
+/// What `web:2` means in the registry after it was pushed so often.
+pub(crate) fn digest_nth(nth: u64) -> String {
+    format!("sha256:{nth:064x}")
 }

@@ -208,6 +208,9 @@ bugs! {
     Apply StableAtOnce "stable-at-once" "A version counts as stable once its rollout begins.";
     Reconciler EarlierSilenceCounts "earlier-silence-counts" "What was replaced in an earlier silence of its node is given up as soon as that falls silent again.";
     Reconciler FencedNotTold "fenced-not-told" "What was given up after its fence is told to stop only when its replacement serves.";
+    Apply DigestTakenBack "digest-taken-back" "What an image means is what the last of its nodes says, not the first.";
+    Worker DigestNotAwaited "digest-not-awaited" "A container is created before it is known what its image means for all.";
+    Worker DigestUnused "digest-unused" "An image is asked for by its tag, whatever that is known to mean.";
     Reconciler ConfirmedIsReplaced "confirmed-is-replaced" "A task whose fence is confirmed is replaced when its node is silent.";
     Reconciler DrainBeforeFence "drain-before-fence" "A drain of a silent node does not wait for the fences of its tasks.";
     Reconciler FencedBesideOthers "fenced-beside-others" "A fenced task is updated as any other: the new one is made beside it.";

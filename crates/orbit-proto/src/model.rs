@@ -58,7 +58,8 @@ enumeration!(
         Resumed,
         RolloutFailed,
         RolledBack,
-        Undone
+        Undone,
+        Resolved
     }
 );
 enumeration!(RolloutState, RolloutState { Running, Paused, Canary, Failed, Done });
@@ -449,6 +450,7 @@ impl From<&TaskReport> for v1::TaskReport {
             ended_ago_ms: r.ended_ago.0,
             probed: probed_of(r.probed),
             why: r.why.clone(),
+            digest: r.digest.clone(),
         }
     }
 }
@@ -462,6 +464,7 @@ impl TryFrom<v1::TaskReport> for TaskReport {
             ended_ago: Millis(r.ended_ago_ms),
             probed: probed(r.probed),
             why: r.why,
+            digest: r.digest,
         })
     }
 }

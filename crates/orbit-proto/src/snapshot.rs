@@ -162,6 +162,7 @@ fn workload_parts(w: &Workload) -> impl Iterator<Item = v1::Workload> + '_ {
         created_at_ms: v.created_at.0,
         is_restart: v.is_restart,
         was_stable: v.was_stable,
+        digest: v.digest.as_deref().map(str::to_string),
     };
     let first = w.slots.len().min(SLOTS_EACH);
     let head = move || v1::Workload {
@@ -511,6 +512,7 @@ fn add_workload(snapshot: &mut Snapshot, w: v1::Workload) -> Result<()> {
         let created_at = Time(version.created_at_ms);
         let mut read = Version::bare(version.number, Arc::new(spec), created_at);
         (read.is_restart, read.was_stable) = (version.is_restart, version.was_stable);
+        read.digest = version.digest.map(Into::into);
         workload.versions.push(read);
     }
     if w.slot_failures.len() != w.slot_not_before_ms.len() {

@@ -224,6 +224,8 @@ fn assignment(a: &Assignment, spec: u32) -> v1::Assignment {
         slot: a.slot,
         spec,
         host_ports: a.host_ports.iter().map(|&p| p.into()).collect(),
+        digest: if let ImageBytes::Digest(digest) = &a.image { Some(digest.to_string()) } else { None },
+        unresolved: a.image == ImageBytes::Unresolved,
     }
 }
 
@@ -256,5 +258,10 @@ fn assigned_task(a: v1::Assignment, specs: &[Arc<Spec>]) -> Result<Assignment> {
         slot: a.slot,
         spec: spec.clone(),
         host_ports: ports("host_ports", &a.host_ports)?,
+        image: match (a.digest, a.unresolved) {
+            (Some(digest), _) => ImageBytes::Digest(digest.into()),
+            (None, true) => ImageBytes::Unresolved,
+            (None, false) => ImageBytes::AsWritten,
+        },
     })
 }

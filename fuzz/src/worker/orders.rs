@@ -122,5 +122,6 @@ fn order(task: TaskId, generation: u32, ended: bool) -> Assignment {
         slot: 0,
         spec: spec.into(),
         host_ports: [].into(),
+        image: ImageBytes::AsWritten,
     }
 }

@@ -114,3 +114,21 @@ pub(crate) fn alone<'a>(
     }
     Ok(())
 }
+
+/// I40, W: when a container is started: all tasks of its version run the same bytes, wherever a registry knows them.
+pub(crate) fn same_bytes<'a>(
+    cluster: &Cluster,
+    started: TaskId,
+    engines: impl Iterator<Item = &'a FakeEngine>,
+) -> Check {
+    let Some(task) = cluster.task(started) else { return Ok(()) };
+    let containers = engines.flat_map(FakeEngine::containers).filter_map(|it| Some((it.identity?.task, it)));
+    let of_version = |other: &Task| (other.workload, other.version) == (task.workload, task.version);
+    let alike = containers.filter(|(id, _)| cluster.task(*id).is_some_and(of_version));
+    let known: Vec<(TaskId, String)> = alike.filter_map(|(id, it)| Some((id, it.digest.clone()?))).collect();
+    let Some((_, own)) = known.iter().find(|(id, _)| *id == started) else { return Ok(()) };
+    match known.iter().find(|(_, digest)| digest != own) {
+        Some((other, digest)) => Err(("I40", format!("{started} runs {own}, {other} of the same version {digest}"))),
+        None => Ok(()),
+    }
+}

@@ -16,7 +16,7 @@ mod tests;
 
 pub use engines::EngineWatch;
 pub(crate) use engines::ends;
-pub(crate) use engines::{alone, asked, is_ours};
+pub(crate) use engines::{alone, asked, is_ours, same_bytes};
 pub(crate) use orders::{OrderWatch, left_first};
 pub(crate) use overdue::{not_due_yet, overdue};
 pub use pending::{WorkerView, pending};

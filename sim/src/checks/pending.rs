@@ -55,7 +55,8 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         for container in worker.engine.containers() {
             let Some(identity) = container.identity else { continue };
             // What always fails is on its way in or out at any moment.
-            if !is_good(&container.spec.image) {
+            let written = cluster.task(identity.task).map(|task| &*cluster.spec_of(task).image);
+            if !is_good(written.unwrap_or(&container.spec.image)) {
                 continue;
             }
             match cluster.task(identity.task) {

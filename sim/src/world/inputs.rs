@@ -157,6 +157,12 @@ impl World {
             }
             Input::Container { worker, nth, harm } => self.harm(worker, nth, harm, &input)?,
             Input::Prune { worker, told } => self.prune(worker, told, &input)?,
+            Input::PushAgain => {
+                self.tally_fault(&input);
+                self.pushes += 1;
+                let digest = digest_nth(self.pushes);
+                self.workers.iter_mut().for_each(|host| host.engine.push_again("web:2", &digest));
+            }
             Input::HoldPort { worker, port, ms } => {
                 self.tally_fault(&input);
                 self.workers[worker].engine.hold_port(port, true);

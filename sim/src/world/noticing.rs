@@ -217,6 +217,7 @@ impl World {
                 What::RolledBack => Situation::RolledBack,
                 What::RolledOut if taken_back => Situation::RolledBackDone,
                 What::Undone => Situation::Undone,
+                What::Resolved => Situation::Resolved,
                 _ => continue,
             };
             tally.reach(situation);
@@ -341,7 +342,13 @@ impl World {
     }
 
     /// A worker asks its engine for something.
-    pub(super) fn notice_op(&mut self, request: &Op) {
+    pub(super) fn notice_op(&mut self, worker: usize, request: &Op) {
+        if let Op::EnsureImage { image, .. } = request
+            && image.contains('@')
+            && self.workers[worker].engine.has_image("web:2")
+        {
+            self.report.tally.reach(Situation::FetchedAgain);
+        }
         let Op::Remove(name) = request else { return };
         let task: Option<TaskId> = name.rsplit('-').next().and_then(|id| id.parse().ok());
         let cluster = self.manager.machine.as_ref().map(|machine| machine.cluster());

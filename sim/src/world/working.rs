@@ -38,7 +38,7 @@ impl World {
                     writes.iter().for_each(|write| self.workers[worker].ledger.apply(write));
                 }
                 worker::Action::Runtime { op, request } => {
-                    self.notice_op(&request);
+                    self.notice_op(worker, &request);
                     checks::is_ours(&self.workers[worker].engine, &request)?;
                     if let Some(machine) = &self.manager.machine {
                         checks::left_first(machine.cluster(), &self.workers[worker].ledger, &request)?;
@@ -156,6 +156,7 @@ impl World {
         let container = self.workers[worker].engine.container(name).filter(|container| container.is_running());
         let task = container.and_then(|container| container.identity).map(|identity| identity.task);
         let (Some(task), Some(machine)) = (task, &self.manager.machine) else { return Ok(()) };
+        checks::same_bytes(machine.cluster(), task, self.workers.iter().map(|host| &host.engine))?;
         // An engine that takes long for everything is not one that does at once what it is told.
         let is_steady = |host: &WorkerHost| !host.shaken && self.options.engine_ms_max <= 500;
         let engines = self.workers.iter().filter(|host| !host.is_lost).map(|host| (&host.engine, is_steady(host)));

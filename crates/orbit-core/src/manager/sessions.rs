@@ -183,5 +183,6 @@ fn assignment(cluster: &Cluster, task: &Task) -> Assignment {
         slot: task.slot,
         spec: cluster.spec_of(task).clone(),
         host_ports: task.host_ports.clone(),
+        image: workload.version(task.version).map(Version::image).unwrap_or_default(),
     }
 }

@@ -46,7 +46,10 @@ impl Manager {
             let task = self.cluster.task(report.task).filter(|task| task.node == Some(node));
             match task {
                 // `Lost` is the manager's own word: from a worker it is noise.
-                Some(task) if task.is_news(&report) && report.state != TaskState::Lost => {
+                Some(task)
+                    if (task.is_news(&report) || self.cluster.resolves(task, &report))
+                        && report.state != TaskState::Lost =>
+                {
                     if session.proposed.insert(said) {
                         new.push(report);
                     }

@@ -157,6 +157,8 @@ pub struct TaskReport {
     pub probed: Probed,
     /// Why the one that failed last did, for a person; at most [`End::MESSAGE_BYTES_MAX`] bytes; may be empty.
     pub why: String,
+    /// What its image's reference means there; said until the manager has said what it means for all.
+    pub digest: Option<String>,
 }
 
 /// What a report said, to confirm it.
@@ -165,7 +167,15 @@ pub type Said = (TaskId, TaskState, Probed);
 impl TaskReport {
     /// A report of what nobody told the node of before it looked.
     pub fn new(task: TaskId, state: TaskState, end: Option<End>) -> TaskReport {
-        TaskReport { task, state, end, ended_ago: Millis(0), probed: Probed::default(), why: String::new() }
+        TaskReport {
+            task,
+            state,
+            end,
+            ended_ago: Millis(0),
+            probed: Probed::default(),
+            why: String::new(),
+            digest: None,
+        }
     }
     /// What has to be confirmed.
     pub fn said(&self) -> Said {

@@ -106,11 +106,13 @@ pub enum What {
     RolledBack,
     /// Somebody wants an earlier version of a service back.
     Undone,
+    /// It is known by now what the image of a version means.
+    Resolved,
 }
 
 impl What {
     /// All, in order.
-    pub const ALL: [What; 33] = [
+    pub const ALL: [What; 34] = [
         What::Created,
         What::Changed,
         What::Scaled,
@@ -144,6 +146,7 @@ impl What {
         What::RolloutFailed,
         What::RolledBack,
         What::Undone,
+        What::Resolved,
     ];
 
     /// Stable text, as in the API.
@@ -182,6 +185,7 @@ impl What {
             What::RolloutFailed => "rollout_failed",
             What::RolledBack => "rolled_back",
             What::Undone => "undone",
+            What::Resolved => "resolved",
         }
     }
 

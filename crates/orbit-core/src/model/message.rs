@@ -122,6 +122,18 @@ pub struct Assignment {
     pub spec: Arc<Spec>,
     /// The node's ports, in the order of the spec's.
     pub host_ports: Box<[u16]>,
+    /// What its image is asked for by.
+    pub image: ImageBytes,
+}
+
+impl Assignment {
+    /// The reference that its image is asked for by.
+    pub fn image_reference(&self) -> String {
+        match &self.image {
+            ImageBytes::Digest(digest) => pinned(&self.spec.image, digest),
+            ImageBytes::AsWritten | ImageBytes::Unresolved => self.spec.image.clone(),
+        }
+    }
 }
 
 /// Somebody wants a stream to something of a task's container. Its bytes bypass the machines.

@@ -80,7 +80,7 @@ impl Node {
 impl Version {
     /// A version to which nothing refers yet.
     pub fn bare(number: u32, spec: std::sync::Arc<Spec>, created_at: Time) -> Version {
-        Version { number, spec, created_at, is_restart: false, was_stable: false, tasks: 0 }
+        Version { number, spec, created_at, is_restart: false, was_stable: false, digest: None, tasks: 0 }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A workload: a service or a task definition, its versions and its slots.
 
-use super::{Definition, Kind, NodeId, Rollout, Spec, Subject, TaskKey, Time, Uid, Update};
+use super::{Definition, ImageBytes, Kind, NodeId, Rollout, Spec, Subject, TaskKey, Time, Uid, Update, is_pinned};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A replicated object that asks for tasks.
@@ -52,6 +52,8 @@ pub struct Version {
     pub is_restart: bool,
     /// It has served in every slot.
     pub was_stable: bool,
+    /// What its image meant when the first of its tasks had it.
+    pub digest: Option<Arc<str>>,
     /// How many tasks refer to it. An index, rebuilt on restore.
     pub(crate) tasks: u32,
 }
@@ -113,6 +115,17 @@ impl Decision {
         }
         let say = |r: &Refusals| format!("{} node{}: {}", r.nodes, if r.nodes == 1 { "" } else { "s" }, r.example);
         self.refusals.iter().map(say).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl Version {
+    /// What the image of its tasks is asked for by.
+    pub fn image(&self) -> ImageBytes {
+        match &self.digest {
+            Some(digest) => ImageBytes::Digest(digest.clone()),
+            None if is_pinned(&self.spec.image) => ImageBytes::AsWritten,
+            None => ImageBytes::Unresolved,
+        }
     }
 }
 

@@ -353,7 +353,11 @@ fn reconcile_slot(
         // What was given up is told to stop only once its replacement serves: its node may return
         // before that. Where it is the one to keep, it is not told at all.
         let replaced = standing.keeper.is_some_and(Task::serves);
-        let awaited = standing.keeps_original && is_of_version(task) && is_absent(task, context);
+        let awaited = standing.keeps_original
+            && is_of_version(task)
+            && is_absent(task, context)
+            && replaced
+            && stay(cluster, workload, task, context) == Stay::Stays;
         // And where it has stopped by itself, it must not be started when its node returns.
         let fenced = cluster.spec_of(task).disconnect.fence == Fence::Timed && !planted(Bug::FencedNotTold);
         if !keeps(task) && !(awaited && !fenced) && (!given_up || replaced || fenced) {

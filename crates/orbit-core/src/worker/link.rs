@@ -48,7 +48,7 @@ pub(super) struct Up {
     heard_at: Time,
     assigned_seq: u64,
     /// What was reported last, and when it is repeated if it is not confirmed.
-    reported: Vec<(TaskId, TaskState)>,
+    reported: Vec<(TaskId, TaskState, bool)>,
     repeat_at: Time,
 }
 
@@ -215,9 +215,10 @@ impl Link {
 impl Up {
     fn keep_up(&mut self, now: Time, unconfirmed: Vec<TaskReport>, actions: &mut Vec<Action>) {
         let link = self.link;
-        let keys = |reports: &[TaskReport]| reports.iter().map(|r| (r.task, r.state)).collect::<Vec<_>>();
+        let key = |report: &TaskReport| (report.task, report.state, report.digest.is_some());
+        let keys = |reports: &[TaskReport]| reports.iter().map(key).collect::<Vec<_>>();
         let repeat = self.repeat_at <= now && (self.reported.is_empty() || !planted(Bug::ReportSaidOnce));
-        let is_new = |report: &TaskReport| repeat || !self.reported.contains(&(report.task, report.state));
+        let is_new = |report: &TaskReport| repeat || !self.reported.contains(&key(report));
         let news: Vec<TaskReport> = unconfirmed.iter().filter(|report| is_new(report)).cloned().collect();
         self.reported = keys(&unconfirmed);
         if !news.is_empty() {

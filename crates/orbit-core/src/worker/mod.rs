@@ -382,8 +382,9 @@ impl Worker {
             InFlight::Fetch { image } => {
                 let failed = planted(Bug::FetchFailsForOne) && result.is_err();
                 let told = if failed { 1 } else { usize::MAX };
+                self.tick();
                 for id in self.fetching.remove(&image).unwrap_or_default().into_iter().take(told) {
-                    self.task_done(now, id, Step::Fetch, result.clone(), actions);
+                    self.fetch_done(now, id, &image.0, result.clone(), actions);
                 }
             }
             InFlight::Task { task, step } => self.task_done(now, task, step, result, actions),
@@ -415,7 +416,8 @@ impl Worker {
         end.or_else(|| {
             let state = task.observed?;
             let found = if state == TaskState::Running { task.found.clone() } else { Found::default() };
-            Some(TaskReport { probed: found.probed, why: found.why, ..TaskReport::new(id, state, None) })
+            let digest = task.unresolved().cloned();
+            Some(TaskReport { probed: found.probed, why: found.why, digest, ..TaskReport::new(id, state, None) })
         })
     }
 
@@ -426,8 +428,11 @@ impl Worker {
             }
             let unheard = |report: &TaskReport| {
                 let (state, probed) = task.confirmed.map_or((None, Probed::default()), |(s, p)| (Some(s), p));
+                let unresolved = report.digest.is_some();
                 let forgotten = planted(Bug::ProbedOnce) && probed != Probed::default();
-                state < Some(report.state) || (state == Some(report.state) && probed != report.probed && !forgotten)
+                unresolved
+                    || state < Some(report.state)
+                    || (state == Some(report.state) && probed != report.probed && !forgotten)
             };
             self.report_of(*id, task).filter(unheard)
         };

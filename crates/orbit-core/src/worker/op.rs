@@ -119,6 +119,8 @@ pub enum OpOutput {
     Containers(Vec<Container>),
     /// Of `Inspect`: `None` if there is no container of that name that is the owner's.
     Container(Option<Container>),
+    /// Of `EnsureImage`: the digest by which the image's registry knows it; `None` where no registry does.
+    Image(Option<String>),
     /// Of all others.
     Done,
 }

@@ -58,8 +58,8 @@ pub(super) struct WorkerTask {
     pub op: bool,
     /// The count of operations when one of this task's began or ended last.
     pub touched: u64,
-    /// The image is there.
-    pub fetched: bool,
+    /// The image that is there: the reference that it was asked for by, and the digest that it has.
+    pub fetched: Option<(String, Option<String>)>,
     /// How far it has come, terminal states apart: those are in the ledger.
     pub observed: Option<TaskState>,
     /// The latest state that is known to be committed, and what its probes had found by the latest word of it.
@@ -78,6 +78,12 @@ impl WorkerTask {
         if self.confirmed.is_none_or(|(known, _)| known <= state) {
             self.confirmed = Some((state, probed));
         }
+    }
+    /// What the image means here, as long as the manager has not said what it means for all.
+    pub(super) fn unresolved(&self) -> Option<&String> {
+        let order = self.order.as_ref()?;
+        let waits = order.image == ImageBytes::Unresolved && !order.ended && !planted(Bug::DigestNotAwaited);
+        self.fetched.as_ref()?.1.as_ref().filter(|_| waits)
     }
     pub(super) fn wants_to_run(&self) -> bool {
         let runs = |order: &Assignment| order.desired == Desired::Running && !order.ended;
@@ -194,12 +200,17 @@ impl Worker {
             let end = End::new(Reason::Stopped, "stopped before it was created");
             return self.finish(now, id, TaskState::Stopped, end, actions);
         }
-        if task.fetched {
-            task.observe(TaskState::Starting);
-            self.enqueue(now, id, actions);
-        } else {
+        let order = task.order.as_ref().expect("just looked");
+        let is_right = |(reference, digest): &(String, Option<String>)| match &order.image {
+            ImageBytes::Digest(wanted) => digest.as_deref() == Some(wanted) || planted(Bug::DigestUnused),
+            ImageBytes::AsWritten | ImageBytes::Unresolved => *reference == order.spec.image,
+        };
+        if !task.fetched.as_ref().is_some_and(is_right) {
             task.observe(TaskState::Preparing);
             self.begin_step(id, Step::Fetch, actions);
+        } else if task.unresolved().is_none() {
+            task.observe(TaskState::Starting);
+            self.enqueue(now, id, actions);
         }
     }
 
@@ -310,8 +321,8 @@ impl Worker {
                 Op::Create(Box::new(container_spec(&owner, order)))
             }
             Step::Fetch => {
-                let spec = &task.order.as_ref().expect("only what is ordered is fetched").spec;
-                let (image, pull) = (spec.image.clone(), spec.pull);
+                let order = task.order.as_ref().expect("only what is ordered is fetched");
+                let (image, pull) = (reference(order), order.spec.pull);
                 let waiting = self.fetching.entry((image.clone(), pull)).or_default();
                 waiting.insert(id);
                 if waiting.len() > 1 {
@@ -322,6 +333,28 @@ impl Worker {
             }
         };
         self.begin(InFlight::Task { task: id, step }, request, actions);
+    }
+
+    /// An image is there, or cannot be had.
+    pub(super) fn fetch_done(
+        &mut self,
+        now: Time,
+        id: TaskId,
+        image: &str,
+        result: OpResult,
+        actions: &mut Vec<Action>,
+    ) {
+        match result {
+            Ok(OpOutput::Image(digest)) => {
+                let task = self.tasks.get_mut(&id).expect("a task stays while an operation is under way");
+                task.op = false;
+                task.fetched = Some((image.to_string(), digest));
+                task.touched = self.ticks;
+                self.due.insert(id);
+            }
+            Ok(_) => unreachable!("a fetch gives an image"),
+            Err(error) => self.task_done(now, id, Step::Fetch, Err(error), actions),
+        }
     }
 
     /// A step has ended.
@@ -352,7 +385,7 @@ impl Worker {
                     task.hinted_at = None;
                 }
             }
-            Step::Fetch => task.fetched = true,
+            Step::Fetch => unreachable!("an image is noted by its reference"),
             Step::Create => task.container = Known::Is(ContainerState::Created),
             Step::Start => task.container = Known::Is(ContainerState::Running),
             // Look at how it ended.
@@ -436,6 +469,11 @@ fn ending(order: Option<&Assignment>, code: i32, out_of_memory: bool) -> (TaskSt
     }
 }
 
+/// The reference that the image of a task is asked for by.
+fn reference(order: &Assignment) -> String {
+    if planted(Bug::DigestUnused) { order.spec.image.clone() } else { order.image_reference() }
+}
+
 /// The container of a task, in full.
 fn container_spec(owner: &Owner, order: &Assignment) -> ContainerSpec {
     let spec = &order.spec;
@@ -452,7 +490,7 @@ fn container_spec(owner: &Owner, order: &Assignment) -> ContainerSpec {
     labels.sort();
     ContainerSpec {
         name: container_name(owner, order.task),
-        image: spec.image.clone(),
+        image: reference(order),
         command: spec.command.clone(),
         args: spec.args.clone(),
         env: spec.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),

@@ -176,6 +176,11 @@ impl World {
             slot: 0,
             spec: spec.into(),
             host_ports: [].into(),
+            image: match a % 5 {
+                0 => ImageBytes::Unresolved,
+                1 => ImageBytes::Digest("sha256:1".into()),
+                _ => ImageBytes::AsWritten,
+            },
         };
         (!self.forgotten.contains(&order.task)).then_some(order)
     }

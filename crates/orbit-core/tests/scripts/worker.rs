@@ -182,6 +182,11 @@ impl Working {
             slot: 0,
             spec: spec(words, RestartPolicy::Always).into(),
             host_ports: Box::default(),
+            image: match words.option("digest") {
+                None => ImageBytes::AsWritten,
+                Some("unknown") => ImageBytes::Unresolved,
+                Some(digest) => ImageBytes::Digest(digest.into()),
+            },
         };
         self.orders.insert(id, order.clone());
         order
@@ -264,6 +269,7 @@ impl Working {
         let of_list = |word: &&str| word.split_once(':').map(|(state, task)| container(id(task), state));
         let result = match (words.option("error"), verb) {
             (Some(kind), _) => Err(OpError { kind: error(kind), message: format!("the engine says {kind}") }),
+            (None, "fetch") => Ok(OpOutput::Image(words.option("is").map(str::to_string))),
             (None, "list") => Ok(OpOutput::Containers(words.words.iter().filter_map(of_list).collect())),
             (None, "inspect") => {
                 Ok(OpOutput::Container(words.words.get(2).map(|text| container(id(words.word(1)), text))))
@@ -321,7 +327,8 @@ fn report_text(report: &TaskReport) -> String {
         format!(" ({}{code})", end.reason.as_str())
     });
     let ago = if report.ended_ago == Millis(0) { String::new() } else { format!(" {} ago", report.ended_ago) };
-    format!("{} {}{end}{ago}{}", report.task, report.state, found_text(report.probed))
+    let digest = report.digest.as_ref().map(|digest| format!(", its image is {digest}")).unwrap_or_default();
+    format!("{} {}{end}{ago}{}{digest}", report.task, report.state, found_text(report.probed))
 }
 
 fn write_text(write: &LedgerWrite) -> String {

@@ -146,8 +146,9 @@ fn end() -> impl Strategy<Value = End> {
     })
 }
 fn report() -> BoxedStrategy<TaskReport> {
-    (task_id(), state(), of(end()), any::<u64>(), probed(), text())
-        .prop_map(|(task, state, end, ago, probed, why)| TaskReport {
+    (task_id(), state(), of(end()), any::<u64>(), probed(), text(), of(text()))
+        .prop_map(|(task, state, end, ago, probed, why, digest)| TaskReport {
+            digest,
             task,
             state,
             end,
@@ -344,8 +345,14 @@ pub fn to_manager() -> impl Strategy<Value = ToManager> {
 fn assigned() -> impl Strategy<Value = Assigned> {
     let specs = vec(spec().prop_map(std::sync::Arc::new), 1..4);
     let labels = (kind(), text(), n32());
-    let order = (task_id(), n32(), desired(), any::<bool>(), labels, spec(), ports()).prop_map(
-        |(task, generation, desired, ended, (kind, name, slot), spec, host_ports)| Assignment {
+    let image = prop_oneof![
+        Just(ImageBytes::AsWritten),
+        Just(ImageBytes::Unresolved),
+        text().prop_map(|digest| ImageBytes::Digest(digest.into())),
+    ];
+    let order = (task_id(), n32(), desired(), any::<bool>(), labels, spec(), ports(), image).prop_map(
+        |(task, generation, desired, ended, (kind, name, slot), spec, host_ports, image)| Assignment {
+            image,
             task,
             generation,
             desired,
@@ -415,10 +422,11 @@ fn node() -> impl Strategy<Value = Node> {
     )
 }
 fn workload() -> impl Strategy<Value = Workload> {
-    let version = (n32(), spec(), time(), any::<bool>(), any::<bool>()).prop_map(
-        |(number, spec, created_at, is_restart, was_stable)| {
+    let version = (n32(), spec(), time(), any::<bool>(), any::<bool>(), of(text())).prop_map(
+        |(number, spec, created_at, is_restart, was_stable, digest)| {
             let mut version = Version::bare(number.max(1), std::sync::Arc::new(spec), created_at);
             (version.is_restart, version.was_stable) = (is_restart, was_stable);
+            version.digest = digest.map(Into::into);
             version
         },
     );

@@ -202,6 +202,7 @@ fn a_spec_crosses_the_wire_once() {
             _ => other.clone(),
         },
         host_ports: Box::default(),
+        image: ImageBytes::AsWritten,
     };
     let assigned = Assigned { seq: 1, full: true, tasks: (0..2).map(task).collect(), removed: vec![] };
     assert_eq!(v1::Assigned::from(&assigned).specs.len(), 1, "equal neighbours are one");

@@ -15,7 +15,9 @@ use bollard::{
     Docker,
     container::LogOutput,
     errors::Error,
-    models::{ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum},
+    models::{
+        ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum, ImageInspect,
+    },
     query_parameters::{
         CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
         LogsOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
@@ -24,7 +26,7 @@ use bollard::{
 use credentials::Credentials;
 use errors::{During, judge};
 use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
-use orbit_core::model::{ExecRequest, LogRange, Millis, Pull, Resources, TaskId};
+use orbit_core::model::{ExecRequest, LogRange, Millis, Pull, Resources, TaskId, repository};
 use orbit_core::worker::{
     Container, ContainerSpec, ContainerState, LABEL_CLUSTER, LABEL_NODE, Op, OpError, OpErrorKind, OpOutput, OpResult,
     Owner,
@@ -373,7 +375,7 @@ async fn ensure_image(
     let work = async {
         if pull != Pull::Always {
             match client.inspect_image(image).await {
-                Ok(_) => return Ok(OpOutput::Done),
+                Ok(found) => return Ok(OpOutput::Image(digest_of(image, &found))),
                 Err(Error::DockerResponseServerError { status_code: 404, .. }) if pull == Pull::Never => {
                     let message = format!("{image} is not on this node, and is not to be pulled");
                     return Err(op_error(OpErrorKind::Refused, message));
@@ -388,11 +390,28 @@ async fn ensure_image(
         let credentials = credentials.of(image).map_err(|message| op_error(OpErrorKind::Refused, message))?;
         let progress = client.create_image(Some(options), None, credentials);
         progress.try_for_each(|_| future::ok(())).await.map_err(|error| judge(During::Pull, &error))?;
-        Ok(OpOutput::Done)
+        let found = client.inspect_image(image).await.map_err(|error| judge(During::Image, &error))?;
+        Ok(OpOutput::Image(digest_of(image, &found)))
     };
     // Dropping the request makes the engine give the pull up.
     let late = || op_error(OpErrorKind::Timeout, format!("{image} was not pulled within {deadline}"));
     tokio::time::timeout(Duration::from_millis(deadline.0), work).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// By which digest the registry of a reference knows an image; none where it was made here.
+fn digest_of(image: &str, found: &ImageInspect) -> Option<String> {
+    if let Some((_, digest)) = image.split_once('@') {
+        return Some(digest.to_string());
+    }
+    // An engine writes what comes from Docker's own registry without its name.
+    let short = |name: &str| {
+        let name = name.strip_prefix("index.").unwrap_or(name);
+        let name = name.strip_prefix("docker.io/").unwrap_or(name);
+        name.strip_prefix("library/").unwrap_or(name).to_string()
+    };
+    let own = short(repository(image));
+    let known = found.repo_digests.iter().flatten().filter_map(|known| known.split_once('@'));
+    known.into_iter().find(|(name, _)| short(name) == own).map(|(_, digest)| digest.to_string())
 }
 
 async fn create(client: &Docker, spec: &ContainerSpec, published_on: IpAddr, capacity: Resources) -> OpResult {

@@ -1,7 +1,7 @@
 //! The engine as a value.
 
 use crate::{EngineInfo, Identity, identity_of, op_error};
-use orbit_core::model::{Millis, Pull, Resources, TaskId};
+use orbit_core::model::{Millis, Pull, Resources, TaskId, repository};
 use orbit_core::worker::{
     Container, ContainerSpec, ContainerState, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
 };
@@ -43,8 +43,16 @@ pub struct FakeEngine {
 }
 
 /// An image that the engine has or could get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FakeImage {
+    /// What its tag means in the registry by now; none of one that was made here.
+    pub digest: Option<String>,
+    /// What it ever meant there.
+    pub pushed: BTreeSet<String>,
+    /// What it means on the machine, once that has it.
+    pub digest_here: Option<String>,
+    /// What else of it the machine has, by digest.
+    pub others_here: BTreeSet<String>,
     /// Whether the machine has it.
     pub here: bool,
     /// Where it came or would come from.
@@ -77,8 +85,14 @@ impl ImagePlace {
 
 impl FakeImage {
     /// Whether its registry is asked for it.
-    fn is_asked_for(&self, pull: Pull) -> bool {
-        pull == Pull::Always || (pull == Pull::Missing && !self.here)
+    fn is_asked_for(&self, reference: &str, pull: Pull) -> bool {
+        pull == Pull::Always || (pull == Pull::Missing && !self.is_here(reference))
+    }
+    fn is_here(&self, reference: &str) -> bool {
+        match reference.split_once('@') {
+            Some((_, digest)) => self.digest_here.as_deref() == Some(digest) || self.others_here.contains(digest),
+            None => self.here,
+        }
     }
 }
 
@@ -119,6 +133,8 @@ pub struct FakeContainer {
     pub yes: u64,
     /// What it runs.
     pub program: Program,
+    /// Which bytes of it, where a registry knows them.
+    pub digest: Option<String>,
     /// What it wrote: (to standard error, the line without its end).
     pub lines: Vec<(bool, String)>,
 }
@@ -239,9 +255,9 @@ impl FakeEngine {
     pub fn takes(&self, op: &Op) -> Millis {
         match op {
             _ if self.down => Millis(0),
-            Op::EnsureImage { image, pull, deadline } => match self.images.get(image) {
-                Some(image) if image.is_asked_for(*pull) => {
-                    image.place.takes().map_or(*deadline, |span| span.min(*deadline))
+            Op::EnsureImage { image, pull, deadline } => match self.known(image) {
+                Some(known) if known.is_asked_for(image, *pull) => {
+                    known.place.takes().map_or(*deadline, |span| span.min(*deadline))
                 }
                 _ => Millis(0),
             },
@@ -280,17 +296,45 @@ impl FakeEngine {
     }
 
     fn ensure_image(&mut self, image: &str, pull: Pull, deadline: Millis) -> OpResult {
-        let Some(known) = self.images.get_mut(image) else {
+        let (is_known, name) = (self.known(image).is_some(), self.name_of(image));
+        let Some(known) = self.images.get_mut(&name).filter(|_| is_known) else {
             return Err(op_error(OpErrorKind::Refused, format!("manifest for {image} not found: manifest unknown")));
         };
-        if !known.is_asked_for(pull) && !known.here {
+        if !known.is_asked_for(image, pull) && !known.is_here(image) {
             return Err(op_error(OpErrorKind::Refused, format!("{image} is not here, and is not to be pulled")));
         }
-        if known.is_asked_for(pull) && known.place.takes().is_none_or(|span| span > deadline) {
+        if known.is_asked_for(image, pull) && known.place.takes().is_none_or(|span| span > deadline) {
             return Err(op_error(OpErrorKind::Timeout, format!("{image} was not pulled within {deadline}")));
         }
+        if let Some((_, digest)) = image.split_once('@') {
+            known.others_here.insert(digest.to_string());
+            return Ok(OpOutput::Image(Some(digest.to_string())));
+        }
+        if known.is_asked_for(image, pull) {
+            known.others_here.extend(known.digest_here.take());
+            known.digest_here = known.digest.clone();
+        }
         known.here = true;
-        Ok(OpOutput::Done)
+        Ok(OpOutput::Image(known.digest_here.clone()))
+    }
+
+    /// The tag that a reference is or was of.
+    fn name_of(&self, reference: &str) -> String {
+        let Some((repo, digest)) = reference.split_once('@') else { return reference.to_owned() };
+        let is_of = |(name, image): &(&String, &FakeImage)| repository(name) == repo && image.pushed.contains(digest);
+        self.images.iter().find(is_of).map_or_else(|| reference.to_owned(), |(name, _)| name.clone())
+    }
+
+    fn known(&self, reference: &str) -> Option<&FakeImage> {
+        self.images.get(&self.name_of(reference))
+    }
+
+    /// Somebody pushes other bytes under the same tag. Those from before can be had by their digest.
+    pub fn push_again(&mut self, image: &str, digest: &str) {
+        if let Some(known) = self.images.get_mut(image) {
+            known.digest = Some(digest.to_string());
+            known.pushed.insert(digest.to_string());
+        }
     }
 
     fn create(&mut self, spec: &ContainerSpec) -> OpResult {
@@ -302,8 +346,11 @@ impl FakeEngine {
             let message = format!("the container name {} is already in use", spec.name);
             return Err(op_error(OpErrorKind::NameTaken, message));
         }
-        let program = match self.images.get(&spec.image) {
-            Some(image) if image.here => image.program,
+        let (program, digest) = match self.known(&spec.image) {
+            Some(image) if image.is_here(&spec.image) => {
+                let pinned = spec.image.split_once('@').map(|(_, digest)| digest.to_string());
+                (image.program, pinned.or(image.digest_here.clone()))
+            }
             _ => return Err(op_error(OpErrorKind::ImageMissing, format!("no such image: {}", spec.image))),
         };
         let memory = spec.resources.memory_bytes;
@@ -321,6 +368,7 @@ impl FakeEngine {
             identity,
             state: ContainerState::Created,
             program,
+            digest,
             lines: Vec::new(),
         };
         self.containers.insert(spec.name.clone(), container);
@@ -391,7 +439,10 @@ impl FakeEngine {
 
     /// Puts an image on the machine, or makes it available to it.
     pub fn add_image(&mut self, image: &str, place: ImagePlace, program: Program) {
-        self.images.insert(image.to_owned(), FakeImage { here: place == ImagePlace::Present, place, program });
+        let (here, digest) = (place == ImagePlace::Present, None);
+        let (pushed, others_here) = (BTreeSet::new(), BTreeSet::new());
+        let known = FakeImage { digest, pushed, digest_here: None, others_here, here, place, program };
+        self.images.insert(image.to_owned(), known);
     }
     /// Takes an image off the machine and out of the registry. Containers of it keep running.
     pub fn remove_image(&mut self, image: &str) {
@@ -514,6 +565,7 @@ impl FakeEngine {
                 identity: None,
                 state,
                 program,
+                digest: None,
                 lines: Vec::new(),
             },
         );

@@ -231,6 +231,34 @@ impl Cluster {
         if report.state == TaskState::Running && self.tasks.at(key).state == TaskState::Running {
             self.apply_probed(key, report, touched);
         }
+        if self.resolves(self.tasks.at(key), report) {
+            self.apply_digest(key, report.digest.as_deref().unwrap_or_default(), touched);
+        }
+    }
+
+    /// Whether a report says for the first time what the image of a version means.
+    pub(in crate::manager) fn resolves(&self, task: &Task, report: &TaskReport) -> bool {
+        let version = self.workload(task.workload).and_then(|workload| workload.version(task.version));
+        let unresolved = version.is_some_and(|version| version.image() == ImageBytes::Unresolved);
+        let again = planted(Bug::DigestTakenBack) && version.is_some_and(|version| version.digest.is_some());
+        (unresolved || again) && report.digest.as_deref().is_some_and(is_digest)
+    }
+
+    /// From now on the image of a version means this: whoever has not created its container yet is told.
+    fn apply_digest(&mut self, key: TaskKey, digest: &str, touched: &mut Touched) {
+        let task = self.tasks.at(key);
+        let (uid, number) = (task.workload, task.version);
+        let workload = self.workloads.get_mut(&uid).expect("a task's workload lives as long as it");
+        let version = workload.versions.iter_mut().find(|version| version.number == number);
+        let version = version.expect("a version lives as long as a task refers to it");
+        version.digest = Some(digest.into());
+        let message = format!("version {number}, {} is {digest}", version.spec.image);
+        let workload = &self.workloads[&uid];
+        let waits = |task: &&Task| task.version == number && task.state < TaskState::Running;
+        let attempts = workload.slots.iter().flat_map(|slot| self.attempts(slot)).filter(waits);
+        touched.tasks.extend(attempts.filter_map(|task| Some((task.node?, task.id))));
+        self.record_workload(What::Resolved, uid, message);
+        self.changed_workload(uid);
     }
 
     /// What a running task's probes have found. That its health fails counts as a failure of its slot, in the same
