@@ -31,6 +31,8 @@ pub struct Engine {
 pub struct Container {
     pub id: String,
     pub name: String,
+    /// Of the image, whatever it is called.
+    pub image_id: String,
     /// Of its first process; 0 where it does not run.
     pub pid: i64,
     pub started_at: String,
@@ -240,6 +242,7 @@ fn container(inspected: ContainerInspectResponse) -> Container {
     let host = |bound: Option<Vec<bollard::models::PortBinding>>| bound?.first()?.host_port.clone()?.parse().ok();
     Container {
         id: inspected.id.unwrap_or_default(),
+        image_id: inspected.image.unwrap_or_default(),
         name: inspected.name.unwrap_or_default().trim_start_matches('/').to_string(),
         pid: state.pid.unwrap_or_default(),
         started_at: state.started_at.unwrap_or_default(),

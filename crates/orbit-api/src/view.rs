@@ -75,6 +75,9 @@ pub struct Version {
     pub stable: bool,
     /// It is as the one before it: somebody wanted its tasks replaced.
     pub restart: bool,
+    /// What its image means, once a node has had it: all its tasks run these bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// Its spec, with the present labels, replicas and update.
     pub desired: Manifest,
 }

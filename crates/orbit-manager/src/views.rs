@@ -91,6 +91,7 @@ pub fn versions(manager: &Manager, workload: &Workload) -> Vec<view::Version> {
         current: version.number == workload.version,
         stable: version.was_stable,
         restart: version.is_restart,
+        digest: version.digest.as_deref().map(str::to_string),
         desired: Manifest::of(&Definition { spec: (*version.spec).clone(), ..definition(workload) }),
     };
     workload.versions.iter().map(show).collect()

@@ -125,9 +125,17 @@ pub fn versions(items: &[Version], now: SystemTime) -> String {
         let marks = [(version.current, "current"), (version.stable, "stable"), (version.restart, "restart")];
         let marks: Vec<&str> = marks.iter().filter(|(holds, _)| *holds).map(|(_, mark)| *mark).collect();
         let image = version.desired.image.clone();
-        vec![version.version.to_string(), age(&version.created_at, now), image, or_nothing(&marks.join(","))]
+        let digest = version.digest.as_deref().map_or(NOTHING, short);
+        let marks = or_nothing(&marks.join(","));
+        vec![version.version.to_string(), age(&version.created_at, now), image, digest.to_string(), marks]
     };
-    render(&["VERSION", "AGE", "IMAGE", "STATE"], items.iter().map(row).collect())
+    render(&["VERSION", "AGE", "IMAGE", "DIGEST", "STATE"], items.iter().map(row).collect())
+}
+
+/// As many digits of a digest as Docker shows.
+fn short(digest: &str) -> &str {
+    let hex = digest.split_once(':').map_or(digest, |(_, hex)| hex);
+    hex.get(..12).unwrap_or(hex)
 }
 
 pub fn endpoints(items: &[Endpoint]) -> String {

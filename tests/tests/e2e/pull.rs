@@ -150,3 +150,33 @@ fn a_private_registry_is_asked_with_the_worker_s_credentials_which_nobody_else_s
         }
     }
 }
+
+#[test]
+fn all_replicas_of_a_version_run_the_same_bytes_whatever_becomes_of_the_tag() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 1);
+    let registry = Registry::new();
+    let image = registry.add_image("moving");
+    let mut web = crate::web("web", 1);
+    (web["image"], web["pull"]) = (json!(image), json!("always"));
+    cluster.apply(&web);
+    let first = cluster.wait_running("web", 1).remove(0);
+    // Somebody pushes something else under the same tag, and the service grows.
+    assert_eq!(registry.add_image("moving"), image);
+    cluster.scale("web", 3);
+    let all = cluster.wait_running("web", 3);
+    assert!(all.iter().all(|container| container.image_id == first.image_id), "{all:?}");
+    let history = String::from_utf8_lossy(&cluster.orbit(&["rollout", "history", "web"], "").stdout).into_owned();
+    let digest = history.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)).unwrap_or_default().to_string();
+    assert!(digest.len() == 12 && digest.bytes().all(|b| b.is_ascii_hexdigit()), "{history}");
+    // A new version asks anew.
+    let restarted = cluster.orbit(&["restart", "web"], "");
+    assert!(restarted.status.success(), "{restarted:?}");
+    assert!(cluster.orbit(&["rollout", "status", "web"], "").status.success());
+    let after = cluster.wait_running("web", 3);
+    assert!(after.iter().all(|container| container.image_id != first.image_id), "{after:?}");
+    assert!(after.iter().all(|container| container.image_id == after[0].image_id), "{after:?}");
+    cluster.delete("/v1/services/web");
+    cluster.wait_running("web", 0);
+    engine.remove_image(&image);
+}

@@ -100,7 +100,7 @@ fn what_does_not_serve_by_its_deadline_is_taken_back() {
     assert_eq!(orbit(&cluster, &["rollout", "status", "web"]).0, Some(4));
     let (_, versions, _) = orbit(&cluster, &["rollout", "history", "web"]);
     let lines: Vec<Vec<&str>> = versions.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!((lines[1][0], lines[1][3]), ("1", "current,stable"), "{versions}");
+    assert_eq!((lines[1][0], lines[1][4]), ("1", "current,stable"), "{versions}");
     assert_eq!(lines[2][0], "2", "{versions}");
     // The manifest that worked is what its user wants, then.
     let good = version("good", 3, json!({ "max_surge": 2, "min_healthy": "500ms", "deadline": "3s" }));

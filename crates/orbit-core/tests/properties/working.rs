@@ -210,6 +210,9 @@ impl World {
             (_, Op::Inspect { name, .. }) => {
                 Ok(OpOutput::Container((!c.is_multiple_of(3)).then(|| container(task_of(name), b / 4))))
             }
+            (_, Op::EnsureImage { .. }) => Ok(OpOutput::Image(
+                [None, Some("sha256:1".into()), Some("sha256:2".into())][usize::from(c % 3)].clone(),
+            )),
             _ => Ok(OpOutput::Done),
         };
         self.step(Event::Done { op, result });

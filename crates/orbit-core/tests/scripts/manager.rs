@@ -374,7 +374,13 @@ impl Managed {
         let name = words.option("from").map(str::to_string).or(on).expect("the task has a node");
         let ended_ago = words.span("ago", 0);
         let (probed, why) = (probed(words), words.text("why", "").to_string());
-        self.tell(&name, TaskReport { ended_ago, probed, why, ..TaskReport::new(id, state, end(words, state)) });
+        // `aa` is short for the digest of so many.
+        let digest = words.option("digest").map(|short| match short.len() {
+            2 => format!("sha256:{}", short.repeat(32)),
+            _ => short.to_string(),
+        });
+        let report = TaskReport { ended_ago, probed, why, digest, ..TaskReport::new(id, state, end(words, state)) };
+        self.tell(&name, report);
     }
 
     fn tell(&mut self, name: &str, report: TaskReport) {
@@ -584,7 +590,11 @@ impl Managed {
                     (false, Desired::Running) => "run",
                     (false, Desired::Stopped) => "stop",
                 };
-                format!("{wanted} {} (generation {})", self.task_text(order.task), order.generation)
+                let image = match &order.image {
+                    ImageBytes::Digest(digest) => format!(" as {}", &digest[..9]),
+                    ImageBytes::AsWritten | ImageBytes::Unresolved => String::new(),
+                };
+                format!("{wanted} {} (generation {}){image}", self.task_text(order.task), order.generation)
             };
             let removed = assigned.removed.iter().map(|id| format!("remove {id}"));
             let what = if assigned.full { "everything" } else { "difference" };
@@ -677,7 +687,11 @@ impl Managed {
             let current = mark(version.number == workload.version, ", current");
             let stable = mark(version.was_stable, ", served in every slot");
             let restart = mark(version.is_restart, ", a restart");
-            format!("v{} {} of {}{restart}{stable}{current}", version.number, version.spec.image, version.created_at)
+            let digest = version.digest.as_ref().map(|digest| format!(", is {}", &digest[..9])).unwrap_or_default();
+            format!(
+                "v{} {} of {}{restart}{stable}{current}{digest}",
+                version.number, version.spec.image, version.created_at
+            )
         };
         let lines: Vec<String> = workload.versions.iter().map(line).collect();
         self.say(lines.join("\n"));

@@ -326,8 +326,31 @@ fn rollout_entries() -> Vec<Entry> {
             ],
             ..Plan::default()
         }),
+        put(
+            UPDATE,
+            Spec {
+                disconnect: Disconnect {
+                    replace_after: Some(Millis::secs(30)),
+                    keep: Keep::Original,
+                    fence: Fence::Timed,
+                },
+                restart: Restart { jitter_percent: Some(50), ..Restart::with_policy(RestartPolicy::Always) },
+                ..spec()
+            },
+        ),
+        put(UPDATE, Spec { disconnect: Disconnect { fence: Fence::Confirmed, ..Disconnect::default() }, ..spec() }),
+        Command::Reports {
+            node: NodeId(0),
+            incarnation: 8,
+            reports: vec![
+                TaskReport { digest: Some(DIGEST.into()), ..TaskReport::new(id(5, 0), TaskState::Preparing, None) },
+                TaskReport::new(id(5, 1), TaskState::Failed, Some(End::exited(Reason::Fenced, 0))),
+            ],
+        },
     ])
 }
+
+const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// And to the snapshot.
 fn rollout_snapshot() -> Snapshot {
@@ -342,6 +365,7 @@ fn rollout_snapshot() -> Snapshot {
         vec![Version::bare(1, Arc::new(spec()), Time(4000)), Version::bare(2, Arc::new(spec()), Time(5000))];
     older.versions[0].was_stable = true;
     older.versions[1].is_restart = true;
+    older.versions[0].digest = Some(DIGEST.into());
     later.workloads.push(older);
     later
 }
