@@ -2,7 +2,7 @@
 
 use super::{
     Check,
-    rollouts::{of_the_right_version, shall_be, stands_alone},
+    rollouts::{may_stand_alone, of_the_right_version, shall_be, stands_alone},
 };
 use orbit_core::{
     manager::{Action, Manager},
@@ -169,7 +169,8 @@ fn kept(cluster: &Cluster, plan: &Plan, stop: TaskId) -> Check {
     };
     let silent = |other: &Task| other.node.and_then(|node| cluster.node(node)).is_some_and(|node| !node.is_ready());
     let mut stays = cluster.attempts(slot).filter(|it| it.is_live() && !plan.stops.contains(&it.id)).peekable();
-    if is_draining(cluster, task) {
+    // Where only one may run, the newer one goes, should it not.
+    if is_draining(cluster, task) || task.is_unhealthy() || may_stand_alone(cluster, workload, task.slot) {
         return Ok(());
     }
     let current = |other: &Task| other.version == shall_be(cluster, workload, task.slot);
@@ -229,7 +230,7 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
 
 /// So many slots at a time may be without one that serves; at least one where a port is pinned.
 fn unavailable_max(cluster: &Cluster, workload: &Workload, slot: u32) -> u32 {
-    workload.update.max_unavailable.max(u32::from(stands_alone(cluster, workload, slot)))
+    workload.update.max_unavailable.max(u32::from(may_stand_alone(cluster, workload, slot)))
 }
 
 /// I7: where a task or the one before it is fenced, it is made only when that was seen to have ended, or, where the fence

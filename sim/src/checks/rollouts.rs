@@ -19,6 +19,14 @@ pub(crate) fn shall_be(cluster: &Cluster, workload: &Workload, number: u32) -> u
     given.map(|task| task.version).or(workload.stable).unwrap_or(workload.version)
 }
 
+/// Whether two tasks may be kept from running in a slot at the same time, as far as that can be seen from outside: also by
+/// one that may have stopped by itself already.
+pub(super) fn may_stand_alone(cluster: &Cluster, workload: &Workload, number: u32) -> bool {
+    let slot = workload.slots.get(number as usize);
+    let mut there = slot.into_iter().flat_map(|slot| cluster.attempts(slot)).filter(|task| !task.state.is_terminal());
+    stands_alone(cluster, workload, number) || there.any(|task| cluster.spec_of(task).disconnect.fence != Fence::None)
+}
+
 /// Whether no two tasks may run in a slot at the same time: a port is pinned, or one of them is fenced.
 pub(super) fn stands_alone(cluster: &Cluster, workload: &Workload, number: u32) -> bool {
     let shall_be = workload.spec(shall_be(cluster, workload, number));
@@ -86,11 +94,17 @@ impl RolloutWatch {
         }
     }
 
-    /// After every applied entry. `serving`: since when each task serves.
-    pub fn look(&mut self, cluster: &Cluster, serving: &BTreeMap<TaskId, Time>) -> Check {
+    /// After every applied entry. `serving`: since when each task serves. `gap`: entries before it were replayed after a
+    /// crash, and not looked at, so that what is found is only noted.
+    pub fn look(&mut self, cluster: &Cluster, serving: &BTreeMap<TaskId, Time>, gap: bool) -> Check {
         for workload in cluster.workloads() {
             let Some(rollout) = workload.rollout else { continue };
             self.same_bytes(workload)?;
+            if gap {
+                let (version, stable, update) = (workload.version, workload.stable, workload.update);
+                self.known.insert(workload.uid, Known { version, stable, rollout, update });
+                continue;
+            }
             let before = self.known.get(&workload.uid).copied();
             let mut stable = before.and_then(|before| before.stable);
             if let Some(before) = before.filter(|before| before.version != workload.version) {

@@ -45,7 +45,8 @@ impl TaskWatch {
             return Ok(()); // a manager that is still replaying
         }
         // Entries that were replayed after a crash were not looked at: what is new since may be as old as the last look.
-        let earliest = if cluster.index == self.index + 1 { cluster.at } else { self.at };
+        let gap = cluster.index != self.index + 1;
+        let earliest = if gap { self.at } else { cluster.at };
         (self.index, self.at) = (cluster.index, cluster.at);
         for workload in cluster.workloads() {
             let uid = workload.uid;
@@ -100,7 +101,7 @@ impl TaskWatch {
             row.newest >= before
         });
         self.patient(cluster)?;
-        self.rollouts.look(cluster, &self.serving)?;
+        self.rollouts.look(cluster, &self.serving, gap)?;
         self.revisions(cluster)
     }
 

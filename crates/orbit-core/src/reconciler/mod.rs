@@ -347,7 +347,12 @@ fn reconcile_slot(
     let fallback = standing.fallback.filter(|_| !goes);
     let newer = standing.keeper.or(standing.candidate);
     let is_of_version = |task: &Task| task.version == standing.version;
-    let keeps = |task: &Task| [newer, fallback].into_iter().flatten().any(|kept| task.id == kept.id);
+    // What was made when its node was silent before is not stopped for the sake of one that is silent again.
+    let beside = standing.candidate.filter(|_| {
+        let silent = |keeper: &Task| is_absent(keeper, context);
+        standing.keeper.is_some_and(silent) && !standing.alone && !planted(Bug::GiveUpTakenBack)
+    });
+    let keeps = |task: &Task| [newer, fallback, beside].into_iter().flatten().any(|kept| task.id == kept.id);
     for task in cluster.attempts(slot).filter(|task| task.is_live()) {
         let given_up = is_given_up(cluster, workload, slot, task, context);
         // What was given up is told to stop only once its replacement serves: its node may return
