@@ -10,6 +10,7 @@ use std::fmt;
 
 /// Something that will happen. What names a life is void if the process has died since.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 pub(crate) enum Happening {
     /// The next input is drawn: something goes wrong.
     Chaos,

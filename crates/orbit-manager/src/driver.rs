@@ -51,6 +51,7 @@ pub enum Error {
 pub(crate) type Look = Box<dyn FnOnce(&Manager, Time) + Send>;
 
 /// What reaches the loop from the tasks around it.
+#[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 pub(crate) enum Input {
     Request(Request, oneshot::Sender<Replied>),
     Read(Look),

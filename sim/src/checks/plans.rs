@@ -83,7 +83,8 @@ impl PlanWatch {
             // One that was replaced in this silence stays so, with whatever success.
             let since = task.node.and_then(|node| cluster.node(node)).and_then(Node::silent_since);
             let again = newest.filter(|newest| newest.id != task.id);
-            if !again.is_some_and(|newest| since.is_some_and(|since| newest.created_at >= since)) {
+            let replaced = again.is_some_and(|newest| since.is_some_and(|since| newest.created_at >= since));
+            if !replaced {
                 self.given_up(now, manager, task)?;
             }
         }

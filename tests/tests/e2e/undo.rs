@@ -53,7 +53,7 @@ fn canaries_wait_until_somebody_promotes_them() {
     // What ends meanwhile is followed by one like it.
     let old =
         cluster.tasks("service=web&state=running").into_iter().find(|task| task.version == 1).expect("two are old");
-    let container = cluster.running_containers("web").into_iter().find(|c| c.task().to_string() == old.id);
+    let container = cluster.running_containers("web").into_iter().find(|c| c.task() == old.id);
     engine.kill(&container.expect("it runs").id);
     let ended = cluster.wait_ended(&old.id);
     let next = cluster.wait_for("it is followed", || {
@@ -93,7 +93,8 @@ fn what_does_not_serve_by_its_deadline_is_taken_back() {
     });
     let mut after = ids(&cluster.wait_running("web", 3));
     let mut before = before;
-    (before.sort(), after.sort());
+    before.sort();
+    after.sort();
     assert_eq!(after, before, "what served has not even been restarted");
     let service = cluster.service("web").expect("it is there");
     assert_eq!((service.version, service.desired.env["MODE"].as_str()), (1, "good"));

@@ -19,6 +19,7 @@ pub struct Entry {
 
 /// A change of the replicated state. Whether it is accepted is decided in `apply`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 pub enum Command {
     /// The first entry of every log: names the cluster.
     Init {

@@ -147,8 +147,8 @@ impl Workload {
     /// The version that takes the current one's place where a user names none: the last one before it that served in
     /// every slot; while its rollout is under way, the one that did so last.
     pub fn undo_target(&self) -> Option<u32> {
-        let before = self.versions.iter().filter(|v| v.was_stable && v.number < self.version);
-        self.stable.filter(|stable| *stable != self.version).or(before.last().map(|v| v.number))
+        let mut before = self.versions.iter().filter(|v| v.was_stable && v.number < self.version);
+        self.stable.filter(|stable| *stable != self.version).or(before.next_back().map(|v| v.number))
     }
     /// The spec of a version that a task refers to.
     pub fn spec(&self, version: u32) -> Option<&Arc<Spec>> {

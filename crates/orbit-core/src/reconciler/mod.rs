@@ -365,7 +365,8 @@ fn reconcile_slot(
             && stay(cluster, workload, task, context) == Stay::Stays;
         // And where it has stopped by itself, it must not be started when its node returns.
         let fenced = cluster.spec_of(task).disconnect.fence == Fence::Timed && !planted(Bug::FencedNotTold);
-        if !keeps(task) && !(awaited && !fenced) && (!given_up || replaced || fenced) {
+        let waits = awaited || (given_up && !replaced);
+        if !keeps(task) && (fenced || !waits) {
             changes.stops.push(task.id);
         }
     }
