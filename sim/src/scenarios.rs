@@ -228,8 +228,8 @@ pub fn scenarios() -> Vec<Scenario> {
             .put(4000, updated(3, WantUpdate { canary: 1, ..WantUpdate::default() }))
             .cut(7000, 40_000, 0)
             .expect(25_000, "web", 4)
-            .expect(49_000, "web", 3)
-            .roll(50_000, Roll::Promote)
+            .expect(54_000, "web", 3)
+            .roll(55_000, Roll::Promote)
             .expect(69_000, "web", 3)
             .named(
                 "partition-in-a-canary",

@@ -221,6 +221,7 @@ bugs! {
     Ledger FenceForgotten "fence-forgotten" "A worker that was restarted stops no task by itself before it is welcomed.";
     Worker FenceFromAnswer "fence-from-answer" "The fence counts from when a heartbeat was answered, not from when it was sent.";
     Worker FencedMayStart "fenced-may-start" "A node starts a task though its fence has passed.";
+    Worker HelloUnsays "hello-unsays" "A finding that a hello has said is not corrected where an older one of the same kind was confirmed.";
     Worker ProbedOnce "probed-once" "Only the first finding of the probes is reported.";
     Worker NoStartPeriod "no-start-period" "A probe that fails while the task starts counts.";
     Worker FirstNoCounts "first-no-counts" "A probe fails at its first no.";

@@ -2,7 +2,7 @@
 
 use super::{
     overdue::has_room,
-    rollouts::{shall_be, specs},
+    rollouts::{shall_be, specs, stands_alone},
 };
 use crate::client::IMAGES_GOOD;
 use orbit_core::{model::*, worker::Ledger};
@@ -104,7 +104,9 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
             // What takes its place may be of another version, which may have no room anywhere.
             let elsewhere = || cluster.nodes().any(|other| has_room(cluster, other, spec, at));
             // Where others fail for ever, no more may be without.
-            let others = || specs(cluster, workload).all(|spec| is_good(&spec.image));
+            let waits =
+                || stands_alone(cluster, workload, task.slot) && cluster.pending_of(workload.uid).next().is_some();
+            let others = || specs(cluster, workload).all(|spec| is_good(&spec.image)) && !waits();
             let is_followed = workload.kind == Kind::Service && is_good(&spec.image) && others();
             is_good(&image(task)) && (node.duty.deadline().is_some() || (is_followed && elsewhere()))
         };

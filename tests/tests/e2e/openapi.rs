@@ -16,7 +16,7 @@ fn every_documented_operation_answers_as_documented() {
             // Deleting takes away what the next is about.
             cluster.apply(&web("there", 0));
             cluster.apply(&task("there", &["exit", "0"]));
-            let url = path.replace("{name}", "there").replace("{id}", "there");
+            let url = path.replace("{name}", "there").replace("{id}", "there").replace("{order}", "pause");
             assert!(!url.contains('{'), "{url}: a parameter that this test does not know");
             let answer = cluster.ask(&method.to_uppercase(), &url, "").expect("an answer");
             let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();

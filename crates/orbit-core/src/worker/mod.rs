@@ -489,6 +489,12 @@ impl Worker {
         if (self.ledger.cluster, self.ledger.seen) != (Some(welcome.cluster), seen) {
             self.persist(LedgerWrite::Seen { cluster: welcome.cluster, seen }, actions);
         }
+        // The manager has what the hello said of the probes, which may be another finding than the last that was confirmed:
+        // what they find now is said again.
+        if !planted(Bug::HelloUnsays) {
+            let confirmed = self.tasks.values_mut().filter_map(|task| task.confirmed.as_mut());
+            confirmed.for_each(|(_, probed)| *probed = Probed::default());
+        }
         self.link.welcome(now, &welcome);
         self.assigned(welcome.assigned);
     }

@@ -143,11 +143,11 @@ async fn an_image_that_is_absent_is_missing_and_cannot_be_had(mut engine: impl T
     let ensure =
         |image: &str| Op::EnsureImage { image: image.to_owned(), pull: Pull::Missing, deadline: Millis(60_000) };
     for _ in 0..2 {
-        assert_eq!(engine.perform(ensure(&spec.image)).await, Ok(OpOutput::Done));
+        assert_eq!(engine.perform(ensure(&spec.image)).await, Ok(OpOutput::Image(None)));
     }
     let absent = engine.absent_image();
     let here = |image: &str| Op::EnsureImage { image: image.to_owned(), pull: Pull::Never, deadline: Millis(60_000) };
-    assert_eq!(engine.perform(here(&spec.image)).await, Ok(OpOutput::Done));
+    assert_eq!(engine.perform(here(&spec.image)).await, Ok(OpOutput::Image(None)));
     assert_eq!(engine.fails(here(&absent)).await, OpErrorKind::Refused);
     let error = engine.perform(ensure(&absent)).await.unwrap_err();
     assert_eq!(error.kind, OpErrorKind::Refused);
