@@ -87,6 +87,8 @@ fn of_service(service: &Service) -> Progress {
     match state {
         "failed" | "rolled_back" => return Progress::Failed { text: told.to_string() },
         "paused" | "canary" => return Progress::Done { text: format!("{count}: {told}") },
+        // What shall have no replicas has nothing to wait for.
+        "done" | "running" if wanted == 0 && actual.running == 0 => return Progress::Done { text: count },
         "done" if actual.current == wanted && actual.running == wanted && actual.unready == 0 => {
             return Progress::Done { text: count };
         }

@@ -36,7 +36,7 @@ pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
     }
     // I28: a rollout comes to an end before its deadline.
     for workload in cluster.workloads().filter(|workload| !workload.deleting) {
-        let running = workload.rollout.filter(|rollout| rollout.state == RolloutState::Running);
+        let running = workload.rollout.filter(|it| it.state == RolloutState::Running && workload.replicas > 0);
         let due = running.and_then(|rollout| Some(rollout.progress_at + workload.update.deadline?));
         // What a plan found may have changed by the time that a slow disk has it, more than once.
         if let Some(due) = due.filter(|due| *due + SLACK + SLACK < at) {

@@ -170,7 +170,7 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         // I28: it comes to an end, by its deadline or when all serve.
         let runs = workload.rollout.is_some_and(|rollout| rollout.state == RolloutState::Running);
         let whole = good && unplaced == 0 && unconfirmed == 0 && serving == workload.replicas as usize;
-        if runs && (workload.update.deadline.is_some() || whole) {
+        if runs && workload.replicas > 0 && (workload.update.deadline.is_some() || whole) {
             pending.push(format!("the rollout of {} is under way", workload.name));
         }
         let there = serving + unconfirmed >= workload.replicas as usize;

@@ -69,6 +69,7 @@ struct Known {
     stable: Option<u32>,
     rollout: Rollout,
     update: Update,
+    replicas: u32,
 }
 
 /// What has changed of a workload, for whoever counts its failures.
@@ -102,7 +103,8 @@ impl RolloutWatch {
             self.same_bytes(workload)?;
             if gap {
                 let (version, stable, update) = (workload.version, workload.stable, workload.update);
-                self.known.insert(workload.uid, Known { version, stable, rollout, update });
+                self.known
+                    .insert(workload.uid, Known { version, stable, rollout, update, replicas: workload.replicas });
                 continue;
             }
             let before = self.known.get(&workload.uid).copied();
@@ -125,7 +127,7 @@ impl RolloutWatch {
                 return Err(("I28", found));
             }
             let (version, update) = (workload.version, workload.update);
-            self.known.insert(workload.uid, Known { version, stable, rollout, update });
+            self.known.insert(workload.uid, Known { version, stable, rollout, update, replicas: workload.replicas });
         }
         Ok(())
     }
@@ -176,7 +178,9 @@ fn went_on(cluster: &Cluster, workload: &Workload, before: &Known) -> Check {
     let Some(rollout) = workload.rollout else { return Ok(()) };
     let runs = |rollout: &Rollout| rollout.state == RolloutState::Running;
     let went_on = runs(&rollout) && runs(&before.rollout) && rollout.since == before.rollout.since;
-    let moved = went_on && rollout.progress_at != before.rollout.progress_at;
+    // The first replica of a service that had none begins it anew.
+    let had_any = before.replicas > 0;
+    let moved = went_on && had_any && rollout.progress_at != before.rollout.progress_at;
     if moved && rollout.settled <= before.rollout.settled {
         let found = format!("the deadline of {} moved on, and no more have settled than ever before", workload.name);
         return Err(("I28", found));

@@ -50,7 +50,8 @@ pub fn latest_settled_at(cluster: &Cluster, workload: &Workload, at: Time) -> Op
 
 /// When a rollout fails, unless more slots have settled by then.
 pub fn deadline(workload: &Workload) -> Option<Time> {
-    let rollout = workload.rollout.filter(|rollout| rollout.state == RolloutState::Running && !workload.deleting)?;
+    // What shall have no replicas has nothing to show for itself, in whatever time.
+    let rollout = workload.rollout.filter(|rollout| rollout.state == RolloutState::Running && workload.wanted() > 0)?;
     Some(rollout.progress_at + workload.update.deadline?)
 }
 
@@ -63,7 +64,7 @@ pub fn next_step(cluster: &Cluster, workload: &Workload, at: Time) -> Option<Rol
 /// Whether a workload's rollout has come so far. Of several, the log is told of the first; that another one holds by
 /// the time it is told is no reason to refuse it.
 pub fn may_step(cluster: &Cluster, workload: &Workload, step: RolloutStep, at: Time) -> bool {
-    let Some(rollout) = workload.rollout.filter(|_| !workload.deleting) else { return false };
+    let Some(rollout) = workload.rollout.filter(|_| workload.wanted() > 0) else { return false };
     let wanted = workload.wanted();
     let whole = || settled(cluster, workload, wanted, at) == wanted;
     let is_due = || deadline(workload).is_some_and(|deadline| deadline <= at);

@@ -52,6 +52,7 @@ async fn status(session: &mut Session<'_>, name: &str, timeout: Option<Duration>
     let service: Service = session.client.get(&path(&["services", name], &[])).await?;
     let text = match &service.rollout {
         Some(rollout) if !rollout.message.is_empty() => rollout.message.clone(),
+        Some(rollout) if rollout.state == "running" => format!("version {} has no replicas", service.version),
         _ => format!("version {} is rolled out", service.version),
     };
     session.print(&format!("service/{name}: {text}\n"))?;

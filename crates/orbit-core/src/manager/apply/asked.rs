@@ -173,6 +173,13 @@ impl Cluster {
     fn change_replicas(&mut self, uid: Uid, replicas: u32) {
         let before = self.workloads[&uid].replicas;
         self.set_replicas(uid, replicas);
+        // A rollout of no replicas stands by; its time begins with the first.
+        if before == 0 && replicas > 0 {
+            let at = self.at;
+            let workload = self.workloads.get_mut(&uid).expect("the caller found it");
+            workload.rollout =
+                workload.rollout.map(|rollout| Rollout { progress_at: at.max(rollout.progress_at), ..rollout });
+        }
         if before != replicas {
             self.record_workload(What::Scaled, uid, format!("from {before} to {}", count(replicas, "replica")));
         }
