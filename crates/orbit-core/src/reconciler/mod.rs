@@ -302,6 +302,10 @@ fn stand<'a>(
             // The newer one comes first.
             let returned = || keeps_original && !is_absent(task, context);
             let better = standing.keeper.is_none_or(|keeper| task.serves() && (!keeper.serves() || returned()));
+            if let Some(newer) = standing.keeper.filter(|newer| better && !is_absent(newer, context)) {
+                // It may serve soon, and the one that does may be gone.
+                standing.candidate = standing.candidate.or(Some(newer).filter(|_| is_absent(task, context)));
+            }
             standing.keeper = if better { Some(task) } else { standing.keeper };
         } else if task.version == current {
             let ahead = standing.candidate.is_none_or(|candidate| task.state > candidate.state);
@@ -407,7 +411,9 @@ fn is_given_up(cluster: &Cluster, workload: &Workload, slot: &Slot, task: &Task,
     };
     let replaced = || {
         let mut newer = cluster.attempts(slot).take_while(|newer| newer.id != task.id);
-        newer.any(|newer| newer.version == task.version && in_this_silence(newer)) && !planted(Bug::GiveUpTakenBack)
+        // One that was told to stop takes nobody's place.
+        let replaces = |newer: &Task| newer.version == task.version && newer.desired == Desired::Running;
+        newer.any(|newer| replaces(newer) && in_this_silence(newer)) && !planted(Bug::GiveUpTakenBack)
     };
     may_rerun(workload) && is_absent(task, context) && (silent_for_too_long() || replaced())
 }

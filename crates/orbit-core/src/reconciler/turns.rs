@@ -64,7 +64,7 @@ impl Turns {
             let uncounted = planted(Bug::BackoffUncounted) && !standing.leaving;
             turns.down += u32::from(is_down && !uncounted);
             turns.sick += u32::from(is_down && standing.is_sick());
-            turns.backing_off += u32::from(standing.backs_off && !uncounted);
+            turns.backing_off += u32::from(is_down && standing.backs_off && !uncounted);
         }
         // Those that are made now serve no sooner than the others.
         turns.down += workload.wanted().saturating_sub(workload.slots.len() as u32);
@@ -79,7 +79,9 @@ impl Turns {
             self.waiting_before += u32::from(standing.waits_for_node());
         }
         let begun = standing.keeper.is_some() || standing.candidate.is_some();
-        if standing.fallback.is_none() || begun || standing.rests_until.is_some() {
+        // What is sick where nobody hears of it is not made well by being told to stop.
+        let unheard = standing.is_sick() && standing.unconfirmed;
+        if standing.fallback.is_none() || begun || standing.rests_until.is_some() || unheard {
             return Turn::Later; // nothing is to be begun, or not yet
         }
         if planted(Bug::EverySlotAtOnce) || (planted(Bug::UnhealthyAtOnce) && standing.is_sick()) {
