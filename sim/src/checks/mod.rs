@@ -107,3 +107,8 @@ pub fn acknowledged(cluster: &Cluster, known: &BTreeMap<Object, Vec<Wish>>) -> C
     }
     Ok(())
 }
+
+/// Whether a task was given to a node that is not heard.
+fn is_silent(cluster: &Cluster, task: &Task) -> bool {
+    cluster.node_of(task).is_some_and(|node| !node.is_ready())
+}

@@ -1,6 +1,7 @@
 //! Why a world has not converged.
 
 use super::{
+    is_silent,
     overdue::has_room,
     rollouts::{shall_be, specs, stands_alone},
 };
@@ -39,7 +40,7 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         pending.push(format!("{silent} nodes are unreachable, {lost} are lost for good"));
     }
     // What is on a machine that is gone for good is not seen to end. (Nobody else is silent by now.)
-    let is_gone = |task: &Task| task.node.and_then(|node| cluster.node(node)).is_some_and(|node| !node.is_ready());
+    let is_gone = |task: &Task| is_silent(cluster, task);
     let mut running: BTreeMap<TaskId, usize> = BTreeMap::new();
     for (index, worker) in workers.iter().enumerate() {
         if worker.is_lost {

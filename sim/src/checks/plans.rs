@@ -1,7 +1,7 @@
 //! What the manager decides, held against what it could know.
 
 use super::{
-    Check,
+    Check, is_silent,
     rollouts::{may_stand_alone, of_the_right_version, shall_be, stands_alone},
 };
 use orbit_core::{
@@ -81,7 +81,7 @@ impl PlanWatch {
         let newest = cluster.attempts(slot).next();
         for task in cluster.attempts(slot).filter(|task| task.is_live() && task.version == create.version) {
             // One that was replaced in this silence stays so, with whatever success.
-            let since = task.node.and_then(|node| cluster.node(node)).and_then(Node::silent_since);
+            let since = cluster.node_of(task).and_then(Node::silent_since);
             let again = newest.filter(|newest| newest.id != task.id);
             let replaced = again.is_some_and(|newest| since.is_some_and(|since| newest.created_at >= since));
             if !replaced {
@@ -93,7 +93,7 @@ impl PlanWatch {
 
     fn given_up(&self, now: u64, manager: &Manager, task: &Task) -> Check {
         let (cluster, timing) = (manager.cluster(), manager.timing());
-        let node = task.node.and_then(|node| cluster.node(node));
+        let node = cluster.node_of(task);
         if node.is_some_and(|node| node.duty.is_draining()) || task.is_unhealthy() {
             return Ok(());
         }
@@ -137,7 +137,7 @@ pub(super) fn crowded(cluster: &Cluster, plan: &Plan) -> Check {
             return Err(("I3", format!("{} wants {} and gets slot {}", workload.name, workload.wanted(), create.slot)));
         }
         let stays = |task: &&Task| task.is_live() && !plan.stops.contains(&task.id);
-        let reachable = |task: &&Task| task.node.and_then(|node| cluster.node(node)).is_none_or(Node::is_ready);
+        let reachable = |task: &&Task| cluster.node_of(task).is_none_or(Node::is_ready);
         let live = |(number, slot): (u32, &Slot)| {
             let made = plan.creates.iter().filter(|it| it.workload == workload.uid && it.slot == number);
             cluster.attempts(slot).filter(stays).filter(reachable).count() + made.count()
@@ -168,15 +168,15 @@ fn kept(cluster: &Cluster, plan: &Plan, stop: TaskId) -> Check {
     let Some(slot) = workload.slots.get(task.slot as usize).filter(|_| task.slot < workload.wanted()) else {
         return Ok(());
     };
-    let silent = |other: &Task| other.node.and_then(|node| cluster.node(node)).is_some_and(|node| !node.is_ready());
     let mut stays = cluster.attempts(slot).filter(|it| it.is_live() && !plan.stops.contains(&it.id)).peekable();
     // Where only one may run, the newer one goes, should it not.
     if is_draining(cluster, task) || task.is_unhealthy() || may_stand_alone(cluster, workload, task.slot) {
         return Ok(());
     }
     let current = |other: &Task| other.version == shall_be(cluster, workload, task.slot);
-    let only = stays.peek().is_some() && stays.all(|other| other.id < stop && current(other) && silent(other));
-    if current(task) && only && !silent(task) {
+    let only =
+        stays.peek().is_some() && stays.all(|other| other.id < stop && current(other) && is_silent(cluster, other));
+    if current(task) && only && !is_silent(cluster, task) {
         return Err(("I32", format!("{stop} is stopped for the sake of one whose node is silent")));
     }
     Ok(())
@@ -184,7 +184,7 @@ fn kept(cluster: &Cluster, plan: &Plan, stop: TaskId) -> Check {
 
 /// Whether an operator wants the tasks of its node to go.
 fn is_draining(cluster: &Cluster, task: &Task) -> bool {
-    task.node.and_then(|node| cluster.node(node)).is_some_and(|node| node.duty.is_draining())
+    cluster.node_of(task).is_some_and(|node| node.duty.is_draining())
 }
 
 /// I4: what serves is only stopped where another serves in its slot, or its service may do without as
@@ -196,12 +196,11 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
         return Ok(());
     }
     let forced = |task: &Task| {
-        let deadline = task.node.and_then(|node| cluster.node(node)).and_then(|node| node.duty.deadline());
+        let deadline = cluster.node_of(task).and_then(|node| node.duty.deadline());
         deadline.is_some_and(|deadline| deadline <= at)
     };
     // It has stopped by itself: I7 looks at that.
-    let silent = task.node.and_then(|node| cluster.node(node)).is_some_and(|node| !node.is_ready());
-    if silent && cluster.spec_of(task).disconnect.fence == Fence::Timed {
+    if is_silent(cluster, task) && cluster.spec_of(task).disconnect.fence == Fence::Timed {
         return Ok(());
     }
     let live = |slot: &Slot| cluster.attempts(slot).filter(|task| task.is_live()).collect::<Vec<_>>();
@@ -212,8 +211,9 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
     }
     // Whatever waits for a node, or left one whose drain was over, was not given up for others.
     let unconfirmed = |task: &Task| {
-        let silent = task.node.and_then(|node| cluster.node(node)).is_some_and(|node| !node.is_ready());
-        silent && !task.state.is_terminal() && cluster.spec_of(task).disconnect.fence == Fence::Confirmed
+        is_silent(cluster, task)
+            && !task.state.is_terminal()
+            && cluster.spec_of(task).disconnect.fence == Fence::Confirmed
     };
     let waits = |slot: &Slot| {
         live(slot).iter().any(|task| task.state == TaskState::Pending) || cluster.attempts(slot).any(unconfirmed)
@@ -245,7 +245,7 @@ fn seen_gone(manager: &Manager, plan: &Plan, at: Time) -> Check {
         };
         for other in cluster.attempts(slot).filter(|it| !it.state.is_terminal() && it.node.is_some()) {
             let own = cluster.spec_of(other).disconnect;
-            let silent_since = other.node.and_then(|node| cluster.node(node)).and_then(Node::silent_since);
+            let silent_since = cluster.node_of(other).and_then(Node::silent_since);
             let is_gone = match (own.fence, silent_since) {
                 (Fence::None, _) if spec.disconnect.fence == Fence::None => true,
                 (Fence::Confirmed, _) | (_, None) => false,
@@ -310,7 +310,7 @@ pub(crate) fn committed(cluster: &Cluster, entry: &Entry) -> Check {
     let created = cluster.tasks().filter(|task| task.id.index == entry.index && task.id.epoch == cluster.epoch);
     let placed = plan.places.iter().filter_map(|place| cluster.task(place.task));
     for task in created.chain(placed) {
-        let Some(node) = task.node.and_then(|node| cluster.node(node)) else { continue };
+        let Some(node) = cluster.node_of(task) else { continue };
         if node.duty != Duty::Active {
             return Err(("I29", format!("{} is placed on {}, which takes no tasks", task.id, node.info.name)));
         }

@@ -1,6 +1,6 @@
 //! S: how rollouts go and how they end (I28), reckoned from the tasks and from what each version was first seen to be.
 
-use super::Check;
+use super::{Check, is_silent};
 use orbit_core::model::*;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -34,8 +34,7 @@ pub(super) fn stands_alone(cluster: &Cluster, workload: &Workload, number: u32) 
     let slot = workload.slots.get(number as usize);
     // One whose fence is timed has stopped by itself on a node that was given up.
     let is_over = |task: &Task| {
-        let silent = task.node.and_then(|node| cluster.node(node)).is_some_and(|node| !node.is_ready());
-        task.state.is_terminal() || (silent && cluster.spec_of(task).disconnect.fence == Fence::Timed)
+        task.state.is_terminal() || (is_silent(cluster, task) && cluster.spec_of(task).disconnect.fence == Fence::Timed)
     };
     let mut there = slot.into_iter().flat_map(|slot| cluster.attempts(slot)).filter(|task| !is_over(task));
     shall_be.is_some_and(|spec| spec.pins_host_port() || is_fenced(spec))

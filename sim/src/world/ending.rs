@@ -179,7 +179,7 @@ impl World {
                 }
                 for task in cluster.tasks() {
                     let name = cluster.workload(task.workload).map_or("?", |workload| &workload.name);
-                    let node = task.node.and_then(|node| cluster.node(node)).map_or("-", |node| &node.info.name);
+                    let node = cluster.node_of(task).map_or("-", |node| &node.info.name);
                     let (id, slot, state, desired) = (task.id, task.slot, task.state, task.desired);
                     line(format!("task {id} of {name}, slot {slot}, on {node}: {state}, wanted {desired:?}"));
                 }

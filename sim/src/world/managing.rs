@@ -212,7 +212,7 @@ impl World {
 fn replaced_while(cluster: &Cluster, entry: &Entry, is_shaken: impl Fn(&str) -> bool) -> Vec<TaskId> {
     let Command::Plan(plan) = &entry.command else { return Vec::new() };
     let shaken = |task: &&Task| {
-        let node = task.node.and_then(|node| cluster.node(node));
+        let node = cluster.node_of(task);
         let fence = cluster.spec_of(task).disconnect.fence;
         !task.state.is_terminal() && fence == Fence::Timed && node.is_some_and(|node| is_shaken(&node.info.name))
     };

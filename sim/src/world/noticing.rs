@@ -81,7 +81,7 @@ impl World {
                     tally.reach(Situation::ReplacedAfterFence);
                 }
                 let waits = |task: &Task| {
-                    let silent = task.node.and_then(|node| cluster.node(node)).and_then(Node::silent_since);
+                    let silent = cluster.node_of(task).and_then(Node::silent_since);
                     let long = silent.is_some_and(|since| since + Millis::secs(10) < entry.at);
                     long && task.is_live() && cluster.spec_of(task).disconnect.fence == Fence::Confirmed
                 };
@@ -231,8 +231,7 @@ impl World {
                 if !plan.creates.iter().enumerate().all(made) {
                     tally.reach(Situation::PlanStale);
                 }
-                let versions = |w: &Workload| tasks_of(cluster, w).any(|t| t.is_live() && t.version != w.version);
-                if cluster.workloads().any(versions) {
+                if cluster.workloads().any(|workload| is_mixed(cluster, workload)) {
                     tally.reach(Situation::TwoVersions);
                     let drained = cluster.nodes().any(|node| node.duty.is_draining());
                     if drained && cluster.nodes().any(|node| node.silent_since().is_some()) {
@@ -245,7 +244,7 @@ impl World {
                 let young = |workload: &Workload| {
                     tasks_of(cluster, workload).any(|task| task.state == TaskState::Running && !counts(task, workload))
                 };
-                if cluster.workloads().any(|workload| versions(workload) && young(workload)) {
+                if cluster.workloads().any(|workload| is_mixed(cluster, workload) && young(workload)) {
                     tally.reach(Situation::NotCountedYet);
                 }
                 let idle = |workload: &Workload| {
@@ -253,7 +252,7 @@ impl World {
                     tasks_of(cluster, workload)
                         .any(|task| task.state == TaskState::Running && is_new(task) && !task.serves())
                 };
-                if cluster.workloads().any(|workload| versions(workload) && idle(workload)) {
+                if cluster.workloads().any(|workload| is_mixed(cluster, workload) && idle(workload)) {
                     tally.reach(Situation::NeverReady);
                 }
             }
@@ -270,8 +269,7 @@ impl World {
                         if node.silent_since().is_some() {
                             tally.reach(Situation::DrainOfSilent);
                         }
-                        let mixed = |w: &Workload| tasks_of(cluster, w).any(|t| t.is_live() && t.version != w.version);
-                        if cluster.workloads().any(mixed) {
+                        if cluster.workloads().any(|workload| is_mixed(cluster, workload)) {
                             tally.reach(Situation::DrainAndRollout);
                         }
                     }
@@ -305,7 +303,7 @@ impl World {
                             if tasks_of(cluster, workload).filter(|task| task.is_unhealthy()).count() > 1 {
                                 tally.reach(Situation::SickTogether);
                             }
-                            if tasks_of(cluster, workload).any(|t| t.is_live() && t.version != workload.version) {
+                            if is_mixed(cluster, workload) {
                                 tally.reach(Situation::SickInRollout);
                             }
                         }
@@ -371,4 +369,9 @@ impl World {
 /// Every attempt that is remembered.
 fn tasks_of<'a>(cluster: &'a Cluster, workload: &'a Workload) -> impl Iterator<Item = &'a Task> {
     workload.slots.iter().flat_map(|slot| cluster.attempts(slot))
+}
+
+/// Whether a live task is of another version than the current one.
+fn is_mixed(cluster: &Cluster, workload: &Workload) -> bool {
+    tasks_of(cluster, workload).any(|task| task.is_live() && task.version != workload.version)
 }

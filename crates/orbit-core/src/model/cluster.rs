@@ -146,13 +146,17 @@ impl Cluster {
         let wanted = |task: &&Task| task.desired == Desired::Running || planted(Bug::LeavesWhenStopped);
         let is_ready = |task: &Task| task.serves() || (planted(Bug::ListedUnready) && task.state == TaskState::Running);
         let serves = |task: &&Task| is_ready(task) && wanted(task);
-        let is_heard = |task: &&Task| task.node.and_then(|node| self.node(node)).is_some_and(Node::is_ready);
+        let is_heard = |task: &&Task| self.node_of(task).is_some_and(Node::is_ready);
         let of_slot = |slot: &Slot| {
             let mut serving: Vec<&Task> = self.attempts(slot).filter(serves).filter(is_heard).collect();
             serving.reverse();
             serving
         };
         workload.slots.iter().flat_map(of_slot).collect()
+    }
+    /// The node that a task was given to. None where it waits for one.
+    pub fn node_of(&self, task: &Task) -> Option<&Node> {
+        self.node(task.node?)
     }
     /// The spec that a task was made from.
     ///
@@ -310,7 +314,7 @@ impl Cluster {
         let slot = &mut workload.slots[slot as usize];
         if slot.newest == Some(key) {
             // What nobody remembers holds nobody up.
-            *slot = Slot { newest: older, ..Slot::default() };
+            *slot = Slot::of(older);
             self.finished.remove(&(ended_at.unwrap_or_default(), uid));
         } else {
             let mut at = slot.newest.expect("a task is in its slot's chain");

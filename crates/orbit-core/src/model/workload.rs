@@ -69,6 +69,13 @@ pub struct Slot {
     pub(crate) newest: Option<TaskKey>,
 }
 
+impl Slot {
+    /// With its attempts, and nothing that holds the next one up.
+    pub(crate) fn of(newest: Option<TaskKey>) -> Slot {
+        Slot { newest, ..Slot::default() }
+    }
+}
+
 /// What the scheduler found when it last placed tasks of a workload. Bounded, whatever the size of
 /// the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -251,7 +251,7 @@ enum Stay {
 }
 
 fn stay(cluster: &Cluster, workload: &Workload, task: &Task, context: &Context) -> Stay {
-    let duty = task.node.and_then(|node| cluster.node(node)).map_or(Duty::Active, |node| node.duty);
+    let duty = cluster.node_of(task).map_or(Duty::Active, |node| node.duty);
     let Duty::Draining { deadline, .. } = duty else { return Stay::Stays };
     let grace_over = deadline.is_some_and(|deadline| deadline <= context.at) && !planted(Bug::DrainDeadlineUnseen);
     match workload.kind {
@@ -405,7 +405,7 @@ fn reconcile_slot(
 fn is_given_up(cluster: &Cluster, workload: &Workload, slot: &Slot, task: &Task, context: &Context) -> bool {
     let silent_for_too_long = || replace_at(cluster, task, context).is_some_and(|at| at <= context.at);
     // In this silence: what was made in an earlier one ended when the node returned, or before that.
-    let silent_since = task.node.and_then(|node| cluster.node(node)).and_then(Node::silent_since);
+    let silent_since = cluster.node_of(task).and_then(Node::silent_since);
     let in_this_silence = |newer: &Task| {
         planted(Bug::EarlierSilenceCounts) || silent_since.is_some_and(|since| newer.created_at >= since)
     };

@@ -30,7 +30,7 @@ pub fn target(cluster: &Cluster, workload: &Workload, number: u32) -> u32 {
 fn settles_at(cluster: &Cluster, workload: &Workload, slot: &Slot) -> Option<Time> {
     let min_healthy = if planted(Bug::DoneAtOnce) { Millis(0) } else { workload.update.min_healthy };
     let counts = |task: &&Task| {
-        let heard = task.node.and_then(|node| cluster.node(node)).is_some_and(Node::is_ready);
+        let heard = cluster.node_of(task).is_some_and(Node::is_ready);
         task.version == workload.version && task.desired == Desired::Running && task.serves() && heard
     };
     cluster.attempts(slot).filter(counts).filter_map(|task| Some(task.serving_since? + min_healthy)).min()

@@ -286,7 +286,6 @@ impl Worker {
             } else if !self.ledger.tasks.contains_key(&id) && !matches!(task.container, Known::Is(_)) {
                 places -= 1;
                 // Durable before the create is begun: attempted and absent means vanished.
-                let fence = fence_of(task.order.as_ref(), None);
                 self.persist(LedgerWrite::Attempted(id), actions);
                 if let Some(fence) = fence.filter(|_| !planted(Bug::FenceForgotten)) {
                     self.persist(LedgerWrite::Fenced(id, fence), actions);

@@ -641,7 +641,7 @@ impl Managed {
         let cluster = self.manager.cluster();
         let workload = cluster.workload_named(Kind::Service, service).expect("a service");
         let endpoint = |task: &Task| {
-            let node = task.node.and_then(|node| cluster.node(node)).map_or("?", |node| &node.info.name);
+            let node = cluster.node_of(task).map_or("?", |node| &node.info.name);
             let ports = task.host_ports.iter().map(|port| format!(":{port}")).collect::<String>();
             format!("{} v{} on {node}{ports}", task.id, task.version)
         };

@@ -71,7 +71,7 @@ impl Watched for Tasks {
 impl Filter {
     fn matches(&self, cluster: &Cluster, task: &Task, selector: &Selector) -> bool {
         let Some(workload) = cluster.workload(task.workload) else { return false };
-        let node = task.node.and_then(|node| cluster.node(node)).map(|node| node.info.name.as_str());
+        let node = cluster.node_of(task).map(|node| node.info.name.as_str());
         let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         let of_service = self.service.as_deref().is_none_or(|s| workload.kind == Kind::Service && s == &*workload.name);
         of_service

@@ -7,7 +7,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bollard::auth::DockerCredentials;
 use serde::Deserialize;
-use std::{collections::BTreeMap, io::ErrorKind, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Display, io::ErrorKind, path::PathBuf};
 
 /// Where the file is.
 #[derive(Clone, Debug, Default)]
@@ -47,17 +47,17 @@ impl Credentials {
     /// What is wrong with the file, without a word of its content.
     pub fn of(&self, image: &str) -> Result<Option<DockerCredentials>, String> {
         let Some(path) = &self.file else { return Ok(None) };
+        let fault = |what: &dyn Display| format!("the registry credentials in {}: {what}", path.display());
         let text = match std::fs::read(path) {
             Err(error) if error.kind() == ErrorKind::NotFound && !self.named => return Ok(None),
-            read => read.map_err(|error| format!("the registry credentials in {}: {error}", path.display()))?,
+            read => read.map_err(|error| fault(&error))?,
         };
-        let fault = |what: &str| format!("the registry credentials in {}: {what}", path.display());
         let file: File = serde_json::from_slice(&text)
-            .map_err(|error| fault(&format!("line {} is not as `docker login` writes it", error.line())))?;
+            .map_err(|error| fault(&format_args!("line {} is not as `docker login` writes it", error.line())))?;
         let registry = registry_of(image);
         let Some((_, auth)) = file.auths.into_iter().find(|(key, _)| host_of(key) == registry) else { return Ok(None) };
         let pair = auth.auth.filter(|auth| !auth.is_empty()).map(|auth| pair(&auth)).transpose();
-        let pair = pair.map_err(|()| fault(&format!("the entry of {registry} is not USER:PASSWORD in base64")))?;
+        let pair = pair.map_err(|()| fault(&format_args!("the entry of {registry} is not USER:PASSWORD in base64")))?;
         let (username, password) = pair.map_or((auth.username, auth.password), |(user, pass)| (Some(user), Some(pass)));
         Ok(Some(DockerCredentials {
             username,

@@ -13,7 +13,7 @@ impl Cluster {
         workload.rollout = workload.rollout.map(|_| rollout);
         workload.decision = None;
         for slot in &mut workload.slots {
-            *slot = Slot { newest: slot.newest, ..Slot::default() };
+            *slot = Slot::of(slot.newest);
         }
         drop_unused_versions(workload);
         self.changed_workload(uid);
@@ -111,7 +111,7 @@ impl Cluster {
         let others: Vec<bool> = workload.slots.iter().map(other).collect();
         let workload = self.workloads.get_mut(&uid).expect("the caller found it");
         for (slot, _) in workload.slots.iter_mut().zip(others).filter(|(_, other)| *other) {
-            *slot = Slot { newest: slot.newest, ..Slot::default() };
+            *slot = Slot::of(slot.newest);
         }
     }
 
@@ -137,11 +137,11 @@ impl Cluster {
         if !reconciler::may_step(self, workload, step, self.at) {
             return false;
         }
-        let (rollout, at, wanted) = (workload.rollout.expect("it has a next step"), self.at, workload.wanted());
-        let settled = reconciler::settled(self, workload, wanted, at);
+        let (rollout, at) = (workload.rollout.expect("it has a next step"), self.at);
         touched.workloads.push(uid);
         match step {
             RolloutStep::Extend => {
+                let settled = reconciler::settled(self, workload, workload.wanted(), at);
                 let progress_at = reconciler::latest_settled_at(self, workload, at).expect("some have settled");
                 let workload = self.workloads.get_mut(&uid).expect("just found");
                 workload.rollout = Some(Rollout { progress_at, settled, ..rollout });
@@ -159,17 +159,18 @@ impl Cluster {
                 // Surplus slots may have been held at another version.
                 self.forget_other_failures(uid);
             }
-            RolloutStep::Fail => self.fail_rollout(uid, rollout, settled),
+            RolloutStep::Fail => self.fail_rollout(uid, rollout),
         }
         true
     }
 
     /// A rollout has failed: back to the stable version, where there is another one and its user wants that. Where
     /// that one is what has just failed, there is nothing to go back to, and so no circle.
-    fn fail_rollout(&mut self, uid: Uid, rollout: Rollout, settled: u32) {
+    fn fail_rollout(&mut self, uid: Uid, rollout: Rollout) {
         let workload = &self.workloads[&uid];
         let (version, wanted) = (workload.version, count(workload.wanted(), "replica"));
         let deadline = workload.update.deadline.unwrap_or_default();
+        let settled = reconciler::settled(self, workload, workload.wanted(), self.at);
         let failed = format!("{settled} of {wanted} of version {version} serve, and no more came within {deadline}");
         let newest = workload.versions.iter().rev().map(|v| v.number).find(|number| *number != version);
         let stable = if planted(Bug::RollbackToNewest) { newest } else { workload.stable };
