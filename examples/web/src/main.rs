@@ -18,7 +18,7 @@ const USAGE: &str = "usage: web                    serve on port 80 ($PORT): / a
        web exit N [AFTER-MS]  exit with code N, after a while
        web sleep              do nothing; SIGTERM: exit 143
        web stubborn           do nothing, SIGTERM or not
-       web eat MIB            fill memory, then as sleep
+       web eat MIB            fill memory, a MiB every 10 ms, then as sleep
        web spam N             print `line 1` to `line N`, then as sleep
        web flood MIB          print that much in lines of 128 bytes
        web cat                print what is read, to its end";
@@ -64,6 +64,9 @@ async fn main() -> ExitCode {
             for _ in 0..mebibytes {
                 // Ones and not zeros: zeroed pages would stay untouched.
                 eaten.push(std::hint::black_box(vec![1u8; 1 << 20]));
+                // As a leak does: an engine watches for want of memory only once a container has started, and never
+                // learns of one that ends before (<https://github.com/containerd/containerd/issues/8180>).
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
             say(&format!("ate {} MiB", eaten.len()));
             sleep(terminate).await
