@@ -141,7 +141,7 @@ impl Chaos {
         let random = &mut self.timed;
         let worker = random.below(options.workers);
         let now = |input| vec![(0, input)];
-        match random.below(13) {
+        match random.below(15) {
             0 if options.outages => {
                 now(Input::ManagerCrash { down_ms: random.between(50, 8000), durable: random.below(8) })
             }
@@ -151,7 +151,8 @@ impl Chaos {
             }
             2 if options.pauses => now(Input::ManagerPause { ms: random.between(100, 20_000) }),
             3 if options.pauses => now(Input::WorkerPause { worker, ms: random.between(100, 20_000) }),
-            4 if options.partitions => self.partition(worker, options.workers),
+            4 | 13 if options.partitions => self.partition(worker, options.workers),
+            14 if options.partitions => self.unheard(worker, options),
             5 if options.engine_outages => {
                 let (ms, live_restore, killed) = (random.between(100, 15_000), random.chance(500), random.chance(500));
                 now(Input::EngineDown { worker, ms, live_restore, killed })
@@ -193,29 +194,84 @@ impl Chaos {
         }
     }
 
-    /// One worker is cut off, or all at once, or some one after the other, which come back in
-    /// another order (swizzle-clog, as FoundationDB calls it).
+    /// One worker is cut off, once or again and again; or two by turns; or all at once; or some one after the other, which
+    /// come back in another order (swizzle-clog, as FoundationDB calls it).
     fn partition(&mut self, worker: usize, workers: usize) -> Vec<(u64, Input)> {
         let random = &mut self.timed;
-        let kind = random.below(5);
+        let kind = random.below(7);
         let (up, down) = [(true, true), (true, false), (false, true)][random.below(3)];
         let ms = random.between(500, 40_000);
+        let cut = |worker| Input::Cut { worker, up, down };
+        let mend = |worker| Input::Mend { worker };
         match kind {
             0 => {
-                let all = (0..workers).map(|worker| (0, Input::Cut { worker, up, down }));
-                all.chain((0..workers).map(|worker| (ms, Input::Mend { worker }))).collect()
+                let all = (0..workers).map(|worker| (0, cut(worker)));
+                all.chain((0..workers).map(|worker| (ms, mend(worker)))).collect()
             }
             1 => {
                 let mut inputs = Vec::new();
                 for worker in 0..workers {
                     if random.chance(600) {
-                        inputs.push((random.between(0, 10_000), Input::Cut { worker, up, down }));
-                        inputs.push((random.between(10_001, 40_000), Input::Mend { worker }));
+                        inputs.push((random.between(0, 10_000), cut(worker)));
+                        inputs.push((random.between(10_001, 40_000), mend(worker)));
                     }
                 }
                 inputs
             }
-            _ => vec![(0, Input::Cut { worker, up, down }), (ms, Input::Mend { worker })],
+            2 => {
+                let (mut inputs, mut at) = (Vec::new(), 0);
+                for _ in 0..random.between(2, 4) {
+                    inputs.push((at, cut(worker)));
+                    at += random.between(5000, 30_000);
+                    inputs.push((at, mend(worker)));
+                    at += random.between(1000, 8000);
+                }
+                inputs
+            }
+            3 => {
+                let other = (worker + 1) % workers;
+                let mut at = 0;
+                let mut next = || {
+                    let now = at;
+                    at += random.between(4000, 20_000);
+                    now
+                };
+                let turns = [cut(worker), cut(other), mend(worker), cut(worker), mend(other), mend(worker)];
+                turns.into_iter().map(|turn| (next(), turn)).collect()
+            }
+            _ => vec![(0, cut(worker)), (ms, mend(worker))],
         }
+    }
+
+    /// A worker is cut off, and nobody hears of what happens to it meanwhile: its process is restarted, its engine is
+    /// away, or somebody falls sick there. Or what it was told last comes late.
+    fn unheard(&mut self, worker: usize, options: &Options) -> Vec<(u64, Input)> {
+        let random = &mut self.timed;
+        let kind = random.below(4);
+        let (up, down) = [(true, true), (true, true), (true, false)][random.below(3)];
+        let cut = Input::Cut { worker, up, down };
+        let ms = random.between(5000, 50_000);
+        let (soon, away) = (random.between(0, 3000), random.between(1000, 30_000));
+        let meanwhile = match kind {
+            0 if options.outages => {
+                vec![(2 * soon, Input::WorkerCrash { worker, reboot: false, down_ms: away / 10 })]
+            }
+            1 if options.engine_outages => {
+                let (live_restore, killed) = (random.chance(500), random.chance(500));
+                vec![(soon, Input::EngineDown { worker, ms: away, live_restore, killed })]
+            }
+            2 if options.container_faults => {
+                let (nth, again) = (random.below(64), ms + random.between(0, 6000));
+                let happens = |harm| Input::Container { worker, nth, harm };
+                vec![(soon, happens(Harm::Sicken)), (again, happens(Harm::Cure))]
+            }
+            // Shorter than a lease: it would dial again.
+            _ => {
+                let stall = Input::Stall { worker, up: random.chance(300), down: true, ms: 5000 - soon / 2 };
+                return vec![(0, stall), (soon / 2, cut), (ms, Input::Mend { worker })];
+            }
+        };
+        let apart = [(random.between(0, 2000), cut), (ms, Input::Mend { worker })];
+        meanwhile.into_iter().chain(apart).collect()
     }
 }

@@ -43,6 +43,8 @@ pub enum Input {
     Cut { worker: usize, up: bool, down: bool },
     /// They are not any more.
     Mend { worker: usize },
+    /// Messages of a worker, or those to it, are held up, and arrive together after a while.
+    Stall { worker: usize, up: bool, down: bool, ms: u64 },
     /// An engine goes away for a while; its containers go on (live-restore) or end.
     /// Those of an engine that was killed end when it returns, the others before it goes.
     EngineDown {
@@ -330,6 +332,7 @@ impl Input {
             Input::WorkerPause { .. } => Fault::WorkerPause,
             Input::Cut { up: true, down: true, .. } => Fault::PartitionBothWays,
             Input::Cut { .. } => Fault::PartitionOneWay,
+            Input::Stall { .. } => Fault::MessagesHeldUp,
             Input::EngineDown { live_restore: true, .. } => Fault::EngineDownLiveRestore,
             Input::EngineDown { live_restore: false, .. } => Fault::EngineDownContainersEnd,
             Input::HintsBreak { .. } => Fault::HintsBreak,

@@ -27,6 +27,8 @@ pub(crate) struct Network {
     /// Workers whose messages to the manager, or from it, are dropped.
     pub cut_up: BTreeSet<usize>,
     pub cut_down: BTreeSet<usize>,
+    /// Until when messages are held up, by worker and direction: true from it, false to it.
+    stalled: BTreeMap<(usize, bool), u64>,
     delay_ms_max: u64,
     /// A healed network keeps each direction of a connection in order, as a stream does: when the
     /// last message of each arrives.
@@ -42,6 +44,7 @@ impl Network {
             next: 0,
             cut_up: BTreeSet::new(),
             cut_down: BTreeSet::new(),
+            stalled: BTreeMap::new(),
             delay_ms_max,
             in_order: None,
         }
@@ -73,9 +76,17 @@ impl Network {
         self.cut_up.contains(&worker) || self.cut_down.contains(&worker)
     }
 
+    /// What is sent until then arrives then.
+    pub fn stall(&mut self, worker: usize, up: bool, until: u64) {
+        let held_until = self.stalled.entry((worker, up)).or_default();
+        *held_until = until.max(*held_until);
+    }
+
     /// After how many milliseconds each copy of a message arrives: none, one or two copies.
     pub fn copies(&mut self, now: u64, direction: (SessionId, bool), strike: Option<Strike>) -> [Option<u64>; 2] {
-        let mut delay = self.delay();
+        let connection = self.open.get(&direction.0);
+        let held_until = connection.and_then(|it| self.stalled.get(&(it.worker, direction.1))).copied();
+        let mut delay = self.delay().max(held_until.unwrap_or_default().saturating_sub(now));
         match strike {
             None | Some(Strike::Crash { .. } | Strike::Fail { .. } | Strike::Hang { .. }) => {
                 if let Some(last) = &mut self.in_order {
@@ -98,6 +109,7 @@ impl Network {
     pub fn heal(&mut self) {
         self.cut_up.clear();
         self.cut_down.clear();
+        self.stalled.clear();
         self.in_order = Some(BTreeMap::new());
         self.delay_ms_max = self.delay_ms_max.min(20);
     }

@@ -5,7 +5,7 @@
 //! Sieve, OSDI'22).
 
 use crate::{
-    input::{Ask, Harm, If, Input, Order, Point, Roll, Script, Step, Strike, Want, WantUpdate},
+    input::{Ask, Harm, If, Input, Order, Point, Roll, Script, Step, Strike, Want, WantDisconnect, WantUpdate},
     options::Options,
     world::{CrashPoint, Failure, Outcome, Phase, Plan, Report, run, run_watched},
 };
@@ -172,6 +172,10 @@ fn web(replicas: u32, image: &str) -> Want {
 pub fn scenarios() -> Vec<Scenario> {
     let stubborn = |replicas, grace_ms| Want { grace_ms, cpu_millis: 400, ..web(replicas, "web:2") };
     let updated = |replicas, update| Want { update, ..web(replicas, "web:2") };
+    let apart = |disconnect| Course::with(2).put(1000, Want { disconnect, ..web(2, "web:1") });
+    let timed = WantDisconnect { replace_ms: Some(15_000), fence: 1, ..WantDisconnect::default() };
+    let confirmed = WantDisconnect { fence: 2, ..WantDisconnect::default() };
+    let original = WantDisconnect { original: true, ..WantDisconnect::default() };
     let small =
         |workers, cpu_millis| Course { options: Options { cpu_millis, ..Options::calm(workers) }, steps: Vec::new() };
     let pinned =
@@ -386,6 +390,62 @@ pub fn scenarios() -> Vec<Scenario> {
                 "of the original and its replacement one goes, and none starts twice: nomad#12680",
                 40_000,
                 &[("web", 3, 3)],
+                false,
+            ),
+        apart(timed).cut(10_000, 50_000, 0).expect(23_000, "web", 1).expect(35_000, "web", 2).named(
+            "fenced-while-cut-off",
+            "a node that hears of nobody stops what is replaced after that",
+            60_000,
+            &[("web", 3, 3)],
+            false,
+        ),
+        apart(timed)
+            .cut(10_000, 50_000, 0)
+            .at(11_000, Input::WorkerCrash { worker: 0, reboot: false, down_ms: 500 })
+            .expect(23_500, "web", 1)
+            .expect(35_000, "web", 2)
+            .named(
+                "restarted-while-cut-off",
+                "so it does where its worker was restarted, and has no order",
+                60_000,
+                &[("web", 3, 3)],
+                false,
+            ),
+        apart(confirmed).cut(10_000, 70_000, 0).expect(69_000, "web", 2).expect(79_000, "web", 2).named(
+            "nobody-has-confirmed",
+            "nothing is replaced that was not seen to have ended",
+            80_000,
+            &[("web", 2, 2)],
+            false,
+        ),
+        apart(confirmed)
+            .cut(10_000, 70_000, 0)
+            .ask(30_000, Ask::Forget { worker: 0 })
+            .expect(60_000, "web", 3)
+            .expect(89_000, "web", 2)
+            .named(
+                "forgotten-and-back",
+                "what was forgotten with its node is replaced, and removed when that comes back as a new one",
+                90_000,
+                &[("web", 3, 3)],
+                false,
+            ),
+        apart(original).cut(10_000, 40_000, 0).expect(39_000, "web", 3).expect(54_000, "web", 2).named(
+            "original-kept",
+            "of the original and its replacement the one goes that was made later, as its spec says",
+            55_000,
+            &[("web", 3, 3)],
+            false,
+        ),
+        Course::with(2)
+            .put(1000, Want { probes: 1, ..web(4, "web:1") })
+            .at(10_000, Input::Container { worker: 0, nth: 0, harm: Harm::SickenAll })
+            .expect(59_000, "web", 4)
+            .named(
+                "sick-all-at-once",
+                "what all of them rely on is gone: each is replaced in its turn, once",
+                60_000,
+                &[("web", 8, 8)],
                 false,
             ),
         Course::with(1).put(1000, web(2, "web:1")).crash_manager(1002, 1).expect(9000, "web", 2).named(

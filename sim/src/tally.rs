@@ -38,6 +38,7 @@ named! {
         MessageLost "message lost",
         MessageDoubled "message doubled",
         MessageLate "message late",
+        MessagesHeldUp "messages held up",
         PartitionBothWays "partition",
         PartitionOneWay "partition, one way",
         EngineDownLiveRestore "engine restarts, live-restore",
@@ -156,6 +157,8 @@ named! {
         ReplacedAfterFence "task replaced after its fence",
         ConfirmedWaits "task of a silent node waits to be confirmed gone",
         OriginalKept "original kept, its replacement stopped",
+        SilentAgain "node silent again with a task that was replaced before",
+        RestartedAlone "worker restarted while it was cut off",
         ForgetWaits "forgetting a node waits for a fence",
         FenceRefused "spec refused that cannot satisfy its fence",
     }

@@ -8,7 +8,7 @@ mod working;
 
 use crate::{
     chaos::Chaos,
-    checks::{self, EngineWatch, OrderWatch, PlanWatch, Stale, TaskWatch, WorkerView},
+    checks::{self, EngineWatch, FenceWatch, OrderWatch, PlanWatch, Stale, TaskWatch, WorkerView},
     client::{Client, IMAGES_BAD, IMAGES_GOOD},
     happening::{Happening, Rank},
     input::{Ask, Input, Point, Script, Step, Strike},
@@ -270,6 +270,7 @@ struct World {
     /// engine was not there: nothing was promised of them (I7).
     excused: BTreeSet<TaskId>,
     orders: OrderWatch,
+    fences: FenceWatch,
     plans: PlanWatch,
     homes: EngineWatch,
     /// What each task's containers are for, by the label that says so.
@@ -320,6 +321,7 @@ impl World {
             pushes: 0,
             excused: BTreeSet::new(),
             orders: OrderWatch::default(),
+            fences: FenceWatch::default(),
             plans: PlanWatch::default(),
             homes: EngineWatch::default(),
             names: BTreeMap::new(),
@@ -492,6 +494,7 @@ impl World {
             }
             Happening::WorkerStart { worker } if self.workers[worker].is_lost => {}
             Happening::WorkerStart { worker } => {
+                self.fences.begins(worker, self.now);
                 let actions = self.workers[worker].start(self.now);
                 self.worker_acts(worker, actions)?;
             }
@@ -512,6 +515,7 @@ impl World {
                     if let ToWorker::HeartbeatAck { .. } = message {
                         self.workers[worker].steady(self.now);
                     }
+                    self.fences.hears(worker, session, &message);
                     self.worker_step(worker, life, worker::Event::Message { link, message })?;
                 }
                 None => self.report.tally.reach(Situation::MessageToNobody),

@@ -217,8 +217,10 @@ bugs! {
     Reconciler OriginalNotKept "original-not-kept" "The replacement stays whatever its spec says.";
     Apply FencedIsFailure "fenced-is-failure" "That a node fenced a task counts as the task's failure.";
     Apply ForgetBeforeFence "forget-before-fence" "A node is forgotten while it may still run tasks whose fence is timed.";
+    Apply FencedReturnUnseen "fenced-return-unseen" "A fenced task is replaced by a plan from before its node returned.";
     Worker FenceUnseen "fence-unseen" "A node stops no task by itself, however long it hears of nobody.";
     Ledger FenceForgotten "fence-forgotten" "A worker that was restarted stops no task by itself before it is welcomed.";
+    Ledger FencedUnwritten "fenced-unwritten" "A worker that was restarted does not know which tasks it had begun to stop by itself.";
     Worker FenceFromAnswer "fence-from-answer" "The fence counts from when a heartbeat was answered, not from when it was sent.";
     Worker FencedMayStart "fenced-may-start" "A node starts a task though its fence has passed.";
     Worker HelloUnsays "hello-unsays" "A finding that a hello has said is not corrected where an older one of the same kind was confirmed.";

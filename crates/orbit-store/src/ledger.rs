@@ -149,7 +149,10 @@ impl LedgerStore for RedbLedger {
                         set_head(&mut meta, &ledger)?;
                         continue;
                     }
-                    LedgerWrite::Attempted(id) | LedgerWrite::Fenced(id, _) | LedgerWrite::Forgotten(id) => *id,
+                    LedgerWrite::Attempted(id)
+                    | LedgerWrite::Fence(id, _)
+                    | LedgerWrite::Fenced(id)
+                    | LedgerWrite::Forgotten(id) => *id,
                     LedgerWrite::Ended(report) => report.task,
                 };
                 let before: Option<LedgerTask> =

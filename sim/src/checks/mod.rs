@@ -4,6 +4,7 @@
 //! what was found. A name is the key by which a failing run is made smaller.
 
 mod engines;
+mod fences;
 mod orders;
 mod overdue;
 mod pending;
@@ -17,6 +18,9 @@ mod tests;
 pub use engines::EngineWatch;
 pub(crate) use engines::ends;
 pub(crate) use engines::{alone, asked, is_ours, same_bytes};
+pub use fences::FenceWatch;
+pub(crate) use fences::forgotten;
+use orders::task_of;
 pub(crate) use orders::{OrderWatch, left_first};
 pub(crate) use overdue::{not_due_yet, overdue};
 pub use pending::{WorkerView, pending};

@@ -26,7 +26,7 @@ pub(crate) fn left_first(cluster: &Cluster, ledger: &Ledger, request: &Op) -> Ch
 }
 
 /// The task of a container of ours.
-fn task_of(name: &str) -> Option<TaskId> {
+pub(super) fn task_of(name: &str) -> Option<TaskId> {
     name.rsplit('-').next().and_then(|id| id.parse().ok())
 }
 

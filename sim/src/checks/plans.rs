@@ -52,10 +52,11 @@ impl PlanWatch {
             Action::Propose { command: Command::Plan(plan), .. } => {
                 plan.creates.iter().try_for_each(|create| self.replaced(now, manager, create))?;
                 plan.stops.iter().try_for_each(|stop| kept(manager.cluster(), plan, *stop))?;
+                plan.stops.iter().try_for_each(|stop| kept_as_said(manager.cluster(), plan, *stop))?;
                 plan.stops.iter().try_for_each(|stop| served(manager.cluster(), plan, *stop, at))?;
                 crowded(manager.cluster(), plan)?;
                 of_the_right_version(manager.cluster(), plan)?;
-                seen_gone(manager, plan, at)?;
+                seen_gone(manager.cluster(), plan.creates.iter(), at)?;
                 sick_in_turn(manager.cluster(), plan)
             }
             _ => Ok(()),
@@ -182,6 +183,36 @@ fn kept(cluster: &Cluster, plan: &Plan, stop: TaskId) -> Check {
     Ok(())
 }
 
+/// I41: of two that serve in a slot after a silence, the one stays that its spec says.
+pub(super) fn kept_as_said(cluster: &Cluster, plan: &Plan, stop: TaskId) -> Check {
+    let Some(task) = cluster.task(stop) else { return Ok(()) };
+    let Some(workload) = cluster.workload(task.workload).filter(|workload| task.slot < workload.wanted()) else {
+        return Ok(());
+    };
+    let Some(slot) = workload.slots.get(task.slot as usize) else { return Ok(()) };
+    let version = shall_be(cluster, workload, task.slot);
+    let is_good = |task: &Task| {
+        task.version == version && task.serves() && !is_silent(cluster, task) && !is_draining(cluster, task)
+    };
+    let mut stays = cluster.attempts(slot).filter(|it| it.is_live() && is_good(it) && !plan.stops.contains(&it.id));
+    let keep = cluster.spec_of(task).disconnect.keep;
+    let preferred = |other: &Task| match keep {
+        Keep::Original => other.id < stop,
+        Keep::Replacement => other.id > stop,
+    };
+    match stays.next().filter(|other| task.is_live() && is_good(task) && !preferred(other)) {
+        Some(other) => {
+            Err(("I41", format!("{stop} is stopped for the sake of {}, and {keep:?} is to be kept", other.id)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether its node stops it by itself: that it has done so before it is given up, I7 and I8 look at.
+fn has_stopped_alone(cluster: &Cluster, task: &Task) -> bool {
+    is_silent(cluster, task) && cluster.spec_of(task).disconnect.fence == Fence::Timed
+}
+
 /// Whether an operator wants the tasks of its node to go.
 fn is_draining(cluster: &Cluster, task: &Task) -> bool {
     cluster.node_of(task).is_some_and(|node| node.duty.is_draining())
@@ -199,8 +230,7 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
         let deadline = cluster.node_of(task).and_then(|node| node.duty.deadline());
         deadline.is_some_and(|deadline| deadline <= at)
     };
-    // It has stopped by itself: I7 looks at that.
-    if is_silent(cluster, task) && cluster.spec_of(task).disconnect.fence == Fence::Timed {
+    if has_stopped_alone(cluster, task) {
         return Ok(());
     }
     let live = |slot: &Slot| cluster.attempts(slot).filter(|task| task.is_live()).collect::<Vec<_>>();
@@ -235,15 +265,17 @@ fn unavailable_max(cluster: &Cluster, workload: &Workload, slot: u32) -> u32 {
 }
 
 /// I7: where a task or the one before it is fenced, it is made only when that was seen to have ended, or, where the fence
-/// is timed, when its node has been silent for so long that it has stopped it.
-fn seen_gone(manager: &Manager, plan: &Plan, at: Time) -> Check {
-    let cluster = manager.cluster();
-    for create in &plan.creates {
+/// is timed, when its node has been silent for so long that it has stopped it. Asked when a plan is made, and when it
+/// has been carried out.
+fn seen_gone<'a>(cluster: &Cluster, creates: impl Iterator<Item = &'a Create>, at: Time) -> Check {
+    for create in creates {
         let Some(workload) = cluster.workload(create.workload) else { continue };
         let (Some(spec), Some(slot)) = (workload.spec(create.version), workload.slots.get(create.slot as usize)) else {
             continue;
         };
-        for other in cluster.attempts(slot).filter(|it| !it.state.is_terminal() && it.node.is_some()) {
+        let before = |it: &&Task| Some(it.id) <= create.after;
+        let others = cluster.attempts(slot).filter(|it| !it.state.is_terminal() && it.node.is_some());
+        for other in others.filter(before) {
             let own = cluster.spec_of(other).disconnect;
             let silent_since = cluster.node_of(other).and_then(Node::silent_since);
             let is_gone = match (own.fence, silent_since) {
@@ -274,6 +306,7 @@ pub(super) fn sick_in_turn(cluster: &Cluster, plan: &Plan) -> Check {
         };
         let stops = plan.stops.iter().filter_map(|id| cluster.task(*id));
         let sick = stops.filter(|task| current(task) && task.is_unhealthy() && !is_draining(cluster, task));
+        let sick = sick.filter(|task| !has_stopped_alone(cluster, task));
         // One at a time goes also where nothing may be without: it serves nobody, and may take the room.
         let most = workload.update.max_unavailable.max(1);
         let stopped = sick.filter(alone).count();
@@ -307,6 +340,9 @@ pub(crate) fn committed(cluster: &Cluster, entry: &Entry) -> Check {
     if refused && plan.parent + 1 == entry.index {
         return Err(("I24", format!("nothing had changed, and a part of it was refused: {plan:?}")));
     }
+    let was_made = |ordinal: usize| cluster.task(made(ordinal)).is_some();
+    let carried_out = plan.creates.iter().enumerate().filter(|(ordinal, _)| was_made(*ordinal));
+    seen_gone(cluster, carried_out.map(|(_, create)| create), cluster.at)?;
     let created = cluster.tasks().filter(|task| task.id.index == entry.index && task.id.epoch == cluster.epoch);
     let placed = plan.places.iter().filter_map(|place| cluster.task(place.task));
     for task in created.chain(placed) {

@@ -1,6 +1,7 @@
 //! Each checker is shown a state that is wrong, and has to see it.
 
 use super::*;
+use orbit_core::manager::SessionId;
 use orbit_core::worker::{ContainerSpec, LABEL_CLUSTER, LABEL_NODE, LABEL_SPEC, LABEL_TASK, Op};
 use orbit_runtime::fake::{FakeEngine, ImagePlace, Program};
 
@@ -239,4 +240,111 @@ fn one_more_beside_another_than_the_update_may_add_is_seen() {
     };
     assert_eq!(look(1), Ok(()));
     assert_eq!(named(look(0)), "I3");
+}
+
+/// A worker that was welcomed at 1000 with a task, which is to be stopped within 9.5 s and may be replaced after 15 s.
+fn fenced() -> FenceWatch {
+    let disconnect = Disconnect { replace_after: Some(Millis::secs(15)), fence: Fence::Timed, ..Disconnect::default() };
+    let spec = Spec { disconnect, stop: Stop::within(Millis::secs(2)), ..spec("web:1") };
+    let order = Assignment {
+        task: TASK,
+        generation: 1,
+        desired: Desired::Running,
+        ended: false,
+        kind: Kind::Service,
+        name: "web".into(),
+        slot: 0,
+        spec: spec.into(),
+        host_ports: [].into(),
+        image: ImageBytes::AsWritten,
+    };
+    let info = snapshot(task(TaskState::Running, 0)).nodes[0].info.clone();
+    let hello = Hello { cluster: None, seen: (0, 0), nonce: 1, info, inventory: vec![] };
+    let welcome = Welcome {
+        cluster: ClusterId(1),
+        epoch: 1,
+        term: 1,
+        node: NodeId(0),
+        incarnation: 1,
+        heartbeat: Millis::secs(1),
+        lease: Millis::secs(5),
+        assigned: Assigned { seq: 1, full: true, tasks: vec![order], removed: vec![] },
+    };
+    let mut watch = FenceWatch::default();
+    watch.begins(0, 0);
+    watch.sent(0, SessionId(1), &ToManager::Register(hello), 1000);
+    watch.hears(0, SessionId(1), &ToWorker::Welcome(welcome));
+    watch
+}
+
+#[test]
+fn a_fence_that_is_late_is_seen() {
+    let mut watch = fenced();
+    let mut engine = engine(true);
+    engine.perform(&Op::Start("orbit-1.4.0".into())).expect("started");
+    assert_eq!(watch.look(0, &engine, 0, 11_400), Ok(()), "a tenth of its time is for its clock");
+    assert_eq!(named(watch.look(0, &engine, 0, 11_500)), "I8");
+    assert_eq!(watch.look(0, &engine, 4000, 14_000), Ok(()), "its engine was not there");
+    let stop = Op::Stop { name: "orbit-1.4.0".into(), grace: Millis::secs(2) };
+    assert_eq!(watch.asks(0, &stop, |_| false, 11_000), Ok(()));
+    assert_eq!(watch.look(0, &engine, 0, 16_000), Ok(()), "it is being stopped");
+    assert_eq!(named(watch.look(0, &engine, 0, 16_001)), "I8", "and may be replaced");
+    engine.kill("orbit-1.4.0");
+    assert_eq!(watch.look(0, &engine, 0, 16_001), Ok(()));
+    let said = |reason| TaskReport::new(TASK, TaskState::Failed, Some(End::exited(reason, 137)));
+    assert_eq!(watch.ended(&said(Reason::Fenced)), Ok(()));
+    assert_eq!(named(watch.ended(&said(Reason::Killed))), "I8");
+}
+
+#[test]
+fn a_start_after_its_fence_is_seen() {
+    let mut watch = fenced();
+    let start = Op::Start("orbit-1.4.0".into());
+    assert_eq!(watch.asks(0, &start, |_| false, 11_400), Ok(()));
+    assert_eq!(named(watch.asks(0, &start, |_| false, 11_500)), "I8");
+    // A heartbeat counts from when it was sent, once its answer is there.
+    watch.sent(0, SessionId(1), &ToManager::Heartbeat { seq: 1, assigned_seq: 1 }, 2000);
+    assert_eq!(named(watch.asks(0, &start, |_| false, 11_500)), "I8");
+    watch.hears(0, SessionId(1), &ToWorker::HeartbeatAck { seq: 1 });
+    assert_eq!(watch.asks(0, &start, |_| false, 12_400), Ok(()));
+    assert_eq!(named(watch.asks(0, &start, |_| false, 12_500)), "I8");
+}
+
+#[test]
+fn what_is_forgotten_while_it_runs_is_seen() {
+    let mut lost = task(TaskState::Lost, 0);
+    lost.ended_at = Some(Time(50));
+    let mut snapshot = snapshot(lost);
+    let entry = Entry { index: 10, term: 1, at: Time(50), wall_ms: 0, command: Command::Forget { name: "n0".into() } };
+    let mut engine = engine(true);
+    engine.perform(&Op::Start("orbit-1.4.0".into())).expect("started");
+    let mut look = |fence, engine: &FakeEngine| {
+        let disconnect = Disconnect { replace_after: Some(Millis::secs(15)), fence, ..Disconnect::default() };
+        snapshot.workloads[0].versions = vec![Version::bare(1, Spec { disconnect, ..spec("web:1") }.into(), Time(0))];
+        fences::forgotten(&Cluster::restore(snapshot.clone()).expect("it is possible in itself"), &entry, engine)
+    };
+    assert_eq!(look(Fence::None, &engine), Ok(()));
+    assert_eq!(named(look(Fence::Timed, &engine)), "I7");
+    engine.kill("orbit-1.4.0");
+    assert_eq!(look(Fence::Timed, &engine), Ok(()));
+}
+
+#[test]
+fn whoever_keeps_the_other_one_of_two_is_seen() {
+    let original = task(TaskState::Running, 0);
+    let mut replacement = task(TaskState::Running, 1);
+    replacement.id.index = 9;
+    let (first, second) = (original.id, replacement.id);
+    let mut snapshot = snapshot(original);
+    snapshot.tasks.push(replacement);
+    let mut look = |keep, stop| {
+        let disconnect = Disconnect { keep, ..Disconnect::default() };
+        snapshot.workloads[0].versions = vec![Version::bare(1, Spec { disconnect, ..spec("web:1") }.into(), Time(0))];
+        let cluster = Cluster::restore(snapshot.clone()).expect("it is possible in itself");
+        plans::kept_as_said(&cluster, &Plan { stops: vec![stop], ..Plan::default() }, stop)
+    };
+    assert_eq!(look(Keep::Replacement, first), Ok(()));
+    assert_eq!(named(look(Keep::Replacement, second)), "I41");
+    assert_eq!(look(Keep::Original, second), Ok(()));
+    assert_eq!(named(look(Keep::Original, first)), "I41");
 }

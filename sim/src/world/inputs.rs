@@ -51,6 +51,7 @@ impl World {
             | Input::Lost { worker }
             | Input::WorkerPause { worker, .. }
             | Input::Cut { worker, .. }
+            | Input::Stall { worker, .. }
             | Input::EngineDown { worker, .. }
             | Input::HintsBreak { worker }
             | Input::Container { worker, .. }
@@ -103,6 +104,9 @@ impl World {
             Input::WorkerCrash { worker, reboot, down_ms } => {
                 if self.workers[worker].machine.is_some() {
                     self.tally_fault(&input);
+                    if self.network.is_cut(worker) && !reboot {
+                        self.report.tally.reach(Situation::RestartedAlone);
+                    }
                     self.worker_crash(worker, reboot, down_ms);
                 }
             }
@@ -137,6 +141,12 @@ impl World {
             Input::Mend { worker } => {
                 self.network.cut_up.remove(&worker);
                 self.network.cut_down.remove(&worker);
+            }
+            Input::Stall { worker, up, down, ms } => {
+                self.tally_fault(&input);
+                [(up, true), (down, false)].into_iter().filter(|(held, _)| *held).for_each(|(_, up)| {
+                    self.network.stall(worker, up, self.now + ms);
+                });
             }
             Input::EngineDown { worker, .. } if self.workers[worker].engine.is_down() => {}
             Input::EngineDown { worker, ms, live_restore, killed } => {
@@ -295,8 +305,12 @@ impl World {
         });
         let names: Vec<String> = fits.map(|c| c.spec.name.clone()).collect();
         let Some(name) = names.get(nth % names.len().max(1)) else { return Ok(()) };
+        let task = engine.container(name).and_then(|it| it.identity).map(|identity| identity.task);
         if harm == Harm::Start {
-            self.excused.extend(engine.container(name).and_then(|it| it.identity).map(|identity| identity.task));
+            self.excused.extend(task);
+        }
+        if let Harm::Start | Harm::Pause = harm {
+            self.fences.excuse(task);
         }
         match harm {
             Harm::Exit(code) => engine.exit(name, code),

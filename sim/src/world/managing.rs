@@ -51,6 +51,13 @@ impl World {
             self.excused.extend(replaced_while(machine.cluster(), &entry, |node| {
                 self.workers.iter().enumerate().any(|(nth, host)| host.shaken && node_name(nth) == node)
             }));
+            if let Command::Forget { name } = &entry.command {
+                let of_it = |(nth, _): &(usize, &WorkerHost)| node_name(*nth) == **name;
+                let host = self.workers.iter().enumerate().find(of_it).map(|(_, host)| host);
+                if let Some(host) = host.filter(|host| self.is_steady(host)) {
+                    checks::forgotten(machine.cluster(), &entry, &host.engine)?;
+                }
+            }
             checks::sessions(machine)?;
             if matches!(entry.command, Command::Reports { .. }) {
                 checks::asked(machine.cluster(), self.workers.iter().map(|worker| &worker.engine))?;

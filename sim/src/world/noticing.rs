@@ -152,6 +152,18 @@ impl World {
                 }
             }
             Command::Edges(edges) => {
+                let replaced = |id: TaskId| {
+                    let task = cluster.task(id)?;
+                    let slot = cluster.workload(task.workload)?.slots.get(task.slot as usize)?;
+                    let mut newer = cluster.attempts(slot).take_while(|newer| newer.id != id);
+                    Some(task.is_live() && newer.any(|newer| newer.version == task.version))
+                };
+                for edge in edges.iter().filter(|edge| edge.reach != Reach::Reachable) {
+                    let node = cluster.node(edge.node).filter(|node| node.is_ready());
+                    if node.into_iter().flat_map(Node::tasks).any(|id| replaced(id) == Some(true)) {
+                        tally.reach(Situation::SilentAgain);
+                    }
+                }
                 for edge in edges.iter().filter(|edge| edge.reach == Reach::Reachable) {
                     let tasks = cluster.node(edge.node).into_iter().flat_map(Node::tasks);
                     let superseded = |id: TaskId| {

@@ -5,6 +5,7 @@ use super::*;
 impl World {
     pub(super) fn worker_step(&mut self, worker: usize, life: u32, event: worker::Event) -> Lived {
         if self.workers[worker].life == life {
+            self.fenced_in_time(worker)?;
             let told = matches!(event, worker::Event::Message { .. });
             let actions = self.workers[worker].step(self.now, event);
             if let Some(machine) = &self.workers[worker].machine
@@ -34,11 +35,16 @@ impl World {
                         worker::LedgerWrite::Ended(report) => Some(report),
                         _ => None,
                     });
+                    ends.clone().try_for_each(|report| self.fences.ended(report))?;
                     checks::ends(&self.workers[worker].engine, ends)?;
                     writes.iter().for_each(|write| self.workers[worker].ledger.apply(write));
                 }
                 worker::Action::Runtime { op, request } => {
                     self.notice_op(worker, &request);
+                    let machine = self.workers[worker].machine.as_ref();
+                    let order = |task| machine.and_then(|machine| machine.order(task));
+                    let is_told = |task| order(task).is_some_and(|order| order.desired == Desired::Stopped);
+                    self.fences.asks(worker, &request, is_told, self.now)?;
                     checks::is_ours(&self.workers[worker].engine, &request)?;
                     if let Some(machine) = &self.manager.machine {
                         checks::left_first(machine.cluster(), &self.workers[worker].ledger, &request)?;
@@ -66,6 +72,7 @@ impl World {
 
     fn send_up(&mut self, worker: usize, life: u32, link: LinkId, message: ToManager) {
         let Some(session) = self.network.session_of(worker, life, link) else { return };
+        self.fences.sent(worker, session, &message, self.now);
         if self.network.cut_up.contains(&worker) {
             return;
         }
@@ -135,6 +142,11 @@ impl World {
         self.homes.look(worker, &self.workers[worker].engine)?;
         self.report.started += u64::from(matches!(request, Op::Start(_)) && result.is_ok());
         if let Op::Start(name) = request {
+            // What an earlier process began late is only heard of by an event, which may be lost.
+            if self.workers[worker].life != life && self.options.hint_faults > 0 {
+                let container = self.workers[worker].engine.container(name);
+                self.fences.excuse(container.and_then(|it| it.identity).map(|identity| identity.task));
+            }
             self.runs_alone(worker, name)?;
         }
         if let Op::Create(spec) = request {
@@ -157,10 +169,27 @@ impl World {
         let task = container.and_then(|container| container.identity).map(|identity| identity.task);
         let (Some(task), Some(machine)) = (task, &self.manager.machine) else { return Ok(()) };
         checks::same_bytes(machine.cluster(), task, self.workers.iter().map(|host| &host.engine))?;
-        // An engine that takes long for everything is not one that does at once what it is told.
-        let is_steady = |host: &WorkerHost| !host.shaken && self.options.engine_ms_max <= 500;
-        let engines = self.workers.iter().filter(|host| !host.is_lost).map(|host| (&host.engine, is_steady(host)));
+        let engines = self.workers.iter().filter(|host| !host.is_lost).map(|host| (&host.engine, self.is_steady(host)));
         checks::alone(machine.cluster(), task, engines, &self.excused)
+    }
+
+    /// Whether a worker and its engine have done at once what they were told, since the manager heard of them last.
+    pub(super) fn is_steady(&self, host: &WorkerHost) -> bool {
+        !host.shaken && !self.is_slow()
+    }
+
+    /// An engine that takes long for everything is not one that does at once what it is told.
+    fn is_slow(&self) -> bool {
+        self.options.engine_ms_max > 500
+    }
+
+    /// I8, where the worker is there to stop something.
+    fn fenced_in_time(&self, worker: usize) -> Lived {
+        let host = &self.workers[worker];
+        match host.machine.is_some() && !self.is_slow() {
+            true => self.fences.look(worker, &host.engine, host.shaken_until, self.now),
+            false => Ok(()),
+        }
     }
 
     /// The engine's events.

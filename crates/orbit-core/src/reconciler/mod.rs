@@ -308,7 +308,9 @@ fn stand<'a>(
             }
             standing.keeper = if better { Some(task) } else { standing.keeper };
         } else if task.version == current {
-            let ahead = standing.candidate.is_none_or(|candidate| task.state > candidate.state);
+            // How far one has come whose node is silent, nobody knows.
+            let progress = |task: &Task| (!is_absent(task, context), task.state);
+            let ahead = standing.candidate.is_none_or(|candidate| progress(task) > progress(candidate));
             standing.candidate = if ahead { Some(task) } else { standing.candidate };
         } else {
             // A version that never came to serve does not hold up the one that mends it.

@@ -89,7 +89,9 @@ impl Turns {
         }
         let retries = standing.is_retrying();
         self.retrying -= u32::from(retries);
-        if !standing.alone && self.may_surge(retries, standing.is_sick()) {
+        // Another of the same version, for a drain or its health, proves nothing about a new one.
+        let moves = standing.fallback.is_some_and(|fallback| fallback.version == standing.version);
+        if !standing.alone && self.may_surge(retries, moves) {
             self.surging += 1;
             return Turn::Beside;
         }
@@ -114,11 +116,11 @@ impl Turns {
         Turn::Later
     }
 
-    fn may_surge(&self, retries: bool, sick: bool) -> bool {
+    fn may_surge(&self, retries: bool, moves: bool) -> bool {
         let surging = if planted(Bug::SurgeUncounted) { 0 } else { self.surging };
         let reserved = if retries || planted(Bug::RetryNotReserved) { 0 } else { self.retrying };
         // A slot behind one that does not serve waits for it: a bad version gets no further.
-        let in_order = retries || sick || self.down_before <= self.update.max_unavailable;
+        let in_order = retries || moves || self.down_before <= self.update.max_unavailable;
         in_order && surging.saturating_add(reserved) < self.update.max_surge
     }
 }

@@ -28,6 +28,8 @@ pub struct LedgerTask {
     pub end: Option<TaskReport>,
     /// When it is to be stopped without an order: a process that was restarted has none until it is welcomed.
     pub fence: Option<TimedFence>,
+    /// Its node has begun to stop it by itself. That is brought to its end, whatever is heard meanwhile, and is why it ended.
+    pub fenced: bool,
 }
 
 /// A task that its node stops by itself.
@@ -51,8 +53,10 @@ pub enum LedgerWrite {
     },
     /// A container is about to be created for this task.
     Attempted(TaskId),
-    /// Its node stops this task by itself.
-    Fenced(TaskId, TimedFence),
+    /// Its node stops this task by itself, should it hear of nobody.
+    Fence(TaskId, TimedFence),
+    /// It is about to.
+    Fenced(TaskId),
     /// The task has ended.
     Ended(TaskReport),
     /// The manager has forgotten the task, and its container is gone.
@@ -73,7 +77,8 @@ impl Ledger {
                 self.seen = self.seen.max(*seen);
             }
             LedgerWrite::Attempted(task) => self.tasks.entry(*task).or_default().attempted = true,
-            LedgerWrite::Fenced(task, fence) => self.tasks.entry(*task).or_default().fence = Some(*fence),
+            LedgerWrite::Fence(task, fence) => self.tasks.entry(*task).or_default().fence = Some(*fence),
+            LedgerWrite::Fenced(task) => self.tasks.entry(*task).or_default().fenced = !planted(Bug::FencedUnwritten),
             LedgerWrite::Ended(report) => {
                 self.tasks.entry(report.task).or_default().end.get_or_insert_with(|| report.clone());
             }

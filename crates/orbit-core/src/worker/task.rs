@@ -52,8 +52,6 @@ pub(super) struct WorkerTask {
     pub signal_at: Option<Time>,
     /// When it is looked at next, to see whether its fence has passed.
     pub fence_look_at: Option<Time>,
-    /// It is being stopped because its fence has passed.
-    pub fenced: bool,
     /// An operation is under way.
     pub op: bool,
     /// The count of operations when one of this task's began or ended last.
@@ -111,6 +109,7 @@ impl Worker {
         let remembered = self.ledger.tasks.get(&id);
         let attempted = remembered.is_some_and(|r| r.attempted);
         let ended = remembered.is_some_and(|r| r.end.is_some());
+        let fenced = remembered.is_some_and(|r| r.fenced);
         if task.stale || (task.container == Known::Unknown && (attempted || task.unwanted || ended)) {
             return self.begin_step(id, Step::Inspect, actions);
         }
@@ -122,7 +121,7 @@ impl Worker {
         }
         match task.container {
             Known::Is(ContainerState::Exited { code, out_of_memory }) => {
-                let (state, end) = match task.fenced {
+                let (state, end) = match fenced {
                     true => (TaskState::Failed, End::exited(Reason::Fenced, code)),
                     false => ending(task.order.as_ref(), code, out_of_memory),
                 };
@@ -133,12 +132,12 @@ impl Worker {
                 if task.order.is_some() && !task.wants_to_run() {
                     task.observe(TaskState::Stopping);
                     self.stop_after_delay(now, id, actions);
-                } else if task.fenced || self.is_fenced(now, id) {
-                    let task = self.tasks.get_mut(&id).expect("just looked");
-                    // Once begun, it is brought to its end, whatever is heard meanwhile.
-                    task.fenced = true;
+                } else if fenced || self.is_fenced(now, id) {
                     // Should it be heard again before that has ended: nobody is to be sent to it.
-                    task.observe(TaskState::Stopping);
+                    self.tasks.get_mut(&id).expect("just looked").observe(TaskState::Stopping);
+                    if !fenced {
+                        self.persist(LedgerWrite::Fenced(id), actions);
+                    }
                     self.begin_step(id, Step::Stop, actions);
                 } else if self.tasks[&id].order.is_some() {
                     self.probe(now, id, actions);
@@ -288,7 +287,7 @@ impl Worker {
                 // Durable before the create is begun: attempted and absent means vanished.
                 self.persist(LedgerWrite::Attempted(id), actions);
                 if let Some(fence) = fence.filter(|_| !planted(Bug::FenceForgotten)) {
-                    self.persist(LedgerWrite::Fenced(id, fence), actions);
+                    self.persist(LedgerWrite::Fence(id, fence), actions);
                 }
                 self.begin_step(id, Step::Create, actions);
             } else {

@@ -335,7 +335,8 @@ fn write_text(write: &LedgerWrite) -> String {
     match write {
         LedgerWrite::Seen { seen, .. } => format!("seen {seen:?}"),
         LedgerWrite::Attempted(id) => format!("attempted {id}"),
-        LedgerWrite::Fenced(id, fence) => format!("that {id} is stopped after {} without an answer", fence.after),
+        LedgerWrite::Fence(id, fence) => format!("that {id} is stopped after {} without an answer", fence.after),
+        LedgerWrite::Fenced(id) => format!("that the fence of {id} has passed"),
         LedgerWrite::Ended(report) => format!("ended {}", report_text(report)),
         LedgerWrite::Forgotten(id) => format!("forgotten {id}"),
     }

@@ -524,5 +524,10 @@ pub fn snapshot() -> impl Strategy<Value = Snapshot> {
 }
 pub fn ledger_task() -> impl Strategy<Value = LedgerTask> {
     let fence = of((millis(), millis()).prop_map(|(after, grace)| TimedFence { after, grace }));
-    (any::<bool>(), of(report()), fence).prop_map(|(attempted, end, fence)| LedgerTask { attempted, end, fence })
+    (any::<bool>(), of(report()), fence, any::<bool>()).prop_map(|(attempted, end, fence, fenced)| LedgerTask {
+        attempted,
+        end,
+        fence,
+        fenced,
+    })
 }

@@ -94,10 +94,10 @@ impl Cluster {
                 let follows = !newest.is_some_and(over);
                 follows && self.at >= slot.not_before && newest.map(|task| task.id) == create.after
             });
-        if !fresh {
+        let Some(spec) = workload.spec(create.version).filter(|_| fresh).cloned() else { return false };
+        if slot.is_some_and(|slot| !self.may_stand_beside(&slot, &spec)) && !planted(Bug::FencedReturnUnseen) {
             return false;
         }
-        let Some(spec) = workload.spec(create.version).cloned() else { return false };
         if create.target.as_ref().is_some_and(|target| self.check_target(&spec, target).is_err()) {
             return false;
         }
@@ -120,6 +120,25 @@ impl Cluster {
             self.record_placed(id);
         }
         true
+    }
+
+    /// Whether a task of this spec may be made in a slot though those before it are not known to have ended: where one of
+    /// them is fenced, its node has not been heard for so long that it cannot run (invariant I7). It may have returned since
+    /// the plan was made, and run what it had not begun before.
+    fn may_stand_beside(&self, slot: &Slot, spec: &Spec) -> bool {
+        let there = self.attempts(slot).filter(|task| !task.state.is_terminal() && task.node.is_some());
+        there.into_iter().all(|task| {
+            let own = self.spec_of(task).disconnect;
+            let silent_since = self.node_of(task).and_then(Node::silent_since);
+            match (own.fence, silent_since) {
+                (Fence::None, None) => spec.disconnect.fence == Fence::None,
+                (Fence::None, Some(_)) => true,
+                (Fence::Timed, since) => {
+                    since.zip(own.replace_after).is_some_and(|(since, replace_after)| since + replace_after <= self.at)
+                }
+                (Fence::Confirmed, _) => planted(Bug::ConfirmedIsReplaced),
+            }
+        })
     }
 
     /// Returns false where the plan has become stale.
