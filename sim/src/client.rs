@@ -167,6 +167,7 @@ impl Client {
                     condition,
                     probes: if once { 0 } else { [0, 0, 0, 0, 1, 2, 2, 3][(bits >> 40) as usize % 8] },
                     key: format!("key-{}", bits % 1_000_000_007),
+                    jitter: [None, None, Some(0), Some(100)][(bits >> 50) as usize % 4],
                     update: if once { WantUpdate::default() } else { draw_update(random) },
                     disconnect: draw_disconnect(random),
                 })
@@ -423,6 +424,7 @@ fn definition(want: &Want) -> Definition {
         backoff_initial: Millis(500),
         backoff_max: Millis::secs(5),
         reset_after: Millis::secs(30),
+        jitter_percent: want.jitter,
         ..Restart::with_policy(policy)
     };
     let chosen = (0..want.ports).map(|i| Port { name: format!("p{i}"), container: 80 + i, host: None });

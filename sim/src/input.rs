@@ -233,6 +233,9 @@ pub struct Want {
     /// 1 has a health probe, 2 a readiness probe, 3 both.
     #[serde(default)]
     pub probes: u8,
+    /// How much of each wait comes on top of it at most, in percent; as it is where nobody says.
+    #[serde(default)]
+    pub jitter: Option<u32>,
     /// A task definition that is not tried again when it fails.
     pub never_again: bool,
     /// If-Match.
@@ -304,6 +307,7 @@ impl Want {
             delay_ms: 0,
             pull: 0,
             probes: 0,
+            jitter: None,
             never_again: false,
             condition: If::Always,
             key: format!("{name}-{replicas}-{image}"),

@@ -200,7 +200,8 @@ impl Options {
         let when = |fault: bool, ms: u64| if fault { ms } else { 0 };
         let pull = when(self.bad_images, 20_000) + 3000;
         let stop = 5_000 + 20_000; // the longest delay, and the longest grace
-        let backoff = 5_000 + when(self.bad_images || self.container_faults || self.engine_faults > 0, 5_000);
+        // The longest one, and as much again where somebody wants that much jitter.
+        let backoff = 10_000 + when(self.bad_images || self.container_faults || self.engine_faults > 0, 10_000);
         30_000
             + when(self.outages || self.pauses || self.worker_crash + self.manager_crash > 0, 20_000)
             + when(self.engine_faults > 0, 60_000)

@@ -40,6 +40,11 @@ struct Span {
 }
 
 impl Span {
+    /// When it is stopped at the soonest, by a clock that is a little faster.
+    fn fenced_from(self, heard_of_at: u64) -> u64 {
+        heard_of_at + self.fenced_after.0 - self.fenced_after.0 / Disconnect::DRIFT_PART
+    }
+
     /// When it is stopped at the latest, by a clock that is a little slower.
     fn fenced_at(self, heard_of_at: u64) -> u64 {
         heard_of_at + self.fenced_after.0 + self.fenced_after.0 / Disconnect::DRIFT_PART
@@ -104,7 +109,9 @@ impl FenceWatch {
         match request {
             Op::Stop { name, .. } => {
                 heard.stopping.extend(task_of(name));
-                let by_itself = |task: &TaskId| self.fenced.contains_key(task) && !is_told(*task);
+                // Nobody wants it any more where it is too soon for that.
+                let passed = |span: &Span| now >= span.fenced_from(heard.of_at);
+                let by_itself = |task: &TaskId| self.fenced.get(task).is_some_and(passed) && !is_told(*task);
                 self.stopped.extend(task_of(name).filter(by_itself));
             }
             Op::Start(name) => {

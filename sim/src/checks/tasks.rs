@@ -112,7 +112,9 @@ impl TaskWatch {
                 let version = shall_be(cluster, workload, number);
                 let row = self.slots.get(&(workload.uid, number)).filter(|row| row.version == version);
                 let delay = |row: &Row| workload.spec(row.version).map_or(Millis(0), |s| s.restart.delay(row.failures));
-                let jitter = |row: &Row| Millis(delay(row).0 / 8 + 1);
+                let percent = workload.spec(version).and_then(|spec| spec.restart.jitter_percent);
+                let most = |delay: Millis| percent.map_or(delay.0 / 8, |percent| delay.0 * u64::from(percent) / 100);
+                let jitter = |row: &Row| Millis(most(delay(row)) + 1);
                 let latest = row.map_or(Time(0), |row| row.not_before + jitter(row));
                 if slot.not_before > latest {
                     let (name, until) = (&workload.name, slot.not_before);
