@@ -129,9 +129,10 @@ impl FenceWatch {
     ///
     /// # Errors
     /// The task of which something else is said.
-    pub fn ended(&self, report: &TaskReport) -> Check {
+    pub fn ended(&mut self, report: &TaskReport) -> Check {
         let reason = report.end.as_ref().map(|end| end.reason);
-        match self.stopped.contains(&report.task) && !matches!(reason, Some(Reason::Fenced | Reason::Vanished)) {
+        // Once: what is said of a task that is remembered no more changes nothing.
+        match self.stopped.remove(&report.task) && !matches!(reason, Some(Reason::Fenced | Reason::Vanished)) {
             true => Err(("I8", format!("{} was fenced, and is said to have ended: {reason:?}", report.task))),
             false => Ok(()),
         }
@@ -164,11 +165,11 @@ impl FenceWatch {
 }
 
 /// I7, W: after a node was forgotten: what its fence was to stop has ended by then. `engine` is the one of its worker, where
-/// that and it do what they are told.
-pub(crate) fn forgotten(cluster: &Cluster, entry: &Entry, engine: &FakeEngine) -> Check {
+/// that and it do what they are told; what a person started is `excused`.
+pub(crate) fn forgotten(cluster: &Cluster, entry: &Entry, engine: &FakeEngine, excused: &BTreeSet<TaskId>) -> Check {
     let of_it = |id: TaskId| {
         let task = cluster.task(id).filter(|task| task.state == TaskState::Lost && task.ended_at == Some(entry.at))?;
-        (cluster.spec_of(task).disconnect.fence == Fence::Timed).then_some(id)
+        (cluster.spec_of(task).disconnect.fence == Fence::Timed && !excused.contains(&id)).then_some(id)
     };
     let running = engine.containers().filter(|container| container.is_running() && !container.paused);
     match running.filter_map(|container| of_it(container.identity?.task)).next() {

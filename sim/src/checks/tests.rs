@@ -321,7 +321,8 @@ fn what_is_forgotten_while_it_runs_is_seen() {
     let mut look = |fence, engine: &FakeEngine| {
         let disconnect = Disconnect { replace_after: Some(Millis::secs(15)), fence, ..Disconnect::default() };
         snapshot.workloads[0].versions = vec![Version::bare(1, Spec { disconnect, ..spec("web:1") }.into(), Time(0))];
-        fences::forgotten(&Cluster::restore(snapshot.clone()).expect("it is possible in itself"), &entry, engine)
+        let cluster = Cluster::restore(snapshot.clone()).expect("it is possible in itself");
+        fences::forgotten(&cluster, &entry, engine, &BTreeSet::new())
     };
     assert_eq!(look(Fence::None, &engine), Ok(()));
     assert_eq!(named(look(Fence::Timed, &engine)), "I7");

@@ -55,7 +55,7 @@ impl World {
                 let of_it = |(nth, _): &(usize, &WorkerHost)| node_name(*nth) == **name;
                 let host = self.workers.iter().enumerate().find(of_it).map(|(_, host)| host);
                 if let Some(host) = host.filter(|host| self.is_steady(host)) {
-                    checks::forgotten(machine.cluster(), &entry, &host.engine)?;
+                    checks::forgotten(machine.cluster(), &entry, &host.engine, &self.excused)?;
                 }
             }
             checks::sessions(machine)?;
