@@ -25,8 +25,13 @@ fn definition(workload: &Workload) -> Definition {
     }
 }
 
-/// A service, desired beside actual.
-pub fn service(manager: &Manager, workload: &Workload) -> view::Service {
+/// For people: whole seconds, rounded up.
+fn seconds(span: Millis) -> String {
+    format!("{} s", span.0.div_ceil(1000))
+}
+
+/// A service, desired beside actual, and what comes when.
+pub fn service(manager: &Manager, workload: &Workload, now: Time) -> view::Service {
     view::Service {
         name: workload.name.to_string(),
         uid: workload.uid.to_string(),
@@ -34,7 +39,7 @@ pub fn service(manager: &Manager, workload: &Workload) -> view::Service {
         version: workload.current().number,
         created_at: moment(manager, workload.created_at),
         desired: Manifest::of(&definition(workload)),
-        actual: status(manager.cluster(), workload),
+        actual: status(manager, workload, now),
         rollout: workload.rollout.map(|rollout| view::Rollout {
             state: rollout_state(&rollout).to_string(),
             since: moment(manager, rollout.since),
@@ -97,7 +102,8 @@ pub fn versions(manager: &Manager, workload: &Workload) -> Vec<view::Version> {
     workload.versions.iter().map(show).collect()
 }
 
-fn status(cluster: &Cluster, workload: &Workload) -> view::ServiceStatus {
+fn status(manager: &Manager, workload: &Workload, now: Time) -> view::ServiceStatus {
+    let cluster = manager.cluster();
     let mut status = view::ServiceStatus::default();
     let mut last_end = None;
     for slot in &workload.slots {
@@ -117,12 +123,52 @@ fn status(cluster: &Cluster, workload: &Workload) -> view::ServiceStatus {
         }
     }
     let last_end = last_end.and_then(|(_, id)| cluster.task(id)?.end.clone());
-    status.message = message(cluster, workload, &status, last_end.as_deref());
+    status.message = message(cluster, workload, &status, last_end.as_deref(), manager.cluster_time(now));
+    if let Some(silent) = silent(manager, workload, now) {
+        let also = if status.message.is_empty() { String::new() } else { format!("; {}", status.message) };
+        status.message = format!("{silent}{also}");
+    }
     status
 }
 
+/// What becomes of those of its tasks whose nodes are silent: of the first of them, which goes for most.
+fn silent(manager: &Manager, workload: &Workload, now: Time) -> Option<String> {
+    let tasks = workload.slots.iter().flat_map(|slot| manager.cluster().attempts(slot));
+    let mut fates = tasks.filter_map(|task| Some((task.id, fate(manager, workload, task, now)?)));
+    let (first, fate) = fates.next()?;
+    let others = match fates.count() {
+        0 => String::new(),
+        n => format!("; {n} more on silent nodes"),
+    };
+    Some(format!("{first} {fate}{others}"))
+}
+
+/// What becomes of a task whose node is silent, and when. Nothing of others, and of one that was replaced.
+fn fate(manager: &Manager, workload: &Workload, task: &Task, now: Time) -> Option<String> {
+    let cluster = manager.cluster();
+    let node = cluster.node_of(task).filter(|node| node.reach != Reach::Reachable && task.is_live())?;
+    let (name, at) = (&node.info.name, manager.cluster_time(now));
+    let newest = workload.slots.get(task.slot as usize).and_then(|slot| cluster.attempts(slot).next());
+    let is_replaced = newest.is_some_and(|newest| newest.id != task.id);
+    let due = |absence: &Absence| absence.replace_at(cluster.spec_of(task), manager.timing().replace_after);
+    Some(match manager.absences().get(&node.id).map(|absence| (absence, due(absence))) {
+        _ if is_replaced => return None,
+        _ if !reconciler::may_rerun(workload) => format!("runs on {name}, which is silent, and is not run again"),
+        Some((Absence::Braked, _)) => format!("stays on {name}: too many nodes fell silent together"),
+        Some((_, None)) => format!("waits until {name} returns or is forgotten (its fence is confirmed)"),
+        Some((_, Some(due))) if due > at => format!("is replaced in {} unless {name} returns", seconds(due.since(at))),
+        _ => format!("is replaced: {name} is silent"),
+    })
+}
+
 /// What stands between desired and actual, in one sentence.
-fn message(cluster: &Cluster, workload: &Workload, status: &view::ServiceStatus, last_end: Option<&End>) -> String {
+fn message(
+    cluster: &Cluster,
+    workload: &Workload,
+    status: &view::ServiceStatus,
+    last_end: Option<&End>,
+    at: Time,
+) -> String {
     let rollout = workload.rollout.map(|rollout| rollout_message(cluster, workload, &rollout)).unwrap_or_default();
     let all_run = status.current >= workload.wanted() && status.running == status.current;
     if all_run && status.stopping == 0 && status.unready == 0 {
@@ -134,7 +180,7 @@ fn message(cluster: &Cluster, workload: &Workload, status: &view::ServiceStatus,
     let failed = last_end
         .filter(|end| status.failures > 0 && status.current < workload.wanted() && end.reason != Reason::Stopped);
     match failed {
-        Some(end) => format!("last attempt ended: {}", end),
+        Some(end) => format!("last attempt ended: {end}{}", next_try(cluster, workload, at)),
         None if !rollout.is_empty() => rollout,
         None if status.current < workload.wanted() => format!("{} to start", workload.wanted() - status.current),
         None if status.unready > 0 => format!("{} not ready", status.unready),
@@ -143,6 +189,14 @@ fn message(cluster: &Cluster, workload: &Workload, status: &view::ServiceStatus,
         }
         None => "stopping what is no longer wanted".to_string(),
     }
+}
+
+/// When the next of its slots that has nothing left is filled again, if that is to come.
+fn next_try(cluster: &Cluster, workload: &Workload, at: Time) -> String {
+    let slots = workload.slots.iter().take(workload.wanted() as usize);
+    let empty = slots.filter(|slot| cluster.attempts(slot).all(|task| task.state.is_terminal()));
+    let next = empty.map(|slot| slot.not_before).filter(|not_before| *not_before > at).min();
+    next.map(|next| format!("; tried again in {}", seconds(next.since(at)))).unwrap_or_default()
 }
 
 /// Where a service is reached now.
@@ -177,7 +231,7 @@ fn why_pending(workload: &Workload) -> String {
 }
 
 /// A task definition with its newest attempt.
-pub fn task_definition(manager: &Manager, workload: &Workload) -> view::TaskDefinition {
+pub fn task_definition(manager: &Manager, workload: &Workload, now: Time) -> view::TaskDefinition {
     let cluster = manager.cluster();
     let newest = workload.slots.first().and_then(|slot| cluster.attempts(slot).next());
     view::TaskDefinition {
@@ -186,7 +240,7 @@ pub fn task_definition(manager: &Manager, workload: &Workload) -> view::TaskDefi
         revision: workload.revision,
         created_at: moment(manager, workload.created_at),
         desired: Manifest::of(&definition(workload)),
-        attempt: newest.map(|newest| task(manager, newest)),
+        attempt: newest.map(|newest| task(manager, newest, now)),
     }
 }
 
@@ -194,13 +248,15 @@ pub fn task_definition(manager: &Manager, workload: &Workload) -> view::TaskDefi
 ///
 /// # Panics
 /// If the task is not of this cluster.
-pub fn task(manager: &Manager, task: &Task) -> view::Task {
+pub fn task(manager: &Manager, task: &Task, now: Time) -> view::Task {
     let cluster = manager.cluster();
     let workload = cluster.workload(task.workload).expect("a task's workload lives as long as it");
     let spec = cluster.spec_of(task);
     let node = task.node.and_then(|id| cluster.node(id));
+    let silent = fate(manager, workload, task, now);
     let waits = match task.state {
         TaskState::Pending => Some(why_pending(workload)),
+        _ if silent.is_some() => silent,
         TaskState::Running if task.is_unhealthy() => Some("not healthy".to_string()),
         TaskState::Running if !task.serves() => Some("not ready".to_string()),
         _ => None,
@@ -281,7 +337,7 @@ fn what_follows(manager: &Manager, node: &Node, absence: Absence, at: Time) -> S
     let next = due.iter().flatten().filter(|due| **due > at).min();
     let rest = match (next, due.len() - confirmed) {
         (_, 0) if confirmed > 0 => String::new(),
-        (Some(due), _) => format!("tasks are replaced in {} s unless it returns", due.since(at).0.div_ceil(1000)),
+        (Some(due), _) => format!("tasks are replaced in {} unless it returns", seconds(due.since(at))),
         (None, _) => "tasks are replaced".to_string(),
     };
     let confirmed = match confirmed {

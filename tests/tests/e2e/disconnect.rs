@@ -76,6 +76,37 @@ fn a_confirmed_fence_replaces_nothing_until_somebody_gives_the_node_up() {
 }
 
 #[test]
+fn what_becomes_of_a_silent_nodes_tasks_and_when_is_said_wherever_somebody_looks() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 2);
+    cluster.apply(&spread(1, json!({ "replace_after": "10m" })));
+    let (container, worker) = only(&cluster);
+    let name = cluster.workers[worker].name.clone();
+    cluster.workers[worker].daemon.suspend();
+    let unless = format!("unless {name} returns");
+    cluster.wait_for("the task says when it is replaced", || {
+        let message = cluster.task(container.task()).map(|task| task.message).unwrap_or_default();
+        if message.contains("is replaced in") && message.contains(&unless) { Ok(()) } else { Err(message) }
+    });
+    let service = cluster.service("web").expect("it is there");
+    assert!(service.actual.message.contains(&unless), "{service:?}");
+    for command in [&["get", "tasks"][..], &["get", "services"], &["describe", "service", "web"]] {
+        let shown = cluster.orbit(command, "");
+        let text = String::from_utf8_lossy(&shown.stdout);
+        assert!(text.contains(&unless), "{command:?}: {text}");
+    }
+    let shown = cluster.orbit(&["node", "ls"], "");
+    let text = String::from_utf8_lossy(&shown.stdout);
+    assert!(text.contains("unless it returns"), "{text}");
+    // It returns, and nothing of that is left.
+    cluster.workers[worker].daemon.resume();
+    cluster.wait_for("nothing is waited for any more", || {
+        let message = cluster.service("web").map(|service| service.actual.message).unwrap_or_default();
+        if message.is_empty() { Ok(()) } else { Err(message) }
+    });
+}
+
+#[test]
 fn the_original_stays_where_its_service_says_so() {
     let Some(engine) = engine() else { return };
     let cluster = Cluster::start(&engine, 2);

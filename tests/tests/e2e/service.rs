@@ -162,6 +162,9 @@ fn what_ends_at_once_is_started_less_and_less_often() {
         assert_eq!((pair[0].reason.as_deref(), pair[0].exit_code), (Some("exited"), Some(1)));
     }
     assert!(waits[0] >= 400 && waits[1] >= 800, "{waits:?} ms after each end");
-    let message = cluster.service("broken").map(|service| service.actual.message).unwrap_or_default();
-    assert!(message.contains("exited with code 1"), "{message}");
+    cluster.wait_for("it says why, and when it is tried again", || {
+        let message = cluster.service("broken").map(|service| service.actual.message).unwrap_or_default();
+        let says = message.contains("exited with code 1; tried again in ") && message.ends_with(" s");
+        if says { Ok(()) } else { Err(message) }
+    });
 }

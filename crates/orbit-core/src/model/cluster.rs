@@ -345,10 +345,13 @@ impl Cluster {
         self.changes.push(Change::Task(id));
         self.changes.extend(node.map(Change::Node));
     }
-    /// A node, and what is on it: whether it is heard is shown with each of its tasks.
+    /// A node, and what is on it: whether it is heard is shown with each of its tasks, and with what they are of.
     pub(crate) fn changed_node(&mut self, id: NodeId) {
+        let tasks = Vec::from_iter(self.nodes[id.slot()].tasks());
+        let workloads: BTreeSet<Uid> = tasks.iter().filter_map(|task| Some(self.task(*task)?.workload)).collect();
+        workloads.into_iter().for_each(|uid| self.changed_workload(uid));
         self.changes.push(Change::Node(id));
-        self.changes.extend(self.nodes[id.slot()].tasks().map(Change::Task));
+        self.changes.extend(tasks.into_iter().map(Change::Task));
     }
 
     /// Keeps the index of finished task definitions current.

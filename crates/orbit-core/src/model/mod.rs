@@ -2,11 +2,13 @@
 
 mod cluster;
 mod command;
+mod disconnect;
 mod history;
 mod ids;
 mod image;
 mod message;
 mod node;
+mod probe;
 mod rejection;
 mod resources;
 mod rollout;
@@ -14,15 +16,18 @@ mod snapshot;
 mod spec;
 mod task;
 mod time;
+mod update;
 mod workload;
 
 pub use cluster::*;
 pub use command::*;
+pub use disconnect::*;
 pub use history::*;
 pub use ids::*;
 pub use image::*;
 pub use message::*;
 pub use node::*;
+pub use probe::*;
 pub use rejection::*;
 pub use resources::*;
 pub use rollout::*;
@@ -30,4 +35,5 @@ pub use snapshot::*;
 pub use spec::*;
 pub use task::*;
 pub use time::*;
+pub use update::*;
 pub use workload::*;

@@ -335,7 +335,7 @@ fn stand<'a>(
 
 /// Whether a task of this workload may run again elsewhere while it is not known to have ended.
 /// One that its user wants to run once may not: it may well be running still.
-fn may_rerun(workload: &Workload) -> bool {
+pub fn may_rerun(workload: &Workload) -> bool {
     workload.current().spec.restart.policy != RestartPolicy::Never || planted(Bug::NeverIsRerun)
 }
 

@@ -32,16 +32,16 @@ struct Filter {
 }
 
 impl Watched for Selector {
-    fn all(&self, manager: &Manager, _: Time) -> Vec<(Changed, Value)> {
+    fn all(&self, manager: &Manager, now: Time) -> Vec<(Changed, Value)> {
         let services = manager.cluster().workloads_by_name(Kind::Service, None);
         let chosen = services.filter(|service| self.matches(&service.labels));
-        let show = |s: &Workload| (Changed::Workload(s.kind, s.name.clone()), json!(views::service(manager, s)));
+        let show = |s: &Workload| (Changed::Workload(s.kind, s.name.clone()), json!(views::service(manager, s, now)));
         chosen.map(show).collect()
     }
-    fn one(&self, manager: &Manager, _: Time, changed: &Changed) -> Option<Value> {
+    fn one(&self, manager: &Manager, now: Time, changed: &Changed) -> Option<Value> {
         let Changed::Workload(Kind::Service, name) = changed else { return None };
         let service = manager.cluster().workload_named(Kind::Service, name)?;
-        self.matches(&service.labels).then(|| json!(views::service(manager, service)))
+        self.matches(&service.labels).then(|| json!(views::service(manager, service, now)))
     }
     fn gone(&self, changed: &Changed) -> Option<Value> {
         match changed {
@@ -67,11 +67,11 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
     }
     let part = Page { limit: filter.limit, after: filter.after };
     let limit = part.limit()?;
-    let listed = door.read(move |manager, _| {
+    let listed = door.read(move |manager, now| {
         let cluster = manager.cluster();
         let services = cluster.workloads_by_name(Kind::Service, part.after.as_deref());
         let chosen = services.filter(|service| selector.matches(&service.labels));
-        page(cluster.index, limit, chosen, |s| s.name.to_string(), |s| views::service(manager, s))
+        page(cluster.index, limit, chosen, |s| s.name.to_string(), |s| views::service(manager, s, now))
     });
     Ok(Json(listed.await?).into_response())
 }
@@ -80,10 +80,10 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
 #[utoipa::path(get, path = "/v1/services/{name}", tag = "services",
     responses((status = 200, body = view::Service), (status = 404, body = Problem)))]
 async fn read(State(door): State<Door>, Path(name): Path<String>) -> Answered<Response> {
-    let found = door.read(move |manager, _| {
+    let found = door.read(move |manager, now| {
         let cluster = manager.cluster();
         let service = cluster.workload_named(Kind::Service, &name);
-        service.map(|service| views::service(manager, service)).ok_or_else(|| no_service(&name))
+        service.map(|service| views::service(manager, service, now)).ok_or_else(|| no_service(&name))
     });
     let service = found.await??;
     Ok(tagged(StatusCode::OK, service.revision, service))

@@ -49,16 +49,16 @@ struct Tasks {
 }
 
 impl Watched for Tasks {
-    fn all(&self, manager: &Manager, _: Time) -> Vec<(Changed, Value)> {
+    fn all(&self, manager: &Manager, now: Time) -> Vec<(Changed, Value)> {
         let cluster = manager.cluster();
         let chosen = cluster.tasks().filter(|task| self.filter.matches(cluster, task, &self.selector));
-        chosen.map(|task| (Changed::Task(task.id), json!(views::task(manager, task)))).collect()
+        chosen.map(|task| (Changed::Task(task.id), json!(views::task(manager, task, now)))).collect()
     }
-    fn one(&self, manager: &Manager, _: Time, changed: &Changed) -> Option<Value> {
+    fn one(&self, manager: &Manager, now: Time, changed: &Changed) -> Option<Value> {
         let Changed::Task(id) = changed else { return None };
         let cluster = manager.cluster();
         let task = cluster.task(*id).filter(|task| self.filter.matches(cluster, task, &self.selector))?;
-        Some(json!(views::task(manager, task)))
+        Some(json!(views::task(manager, task, now)))
     }
     fn gone(&self, changed: &Changed) -> Option<Value> {
         match changed {
@@ -107,10 +107,10 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
         Some(Ok(after)) => after,
         Some(Err(error)) => return Err(Rejection::invalid("continue", error.to_string()).into()),
     };
-    let listed = door.read(move |manager, _| {
+    let listed = door.read(move |manager, now| {
         let cluster = manager.cluster();
         let tasks = cluster.tasks_after(after).filter(|task| filter.matches(cluster, task, &selector));
-        page(cluster.index, limit, tasks, |task| task.id.to_string(), |task| views::task(manager, task))
+        page(cluster.index, limit, tasks, |task| task.id.to_string(), |task| views::task(manager, task, now))
     });
     Ok(Json(listed.await?).into_response())
 }
@@ -159,13 +159,14 @@ fn no_task(id: &str) -> Rejection {
         (status = 404, body = Problem)))]
 async fn read(State(door): State<Door>, Path(id): Path<String>) -> Answered<Response> {
     if let Ok(attempt) = id.parse::<TaskId>() {
-        let found = door.read(move |manager, _| manager.cluster().task(attempt).map(|task| views::task(manager, task)));
+        let found =
+            door.read(move |manager, now| manager.cluster().task(attempt).map(|task| views::task(manager, task, now)));
         return Ok(Json(found.await?.ok_or_else(|| no_task(&id))?).into_response());
     }
-    let found = door.read(move |manager, _| {
+    let found = door.read(move |manager, now| {
         let cluster = manager.cluster();
         let definition = cluster.workload_named(Kind::Task, &id);
-        definition.map(|definition| views::task_definition(manager, definition)).ok_or_else(|| no_task(&id))
+        definition.map(|definition| views::task_definition(manager, definition, now)).ok_or_else(|| no_task(&id))
     });
     let definition = found.await??;
     Ok(tagged(StatusCode::OK, definition.revision, definition))
