@@ -217,6 +217,7 @@ bugs! {
     Reconciler OriginalNotKept "original-not-kept" "The replacement stays whatever its spec says.";
     Apply FencedIsFailure "fenced-is-failure" "That a node fenced a task counts as the task's failure.";
     Apply ForgetBeforeFence "forget-before-fence" "A node is forgotten while it may still run tasks whose fence is timed.";
+    Leases WallClockTrusted "wall-clock-trusted" "A node is forgotten by the wall clock, which may have jumped while no manager was there.";
     Apply FencedReturnUnseen "fenced-return-unseen" "A fenced task is replaced by a plan from before its node returned.";
     Worker FenceUnseen "fence-unseen" "A node stops no task by itself, however long it hears of nobody.";
     Ledger FenceForgotten "fence-forgotten" "A worker that was restarted stops no task by itself before it is welcomed.";

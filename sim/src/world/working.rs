@@ -142,8 +142,8 @@ impl World {
         self.homes.look(worker, &self.workers[worker].engine)?;
         self.report.started += u64::from(matches!(request, Op::Start(_)) && result.is_ok());
         if let Op::Start(name) = request {
-            // What an earlier process began late is only heard of by an event, which may be lost.
-            if self.workers[worker].life != life && self.options.hint_faults > 0 {
+            // What an earlier process began, and takes place late, the next listing shows: a start is no event to look for.
+            if self.workers[worker].life != life {
                 let container = self.workers[worker].engine.container(name);
                 self.fences.excuse(container.and_then(|it| it.identity).map(|identity| identity.task));
             }

@@ -92,6 +92,11 @@ impl Leases {
         edges
     }
 
+    /// Since when a node is silent, as far as this leader can vouch for it.
+    pub fn silent_since(&self, node: &Node) -> Option<Time> {
+        Some(node.silent_since()?.max(self.rearmed_at))
+    }
+
     /// What becomes of the tasks of every unreachable node: replaced some time after its last
     /// heartbeat, the last re-arming or the release by the brake, unless that holds (invariant I32).
     pub fn absences(&self, cluster: &Cluster, timing: &Timing) -> BTreeMap<NodeId, Absence> {

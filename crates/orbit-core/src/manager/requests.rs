@@ -4,7 +4,7 @@ use super::*;
 
 impl Manager {
     pub(super) fn request(&mut self, now: Time, id: RequestId, request: Request, actions: &mut Vec<Action>) {
-        match self.admit(request) {
+        match self.admit(now, request) {
             Ok(Admitted::Command(command)) => {
                 let leader = self.leader.as_mut().expect("admitted by a leader");
                 leader.propose(now, Purpose::Request(id), *command, actions);
@@ -46,7 +46,7 @@ impl Manager {
     }
 
     /// What is wrong with a request in itself is refused before it reaches the log.
-    fn admit(&self, request: Request) -> Result<Admitted, Rejection> {
+    fn admit(&self, now: Time, request: Request) -> Result<Admitted, Rejection> {
         let leader = self.leader.as_ref().filter(|leader| leader.barrier_passed);
         let leader = leader.ok_or_else(|| unavailable("this manager does not lead yet: ask again"))?;
         let command = match request {
@@ -71,7 +71,15 @@ impl Manager {
             Request::Rollout { name, order, condition } => Command::Rollout { name, order, condition },
             Request::Delete { kind, name, condition } => Command::Delete { kind, name, condition },
             Request::StopTask(task) => Command::StopTask { task },
-            Request::Forget { name } => Command::Forget { name },
+            Request::Forget { name } => {
+                // The clock of the log goes on over a restart by the wall clock, which may have jumped meanwhile.
+                let node = self.cluster.node_named(&name);
+                let silent = node.and_then(|node| Some((node, leader.leases.silent_since(node)?)));
+                if let Some((node, since)) = silent.filter(|_| !planted(Bug::WallClockTrusted)) {
+                    self.cluster.check_fences(node, since, self.cluster_time(now))?;
+                }
+                Command::Forget { name }
+            }
             Request::SetDuty { name, order } => {
                 if let DutyOrder::Drain { deadline: Some(deadline) } = order {
                     check_span("deadline", deadline, 0)?;

@@ -56,9 +56,9 @@ impl Cluster {
         }
     }
 
-    /// The task of a silent node that its fence stops last, and when it is known to be gone.
-    fn fence_of(&self, node: &Node) -> Option<(TaskId, Time)> {
-        let since = node.silent_since()?;
+    /// The task of a node that its fence stops last, and when it is known to be gone, where the node has been silent since
+    /// then.
+    fn last_fenced(&self, node: &Node, since: Time) -> Option<(TaskId, Time)> {
         let fenced = |task: &Task| {
             let timed = Some(&self.spec_of(task).disconnect).filter(|it| it.fence == Fence::Timed);
             timed.and_then(|it| it.replace_after).filter(|_| !task.state.is_terminal())
@@ -67,23 +67,30 @@ impl Cluster {
         tasks.filter_map(|task| Some((task.id, since + fenced(task)?))).max_by_key(|(task, at)| (*at, *task))
     }
 
+    /// Whether a node that has been silent since then has stopped by now what it stops by itself (invariant I7).
+    ///
+    /// # Errors
+    /// The task that may run, and for how long.
+    pub(crate) fn check_fences(&self, node: &Node, since: Time, at: Time) -> Result<(), Rejection> {
+        let last = self.last_fenced(node, since).filter(|(_, gone_at)| *gone_at > at);
+        let Some((task, gone_at)) = last.filter(|_| !planted(Bug::ForgetBeforeFence)) else { return Ok(()) };
+        let message = format!(
+            "node `{}` may still run task {task}, whose fence is timed: it stops it by itself within {} s, ask again then",
+            node.info.name,
+            gone_at.since(at).0.div_ceil(1000)
+        );
+        Err(Rejection::new(Code::Conflict, message))
+    }
+
     pub(super) fn apply_forget(&mut self, name: &str, touched: &mut Touched) -> Result<Answer, Rejection> {
         let Some(node) = self.node_named(name) else {
             return Err(Rejection::new(Code::NotFound, format!("there is no node `{name}`")));
         };
-        if node.reach == Reach::Reachable {
+        let Some(since) = node.silent_since() else {
             let message = format!("node `{name}` is reachable: stop its worker first");
             return Err(Rejection::new(Code::Conflict, message));
-        }
-        if let Some((task, at)) =
-            self.fence_of(node).filter(|(_, at)| *at > self.at && !planted(Bug::ForgetBeforeFence))
-        {
-            let message = format!(
-                "node `{name}` may still run task {task}, whose fence is timed: it stops it by itself within {} s, ask again then",
-                at.since(self.at).0.div_ceil(1000)
-            );
-            return Err(Rejection::new(Code::Conflict, message));
-        }
+        };
+        self.check_fences(node, since, self.at)?;
         let (id, uid, tasks) = (node.id, node.info.uid, Vec::from_iter(node.tasks()));
         self.nodes[id.slot()].duty = Duty::Active;
         for task in tasks {
