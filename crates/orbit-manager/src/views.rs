@@ -46,7 +46,7 @@ pub fn service(manager: &Manager, workload: &Workload, now: Time) -> view::Servi
             deadline: reconciler::deadline(workload).map(|at| moment(manager, at)),
             stable: workload.stable,
             failed: rollout.failed,
-            message: rollout_message(manager.cluster(), workload, &rollout),
+            message: rollout_message(manager.cluster(), workload, &rollout, manager.cluster_time(now)),
         }),
     }
 }
@@ -64,9 +64,16 @@ fn rollout_state(rollout: &Rollout) -> &'static str {
     }
 }
 
+/// How many of its canaries serve, and how many it has.
+fn canaries(cluster: &Cluster, workload: &Workload, at: Time) -> (u32, u32) {
+    let canaries = workload.update.canary.min(workload.wanted());
+    (reconciler::settled(cluster, workload, canaries, at), canaries)
+}
+
 /// What a person should know of a rollout; nothing of one that runs or is done as it was wanted.
-fn rollout_message(cluster: &Cluster, workload: &Workload, rollout: &Rollout) -> String {
+fn rollout_message(cluster: &Cluster, workload: &Workload, rollout: &Rollout, at: Time) -> String {
     let version = workload.version;
+    let (serving, canaries) = canaries(cluster, workload, at);
     let told = |what: What| {
         let subject = |it: &&Happening| matches!(it.subject, Subject::Workload(_, uid, _) if uid == workload.uid);
         let mut newest_first = cluster.history().iter().rev().filter(subject);
@@ -74,6 +81,9 @@ fn rollout_message(cluster: &Cluster, workload: &Workload, rollout: &Rollout) ->
     };
     match (rollout.state, rollout.failed) {
         (RolloutState::Paused, _) => format!("the rollout of version {version} is paused"),
+        (RolloutState::Canary, _) if serving < canaries => {
+            format!("the canaries of version {version} do not serve: {serving} of {canaries} do")
+        }
         (RolloutState::Canary, _) => format!("the canaries of version {version} serve: promote or undo it"),
         (RolloutState::Failed, _) => {
             let why = told(What::RolloutFailed).unwrap_or_else(|| format!("version {version}"));
@@ -146,7 +156,7 @@ fn silent(manager: &Manager, workload: &Workload, now: Time) -> Option<String> {
 /// What becomes of a task whose node is silent, and when. Nothing of others, and of one that was replaced.
 fn fate(manager: &Manager, workload: &Workload, task: &Task, now: Time) -> Option<String> {
     let cluster = manager.cluster();
-    let node = cluster.node_of(task).filter(|node| node.reach != Reach::Reachable && task.is_live())?;
+    let node = cluster.node_of(task).filter(|node| node.reach != Reach::Reachable && !task.state.is_terminal())?;
     let (name, at) = (&node.info.name, manager.cluster_time(now));
     let newest = workload.slots.get(task.slot as usize).and_then(|slot| cluster.attempts(slot).next());
     let is_replaced = newest.is_some_and(|newest| newest.id != task.id);
@@ -169,7 +179,11 @@ fn message(
     last_end: Option<&End>,
     at: Time,
 ) -> String {
-    let rollout = workload.rollout.map(|rollout| rollout_message(cluster, workload, &rollout)).unwrap_or_default();
+    let state = workload.rollout.filter(Rollout::is_held).map(|rollout| rollout.state);
+    let (serving, canaries) = canaries(cluster, workload, at);
+    let rollout = workload.rollout.map(|rollout| rollout_message(cluster, workload, &rollout, at)).unwrap_or_default();
+    let tasks = || workload.slots.iter().flat_map(|slot| cluster.attempts(slot));
+    let unhealthy = tasks().filter(|task| task.is_live() && task.is_unhealthy()).count();
     let all_run = status.current >= workload.wanted() && status.running == status.current;
     if all_run && status.stopping == 0 && status.unready == 0 {
         return rollout;
@@ -180,14 +194,27 @@ fn message(
     let failed = last_end
         .filter(|end| status.failures > 0 && status.current < workload.wanted() && end.reason != Reason::Stopped);
     match failed {
+        // It waits for somebody, whatever has failed before.
+        _ if state == Some(RolloutState::Paused) => rollout,
+        _ if state == Some(RolloutState::Canary) && serving == canaries => rollout,
+        Some(end) if state.is_some() => {
+            format!("{rollout}; last attempt ended: {end}{}", next_try(cluster, workload, at))
+        }
         Some(end) => format!("last attempt ended: {end}{}", next_try(cluster, workload, at)),
         None if !rollout.is_empty() => rollout,
         None if status.current < workload.wanted() => format!("{} to start", workload.wanted() - status.current),
+        None if unhealthy > 0 => format!("{unhealthy} not healthy"),
         None if status.unready > 0 => format!("{} not ready", status.unready),
         None if status.running > status.current => {
             format!("{} of an older version still serve", status.running - status.current)
         }
-        None => "stopping what is no longer wanted".to_string(),
+        None => {
+            let silent = |task: &&Task| cluster.node_of(task).is_some_and(|node| node.reach != Reach::Reachable);
+            match tasks().filter(silent).filter(|task| !task.state.is_terminal()).count() {
+                0 => "stopping what is no longer wanted".to_string(),
+                left => format!("{left} left on silent nodes, to be stopped when those return"),
+            }
+        }
     }
 }
 

@@ -117,7 +117,7 @@ Examples:
   orbit restart web")]
     Restart {
         /// The service
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", value_parser = service)]
         name: String,
     },
     /// Follow a new version taking its place, hold it, take it back
@@ -158,7 +158,7 @@ Examples:
   orbit logs -f --tail 20 web
   orbit logs task/import           # where a service and a task have the same name")]
     Logs(Logs),
-    /// Show and forget nodes
+    /// Show, cordon, drain and forget nodes
     #[command(subcommand)]
     Node(Node),
     /// Show and choose among the managers of the configuration file
@@ -188,6 +188,7 @@ Examples:
   orbit rollout status web --timeout 1s        # as it is now: exit code 5 while it is under way")]
     Status {
         /// The service
+        #[arg(value_parser = service)]
         name: String,
         /// How long to wait [default: for ever]
         #[arg(long, value_name = "SPAN", value_parser = span)]
@@ -200,6 +201,7 @@ Examples:
   orbit rollout history web -o yaml            # with what each of them runs")]
     History {
         /// The service
+        #[arg(value_parser = service)]
         name: String,
         /// How they are shown
         #[arg(short, long, value_enum)]
@@ -213,6 +215,7 @@ Examples:
   orbit rollout pause web")]
     Pause {
         /// The service
+        #[arg(value_parser = service)]
         name: String,
     },
     /// Let it go on; its deadline begins anew
@@ -221,6 +224,7 @@ Examples:
   orbit rollout resume web")]
     Resume {
         /// The service
+        #[arg(value_parser = service)]
         name: String,
     },
     /// The canaries are good: the other replicas follow
@@ -229,6 +233,7 @@ Examples:
   orbit rollout promote web")]
     Promote {
         /// The service
+        #[arg(value_parser = service)]
         name: String,
     },
     /// Go back to an earlier version
@@ -240,6 +245,7 @@ Examples:
   orbit rollout undo web --to 3")]
     Undo {
         /// The service
+        #[arg(value_parser = service)]
         name: String,
         /// A version of `orbit rollout history` [default: the last one before that served in every replica]
         #[arg(long, value_name = "VERSION")]
@@ -361,7 +367,7 @@ pub struct Delete {
 #[derive(Args)]
 pub struct Endpoints {
     /// The service
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = service)]
     pub name: String,
     /// Print them anew whenever they change, until Ctrl-C
     #[arg(short, long)]
@@ -450,6 +456,7 @@ Examples:
   orbit node cordon worker-1")]
     Cordon {
         /// The node
+        #[arg(value_parser = node)]
         name: String,
     },
     /// Let a node take tasks again, also where it is being drained
@@ -458,6 +465,7 @@ Examples:
   orbit node uncordon worker-1")]
     Uncordon {
         /// The node
+        #[arg(value_parser = node)]
         name: String,
     },
     /// Have a node's tasks go, and wait until they are gone
@@ -471,6 +479,7 @@ Examples:
   orbit node drain worker-1 --detach")]
     Drain {
         /// The node
+        #[arg(value_parser = node)]
         name: String,
         /// After which time whatever is left is told to stop [default: never]
         #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
@@ -485,6 +494,7 @@ Examples:
   orbit node forget worker-1")]
     Forget {
         /// The node
+        #[arg(value_parser = node)]
         name: String,
     },
 }
@@ -583,6 +593,28 @@ impl TypedValueParser for TargetParser {
     }
 }
 
+/// A service's name, also as it is printed: `service/web`.
+fn service(text: &str) -> Result<String, String> {
+    name_of(ObjectKind::Service, text)
+}
+
+/// A node's name, also as it is printed: `node/worker-1`.
+fn node(text: &str) -> Result<String, String> {
+    name_of(ObjectKind::Node, text)
+}
+
+fn name_of(kind: ObjectKind, text: &str) -> Result<String, String> {
+    let name = match text.split_once('/') {
+        Some((written, name)) if ObjectKind::parse(written) == Some(kind) => name,
+        Some(_) => return Err(format!("write the name of a {}", kind.as_str())),
+        None => text,
+    };
+    match name.is_empty() {
+        true => Err(format!("write the name of a {}", kind.as_str())),
+        false => Ok(name.to_string()),
+    }
+}
+
 fn span(text: &str) -> Result<Duration, String> {
     Span::parse(text).map(|span| Duration::from_millis(span.millis))
 }
@@ -641,6 +673,16 @@ fn scale(text: &str) -> Result<(String, u32), String> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn a_name_is_read_as_it_is_printed() {
+        assert_eq!(service("web"), Ok("web".to_string()));
+        assert_eq!(service("service/web"), Ok("web".to_string()));
+        assert_eq!(node("nodes/worker-1"), Ok("worker-1".to_string()));
+        for wrong in ["", "service/", "node/web", "web/1"] {
+            assert_eq!(service(wrong), Err("write the name of a service".to_string()), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -284,6 +284,10 @@ fn question(probe: &ManifestProbe) -> String {
         _ => words(&probe.command),
     };
     let every = probe.interval.map(|span| format!(", every {span}")).unwrap_or_default();
-    let count = probe.retries.map(|count| format!(", {count} failures count")).unwrap_or_default();
+    let count = match probe.retries {
+        None => String::new(),
+        Some(1) => ", 1 failure counts".to_string(),
+        Some(count) => format!(", {count} failures count"),
+    };
     format!("{what}{every}{count}")
 }

@@ -291,7 +291,8 @@ impl Cluster {
             let wait = self.count_failure(key, since, self.at);
             let next = wait.map(|wait| format!("; replaced in {} s at the earliest", wait.0.div_ceil(1000)));
             self.record_task(What::Unhealthy, key, format!("{why}{}", next.unwrap_or_default()));
-        } else if served && !serves {
+        } else if !serves && (served || (probed.ready == Some(false) && before.ready != Some(false))) {
+            // Also of one that never served: why not is what somebody wants to know of it.
             self.record_task(What::Unready, key, why);
         } else if !served && serves {
             self.record_task(What::Ready, key, "");

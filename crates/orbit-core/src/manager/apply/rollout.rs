@@ -32,12 +32,14 @@ impl Cluster {
         let (workload, at) = (&self.workloads[&uid], self.at);
         let rollout = workload.rollout.expect("a service has a rollout");
         let (version, state) = (workload.version, rollout.state);
+        let canaries = workload.update.canary.min(workload.wanted());
+        let settled = reconciler::settled(self, workload, canaries, at);
         match (order, state) {
             (RolloutOrder::Undo { to }, _) => self.undo(uid, to)?,
             (_, RolloutState::Done) => {
                 return conflict(format!("version {version} of service `{name}` is rolled out: nothing is under way"));
             }
-            (RolloutOrder::Pause, RolloutState::Running) => {
+            (RolloutOrder::Pause, RolloutState::Running | RolloutState::Canary) => {
                 self.set_rollout(uid, What::Paused, Rollout { state: RolloutState::Paused, since: at, ..rollout });
             }
             // It stands still already.
@@ -50,7 +52,7 @@ impl Cluster {
                 self.set_rollout(uid, What::Resumed, goes_on);
                 self.forget_other_failures(uid);
             }
-            (RolloutOrder::Promote, RolloutState::Canary) => {
+            (RolloutOrder::Promote, RolloutState::Canary) if settled == canaries => {
                 let goes_on =
                     Rollout { state: RolloutState::Running, since: at, progress_at: at, promoted: true, ..rollout };
                 self.set_rollout(uid, What::Promoted, goes_on);
@@ -59,10 +61,12 @@ impl Cluster {
             (RolloutOrder::Promote, _) if rollout.promoted => {
                 return conflict(format!("the rollout of service `{name}` has no canaries to promote"));
             }
+            (RolloutOrder::Promote, RolloutState::Paused) => {
+                return conflict(format!("the rollout of service `{name}` is paused: resume it first"));
+            }
+            // Also where they did and do not any more: that is what they are for.
             (RolloutOrder::Promote, _) => {
-                let canaries = workload.update.canary.min(workload.wanted());
-                let settled = reconciler::settled(self, workload, canaries, at);
-                return conflict(format!("the canaries of service `{name}` do not serve yet: {settled} of {canaries}"));
+                return conflict(format!("the canaries of service `{name}` do not serve: {settled} of {canaries} do"));
             }
         }
         touched.workloads.push(uid);
@@ -74,7 +78,8 @@ impl Cluster {
         let workload = &self.workloads[&uid];
         let (name, version) = (&workload.name, workload.version);
         let Some(target) = to.or(workload.undo_target()) else {
-            let message = format!("service `{name}` has no version before {version} that served in every slot");
+            let message =
+                format!("service `{name}` has no version before {version} that served in every slot: say which one");
             return Err(Rejection::new(Code::Conflict, message));
         };
         let Some(target) = workload.version(target).map(|v| v.number) else {
