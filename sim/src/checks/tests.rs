@@ -292,8 +292,12 @@ fn a_fence_that_is_late_is_seen() {
     engine.kill("orbit-1.4.0");
     assert_eq!(watch.look(0, &engine, 0, 16_001), Ok(()));
     let said = |reason| TaskReport::new(TASK, TaskState::Failed, Some(End::exited(reason, 137)));
-    assert_eq!(watch.ended(&said(Reason::Fenced)), Ok(()));
     assert_eq!(named(watch.ended(&said(Reason::Killed))), "I8");
+    assert_eq!(watch.ended(&said(Reason::Killed)), Ok(()), "how it ended was said before");
+    assert_eq!(watch.asks(0, &stop, |_| false, 11_000), Ok(()));
+    assert_eq!(watch.ended(&said(Reason::Fenced)), Ok(()));
+    assert_eq!(watch.asks(0, &stop, |_| false, 9000), Ok(()), "nobody wants it any more");
+    assert_eq!(watch.ended(&said(Reason::Killed)), Ok(()));
 }
 
 #[test]
