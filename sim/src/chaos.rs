@@ -133,7 +133,7 @@ impl Chaos {
 
     /// How long until something goes wrong again, in milliseconds.
     pub fn pause(&mut self) -> u64 {
-        self.timed.between(100, 15_000)
+        self.timed.between(100, 11_000)
     }
 
     /// What goes wrong now: inputs, each after so many milliseconds.
@@ -141,7 +141,7 @@ impl Chaos {
         let random = &mut self.timed;
         let worker = random.below(options.workers);
         let now = |input| vec![(0, input)];
-        match random.below(15) {
+        match random.below(16) {
             0 if options.outages => {
                 now(Input::ManagerCrash { down_ms: random.between(50, 8000), durable: random.below(8) })
             }
@@ -151,8 +151,9 @@ impl Chaos {
             }
             2 if options.pauses => now(Input::ManagerPause { ms: random.between(100, 20_000) }),
             3 if options.pauses => now(Input::WorkerPause { worker, ms: random.between(100, 20_000) }),
-            4 | 13 if options.partitions => self.partition(worker, options.workers),
+            4 | 13 if options.partitions => self.partition(worker, options),
             14 if options.partitions => self.unheard(worker, options),
+            15 if options.container_faults => now(Input::PushAgain),
             5 if options.engine_outages => {
                 let (ms, live_restore, killed) = (random.between(100, 15_000), random.chance(500), random.chance(500));
                 now(Input::EngineDown { worker, ms, live_restore, killed })
@@ -174,7 +175,6 @@ impl Chaos {
                 ];
                 now(Input::Container { worker, nth: random.below(64), harm: harms[random.below(harms.len())] })
             }
-            9 if options.container_faults && random.chance(400) => now(Input::PushAgain),
             9 if options.container_faults && random.chance(500) => {
                 now(Input::Prune { worker, told: random.chance(500) })
             }
@@ -196,8 +196,8 @@ impl Chaos {
 
     /// One worker is cut off, once or again and again; or two by turns; or all at once; or some one after the other, which
     /// come back in another order (swizzle-clog, as FoundationDB calls it).
-    fn partition(&mut self, worker: usize, workers: usize) -> Vec<(u64, Input)> {
-        let random = &mut self.timed;
+    fn partition(&mut self, worker: usize, options: &Options) -> Vec<(u64, Input)> {
+        let (random, workers) = (&mut self.timed, options.workers);
         let kind = random.below(7);
         let (up, down) = [(true, true), (true, false), (false, true)][random.below(3)];
         let ms = random.between(500, 40_000);
@@ -205,8 +205,13 @@ impl Chaos {
         let mend = |worker| Input::Mend { worker };
         match kind {
             0 => {
+                // A manager that hears of nobody is started again, and has to find out for itself.
+                let crash = options.outages && random.chance(400);
+                let ms = if crash { 20_000 + ms } else { ms };
+                let down_ms = random.between(50, 4000);
+                let crash = crash.then(|| (random.between(5000, 15_000), Input::ManagerCrash { down_ms, durable: 0 }));
                 let all = (0..workers).map(|worker| (0, cut(worker)));
-                all.chain((0..workers).map(|worker| (ms, mend(worker)))).collect()
+                all.chain((0..workers).map(|worker| (ms, mend(worker)))).chain(crash).collect()
             }
             1 => {
                 let mut inputs = Vec::new();

@@ -55,7 +55,7 @@ impl PlanWatch {
                 plan.stops.iter().try_for_each(|stop| kept_as_said(manager.cluster(), plan, *stop))?;
                 plan.stops.iter().try_for_each(|stop| served(manager.cluster(), plan, *stop, at))?;
                 crowded(manager.cluster(), plan)?;
-                of_the_right_version(manager.cluster(), plan)?;
+                of_the_right_version(manager.cluster(), plan.creates.iter())?;
                 seen_gone(manager.cluster(), plan.creates.iter(), at)?;
                 sick_in_turn(manager.cluster(), plan)
             }
@@ -342,7 +342,11 @@ pub(crate) fn committed(cluster: &Cluster, entry: &Entry) -> Check {
     }
     let was_made = |ordinal: usize| cluster.task(made(ordinal)).is_some();
     let carried_out = plan.creates.iter().enumerate().filter(|(ordinal, _)| was_made(*ordinal));
-    seen_gone(cluster, carried_out.map(|(_, create)| create), cluster.at)?;
+    let carried_out: Vec<&Create> = carried_out.map(|(_, create)| create).collect();
+    // What the plan said of a rollout came after that.
+    let stands = |create: &&&Create| !plan.rollouts.iter().any(|(uid, ..)| *uid == create.workload);
+    of_the_right_version(cluster, carried_out.iter().filter(stands).copied())?;
+    seen_gone(cluster, carried_out.into_iter(), cluster.at)?;
     let created = cluster.tasks().filter(|task| task.id.index == entry.index && task.id.epoch == cluster.epoch);
     let placed = plan.places.iter().filter_map(|place| cluster.task(place.task));
     for task in created.chain(placed) {

@@ -207,9 +207,10 @@ fn done(cluster: &Cluster, workload: &Workload, serving: &BTreeMap<TaskId, Time>
     }
 }
 
-/// S: a slot is only given a task of the version that it shall be of.
-pub(super) fn of_the_right_version(cluster: &Cluster, plan: &Plan) -> Check {
-    for create in &plan.creates {
+/// S: a slot is only given a task of the version that it shall be of. Asked when a plan is made, and when it has been
+/// carried out.
+pub(super) fn of_the_right_version<'a>(cluster: &Cluster, creates: impl Iterator<Item = &'a Create>) -> Check {
+    for create in creates {
         let Some(workload) = cluster.workload(create.workload) else { continue };
         let right = shall_be(cluster, workload, create.slot);
         if create.version != right {
