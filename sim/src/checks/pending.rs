@@ -107,7 +107,9 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
             // Where others fail for ever, no more may be without.
             let waits =
                 || stands_alone(cluster, workload, task.slot) && cluster.pending_of(workload.uid).next().is_some();
-            let others = || specs(cluster, workload).all(|spec| is_good(&spec.image)) && !waits();
+            let others = || {
+                specs(cluster, workload).all(|spec| is_good(&spec.image)) && !waits() && !is_used_up(cluster, workload)
+            };
             let is_followed = workload.kind == Kind::Service && is_good(&spec.image) && others();
             is_good(&image(task)) && (node.duty.deadline().is_some() || (is_followed && elsewhere()))
         };
@@ -183,4 +185,15 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
         }
     }
     pending
+}
+
+/// Whether slots that wait for a node take all that a service may have beside and be without: those behind them, which may
+/// be held at another version that has room, wait with them.
+fn is_used_up(cluster: &Cluster, workload: &Workload) -> bool {
+    let live = |slot: &Slot| cluster.attempts(slot).filter(|task| task.is_live()).count();
+    let waits = |slot: &Slot| cluster.attempts(slot).any(|task| task.is_live() && task.state == TaskState::Pending);
+    let waiting: Vec<usize> = workload.slots.iter().filter(|slot| waits(slot)).map(live).collect();
+    let beside = waiting.iter().filter(|live| **live > 1).count();
+    let without = waiting.len() - beside;
+    beside >= workload.update.max_surge as usize && without >= workload.update.max_unavailable as usize
 }
