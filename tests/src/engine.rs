@@ -1,6 +1,6 @@
 //! The Docker engine, asked itself.
 
-use crate::{block_on, repository};
+use crate::{PATIENCE, block_on, poll_for, repository};
 use bollard::{
     API_DEFAULT_VERSION, Docker,
     models::{ContainerCreateBody, ContainerInspectResponse},
@@ -158,9 +158,11 @@ impl Engine {
         block_on(self.docker.stop_container(id, Some(options))).expect("a running container can be stopped");
     }
 
-    /// `docker pause`
+    /// `docker pause`, until it succeeds: beside a command that begins in the container, as a probe's does, runc gives
+    /// up freezing it after a while, and leaves it running (opencontainers/runc 2791).
     pub fn pause(&self, id: &str) {
-        block_on(self.docker.pause_container(id)).expect("a running container can be paused");
+        let paused = || block_on(self.docker.pause_container(id)).map_err(|error| error.to_string());
+        poll_for("a running container is paused", PATIENCE, paused).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// `docker unpause`
