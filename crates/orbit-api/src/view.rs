@@ -284,7 +284,7 @@ pub struct Node {
     /// Where others reach the ports of its tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// When it registered last (RFC 3339).
+    /// When it registered first (RFC 3339).
     pub registered_at: String,
 }
 

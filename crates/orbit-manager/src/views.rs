@@ -64,16 +64,10 @@ fn rollout_state(rollout: &Rollout) -> &'static str {
     }
 }
 
-/// How many of its canaries serve, and how many it has.
-fn canaries(cluster: &Cluster, workload: &Workload, at: Time) -> (u32, u32) {
-    let canaries = workload.update.canary.min(workload.wanted());
-    (reconciler::settled(cluster, workload, canaries, at), canaries)
-}
-
 /// What a person should know of a rollout; nothing of one that runs or is done as it was wanted.
 fn rollout_message(cluster: &Cluster, workload: &Workload, rollout: &Rollout, at: Time) -> String {
     let version = workload.version;
-    let (serving, canaries) = canaries(cluster, workload, at);
+    let (serving, canaries) = reconciler::canaries(cluster, workload, at);
     let told = |what: What| {
         let subject = |it: &&Happening| matches!(it.subject, Subject::Workload(_, uid, _) if uid == workload.uid);
         let mut newest_first = cluster.history().iter().rev().filter(subject);
@@ -180,7 +174,7 @@ fn message(
     at: Time,
 ) -> String {
     let state = workload.rollout.filter(Rollout::is_held).map(|rollout| rollout.state);
-    let (serving, canaries) = canaries(cluster, workload, at);
+    let (serving, canaries) = reconciler::canaries(cluster, workload, at);
     let rollout = workload.rollout.map(|rollout| rollout_message(cluster, workload, &rollout, at)).unwrap_or_default();
     let tasks = || workload.slots.iter().flat_map(|slot| cluster.attempts(slot));
     let unhealthy = tasks().filter(|task| task.is_live() && task.is_unhealthy()).count();
@@ -197,6 +191,8 @@ fn message(
         // It waits for somebody, whatever has failed before.
         _ if state == Some(RolloutState::Paused) => rollout,
         _ if state == Some(RolloutState::Canary) && serving == canaries => rollout,
+        // It says how the last attempt ended itself.
+        Some(_) if state == Some(RolloutState::Failed) => format!("{rollout}{}", next_try(cluster, workload, at)),
         Some(end) if state.is_some() => {
             format!("{rollout}; last attempt ended: {end}{}", next_try(cluster, workload, at))
         }

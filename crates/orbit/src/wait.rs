@@ -133,6 +133,13 @@ fn of_task(definition: &TaskDefinition) -> Progress {
     }
 }
 
+/// The words that are worth another line: that a second has passed of `tried again in 4 s` is none.
+fn news(text: &str) -> Vec<&str> {
+    let words: Vec<&str> = text.split(' ').collect();
+    let counts = |at: usize| at > 0 && words[at - 1] == "in" && words[at].parse::<u64>().is_ok();
+    (0..words.len()).filter(|at| !counts(*at)).map(|at| words[at]).collect()
+}
+
 /// `running on worker-1`, `failed: exited (1)`.
 pub fn state(task: &Task) -> String {
     let mut text = task.actual.clone();
@@ -153,7 +160,7 @@ pub async fn wait(session: &mut Session<'_>, mut awaited: Vec<Awaited>, deadline
             match tokio::time::timeout_at(deadline, one.look(&session.client)).await {
                 Err(_elapsed) => break,
                 Ok(Ok(progress)) => {
-                    if one.seen.as_ref().map(Progress::text) != Some(progress.text()) {
+                    if one.seen.as_ref().map(|seen| news(seen.text())) != Some(news(progress.text())) {
                         session.say(&format!("{}: {}", one.object(), progress.text()));
                     }
                     one.seen = Some(progress);
@@ -207,6 +214,12 @@ fn told(one: &Awaited) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_time_passes_is_no_news() {
+        assert_eq!(news("1 of 3 running: tried again in 14 s"), news("1 of 3 running: tried again in 13 s"));
+        assert_ne!(news("1 of 3 running: tried again in 14 s"), news("2 of 3 running: tried again in 14 s"));
+    }
 
     #[test]
     fn what_runs_beyond_what_is_wanted_is_not_counted_as_wanted() {

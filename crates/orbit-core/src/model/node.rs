@@ -81,7 +81,7 @@ pub struct Node {
     pub info: NodeInfo,
     /// Index of the log entry that registered it last.
     pub incarnation: u64,
-    /// When it registered last.
+    /// When it registered first.
     pub registered_at: Time,
     /// Whether it is heard.
     pub reach: Reach,

@@ -10,7 +10,7 @@ use crate::{
     model::*,
     planted::{Bug, planted},
 };
-pub use rollout::{deadline, latest_settled_at, may_step, next_step, settled, target};
+pub use rollout::{canaries, deadline, latest_settled_at, may_step, next_step, settled, target};
 use std::collections::BTreeMap;
 use turns::{Turn, Turns};
 

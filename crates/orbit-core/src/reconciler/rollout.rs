@@ -42,6 +42,12 @@ pub fn settled(cluster: &Cluster, workload: &Workload, slots: u32, at: Time) -> 
     first.filter(|slot| settles_at(cluster, workload, slot).is_some_and(|settled| settled <= at)).count() as u32
 }
 
+/// How many of its canaries have settled, and how many it has.
+pub fn canaries(cluster: &Cluster, workload: &Workload, at: Time) -> (u32, u32) {
+    let count = workload.update.canary.min(workload.wanted());
+    (settled(cluster, workload, count, at), count)
+}
+
 /// When the latest of the wanted slots that have settled did so.
 pub fn latest_settled_at(cluster: &Cluster, workload: &Workload, at: Time) -> Option<Time> {
     let wanted = workload.slots.iter().take(workload.wanted() as usize);
@@ -71,9 +77,9 @@ pub fn may_step(cluster: &Cluster, workload: &Workload, step: RolloutStep, at: T
     match step {
         RolloutStep::Finish => rollout.state != RolloutState::Done && rollout.promoted && whole(),
         RolloutStep::AwaitPromotion => {
-            let canaries = workload.update.canary.min(wanted);
             let runs = rollout.state == RolloutState::Running && !rollout.promoted;
-            runs && settled(cluster, workload, canaries, at) == canaries
+            let (settled, canaries) = canaries(cluster, workload, at);
+            runs && settled == canaries
         }
         RolloutStep::Extend => is_due() && has_progressed(cluster, workload, &rollout, at),
         RolloutStep::Fail => is_due() && !has_progressed(cluster, workload, &rollout, at) && !whole(),

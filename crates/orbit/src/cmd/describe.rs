@@ -149,9 +149,15 @@ impl Page {
         if let Some(restart) = &manifest.restart {
             let policy = restart.policy.as_ref().map(plain).unwrap_or_default();
             let span = |span: Option<orbit_api::quantity::Span>| span.map(|s| s.to_string());
-            let backoff = restart.backoff.as_ref().and_then(|b| span(b.initial).zip(span(b.max)));
-            let backoff = backoff.map(|(initial, max)| format!(", backoff {initial} to {max}")).unwrap_or_default();
-            self.field("Restart", format!("{policy}{backoff}"));
+            let mut text = policy;
+            if let Some(backoff) = &restart.backoff {
+                let range = span(backoff.initial).zip(span(backoff.max));
+                text += &range.map(|(initial, max)| format!(", backoff {initial} to {max}")).unwrap_or_default();
+                let jitter = backoff.jitter.filter(|percent| *percent > 0);
+                text += &jitter.map(|percent| format!(", up to {percent} % later")).unwrap_or_default();
+                text += &span(backoff.reset_after).map(|after| format!(", reset after {after}")).unwrap_or_default();
+            }
+            self.field("Restart", text);
         }
         if let Some(update) = &manifest.update {
             self.update(update);
@@ -284,10 +290,13 @@ fn question(probe: &ManifestProbe) -> String {
         _ => words(&probe.command),
     };
     let every = probe.interval.map(|span| format!(", every {span}")).unwrap_or_default();
+    let within = probe.timeout.map(|span| format!(", within {span}")).unwrap_or_default();
+    let spared = probe.start_period.filter(|span| span.millis > 0);
+    let spared = spared.map(|span| format!(" after the first {span}")).unwrap_or_default();
     let count = match probe.retries {
         None => String::new(),
         Some(1) => ", 1 failure counts".to_string(),
         Some(count) => format!(", {count} failures count"),
     };
-    format!("{what}{every}{count}")
+    format!("{what}{every}{within}{count}{spared}")
 }

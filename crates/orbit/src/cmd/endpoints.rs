@@ -9,7 +9,7 @@ use crate::{
     settings,
     table::{self, endpoint_ports},
 };
-use orbit_api::view::{self, Change};
+use orbit_api::view::{self, Change, ChangeKind};
 
 pub async fn endpoints(session: &mut Session<'_>, args: cli::Endpoints) -> Result<u8, Error> {
     let format = settings::format(args.output, session.env, &session.context)?;
@@ -36,6 +36,9 @@ pub async fn endpoints(session: &mut Session<'_>, args: cli::Endpoints) -> Resul
                 _ => format!("{}\n", text(&change.object, format)?),
             };
             session.print(&text)?;
+            if change.kind == ChangeKind::Deleted && matches!(format, Format::Table | Format::Wide) {
+                session.say(&format!("service {} was deleted; waiting for another of that name", args.name));
+            }
         }
         last = events.seen.or(last);
     }

@@ -136,7 +136,6 @@ impl Cluster {
                 self.node_names.remove(&node.info.name);
                 node.info = info.clone();
                 node.incarnation = self.index;
-                node.registered_at = self.at;
                 node.reach = Reach::Reachable;
                 node.granted = node.used;
                 if planted(Bug::RestsForgottenAtReturn) {

@@ -31,14 +31,15 @@ impl Cluster {
         for uid in &plan.drops {
             self.apply_drop(*uid, touched);
         }
+        // Before a rollout fails for what they say.
+        for (uid, decision) in &plan.decisions {
+            self.apply_decision(*uid, decision);
+        }
         for (uid, version, step) in &plan.rollouts {
             if !self.apply_rollout_step(*uid, *version, *step, touched) {
                 touched.workloads.push(*uid);
                 self.refuse(None, touched);
             }
-        }
-        for (uid, decision) in &plan.decisions {
-            self.apply_decision(*uid, decision);
         }
     }
 
@@ -126,8 +127,8 @@ impl Cluster {
     /// them is fenced, its node has not been heard for so long that it cannot run (invariant I7). It may have returned since
     /// the plan was made, and run what it had not begun before.
     fn may_stand_beside(&self, slot: &Slot, spec: &Spec) -> bool {
-        let there = self.attempts(slot).filter(|task| !task.state.is_terminal() && task.node.is_some());
-        there.into_iter().all(|task| {
+        let mut there = self.attempts(slot).filter(|task| !task.state.is_terminal() && task.node.is_some());
+        there.all(|task| {
             let own = self.spec_of(task).disconnect;
             let silent_since = self.node_of(task).and_then(Node::silent_since);
             match (own.fence, silent_since) {

@@ -32,8 +32,7 @@ impl Cluster {
         let (workload, at) = (&self.workloads[&uid], self.at);
         let rollout = workload.rollout.expect("a service has a rollout");
         let (version, state) = (workload.version, rollout.state);
-        let canaries = workload.update.canary.min(workload.wanted());
-        let settled = reconciler::settled(self, workload, canaries, at);
+        let (settled, canaries) = reconciler::canaries(self, workload, at);
         match (order, state) {
             (RolloutOrder::Undo { to }, _) => self.undo(uid, to)?,
             (_, RolloutState::Done) => {
@@ -77,10 +76,12 @@ impl Cluster {
     fn undo(&mut self, uid: Uid, to: Option<u32>) -> Result<(), Rejection> {
         let workload = &self.workloads[&uid];
         let (name, version) = (&workload.name, workload.version);
+        let others = workload.versions.iter().map(|v| v.number).filter(|number| *number != version);
+        let others = others.map(|number| number.to_string()).collect::<Vec<_>>().join(", ");
         let Some(target) = to.or(workload.undo_target()) else {
-            let message =
-                format!("service `{name}` has no version before {version} that served in every slot: say which one");
-            return Err(Rejection::new(Code::Conflict, message));
+            let message = format!("service `{name}` has no version before {version} that served in every slot");
+            let choice = if others.is_empty() { String::new() } else { format!(": choose one that is kept: {others}") };
+            return Err(Rejection::new(Code::Conflict, message + &choice));
         };
         let Some(target) = workload.version(target).map(|v| v.number) else {
             let kept: Vec<String> = workload.versions.iter().map(|v| v.number.to_string()).collect();
@@ -169,6 +170,33 @@ impl Cluster {
         true
     }
 
+    /// What a person has to mend where the current version does not come to serve. Nothing where its tasks only wait
+    /// for their turn.
+    fn obstacle(&self, workload: &Workload) -> Option<String> {
+        let wanted = || workload.slots.iter().take(workload.wanted() as usize);
+        let is_current = |task: &&Task| task.version == workload.version;
+        let newest = || wanted().filter_map(|slot| self.attempts(slot).next()).filter(is_current);
+        let pending = newest().filter(|task| task.state == TaskState::Pending).count();
+        let is_silent = |task: &Task| self.node_of(task).is_some_and(|node| node.reach != Reach::Reachable);
+        let silent = newest().filter(|task| task.is_live() && is_silent(task)).count();
+        let not_ready = newest().filter(|task| task.state == TaskState::Running && !task.serves()).count();
+        let ends = wanted().flat_map(|slot| self.attempts(slot)).filter(is_current).filter_map(|task| {
+            let end = task.end.as_deref().filter(|end| end.reason != Reason::Stopped)?;
+            Some((task.ended_at, task.id, end))
+        });
+        let last_end = ends.max_by_key(|(ended_at, id, _)| (*ended_at, *id)).map(|(_, _, end)| end);
+        match (pending, silent, last_end, not_ready) {
+            (0, 0, None, 0) => None,
+            (0, 0, None, not_ready) => Some(format!("{not_ready} not ready")),
+            (0, 0, Some(end), _) => Some(format!("last attempt ended: {end}")),
+            (0, silent, _, _) => Some(format!("{silent} on silent nodes")),
+            (pending, _, _, _) => {
+                let why = workload.decision.as_ref().map(Decision::why).unwrap_or_default();
+                Some(format!("{pending} waiting for a node: {why}"))
+            }
+        }
+    }
+
     /// A rollout has failed: back to the stable version, where there is another one and its user wants that. Where
     /// that one is what has just failed, there is nothing to go back to, and so no circle.
     fn fail_rollout(&mut self, uid: Uid, rollout: Rollout) {
@@ -176,7 +204,11 @@ impl Cluster {
         let (version, wanted) = (workload.version, count(workload.wanted(), "replica"));
         let deadline = workload.update.deadline.unwrap_or_default();
         let settled = reconciler::settled(self, workload, workload.wanted(), self.at);
-        let failed = format!("{settled} of {wanted} of version {version} serve, and no more came within {deadline}");
+        let mut failed =
+            format!("{settled} of {wanted} of version {version} serve, and no more came within {deadline}");
+        if let Some(obstacle) = self.obstacle(workload) {
+            failed = cut(format!("{failed}; {obstacle}"));
+        }
         let newest = workload.versions.iter().rev().map(|v| v.number).find(|number| *number != version);
         let stable = if planted(Bug::RollbackToNewest) { newest } else { workload.stable };
         let other = stable.filter(|stable| *stable != version);
