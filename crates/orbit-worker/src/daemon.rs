@@ -78,8 +78,8 @@ pub struct Config {
     /// How long pulling an image may take, in seconds.
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     pub pull_deadline: u64,
-    /// Credentials for registries, in a file as `docker login` writes it, which is read for every pull [default: that of
-    /// Docker's own command line, if it is there].
+    /// Credentials for registries, in a file as `docker login` writes it, which is read (and its helpers asked) for every pull
+    /// [default: that of Docker's own command line, if it is there].
     #[arg(long, env = "ORBIT_REGISTRY_AUTH", value_name = "FILE")]
     pub registry_auth: Option<PathBuf>,
     /// The log.

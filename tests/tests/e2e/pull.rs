@@ -1,7 +1,7 @@
 //! Images that cannot be had, or not yet.
 
 use crate::task;
-use orbit_tests::{Cluster, Mood, Registry, engine};
+use orbit_tests::{Cluster, Mood, Registry, engine, repository};
 use serde_json::json;
 
 #[test]
@@ -111,7 +111,12 @@ fn a_private_registry_is_asked_with_the_worker_s_credentials_which_nobody_else_s
     registry.admit_only(auth);
     let mut cluster = Cluster::start(&engine, 0);
     let file = cluster.file("registries.json", "{}");
-    cluster.add_worker(&[&format!("--registry-auth={file}")]);
+    let worker = &mut cluster.add_worker(&[&format!("--registry-auth={file}")]).daemon;
+    worker.terminate();
+    let helpers = repository().join("crates/orbit-runtime/testdata");
+    let path = std::env::var("PATH").expect("programs are found by it");
+    worker.env("PATH", &format!("{}:{path}", helpers.display()));
+    worker.start();
     cluster.wait_ready(1);
     let run = |cluster: &Cluster, name: &str| {
         let mut task = task(name, &["exit", "0"]);
@@ -124,6 +129,11 @@ fn a_private_registry_is_asked_with_the_worker_s_credentials_which_nobody_else_s
     // The file is read for every pull: what is added counts at once.
     cluster.file("registries.json", &json!({ "auths": { registry.host(): { "auth": auth } } }).to_string());
     assert_eq!(run(&cluster, "friend").actual, "complete");
+    // As does that they are a helper's affair now.
+    engine.remove_image(&image);
+    let elsewhere = json!({ "auths": { registry.host(): {} }, "credHelpers": { registry.host(): "fixture" } });
+    cluster.file("registries.json", &elsewhere.to_string());
+    assert_eq!(run(&cluster, "helped").actual, "complete");
     cluster.file("registries.json", &format!("{{ \"auths\": {{ \"x\": \"{secret}\" }} }}"));
     engine.remove_image(&image);
     let wrong = run(&cluster, "wrong");

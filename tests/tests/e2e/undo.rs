@@ -86,6 +86,7 @@ fn what_does_not_serve_by_its_deadline_is_taken_back() {
     let (code, _, said) = orbit(&cluster, &["apply", "-f", &file, "--wait"]);
     assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("rolled back to version 1: 0 of 3 replicas of version 2 serve"), "{said}");
+    assert!(said.contains("; last attempt ended: exited with code 3"), "{said}");
     cluster.wait_for("nothing is left of it", || {
         let actual = cluster.service("web").ok_or("no service")?.actual;
         let rests = actual.running == 3 && actual.stopping + actual.starting + actual.pending == 0;

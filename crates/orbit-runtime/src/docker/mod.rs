@@ -387,7 +387,7 @@ async fn ensure_image(
         // The request is answered when the registry has been, so it may take the whole deadline.
         let client = client.clone().with_timeout(Duration::from_millis(deadline.0) + ANSWER_MAX);
         let options = CreateImageOptionsBuilder::default().from_image(&spec::with_tag(image)).build();
-        let credentials = credentials.of(image).map_err(|message| op_error(OpErrorKind::Refused, message))?;
+        let credentials = credentials.of(image).await.map_err(|message| op_error(OpErrorKind::Refused, message))?;
         let progress = client.create_image(Some(options), None, credentials);
         progress.try_for_each(|_| future::ok(())).await.map_err(|error| judge(During::Pull, &error))?;
         let found = client.inspect_image(image).await.map_err(|error| judge(During::Image, &error))?;

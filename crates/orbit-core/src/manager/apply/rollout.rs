@@ -170,31 +170,35 @@ impl Cluster {
         true
     }
 
-    /// What a person has to mend where the current version does not come to serve. Nothing where its tasks only wait
-    /// for their turn.
-    fn obstacle(&self, workload: &Workload) -> Option<String> {
+    /// What a person may have to mend where the current version does not come to serve, each with a `; ` before it.
+    /// Nothing where its tasks only wait for their turn.
+    fn obstacles(&self, workload: &Workload) -> String {
         let wanted = || workload.slots.iter().take(workload.wanted() as usize);
         let is_current = |task: &&Task| task.version == workload.version;
-        let newest = || wanted().filter_map(|slot| self.attempts(slot).next()).filter(is_current);
-        let pending = newest().filter(|task| task.state == TaskState::Pending).count();
-        let is_silent = |task: &Task| self.node_of(task).is_some_and(|node| node.reach != Reach::Reachable);
-        let silent = newest().filter(|task| task.is_live() && is_silent(task)).count();
-        let not_ready = newest().filter(|task| task.state == TaskState::Running && !task.serves()).count();
-        let ends = wanted().flat_map(|slot| self.attempts(slot)).filter(is_current).filter_map(|task| {
-            let end = task.end.as_deref().filter(|end| end.reason != Reason::Stopped)?;
-            Some((task.ended_at, task.id, end))
-        });
-        let last_end = ends.max_by_key(|(ended_at, id, _)| (*ended_at, *id)).map(|(_, _, end)| end);
-        match (pending, silent, last_end, not_ready) {
-            (0, 0, None, 0) => None,
-            (0, 0, None, not_ready) => Some(format!("{not_ready} not ready")),
-            (0, 0, Some(end), _) => Some(format!("last attempt ended: {end}")),
-            (0, silent, _, _) => Some(format!("{silent} on silent nodes")),
-            (pending, _, _, _) => {
-                let why = workload.decision.as_ref().map(Decision::why).unwrap_or_default();
-                Some(format!("{pending} waiting for a node: {why}"))
-            }
+        let newest = || wanted().filter_map(|slot| self.attempts(slot).next());
+        let mut obstacles = String::new();
+        let pending = newest().filter(is_current).filter(|task| task.state == TaskState::Pending).count();
+        if pending > 0 {
+            let why = workload.decision.as_ref().map(Decision::why).unwrap_or_default();
+            obstacles += &format!("; {pending} waiting for a node: {why}");
         }
+        // Also of an older version: it is not followed before its node returns or is given up.
+        let is_silent = |task: &&Task| self.node_of(task).is_some_and(|node| node.reach != Reach::Reachable);
+        let silent = newest().filter(|task| !task.state.is_terminal()).filter(is_silent).count();
+        if silent > 0 {
+            obstacles += &format!("; {silent} on silent nodes");
+        }
+        let attempts = wanted().flat_map(|slot| self.attempts(slot)).filter(is_current);
+        let failed = attempts.filter(|task| task.end.as_ref().is_some_and(|end| end.reason != Reason::Stopped));
+        if let Some(end) = failed.max_by_key(|task| (task.ended_at, task.id)).and_then(|task| task.end.as_ref()) {
+            obstacles += &format!("; last attempt ended: {end}");
+        }
+        let is_idle = |task: &&Task| task.state == TaskState::Running && !task.serves();
+        let not_ready = newest().filter(is_current).filter(is_idle).count();
+        if not_ready > 0 {
+            obstacles += &format!("; {not_ready} not ready");
+        }
+        obstacles
     }
 
     /// A rollout has failed: back to the stable version, where there is another one and its user wants that. Where
@@ -204,11 +208,10 @@ impl Cluster {
         let (version, wanted) = (workload.version, count(workload.wanted(), "replica"));
         let deadline = workload.update.deadline.unwrap_or_default();
         let settled = reconciler::settled(self, workload, workload.wanted(), self.at);
-        let mut failed =
-            format!("{settled} of {wanted} of version {version} serve, and no more came within {deadline}");
-        if let Some(obstacle) = self.obstacle(workload) {
-            failed = cut(format!("{failed}; {obstacle}"));
-        }
+        let obstacles = self.obstacles(workload);
+        let failed = cut(format!(
+            "{settled} of {wanted} of version {version} serve, and no more came within {deadline}{obstacles}"
+        ));
         let newest = workload.versions.iter().rev().map(|v| v.number).find(|number| *number != version);
         let stable = if planted(Bug::RollbackToNewest) { newest } else { workload.stable };
         let other = stable.filter(|stable| *stable != version);
