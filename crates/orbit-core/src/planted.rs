@@ -155,6 +155,7 @@ bugs! {
     Reconciler GiveUpTakenBack "give-up-taken-back" "A replacement under way is stopped because a new leader gives the silent node more time.";
     Reconciler SurgeUncounted "surge-uncounted" "New tasks beside old ones that are on their way are not counted against the surge.";
     Reconciler RetryNotReserved "retry-not-reserved" "A slot whose new task failed loses its turn, and a bad version goes from slot to slot.";
+    Reconciler MoveWaitsForRetries "move-waits-for-retries" "What is of no good health waits for a slot in which another version fails for ever.";
     Reconciler BackoffUncounted "backoff-uncounted" "Slots whose task has just failed are not counted among those that are without one.";
     Reconciler HealthyAtOnce "healthy-at-once" "A new task counts as soon as it runs, whatever its update says.";
     Reconciler SettlesUnseen "settles-unseen" "Nothing wakes the planner when a new task has run for long enough.";

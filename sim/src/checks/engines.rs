@@ -93,19 +93,20 @@ pub(crate) fn alone<'a>(
 ) -> Check {
     let Some(task) = cluster.task(started) else { return Ok(()) };
     let fence = |task: &Task| cluster.spec_of(task).disconnect.fence;
+    // Somebody said that its node is gone. It may be there, and its engine carry out late what it was told before.
+    let is_given_up = |task: &Task| fence(task) == Fence::Confirmed && task.state == TaskState::Lost;
     for (engine, steady) in engines {
         let running = engine.containers().filter(|container| container.is_running() && !container.paused);
         let others = running.filter_map(|container| cluster.task(container.identity?.task));
         for other in others.filter(|it| it.id != started && (it.workload, it.slot) == (task.workload, task.slot)) {
             let may_both = match fence(other) {
-                // Somebody said that its node is gone.
-                Fence::Confirmed => other.state == TaskState::Lost,
+                Fence::Confirmed => is_given_up(other),
                 Fence::Timed => !steady,
                 // It is of a version without one, on a node that was given up by then.
                 Fence::None => true,
             };
             // So is this one, and its node has returned.
-            let may_both = may_both || (fence(task) == Fence::None && task.id < other.id);
+            let may_both = may_both || is_given_up(task) || (fence(task) == Fence::None && task.id < other.id);
             if !may_both && !excused.contains(&other.id) && !excused.contains(&started) {
                 let fence = fence(other);
                 return Err(("I7", format!("{started} is started while {} runs, whose fence is {fence:?}", other.id)));

@@ -1,7 +1,7 @@
 //! What becomes of a task whose node is not heard, as its service says.
 
 use crate::web;
-use orbit_tests::{Cluster, Container, engine};
+use orbit_tests::{Cluster, Container, Worker, engine};
 use serde_json::{Value, json};
 
 fn spread(replicas: u32, disconnect: Value) -> Value {
@@ -43,6 +43,12 @@ fn a_timed_fence_stops_what_nobody_can_hear_of_before_it_is_replaced() {
     assert_ne!(next.id, container.id);
     let failures = cluster.service("web").expect("it is there").actual.failures;
     assert_eq!(failures, 0, "that its node stopped it is no failure of its own");
+    // A worker that is told to end leaves its containers running, and says what that means for these.
+    for worker in &mut cluster.workers {
+        worker.daemon.terminate();
+    }
+    let warned = |worker: &&Worker| worker.daemon.log().contains("nobody keeps the timed fences");
+    assert_eq!(cluster.workers.iter().filter(warned).count(), 1, "only one runs such a container");
 }
 
 #[test]

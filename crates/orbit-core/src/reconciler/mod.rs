@@ -201,6 +201,8 @@ struct Standing<'a> {
     unconfirmed: bool,
     /// There is nothing in it, and what comes next is not made yet: its tasks have failed.
     backs_off: bool,
+    /// There was a new task beside the one that serves, which has ended, and the next one is not made yet.
+    is_retried_later: bool,
     /// When the next of the slot's tasks is given up with its node, or has to leave it.
     replace_at: Option<Time>,
 }
@@ -330,6 +332,7 @@ fn stand<'a>(
     standing.tried = newest.is_some_and(|newest| {
         newest.version == current && standing.fallback.is_none_or(|fallback| fallback.id != newest.id)
     });
+    standing.is_retried_later = standing.is_retrying() && slot.not_before > context.at;
     standing
 }
 

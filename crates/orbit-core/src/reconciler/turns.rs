@@ -21,12 +21,17 @@ pub(super) enum Turn {
 /// How much of an update is under way, and what it leaves to the slots behind.
 pub(super) struct Turns {
     update: Update,
+    /// The update does not go on.
+    held: bool,
     /// Slots that have a new task beside the one that serves, so far.
     surging: u32,
     /// Those of them whose new task waits for a node.
     stuck: u32,
-    /// Slots whose turn has come, but whose new task has ended: they are the next to try.
+    /// Slots whose turn has come, but whose new task has ended: they are the next to try. Those before this slot are
+    /// counted as waiting, or as surging again.
     retrying: u32,
+    /// Slots before this one that are tried beside what serves again, once their backoff is over.
+    waiting: u32,
     /// Slots in which nothing serves, other than those that wait for a node.
     down: u32,
     /// Those of them that have a task of no good health, which runs still.
@@ -46,9 +51,11 @@ impl Turns {
         let update = workload.update;
         let mut turns = Turns {
             update,
+            held: workload.rollout.is_some_and(|rollout| rollout.is_held()),
             surging: 0,
             stuck: 0,
             retrying: 0,
+            waiting: 0,
             down: 0,
             sick: 0,
             backing_off: 0,
@@ -91,8 +98,13 @@ impl Turns {
         self.retrying -= u32::from(retries);
         // Another of the same version, for a drain or its health, proves nothing about a new one.
         let moves = standing.fallback.is_some_and(|fallback| fallback.version == standing.version);
-        if !standing.alone && self.may_surge(retries, moves) {
-            self.surging += 1;
+        // What fails for ever keeps its turn, but not from the health of others, nor where the update is held anyway.
+        let first = moves && (standing.is_sick() || self.held) && !planted(Bug::MoveWaitsForRetries);
+        if !standing.alone && self.may_surge(retries, moves, first) {
+            match standing.is_retried_later {
+                true => self.waiting += 1,
+                false => self.surging += 1,
+            }
             return Turn::Beside;
         }
         // One that was tried beside the old one goes on so, where it may.
@@ -116,9 +128,15 @@ impl Turns {
         Turn::Later
     }
 
-    fn may_surge(&self, retries: bool, moves: bool) -> bool {
+    fn may_surge(&self, retries: bool, moves: bool, first: bool) -> bool {
         let surging = if planted(Bug::SurgeUncounted) { 0 } else { self.surging };
-        let reserved = if retries || planted(Bug::RetryNotReserved) { 0 } else { self.retrying };
+        let reserved = if first {
+            0
+        } else if retries || planted(Bug::RetryNotReserved) {
+            self.waiting
+        } else {
+            self.waiting + self.retrying
+        };
         // A slot behind one that does not serve waits for it: a bad version gets no further.
         let in_order = retries || moves || self.down_before <= self.update.max_unavailable;
         in_order && surging.saturating_add(reserved) < self.update.max_surge

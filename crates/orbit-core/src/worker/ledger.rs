@@ -68,6 +68,10 @@ impl Ledger {
     pub fn new(node: NodeUid) -> Ledger {
         Ledger { node, cluster: None, seen: (0, 0), tasks: BTreeMap::new() }
     }
+    /// How many tasks this node stops by itself, should it hear of nobody: as long as a worker runs.
+    pub fn fences(&self) -> usize {
+        self.tasks.values().filter(|task| task.fence.is_some() && task.end.is_none()).count()
+    }
 
     /// Carries out one change. Applying it twice equals once.
     pub fn apply(&mut self, write: &LedgerWrite) {
