@@ -155,6 +155,11 @@ bugs! {
     Reconciler GiveUpTakenBack "give-up-taken-back" "A replacement under way is stopped because a new leader gives the silent node more time.";
     Reconciler SurgeUncounted "surge-uncounted" "New tasks beside old ones that are on their way are not counted against the surge.";
     Reconciler RetryNotReserved "retry-not-reserved" "A slot whose new task failed loses its turn, and a bad version goes from slot to slot.";
+    Leases BrakeForgottenInSleep "brake-forgotten-in-sleep" "A manager that slept takes nodes for which the brake held for ones that were given up.";
+    Reconciler ProgressSampled "progress-sampled" "A rollout's progress is only looked at when its deadline has come.";
+    Apply CanariesUnchanged "canaries-unchanged" "A rollout that waits for its canaries does not see that there shall be more, or none.";
+    Apply UnreadyForgetsHealth "unready-forgets-health" "A row of failures goes on after a long time of good health that ended with not being ready.";
+    Reconciler UnheardTakesItsPlace "unheard-takes-its-place" "A new task on a silent node is taken for one that serves, and the old one is stopped for it.";
     Reconciler MoveWaitsForRetries "move-waits-for-retries" "What is of no good health waits for a slot in which another version fails for ever.";
     Reconciler BackoffUncounted "backoff-uncounted" "Slots whose task has just failed are not counted among those that are without one.";
     Reconciler HealthyAtOnce "healthy-at-once" "A new task counts as soon as it runs, whatever its update says.";

@@ -218,8 +218,8 @@ fn is_draining(cluster: &Cluster, task: &Task) -> bool {
     cluster.node_of(task).is_some_and(|node| node.duty.is_draining())
 }
 
-/// I4: what serves is only stopped where another serves in its slot, or its service may do without as
-/// many as do not serve then. A drain whose deadline has passed asks nobody.
+/// I4: what serves is only stopped where another serves in its slot and is heard, or its service may do without as many
+/// as do not serve then. A drain whose deadline has passed asks nobody.
 pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> Check {
     let Some(task) = cluster.task(stop).filter(|task| task.serves()) else { return Ok(()) };
     let Some(workload) = cluster.workload(task.workload) else { return Ok(()) };
@@ -235,7 +235,9 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
     }
     let live = |slot: &Slot| cluster.attempts(slot).filter(|task| task.is_live()).collect::<Vec<_>>();
     let stays = |task: &&&Task| !plan.stops.contains(&task.id);
-    let serves = |slot: &Slot| live(slot).iter().filter(stays).any(|task| task.serves());
+    // Of what is on a silent node, nobody knows whether it does still.
+    let unheard = |it: &Task| it.slot == task.slot && is_silent(cluster, it) && !is_silent(cluster, task);
+    let serves = |slot: &Slot| live(slot).iter().filter(stays).any(|it| it.serves() && !unheard(it));
     if forced(task) || serves(&workload.slots[task.slot as usize]) {
         return Ok(());
     }

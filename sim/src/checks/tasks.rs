@@ -165,16 +165,20 @@ impl TaskWatch {
 
     /// That its health fails counts as a failure, once.
     fn probed(&mut self, cluster: &Cluster, task: &Task, earliest: Time) {
+        let since = self.serving.get(&task.id).copied();
+        if task.serves() {
+            self.serving.entry(task.id).or_insert(earliest);
+        } else if task.state == TaskState::Running {
+            self.serving.remove(&task.id);
+            // A long time of good health ends the row, however it ended itself.
+            if counts(cluster, task) && is_long(cluster, task, since, cluster.at) {
+                self.slots.remove(&(task.workload, task.slot));
+            }
+        }
         if task.is_unhealthy() && self.sick.insert(task.id) {
-            let since = self.serving.get(&task.id).copied();
             self.failed(cluster, task, since, cluster.at);
         } else if !task.is_unhealthy() && task.state == TaskState::Running {
             self.sick.remove(&task.id);
-        }
-        match task.serves() {
-            true => _ = self.serving.entry(task.id).or_insert(earliest),
-            false if task.state == TaskState::Running => _ = self.serving.remove(&task.id),
-            false => {}
         }
     }
 
@@ -195,15 +199,13 @@ impl TaskWatch {
     }
 
     fn failed(&mut self, cluster: &Cluster, task: &Task, serving_since: Option<Time>, ended_at: Time) {
-        let Some(workload) = cluster.workload(task.workload) else { return };
-        if task.desired != Desired::Running || task.version != shall_be(cluster, workload, task.slot) {
+        if !counts(cluster, task) {
             return;
         }
         let restart = cluster.spec_of(task).restart;
         let none = Row { version: task.version, newest: task.id, failures: 0, not_before: Time(0) };
         let row = self.slots.entry((task.workload, task.slot)).or_insert(none);
-        let healthy = serving_since.is_some_and(|since| ended_at.since(since) >= restart.reset_after);
-        if row.version != task.version || healthy {
+        if row.version != task.version || is_long(cluster, task, serving_since, ended_at) {
             *row = none;
         }
         row.failures += 1;
@@ -220,4 +222,15 @@ impl TaskWatch {
         }
         Ok(())
     }
+}
+
+/// Whether a failure of this task is one of its slot.
+fn counts(cluster: &Cluster, task: &Task) -> bool {
+    let shall_be = cluster.workload(task.workload).map(|workload| shall_be(cluster, workload, task.slot));
+    task.desired == Desired::Running && shall_be == Some(task.version)
+}
+
+/// Whether it has served for so long that the failures before it count no more.
+fn is_long(cluster: &Cluster, task: &Task, serving_since: Option<Time>, until: Time) -> bool {
+    serving_since.is_some_and(|since| until.since(since) >= cluster.spec_of(task).restart.reset_after)
 }

@@ -157,25 +157,37 @@ impl Cluster {
     /// Counts a failure of the task's slot, and says how long it waits now; nothing where it does not count: a task
     /// that was told to stop, or of an older version, says nothing about the current one.
     fn count_failure(&mut self, key: TaskKey, serving_since: Option<Time>, at: Time) -> Option<Millis> {
-        let task = self.tasks.at(key);
-        let workload = &self.workloads[&task.workload];
-        let shall_be = reconciler::target(self, workload, task.slot);
-        let current = shall_be == task.version || planted(Bug::OldVersionCounts);
-        if !current || task.desired != Desired::Running {
+        if !self.counts_failures(key) {
             return None;
         }
-        let (id, slot, seed) = (task.id, task.slot as usize, self.seed);
-        let restart = self.spec_of(task).restart;
-        let workload = self.workloads.get_mut(&task.workload).expect("a task's workload lives as long as it");
-        let slot = &mut workload.slots[slot];
-        if serving_since.is_some_and(|since| at.since(since) >= restart.reset_after) {
-            slot.failures = 0;
-        }
+        self.end_row_of_failures(key, serving_since, at);
+        let (id, restart, seed) = (self.tasks.at(key).id, self.spec_of(self.tasks.at(key)).restart, self.seed);
+        let slot = self.slot_of_mut(key);
         slot.failures = slot.failures.saturating_add(1);
         let delay = restart.delay(slot.failures);
         let wait = Millis(delay.0.saturating_add(jitter(seed, id, restart.jitter_max(delay).0)));
         slot.not_before = at + wait;
         Some(wait)
+    }
+
+    /// Whether what becomes of a task says something about the current version in its slot.
+    fn counts_failures(&self, key: TaskKey) -> bool {
+        let task = self.tasks.at(key);
+        let shall_be = reconciler::target(self, &self.workloads[&task.workload], task.slot);
+        (shall_be == task.version || planted(Bug::OldVersionCounts)) && task.desired == Desired::Running
+    }
+
+    /// A task serves no longer: where it did for long enough, its slot's row of failures was over.
+    fn end_row_of_failures(&mut self, key: TaskKey, serving_since: Option<Time>, at: Time) {
+        let reset_after = self.spec_of(self.tasks.at(key)).restart.reset_after;
+        if serving_since.is_some_and(|since| at.since(since) >= reset_after) && self.counts_failures(key) {
+            self.slot_of_mut(key).failures = 0;
+        }
+    }
+
+    fn slot_of_mut(&mut self, key: TaskKey) -> &mut Slot {
+        let (uid, slot) = (self.tasks.at(key).workload, self.tasks.at(key).slot);
+        &mut self.workloads.get_mut(&uid).expect("a task's workload lives as long as it").slots[slot as usize]
     }
 
     /// Tells a task to stop. One that was never placed has nothing to stop, and ends here.

@@ -41,7 +41,10 @@ impl Leases {
         // While nobody watched, any number may have fallen silent together. Only of those that were
         // given up before, each for itself, is it known that they have nothing to do with that.
         let watched = |(i, &(since, node)): (usize, &(Time, NodeId))| {
-            let given_up = since + timing.replace_after <= self.rearmed_at && !braked(&known, i, total, timing.lease);
+            let from = since.max(self.released_at.get(&node).copied().unwrap_or_default());
+            let was_braked = self.braked.contains(&node) && !planted(Bug::BrakeForgottenInSleep);
+            let long_ago = from + timing.replace_after <= self.rearmed_at;
+            let given_up = long_ago && !was_braked && !braked(&known, i, total, timing.lease);
             (if given_up { since } else { since.max(self.rearmed_at) }, node)
         };
         let mut silent: Vec<(Time, NodeId)> = known.iter().enumerate().map(watched).collect();
@@ -103,7 +106,9 @@ impl Leases {
         let absence = |(since, node): (Time, NodeId)| {
             let released_at = self.released_at.get(&node).copied().unwrap_or_default();
             let rearmed_at = if planted(Bug::ElectionNotCounted) { Time(0) } else { self.rearmed_at };
-            let from = since.max(rearmed_at).max(released_at);
+            // It may be heard again, and that not be written yet.
+            let heard_at = self.heard.get(&node).copied().unwrap_or_default();
+            let from = since.max(rearmed_at).max(released_at).max(heard_at);
             // Draining a silent node is an operator's word that its tasks shall run elsewhere.
             let drained_since = match cluster.nodes[node.slot()].duty {
                 Duty::Draining { since, .. } if !planted(Bug::DrainWaitsForSilent) => Some(since),

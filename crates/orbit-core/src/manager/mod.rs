@@ -315,6 +315,7 @@ impl Manager {
         if overdue || silent {
             leader.leases.rearm(at, &self.timing);
             leader.leases.nodes_changed(&self.cluster, at, &self.timing);
+            leader.planner.look_at_silent(&self.cluster);
         }
         leader.stepped_at = at;
     }

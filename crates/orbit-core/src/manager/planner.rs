@@ -61,17 +61,23 @@ impl Planner {
         self.ports_rest_until = rests.min().copied();
     }
 
+    /// Looks at what is on silent nodes at the next plan: whether one of them is given up depends on how many others are
+    /// silent, and since when the leader can vouch for that.
+    pub fn look_at_silent(&mut self, cluster: &Cluster) {
+        let silent = cluster.nodes().filter(|node| node.reach != Reach::Reachable);
+        let tasks = silent.flat_map(Node::tasks).filter_map(|id| cluster.task(id));
+        self.dirty.extend(tasks.map(|task| task.workload));
+    }
+
     /// Something happened to these.
     pub fn touch(&mut self, cluster: &Cluster, touched: &Touched) {
         self.dirty.extend(&touched.workloads);
         self.changed_nodes.extend(&touched.nodes);
         if touched.reach_changed {
             self.nodes_differ = true;
-            // Whether one silent node is given up depends on how many others are silent.
-            let silent = cluster.nodes().filter(|node| node.reach != Reach::Reachable);
-            let tasks = silent.flat_map(Node::tasks).filter_map(|id| cluster.task(id));
-            let tasks = tasks.filter(|_| !planted(Bug::OthersNotLookedAt));
-            self.dirty.extend(tasks.map(|task| task.workload));
+            if !planted(Bug::OthersNotLookedAt) {
+                self.look_at_silent(cluster);
+            }
         }
         for id in &touched.nodes {
             let rests = cluster.node(*id).and_then(|node| node.resting_ports.values().min());

@@ -37,7 +37,7 @@ pub enum RolloutState {
 /// What the leader found of a rollout; written with its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RolloutStep {
-    /// Its deadline has come, and more slots have settled than ever before.
+    /// More slots have settled than ever before: its deadline begins anew.
     Extend,
     /// Its canaries have settled.
     AwaitPromotion,

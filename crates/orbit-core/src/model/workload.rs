@@ -151,6 +151,10 @@ impl Workload {
     pub fn version(&self, number: u32) -> Option<&Version> {
         self.versions.iter().find(|v| v.number == number)
     }
+    /// So many slots show first what a new version is worth.
+    pub fn canaries(&self) -> u32 {
+        self.update.canary.min(self.wanted())
+    }
     /// The version that takes the current one's place where a user names none: the last one before it that served in
     /// every slot; while its rollout is under way, the one that did so last.
     pub fn undo_target(&self) -> Option<u32> {

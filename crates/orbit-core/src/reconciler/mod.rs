@@ -209,10 +209,11 @@ struct Standing<'a> {
 
 impl<'a> Standing<'a> {
     /// A task that shall make place: it stays until the right one serves where it serves itself, and goes in
-    /// this plan where it does not.
-    fn replace(&mut self, task: &'a Task) {
+    /// this plan where it does not. Of several, one that is heard stays.
+    fn replace(&mut self, task: &'a Task, context: &Context) {
+        let stays = |fallback: &Task| fallback.serves() && (!is_absent(fallback, context) || is_absent(task, context));
         match task.serves() {
-            true => self.fallback = self.fallback.filter(|fallback| fallback.serves()).or(Some(task)),
+            true => self.fallback = self.fallback.filter(|fallback| stays(fallback)).or(Some(task)),
             false => self.leaving |= task.state == TaskState::Running || (self.alone && task.node.is_some()),
         }
     }
@@ -296,7 +297,7 @@ fn stand<'a>(
             standing.leaving = true; // it is told to stop in this plan
         } else if stay == Stay::UntilReplaced {
             // Where it does not serve, its place is sought anew at once.
-            standing.replace(task);
+            standing.replace(task, context);
         } else if task.version == current && task.is_unhealthy() && !planted(Bug::UnhealthyKept) {
             // It goes in its turn, so that a probe that fails everywhere does not end everything at once.
             standing.fallback = standing.fallback.or(Some(task));
@@ -316,7 +317,7 @@ fn stand<'a>(
             standing.candidate = if ahead { Some(task) } else { standing.candidate };
         } else {
             // A version that never came to serve does not hold up the one that mends it.
-            standing.replace(task);
+            standing.replace(task, context);
         }
     }
     standing.rests_until = Some(slot.not_before).filter(|at| standing.is_sick() && *at > context.at);
@@ -352,7 +353,10 @@ fn reconcile_slot(
     context: &Context,
     changes: &mut Changes,
 ) {
-    let goes = turn == Turn::Instead || standing.settled || standing.makes_room();
+    // What nobody hears of takes nobody's place: whether it serves still is not known.
+    let heard = |task: &Task| !is_absent(task, context) || planted(Bug::UnheardTakesItsPlace);
+    let is_followed = standing.keeper.is_some_and(|keeper| heard(keeper) || !standing.fallback.is_some_and(heard));
+    let goes = turn == Turn::Instead || (standing.settled && is_followed) || standing.makes_room();
     let fallback = standing.fallback.filter(|_| !goes);
     let newer = standing.keeper.or(standing.candidate);
     let is_of_version = |task: &Task| task.version == standing.version;

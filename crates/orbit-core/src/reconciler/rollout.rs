@@ -44,8 +44,7 @@ pub fn settled(cluster: &Cluster, workload: &Workload, slots: u32, at: Time) -> 
 
 /// How many of its canaries have settled, and how many it has.
 pub fn canaries(cluster: &Cluster, workload: &Workload, at: Time) -> (u32, u32) {
-    let count = workload.update.canary.min(workload.wanted());
-    (settled(cluster, workload, count, at), count)
+    (settled(cluster, workload, workload.canaries(), at), workload.canaries())
 }
 
 /// When the latest of the wanted slots that have settled did so.
@@ -81,7 +80,10 @@ pub fn may_step(cluster: &Cluster, workload: &Workload, step: RolloutStep, at: T
             let (settled, canaries) = canaries(cluster, workload, at);
             runs && settled == canaries
         }
-        RolloutStep::Extend => is_due() && has_progressed(cluster, workload, &rollout, at),
+        RolloutStep::Extend => {
+            let counts = if planted(Bug::ProgressSampled) { is_due() } else { deadline(workload).is_some() };
+            counts && has_progressed(cluster, workload, &rollout, at)
+        }
         RolloutStep::Fail => is_due() && !has_progressed(cluster, workload, &rollout, at) && !whole(),
     }
 }

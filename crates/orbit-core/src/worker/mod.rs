@@ -454,7 +454,13 @@ impl Worker {
                     self.assigned(assigned);
                 }
             }
-            ToWorker::HeartbeatAck { seq } => self.link.acknowledged(now, seq),
+            ToWorker::HeartbeatAck { seq } => {
+                // What was not to be begun any more may be, now.
+                let heard_of_at = self.link.heard_of_at();
+                let had_passed = |task: &WorkerTask| task.fence().is_some_and(|fence| heard_of_at + fence.after <= now);
+                self.due.extend(self.tasks.iter().filter(|(_, task)| had_passed(task)).map(|(id, _)| *id));
+                self.link.acknowledged(now, seq);
+            }
             ToWorker::Committed { states } => {
                 for (id, state, probed) in states {
                     if let Some(task) = self.tasks.get_mut(&id) {

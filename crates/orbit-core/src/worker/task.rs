@@ -69,6 +69,10 @@ pub(super) struct WorkerTask {
 }
 
 impl WorkerTask {
+    /// When its node stops it by itself, by its order.
+    pub fn fence(&self) -> Option<TimedFence> {
+        fence_of(self.order.as_ref(), None)
+    }
     fn observe(&mut self, state: TaskState) {
         self.observed = self.observed.max(Some(state));
     }
@@ -273,8 +277,8 @@ impl Worker {
             else {
                 continue;
             };
-            // A welcome makes it look at everything again.
-            let fence = fence_of(task.order.as_ref(), None);
+            // A welcome makes it look at everything again, an acknowledged heartbeat at this.
+            let fence = task.fence();
             let fenced = fence.is_some_and(|fence| self.link.heard_of_at() + fence.after <= now);
             if fenced && !planted(Bug::FencedMayStart) {
                 continue;

@@ -135,6 +135,7 @@ impl Cluster {
 
     fn change_workload(&mut self, uid: Uid, definition: &Definition, touched: &mut Touched) -> Answer {
         let index = self.index;
+        let canaries = self.workloads[&uid].canaries();
         let workload = self.workloads.get_mut(&uid).expect("found by name");
         let new_spec = *workload.current().spec != definition.spec;
         let same_number = (workload.replicas, workload.update) == (definition.replicas, definition.update);
@@ -150,6 +151,7 @@ impl Cluster {
             self.record_workload(What::Changed, uid, format!("version {version} of {}", definition.spec.image));
         }
         self.change_replicas(uid, definition.replicas);
+        self.change_canaries(uid, canaries);
         touched.workloads.push(uid);
         let workload = &self.workloads[&uid];
         let newest = workload.slots.first().and_then(|slot| self.attempts(slot).next());
@@ -205,7 +207,9 @@ impl Cluster {
             workload.revision = self.index;
         }
         let (revision, version) = (workload.revision, workload.current().number);
+        let canaries = self.workloads[&uid].canaries();
         self.change_replicas(uid, replicas);
+        self.change_canaries(uid, canaries);
         touched.workloads.push(uid);
         Ok(Answer::Workload { uid, revision, version, created: false, task: None })
     }

@@ -285,6 +285,10 @@ impl Cluster {
         let task = self.tasks.at(key);
         touched.workloads.push(task.workload);
         let failed = task.is_unhealthy() && before.health != Some(false);
+        if served && !task.serves() && !planted(Bug::UnreadyForgetsHealth) {
+            self.end_row_of_failures(key, since, self.at);
+        }
+        let task = self.tasks.at(key);
         let (serves, why) = (task.serves(), cut(report.why.clone()));
         if failed {
             let wait = self.count_failure(key, since, self.at);

@@ -19,6 +19,25 @@ impl Cluster {
         self.changed_workload(uid);
     }
 
+    /// How many canaries there are may have changed while a rollout waits for them. Without any, it goes on to all slots;
+    /// where there are more than `before`, it goes on to those, and then waits again.
+    pub(super) fn change_canaries(&mut self, uid: Uid, before: u32) {
+        let workload = &self.workloads[&uid];
+        let Some(rollout) = workload.rollout.filter(|it| !it.promoted && !planted(Bug::CanariesUnchanged)) else {
+            return;
+        };
+        let waits = rollout.state == RolloutState::Canary;
+        let goes_on = Rollout { state: RolloutState::Running, since: self.at, progress_at: self.at, ..rollout };
+        if workload.update.canary == 0 {
+            let goes_on = if waits { goes_on } else { rollout };
+            self.set_rollout(uid, What::Promoted, Rollout { promoted: true, ..goes_on });
+            self.forget_other_failures(uid);
+        } else if waits && workload.canaries() > before {
+            self.set_rollout(uid, What::Resumed, goes_on);
+            self.forget_other_failures(uid);
+        }
+    }
+
     pub(super) fn apply_rollout(
         &mut self,
         name: &str,
