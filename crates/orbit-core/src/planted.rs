@@ -156,7 +156,9 @@ bugs! {
     Reconciler SurgeUncounted "surge-uncounted" "New tasks beside old ones that are on their way are not counted against the surge.";
     Reconciler RetryNotReserved "retry-not-reserved" "A slot whose new task failed loses its turn, and a bad version goes from slot to slot.";
     Leases BrakeForgottenInSleep "brake-forgotten-in-sleep" "A manager that slept takes nodes for which the brake held for ones that were given up.";
+    Reconciler FailedTakesTheSlot "failed-takes-the-slot" "While a rollout is held, an old task that ends is followed by a new version's that failed in its slot.";
     Reconciler ProgressSampled "progress-sampled" "A rollout's progress is only looked at when its deadline has come.";
+    Apply FailuresOfOthersCount "failures-of-others-count" "A slot that goes back to another version goes on counting the failures of the one before.";
     Apply CanariesUnchanged "canaries-unchanged" "A rollout that waits for its canaries does not see that there shall be more, or none.";
     Apply UnreadyForgetsHealth "unready-forgets-health" "A row of failures goes on after a long time of good health that ended with not being ready.";
     Reconciler UnheardTakesItsPlace "unheard-takes-its-place" "A new task on a silent node is taken for one that serves, and the old one is stopped for it.";

@@ -110,8 +110,8 @@ fn status(manager: &Manager, workload: &Workload, now: Time) -> view::ServiceSta
     let cluster = manager.cluster();
     let mut status = view::ServiceStatus::default();
     let mut last_end = None;
-    for slot in &workload.slots {
-        status.failures = status.failures.max(slot.failures);
+    for (number, slot) in (0..).zip(&workload.slots) {
+        status.failures = status.failures.max(slot.failures(reconciler::target(cluster, workload, number)));
         for task in cluster.attempts(slot) {
             match task.state {
                 _ if task.state.is_terminal() => last_end = last_end.max(task.ended_at.map(|at| (at, task.id))),
@@ -216,9 +216,10 @@ fn message(
 
 /// When the next of its slots that has nothing left is filled again, if that is to come.
 fn next_try(cluster: &Cluster, workload: &Workload, at: Time) -> String {
-    let slots = workload.slots.iter().take(workload.wanted() as usize);
-    let empty = slots.filter(|slot| cluster.attempts(slot).all(|task| task.state.is_terminal()));
-    let next = empty.map(|slot| slot.not_before).filter(|not_before| *not_before > at).min();
+    let slots = (0..workload.wanted()).zip(&workload.slots);
+    let empty = slots.filter(|(_, slot)| cluster.attempts(slot).all(|task| task.state.is_terminal()));
+    let not_before = |(number, slot): (u32, &Slot)| slot.not_before(reconciler::target(cluster, workload, number));
+    let next = empty.map(not_before).filter(|not_before| *not_before > at).min();
     next.map(|next| format!("; tried again in {}", seconds(next.since(at)))).unwrap_or_default()
 }
 

@@ -146,6 +146,12 @@ fn header(s: &Snapshot) -> v1::SnapshotHeader {
     }
 }
 
+/// One value a slot; nothing where none has one.
+fn column(slots: &[Slot], value: impl Fn(&Slot) -> u32) -> Vec<u32> {
+    let values: Vec<u32> = slots.iter().map(value).collect();
+    if values.iter().all(|value| *value == 0) { Vec::new() } else { values }
+}
+
 /// A workload's head with its first version, its other versions one by one, its slots in runs.
 fn workload_parts(w: &Workload) -> impl Iterator<Item = v1::Workload> + '_ {
     let more = |versions, slots: &[Slot]| v1::Workload {
@@ -154,6 +160,8 @@ fn workload_parts(w: &Workload) -> impl Iterator<Item = v1::Workload> + '_ {
         versions,
         slot_failures: slots.iter().map(|s| s.failures).collect(),
         slot_not_before_ms: slots.iter().map(|s| s.not_before.0).collect(),
+        slot_versions: column(slots, |s| s.version),
+        slot_own: column(slots, |s| s.own),
         ..Default::default()
     };
     let version = |v: &Version| v1::Version {
@@ -518,8 +526,17 @@ fn add_workload(snapshot: &mut Snapshot, w: v1::Workload) -> Result<()> {
     if w.slot_failures.len() != w.slot_not_before_ms.len() {
         return Err(DecodeError::new("is not as long as the other column")).within("slot_failures");
     }
-    let slots = w.slot_failures.into_iter().zip(w.slot_not_before_ms);
-    workload.slots.extend(slots.map(|(failures, not_before)| Slot::bare(failures, Time(not_before))));
+    let len = w.slot_failures.len();
+    for (name, column) in [("slot_versions", &w.slot_versions), ("slot_own", &w.slot_own)] {
+        if !column.is_empty() && column.len() != len {
+            return Err(DecodeError::new("is not as long as the other columns")).within(name);
+        }
+    }
+    let value = |column: &[u32], i: usize| column.get(i).copied().unwrap_or_default();
+    let slots = w.slot_failures.iter().zip(&w.slot_not_before_ms).enumerate();
+    workload.slots.extend(slots.map(|(i, (failures, not_before))| {
+        Slot::bare(*failures, value(&w.slot_versions, i), Time(*not_before), value(&w.slot_own, i))
+    }));
     Ok(())
 }
 

@@ -22,7 +22,8 @@ pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
             let Some(slot) = workload.slots.get(task.slot as usize).filter(|_| wanted) else { continue };
             let mut open = cluster.attempts(slot).filter(|other| !other.state.is_terminal());
             let alone = open.all(|other| other.id == task.id);
-            let again = cluster.spec_of(task).restart.policy != RestartPolicy::Never && slot.not_before + SLACK < at;
+            let again = cluster.spec_of(task).restart.policy != RestartPolicy::Never
+                && slot.not_before(task.version) + SLACK < at;
             // Whoever followed may have ended only now.
             let lately = cluster.attempts(slot).any(|other| other.ended_at.is_some_and(|ended| at <= ended + SLACK));
             // A single run is over when its newest attempt came to a good end or was told to stop.

@@ -5,18 +5,27 @@ use orbit_core::model::*;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The version that a slot shall be of: the current one, unless its rollout stands still or has only come to its
-/// canaries; then the one that it was given last, or, where it is new, the stable one.
+/// canaries; then the one that was its own when that began, or that it was given last, or, where it is new, the stable one.
 pub(crate) fn shall_be(cluster: &Cluster, workload: &Workload, number: u32) -> u32 {
     let Some(rollout) = workload.rollout else { return workload.version };
+    let is_canary = number < workload.update.canary;
     let reaches = match rollout.state {
-        RolloutState::Running | RolloutState::Done => rollout.promoted || number < workload.update.canary,
-        RolloutState::Paused | RolloutState::Canary | RolloutState::Failed => false,
+        RolloutState::Running | RolloutState::Done => rollout.promoted || is_canary,
+        RolloutState::Canary => is_canary,
+        RolloutState::Paused | RolloutState::Failed => false,
     };
     if reaches {
         return workload.version;
     }
-    let given = workload.slots.get(number as usize).and_then(|slot| cluster.attempts(slot).next());
-    given.map(|task| task.version).or(workload.stable).unwrap_or(workload.version)
+    let slot = workload.slots.get(number as usize);
+    let own = slot.map(|slot| slot.own).filter(|own| is_held(&rollout) && workload.version(*own).is_some());
+    let given = slot.and_then(|slot| cluster.attempts(slot).next()).map(|task| task.version);
+    own.or(given).or(workload.stable).unwrap_or(workload.version)
+}
+
+/// Whether its rollout stands still.
+fn is_held(rollout: &Rollout) -> bool {
+    !matches!(rollout.state, RolloutState::Running | RolloutState::Done)
 }
 
 /// Whether two tasks may be kept from running in a slot at the same time, as far as that can be seen from outside: also by
@@ -50,11 +59,6 @@ pub(crate) fn specs<'a>(cluster: &'a Cluster, workload: &'a Workload) -> impl It
     versions.into_iter().filter_map(|version| workload.spec(version))
 }
 
-/// Whether its rollout stands still.
-fn is_held(rollout: &Rollout) -> bool {
-    !matches!(rollout.state, RolloutState::Running | RolloutState::Done)
-}
-
 /// Remembers what each version is, and which one served in every slot last.
 #[derive(Debug, Default)]
 pub(super) struct RolloutWatch {
@@ -71,27 +75,11 @@ struct Known {
     replicas: u32,
 }
 
-/// What has changed of a workload, for whoever counts its failures.
-pub(super) enum Turned {
-    /// It is at another version.
-    Whole,
-    /// Slots that were held at other versions go on to the current one.
-    GoesOn,
-}
-
 impl RolloutWatch {
-    /// Before the tasks are looked at.
-    pub fn turned(&self, workload: &Workload) -> Option<Turned> {
-        let before = self.known.get(&workload.uid)?;
-        let rollout = workload.rollout?;
-        let is_done = |rollout: &Rollout| rollout.state == RolloutState::Done;
-        let ended = is_done(&rollout) && !is_done(&before.rollout);
-        let went_on = !is_held(&rollout) && (is_held(&before.rollout) || ended);
-        match before.version == workload.version {
-            false => Some(Turned::Whole),
-            true if went_on => Some(Turned::GoesOn),
-            true => None,
-        }
+    /// Before the tasks are looked at: whether a workload is at another version since.
+    pub fn has_turned(&self, workload: &Workload) -> bool {
+        workload.rollout.is_some()
+            && self.known.get(&workload.uid).is_some_and(|before| before.version != workload.version)
     }
 
     /// After every applied entry. `serving`: since when each task serves. `gap`: entries before it were replayed after a
@@ -112,6 +100,10 @@ impl RolloutWatch {
                 turned(cluster, workload, &before)?;
             } else if let Some(before) = before {
                 went_on(cluster, workload, &before)?;
+            }
+            let is_new = before.is_none_or(|before| before.rollout.state != rollout.state);
+            if is_held(&rollout) && is_new {
+                held(cluster, workload, &rollout, serving)?;
             }
             let was_done =
                 before.is_some_and(|it| it.version == workload.version && it.rollout.state == RolloutState::Done);
@@ -216,6 +208,34 @@ pub(super) fn of_the_right_version<'a>(cluster: &Cluster, creates: impl Iterator
         if create.version != right {
             let (name, slot, version) = (&workload.name, create.slot, create.version);
             return Err(("I28", format!("slot {slot} of {name} is given version {version}, it shall be of {right}")));
+        }
+    }
+    Ok(())
+}
+
+/// I28: when it begins to stand still, each slot keeps the current version where that has served for long enough, else what
+/// is there of another one. What failed before it counted takes nobody's place.
+fn held(cluster: &Cluster, workload: &Workload, rollout: &Rollout, serving: &BTreeMap<TaskId, Time>) -> Check {
+    for (number, slot) in workload.slots.iter().enumerate() {
+        let live = || cluster.attempts(slot).filter(|task| task.is_live());
+        let is_current = |task: &&Task| task.version == workload.version;
+        let counts = |task: &Task| {
+            let since = serving.get(&task.id).filter(|_| task.serves() && !is_silent(cluster, task));
+            since.is_some_and(|since| *since + workload.update.min_healthy <= cluster.at)
+        };
+        let given = cluster.attempts(slot).next().map(|task| task.version);
+        let expected = if live().filter(is_current).any(counts) {
+            workload.version
+        } else if let Some(older) = live().find(|task| !is_current(task)) {
+            older.version
+        } else if rollout.state != RolloutState::Failed && live().next().is_some() {
+            workload.version
+        } else {
+            workload.stable.or(given).unwrap_or(workload.version)
+        };
+        if slot.own != expected {
+            let found = format!("slot {number} of {} keeps version {}, not {expected}", workload.name, slot.own);
+            return Err(("I28", found));
         }
     }
     Ok(())

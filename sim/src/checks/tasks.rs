@@ -2,7 +2,7 @@
 
 use super::{
     Check,
-    rollouts::{RolloutWatch, Turned, shall_be},
+    rollouts::{RolloutWatch, shall_be},
 };
 use orbit_core::{manager::PORT_REST, model::*};
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,12 +50,9 @@ impl TaskWatch {
         (self.index, self.at) = (cluster.index, cluster.at);
         for workload in cluster.workloads() {
             let uid = workload.uid;
-            match self.rollouts.turned(workload) {
-                Some(Turned::Whole) => self.slots.retain(|(other, _), _| *other != uid),
-                Some(Turned::GoesOn) => {
-                    self.slots.retain(|(other, _), row| *other != uid || row.version == workload.version);
-                }
-                None => {}
+            // What kept the version before waiting says nothing about this one, also where it returns.
+            if self.rollouts.has_turned(workload) {
+                self.slots.retain(|(other, _), _| *other != uid);
             }
         }
         for task in cluster.tasks() {
@@ -117,8 +114,9 @@ impl TaskWatch {
                 let jitter = |row: &Row| Millis(most(delay(row)) + 1);
                 let latest = row.map_or(Time(0), |row| row.not_before + jitter(row));
                 // What is over by now holds up nobody, whichever version the slot shall be of since.
-                if slot.not_before > latest.max(cluster.at) {
-                    let (name, until) = (&workload.name, slot.not_before);
+                let until = slot.not_before(version);
+                if until > latest.max(cluster.at) {
+                    let name = &workload.name;
                     return Err(("I27", format!("slot {number} of {name} waits until {until}, not {latest}")));
                 }
             }

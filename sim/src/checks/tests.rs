@@ -57,7 +57,7 @@ fn snapshot(task: Task) -> Snapshot {
         rollout: Some(Rollout { state: RolloutState::Done, ..Rollout::begun(Time(0), true) }),
         deleting: false,
         decision: None,
-        slots: vec![Slot::bare(0, Time(0))],
+        slots: vec![Slot::bare(0, 0, Time(0), 0)],
     };
     Snapshot {
         index: 10,

@@ -161,9 +161,11 @@ impl Cluster {
             return None;
         }
         self.end_row_of_failures(key, serving_since, at);
-        let (id, restart, seed) = (self.tasks.at(key).id, self.spec_of(self.tasks.at(key)).restart, self.seed);
+        let (task, seed) = (self.tasks.at(key), self.seed);
+        let (id, version, restart) = (task.id, task.version, self.spec_of(task).restart);
         let slot = self.slot_of_mut(key);
-        slot.failures = slot.failures.saturating_add(1);
+        let before = if planted(Bug::FailuresOfOthersCount) { slot.failures } else { slot.failures(version) };
+        (slot.failures, slot.version) = (before.saturating_add(1), version);
         let delay = restart.delay(slot.failures);
         let wait = Millis(delay.0.saturating_add(jitter(seed, id, restart.jitter_max(delay).0)));
         slot.not_before = at + wait;

@@ -7,6 +7,7 @@ use super::*;
 use crate::planted::{Bug, planted};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    num::NonZeroU32,
     sync::Arc,
 };
 
@@ -401,9 +402,15 @@ fn release(node: &mut Node, task: &Task, request: Resources) {
 }
 
 /// A task's place in the table. Valid until the task is removed; never stored outside of the
-/// cluster.
+/// cluster. Counted from 1, so that whether there is one takes no room of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskKey(u32);
+pub struct TaskKey(NonZeroU32);
+
+impl TaskKey {
+    fn place(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 /// All tasks: a dense arena, and an index from IDs to places that is sorted because IDs only grow.
 #[derive(Clone, Debug, Default)]
@@ -424,10 +431,10 @@ impl TaskTable {
         self.index[at].1
     }
     pub fn at(&self, key: TaskKey) -> &Task {
-        self.rows[key.0 as usize].as_ref().expect("a key is valid until its task is removed")
+        self.rows[key.place()].as_ref().expect("a key is valid until its task is removed")
     }
     pub fn at_mut(&mut self, key: TaskKey) -> &mut Task {
-        self.rows[key.0 as usize].as_mut().expect("a key is valid until its task is removed")
+        self.rows[key.place()].as_mut().expect("a key is valid until its task is removed")
     }
     pub fn iter(&self) -> impl Iterator<Item = &Task> {
         self.iter_after(TaskId::MIN)
@@ -441,19 +448,20 @@ impl TaskTable {
         assert!(self.index.last().is_none_or(|(last, _)| *last < id), "task IDs only grow");
         let key = match self.free.pop() {
             Some(key) => {
-                self.rows[key.0 as usize] = Some(task);
+                self.rows[key.place()] = Some(task);
                 key
             }
             None => {
                 self.rows.push(Some(task));
-                TaskKey(u32::try_from(self.rows.len() - 1).expect("fewer than four thousand million tasks"))
+                let count = u32::try_from(self.rows.len()).expect("fewer than four thousand million tasks");
+                TaskKey(NonZeroU32::new(count).expect("one was pushed just now"))
             }
         };
         self.index.push((id, Some(key)));
         key
     }
     fn remove(&mut self, key: TaskKey) {
-        let task = self.rows[key.0 as usize].take().expect("a key is valid until its task is removed");
+        let task = self.rows[key.place()].take().expect("a key is valid until its task is removed");
         let at = self.index.binary_search_by_key(&task.id, |(id, _)| *id).expect("every task is indexed");
         self.index[at].1 = None;
         self.free.push(key);

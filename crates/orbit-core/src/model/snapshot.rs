@@ -86,8 +86,8 @@ impl Version {
 
 impl Slot {
     /// A slot without attempts.
-    pub fn bare(failures: u32, not_before: Time) -> Slot {
-        Slot { failures, not_before, newest: None }
+    pub fn bare(failures: u32, version: u32, not_before: Time, own: u32) -> Slot {
+        Slot { failures, version, not_before, own, newest: None }
     }
 }
 
@@ -142,7 +142,7 @@ impl Cluster {
         let failures = |s: &Slot| if planted(Bug::BackoffNotInSnapshot) { 0 } else { s.failures };
         let workload = |w: &Workload| Workload {
             versions: w.versions.iter().map(|v| Version { tasks: 0, ..v.clone() }).collect(),
-            slots: w.slots.iter().map(|s| Slot::bare(failures(s), s.not_before)).collect(),
+            slots: w.slots.iter().map(|s| Slot::bare(failures(s), s.version, s.not_before, s.own)).collect(),
             ..w.clone()
         };
         Snapshot {
@@ -199,8 +199,11 @@ impl Cluster {
             cluster.nodes.push(node);
         }
         let mut last = None;
-        for workload in snapshot.workloads {
+        for mut workload in snapshot.workloads {
             let uid = workload.uid;
+            // Older snapshots do not say: only failures of the version that a slot shall be of were counted.
+            let unsaid = workload.slots.iter_mut().filter(|slot| slot.version == 0 && slot.failures > 0);
+            unsaid.for_each(|slot| slot.version = workload.version);
             if last.replace(uid).is_some_and(|last| last >= uid) {
                 return Err(format!("workload {uid} is out of order"));
             }

@@ -63,13 +63,25 @@ pub struct Version {
 pub struct Slot {
     /// How often in a row its tasks ended by themselves.
     pub failures: u32,
-    /// Before this time no new attempt is made.
+    /// Of which version those were; 0 where there were none.
+    pub version: u32,
+    /// Before this time no new attempt of that version is made.
     pub not_before: Time,
+    /// The version that it keeps while its rollout stands still, as it was when that began; 0 where it did not.
+    pub own: u32,
     /// The newest attempt. An index, rebuilt on restore.
     pub(crate) newest: Option<TaskKey>,
 }
 
 impl Slot {
+    /// Before when no new attempt of this version is made: what kept another one waiting says nothing about it.
+    pub fn not_before(&self, version: u32) -> Time {
+        if self.version == version { self.not_before } else { Time(0) }
+    }
+    /// How often in a row its tasks of this version ended by themselves.
+    pub fn failures(&self, version: u32) -> u32 {
+        if self.version == version { self.failures } else { 0 }
+    }
     /// With its attempts, and nothing that holds the next one up.
     pub(crate) fn of(newest: Option<TaskKey>) -> Slot {
         Slot { newest, ..Slot::default() }

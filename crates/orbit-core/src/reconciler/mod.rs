@@ -10,7 +10,7 @@ use crate::{
     model::*,
     planted::{Bug, planted},
 };
-pub use rollout::{canaries, deadline, latest_settled_at, may_step, next_step, settled, target};
+pub use rollout::{canaries, deadline, latest_settled_at, may_step, next_step, own, settled, target};
 use std::collections::BTreeMap;
 use turns::{Turn, Turns};
 
@@ -320,7 +320,8 @@ fn stand<'a>(
             standing.replace(task, context);
         }
     }
-    standing.rests_until = Some(slot.not_before).filter(|at| standing.is_sick() && *at > context.at);
+    let not_before = slot.not_before(current);
+    standing.rests_until = Some(not_before).filter(|at| standing.is_sick() && *at > context.at);
     let min_healthy = if planted(Bug::HealthyAtOnce) { Millis(0) } else { workload.update.min_healthy };
     let running_at = |keeper: &Task| keeper.running_at.filter(|_| planted(Bug::RunsIsServes));
     let since = standing.keeper.and_then(|keeper| keeper.serving_since.or(running_at(keeper)));
@@ -328,12 +329,12 @@ fn stand<'a>(
     standing.settled = settles_at.is_some_and(|at| at <= context.at);
     standing.settles_at = settles_at.filter(|at| *at > context.at);
     let is_empty = standing.keeper.or(standing.candidate).or(standing.fallback).is_none() && !standing.leaving;
-    standing.backs_off = is_empty && slot.not_before > context.at;
+    standing.backs_off = is_empty && not_before > context.at;
     let newest = cluster.attempts(slot).next();
     standing.tried = newest.is_some_and(|newest| {
         newest.version == current && standing.fallback.is_none_or(|fallback| fallback.id != newest.id)
     });
-    standing.is_retried_later = standing.is_retrying() && slot.not_before > context.at;
+    standing.is_retried_later = standing.is_retrying() && not_before > context.at;
     standing
 }
 
@@ -458,8 +459,8 @@ fn fill_slot(
     if newest.is_some_and(|task| is_over(workload, task) || told_now(task)) {
         return;
     }
-    if context.at < slot.not_before {
-        changes.wake(slot.not_before);
+    if context.at < slot.not_before(version) {
+        changes.wake(slot.not_before(version));
         return;
     }
     create(changes, context, number, version, newest.map(|task| task.id));

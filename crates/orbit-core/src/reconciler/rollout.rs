@@ -7,22 +7,45 @@ use crate::{
 };
 
 /// The version that a slot shall be of: the current one, where the rollout goes on. Where it is held, or waits for
-/// its canaries in other slots, a slot stays at the version that it was given last, so that an old task that ends
-/// meanwhile is followed by one like it; a new slot is of the stable version.
+/// its canaries in other slots, a slot stays at its [own](own) version, so that an old task that ends meanwhile is
+/// followed by one like it; a new slot is of the stable version.
 pub fn target(cluster: &Cluster, workload: &Workload, number: u32) -> u32 {
     let current = workload.version;
     let Some(rollout) = &workload.rollout else { return current };
-    let before_others = !rollout.promoted && number >= workload.update.canary;
+    let is_canary = rollout.promoted || number < workload.update.canary || planted(Bug::CanaryUnbounded);
     let held = rollout.is_held() && !planted(Bug::PauseIgnored);
-    if !held && (!before_others || planted(Bug::CanaryUnbounded)) {
+    // Canaries are what is looked at: one that is lost is followed by another.
+    if is_canary && (!held || (rollout.state == RolloutState::Canary && !rollout.promoted)) {
         return current;
     }
+    let slot = workload.slots.get(number as usize);
     if planted(Bug::HeldSlotsMoveOn) {
         let live = |slot: &Slot| cluster.attempts(slot).find(|task| task.is_live()).map(|task| task.version);
-        return workload.slots.get(number as usize).and_then(live).unwrap_or(current);
+        return slot.and_then(live).unwrap_or(current);
     }
-    let newest = workload.slots.get(number as usize).and_then(|slot| cluster.attempts(slot).next());
-    newest.map(|task| task.version).or(workload.stable).unwrap_or(current)
+    let own = slot.map(|slot| slot.own).filter(|own| held && workload.version(*own).is_some());
+    let own = own.filter(|_| !planted(Bug::FailedTakesTheSlot));
+    let newest = slot.and_then(|slot| cluster.attempts(slot).next()).map(|task| task.version);
+    own.or(newest).or(workload.stable).unwrap_or(current)
+}
+
+/// The version that a slot keeps from now on, when its rollout begins to stand still: the current one where that has
+/// settled in it. What failed before it counted takes nobody's place.
+pub fn own(cluster: &Cluster, workload: &Workload, slot: &Slot, at: Time) -> u32 {
+    let current = workload.version;
+    let newest = cluster.attempts(slot).next().map(|task| task.version);
+    let older = || cluster.attempts(slot).find(|task| task.is_live() && task.version != current);
+    let is_tried = || cluster.attempts(slot).any(|task| task.is_live() && task.version == current);
+    let has_failed = workload.rollout.is_some_and(|rollout| rollout.state == RolloutState::Failed);
+    if settles_at(cluster, workload, slot).is_some_and(|settled| settled <= at) {
+        return current;
+    }
+    match older() {
+        Some(older) => older.version,
+        // It was stopped first: what comes in its place goes on.
+        None if !has_failed && is_tried() => current,
+        None => workload.stable.or(newest).unwrap_or(current),
+    }
 }
 
 /// When a slot's task of the current version will have served, or has served, for long enough to count. Nothing where

@@ -21,8 +21,6 @@ pub(super) enum Turn {
 /// How much of an update is under way, and what it leaves to the slots behind.
 pub(super) struct Turns {
     update: Update,
-    /// The update does not go on.
-    held: bool,
     /// Slots that have a new task beside the one that serves, so far.
     surging: u32,
     /// Those of them whose new task waits for a node.
@@ -51,7 +49,6 @@ impl Turns {
         let update = workload.update;
         let mut turns = Turns {
             update,
-            held: workload.rollout.is_some_and(|rollout| rollout.is_held()),
             surging: 0,
             stuck: 0,
             retrying: 0,
@@ -98,8 +95,8 @@ impl Turns {
         self.retrying -= u32::from(retries);
         // Another of the same version, for a drain or its health, proves nothing about a new one.
         let moves = standing.fallback.is_some_and(|fallback| fallback.version == standing.version);
-        // What fails for ever keeps its turn, but not from the health of others, nor where the update is held anyway.
-        let first = moves && (standing.is_sick() || self.held) && !planted(Bug::MoveWaitsForRetries);
+        // What fails for ever keeps its turn, but not from the health of others.
+        let first = moves && standing.is_sick() && !planted(Bug::MoveWaitsForRetries);
         if !standing.alone && self.may_surge(retries, moves, first) {
             match standing.is_retried_later {
                 true => self.waiting += 1,

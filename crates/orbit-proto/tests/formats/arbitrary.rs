@@ -430,7 +430,8 @@ fn workload() -> impl Strategy<Value = Workload> {
             version
         },
     );
-    let slot = (n32(), time()).prop_map(|(failures, not_before)| Slot::bare(failures, not_before));
+    let slot = (n32(), n32(), time(), n32());
+    let slot = slot.prop_map(|(failures, version, not_before, own)| Slot::bare(failures, version, not_before, own));
     let first = (uid(), kind(), text(), map(), n32(), update(), n64(), time());
     let more = (any::<usize>(), of(n32()), rollout());
     (first, vec(version, 0..3), any::<bool>(), of(decision()), vec(slot, 0..4), more).prop_map(

@@ -212,7 +212,7 @@ pub fn snapshot() -> Snapshot {
             rollout: Some(Rollout::begun(Time(0), true)),
             deleting: true,
             decision: Some(decision()),
-            slots: vec![Slot::bare(0, Time(0)), Slot::bare(4, Time(13_000)), Slot::bare(1, Time(0))],
+            slots: vec![Slot::bare(0, 0, Time(0), 0), Slot::bare(4, 0, Time(13_000), 0), Slot::bare(1, 0, Time(0), 0)],
         }],
         tasks: vec![running, failed, Task::new(id(9, 0), uid(3), 2, 2, Time(5000))],
         keys: vec![
@@ -370,6 +370,14 @@ fn rollout_snapshot() -> Snapshot {
     later
 }
 
+/// Of which version the failures of a slot are.
+fn failures_snapshot() -> Snapshot {
+    let mut later = snapshot();
+    later.workloads[0].slots =
+        vec![Slot::bare(0, 0, Time(0), 0), Slot::bare(4, 2, Time(13_000), 0), Slot::bare(1, 1, Time(9), 2)];
+    later
+}
+
 /// Records in a file: each with its length before it, four bytes, little-endian.
 fn pack(records: &[Vec<u8>]) -> Vec<u8> {
     let framed = |r: &Vec<u8>| [&u32::try_from(r.len()).unwrap().to_le_bytes()[..], r].concat();
@@ -429,4 +437,5 @@ fn a_snapshot_of_version_1_is_read_and_written_byte_for_byte() {
     snapshot_is_kept("snapshot", snapshot());
     snapshot_is_kept("snapshot-later", later_snapshot());
     snapshot_is_kept("snapshot-rollouts", rollout_snapshot());
+    snapshot_is_kept("snapshot-failures", failures_snapshot());
 }

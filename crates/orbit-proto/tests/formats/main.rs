@@ -166,7 +166,7 @@ fn a_large_snapshot_comes_in_bounded_chunks() {
             rollout: Some(Rollout::begun(Time(1), true)),
             deleting: false,
             decision: None,
-            slots: vec![Slot::bare(u32::MAX, Time(u64::MAX)); 100_000],
+            slots: vec![Slot::bare(u32::MAX, u32::MAX, Time(u64::MAX), u32::MAX); 100_000],
         }],
         tasks: (0..100_000).map(task).collect(),
         ..golden::snapshot()

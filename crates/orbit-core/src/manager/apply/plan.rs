@@ -93,7 +93,7 @@ impl Cluster {
                 // It may have reported a good end, or been told to stop, since the plan was made.
                 let over = |task: &Task| reconciler::is_over(workload, task) && !planted(Bug::FinishedRunRepeated);
                 let follows = !newest.is_some_and(over);
-                follows && self.at >= slot.not_before && newest.map(|task| task.id) == create.after
+                follows && self.at >= slot.not_before(create.version) && newest.map(|task| task.id) == create.after
             });
         let Some(spec) = workload.spec(create.version).filter(|_| fresh).cloned() else { return false };
         if slot.is_some_and(|slot| !self.may_stand_beside(&slot, &spec)) && !planted(Bug::FencedReturnUnseen) {

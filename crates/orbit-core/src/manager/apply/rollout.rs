@@ -31,10 +31,8 @@ impl Cluster {
         if workload.update.canary == 0 {
             let goes_on = if waits { goes_on } else { rollout };
             self.set_rollout(uid, What::Promoted, Rollout { promoted: true, ..goes_on });
-            self.forget_other_failures(uid);
         } else if waits && workload.canaries() > before {
             self.set_rollout(uid, What::Resumed, goes_on);
-            self.forget_other_failures(uid);
         }
     }
 
@@ -68,13 +66,11 @@ impl Cluster {
             (RolloutOrder::Resume, RolloutState::Paused | RolloutState::Failed) => {
                 let goes_on = Rollout { state: RolloutState::Running, since: at, progress_at: at, ..rollout };
                 self.set_rollout(uid, What::Resumed, goes_on);
-                self.forget_other_failures(uid);
             }
             (RolloutOrder::Promote, RolloutState::Canary) if settled == canaries => {
                 let goes_on =
                     Rollout { state: RolloutState::Running, since: at, progress_at: at, promoted: true, ..rollout };
                 self.set_rollout(uid, What::Promoted, goes_on);
-                self.forget_other_failures(uid);
             }
             (RolloutOrder::Promote, _) if rollout.promoted => {
                 return conflict(format!("the rollout of service `{name}` has no canaries to promote"));
@@ -129,23 +125,23 @@ impl Cluster {
         self.record_workload(what, uid, message);
     }
 
-    /// What kept another version waiting in a slot says nothing about the one that comes now.
-    fn forget_other_failures(&mut self, uid: Uid) {
-        let workload = &self.workloads[&uid];
-        let other = |slot: &Slot| self.attempts(slot).next().is_none_or(|newest| newest.version != workload.version);
-        let others: Vec<bool> = workload.slots.iter().map(other).collect();
-        let workload = self.workloads.get_mut(&uid).expect("the caller found it");
-        for (slot, _) in workload.slots.iter_mut().zip(others).filter(|(_, other)| *other) {
-            *slot = Slot::of(slot.newest);
-        }
-    }
-
     fn set_rollout(&mut self, uid: Uid, what: What, rollout: Rollout) {
         let workload = self.workloads.get_mut(&uid).expect("the caller found it");
         workload.rollout = Some(rollout);
         let message = format!("version {}", workload.version);
         self.record_workload(what, uid, message);
+        if rollout.is_held() {
+            self.hold(uid);
+        }
         self.changed_workload(uid);
+    }
+
+    /// The rollout stands still from now on: each slot keeps its version.
+    fn hold(&mut self, uid: Uid) {
+        let workload = &self.workloads[&uid];
+        let own: Vec<u32> = workload.slots.iter().map(|slot| reconciler::own(self, workload, slot, self.at)).collect();
+        let workload = self.workloads.get_mut(&uid).expect("just found");
+        workload.slots.iter_mut().zip(own).for_each(|(slot, own)| slot.own = own);
     }
 
     /// Returns false where the plan has become stale.
@@ -181,8 +177,6 @@ impl Cluster {
                 workload.versions.iter_mut().filter(|v| v.number == version).for_each(|v| v.was_stable = true);
                 drop_unused_versions(workload);
                 self.set_rollout(uid, What::RolledOut, Rollout { state: RolloutState::Done, since: at, ..rollout });
-                // Surplus slots may have been held at another version.
-                self.forget_other_failures(uid);
             }
             RolloutStep::Fail => self.fail_rollout(uid, rollout),
         }
@@ -245,6 +239,7 @@ impl Cluster {
                 let workload = self.workloads.get_mut(&uid).expect("just found");
                 workload.rollout = Some(Rollout { state: RolloutState::Failed, since: self.at, ..rollout });
                 self.record_workload(What::RolloutFailed, uid, failed);
+                self.hold(uid);
                 self.changed_workload(uid);
             }
         }
