@@ -213,8 +213,8 @@ pub(super) fn of_the_right_version<'a>(cluster: &Cluster, creates: impl Iterator
     Ok(())
 }
 
-/// I28: when it begins to stand still, each slot keeps the current version where that has served for long enough, else what
-/// is there of another one. What failed before it counted takes nobody's place.
+/// I28: when it begins to stand still, each slot keeps the current version where that has served for long enough, or, where
+/// somebody pauses it, has begun and did not fail yet; else what is there of another one.
 fn held(cluster: &Cluster, workload: &Workload, rollout: &Rollout, serving: &BTreeMap<TaskId, Time>) -> Check {
     for (number, slot) in workload.slots.iter().enumerate() {
         let live = || cluster.attempts(slot).filter(|task| task.is_live());
@@ -224,7 +224,10 @@ fn held(cluster: &Cluster, workload: &Workload, rollout: &Rollout, serving: &BTr
             since.is_some_and(|since| *since + workload.update.min_healthy <= cluster.at)
         };
         let given = cluster.attempts(slot).next().map(|task| task.version);
-        let expected = if live().filter(is_current).any(counts) {
+        let fails = |task: &Task| task.state.is_terminal() && task.desired == Desired::Running;
+        let fails = rollout.state == RolloutState::Failed || cluster.attempts(slot).filter(is_current).any(fails);
+        let begins = !fails && live().any(|task| is_current(&task));
+        let expected = if begins || live().filter(is_current).any(counts) {
             workload.version
         } else if let Some(older) = live().find(|task| !is_current(task)) {
             older.version

@@ -30,21 +30,23 @@ pub fn target(cluster: &Cluster, workload: &Workload, number: u32) -> u32 {
 }
 
 /// The version that a slot keeps from now on, when its rollout begins to stand still: the current one where that has
-/// settled in it. What failed before it counted takes nobody's place.
+/// settled in it, or is on its way for the first time and somebody only pauses it. What failed before it counted takes
+/// nobody's place.
 pub fn own(cluster: &Cluster, workload: &Workload, slot: &Slot, at: Time) -> u32 {
-    let current = workload.version;
-    let newest = cluster.attempts(slot).next().map(|task| task.version);
-    let older = || cluster.attempts(slot).find(|task| task.is_live() && task.version != current);
-    let is_tried = || cluster.attempts(slot).any(|task| task.is_live() && task.version == current);
+    let (current, attempts) = (workload.version, || cluster.attempts(slot));
+    let newest = attempts().next().map(|task| task.version);
+    let older = attempts().find(|task| task.is_live() && task.version != current).map(|task| task.version);
+    let of_current = || attempts().filter(|task| task.version == current && task.desired == Desired::Running);
+    let is_tried = of_current().any(Task::is_live);
     let has_failed = workload.rollout.is_some_and(|rollout| rollout.state == RolloutState::Failed);
+    let has_failed_here = of_current().any(|task| task.state.is_terminal());
     if settles_at(cluster, workload, slot).is_some_and(|settled| settled <= at) {
         return current;
     }
-    match older() {
-        Some(older) => older.version,
-        // It was stopped first: what comes in its place goes on.
-        None if !has_failed && is_tried() => current,
-        None => workload.stable.or(newest).unwrap_or(current),
+    match older {
+        Some(older) if has_failed || has_failed_here || !is_tried => older,
+        _ if is_tried && !has_failed => current,
+        _ => workload.stable.or(newest).unwrap_or(current),
     }
 }
 
