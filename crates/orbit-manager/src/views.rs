@@ -183,7 +183,9 @@ fn message(
         return rollout;
     }
     if status.pending > 0 {
-        return format!("{} waiting for a node: {}", status.pending, why_pending(workload));
+        let waiting = format!("{} waiting for a node: {}", status.pending, why_pending(workload));
+        // That it will not go on by itself is what has to be known first.
+        return if state == Some(RolloutState::Failed) { format!("{rollout}; {waiting}") } else { waiting };
     }
     let failed = last_end
         .filter(|end| status.failures > 0 && status.current < workload.wanted() && end.reason != Reason::Stopped);
@@ -299,13 +301,20 @@ pub fn task(manager: &Manager, task: &Task, now: Time) -> view::Task {
         unreachable: !task.state.is_terminal() && node.is_some_and(|node| node.reach != Reach::Reachable),
         reason: task.end.as_ref().map(|end| end.reason.as_str().to_string()),
         exit_code: task.end.as_ref().and_then(|end| end.exit_code),
-        message: waits.or(task.end.as_ref().map(|end| end.message.clone())).unwrap_or_default(),
+        message: waits.or(task.end.as_ref().map(|end| ending(task, end))).unwrap_or_default(),
         ports: ports(task, spec),
         created_at: moment(manager, task.created_at),
         running_at: task.running_at.map(|at| moment(manager, at)),
         ready: is_asked.then(|| task.serves()),
         ended_at: task.ended_at.map(|at| moment(manager, at)),
     }
+}
+
+/// More of how it ended than its reason says.
+fn ending(task: &Task, end: &End) -> String {
+    // It was told to stop for that.
+    let was_unhealthy = task.probed.health == Some(false) && end.reason == Reason::Stopped;
+    if was_unhealthy && end.message.is_empty() { "was not healthy".to_string() } else { end.message.clone() }
 }
 
 /// Something that was done or happened.

@@ -2,13 +2,14 @@
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
-    builder::{PossibleValue, TypedValueParser},
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use orbit_api::{
     manifest::ManifestPull,
     quantity::{Cpu, Memory, Span},
 };
+use orbit_core::model::TaskState;
 use std::{
     ffi::OsStr,
     time::{Duration, SystemTime},
@@ -324,7 +325,7 @@ pub struct Get {
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
     /// Only tasks in this actual state, for example running
-    #[arg(long)]
+    #[arg(long, hide_possible_values = true, value_parser = PossibleValuesParser::new(TaskState::ALL.map(TaskState::as_str)))]
     pub state: Option<String>,
 }
 
@@ -666,7 +667,7 @@ fn selector(text: &str) -> Result<String, String> {
 fn scale(text: &str) -> Result<(String, u32), String> {
     let wrong = || "write NAME=N, for example web=3".to_string();
     let (name, number) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
-    Ok((name.to_string(), number.parse().map_err(|_| wrong())?))
+    Ok((service(name)?, number.parse().map_err(|_| wrong())?))
 }
 
 #[cfg(test)]
@@ -705,6 +706,7 @@ mod tests {
         assert_eq!(variable("A="), Ok(("A".into(), String::new())));
         assert!(variable("=b").is_err() && variable("A").is_err());
         assert_eq!(scale("web=3"), Ok(("web".into(), 3)));
+        assert_eq!(scale("service/web=3"), Ok(("web".into(), 3)));
         for bad in ["web", "=3", "web=", "web=-1", "web=three"] {
             assert!(scale(bad).is_err(), "{bad}");
         }

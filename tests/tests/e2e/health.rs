@@ -38,6 +38,8 @@ fn what_does_not_answer_leaves_the_endpoints_and_is_kept() {
     assert_eq!((task.actual.as_str(), task.ready, task.message.as_str()), ("running", Some(false), "not ready"));
     let said = String::from_utf8_lossy(&cluster.orbit(&["get", "services"], "").stdout).into_owned();
     assert!(said.contains("1 not ready"), "{said}");
+    // Its rollout is over all the same.
+    assert_eq!(cluster.orbit(&["rollout", "status", "web", "--timeout", "5s"], "").status.code(), Some(0));
     engine.unpause(&container.id);
     assert_eq!(wait_listed(&cluster, "web", 1), before, "the same task returns");
 }
@@ -66,7 +68,7 @@ fn what_is_not_healthy_is_replaced() {
         tasks if tasks.len() == 2 && !tasks.contains(&sick) => Ok(()),
         tasks => Err(format!("{tasks:?} without {sick}")),
     });
-    cluster.wait_ended(&sick);
+    assert_eq!(cluster.wait_ended(&sick).message, "was not healthy");
     let story = String::from_utf8_lossy(&cluster.orbit(&["describe", "service", "web"], "").stdout).into_owned();
     assert!(story.contains("unhealthy") && story.contains("health: "), "{story}");
 }

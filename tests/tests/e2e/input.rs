@@ -129,6 +129,7 @@ fn requests() -> Vec<Case> {
         case("unknown query", get("/v1/services?selektor=a"), "", (400, "invalid", "")),
         case("no selector", get("/v1/services?selector==a"), "", (400, "invalid", "selector")),
         case("empty page", get("/v1/tasks?limit=0"), "", (400, "invalid", "limit")),
+        case("no state", get("/v1/tasks?state=walking"), "", (400, "invalid", "state")),
         case("negative page", get("/v1/tasks?limit=-1"), "", (400, "invalid", "")),
         case("no place to continue", get("/v1/tasks?continue=abc"), "", (400, "invalid", "continue")),
         case("follow what", get("/v1/tasks/once/logs?follow=maybe"), "", (400, "invalid", "follow")),

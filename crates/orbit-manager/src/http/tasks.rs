@@ -12,7 +12,7 @@ use axum::extract::Path;
 use futures_util::StreamExt;
 use orbit_core::{
     manager::{Manager, Request as Ask},
-    model::{Answer, Change as Changed, Cluster, Kind, LogRange, Put, Task, TaskId, Time},
+    model::{Answer, Change as Changed, Cluster, Kind, LogRange, Put, Task, TaskId, TaskState, Time},
 };
 use serde_json::{Value, json};
 use tokio_stream::wrappers::ReceiverStream;
@@ -97,6 +97,11 @@ impl Filter {
         (status = 410, body = Problem, description = "what changed since is not known any more")))]
 async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query<Filter>) -> Answered<Response> {
     let selector = Selector::parse(filter.selector.as_deref())?;
+    let states = || TaskState::ALL.map(TaskState::as_str);
+    if let Some(state) = filter.state.as_deref().filter(|state| !states().contains(state)) {
+        let message = format!("`{state}` is no state of a task: {}", states().join(", "));
+        return Err(Rejection::invalid("state", message).into());
+    }
     if flag("watch", filter.watch.as_deref())? {
         let since = watch::since(&headers, filter.since)?;
         return watch::watch(door, since, Tasks { filter, selector }).await;
