@@ -158,6 +158,8 @@ bugs! {
     Leases BrakeForgottenInSleep "brake-forgotten-in-sleep" "A manager that slept takes nodes for which the brake held for ones that were given up.";
     Reconciler FailedTakesTheSlot "failed-takes-the-slot" "While a rollout is held, an old task that ends is followed by a new version's that failed in its slot.";
     Reconciler ProgressSampled "progress-sampled" "A rollout's progress is only looked at when its deadline has come.";
+    Apply FailuresOfNoneInSnapshot "failures-of-none-kept" "A snapshot does not say of which version the failures of a slot are.";
+    Apply OwnNotInSnapshot "own-not-in-snapshot" "A snapshot does not say which version a slot keeps while its rollout stands still.";
     Apply FailuresOfOthersCount "failures-of-others-count" "A slot that goes back to another version goes on counting the failures of the one before.";
     Apply CanariesUnchanged "canaries-unchanged" "A rollout that waits for its canaries does not see that there shall be more, or none.";
     Apply UnreadyForgetsHealth "unready-forgets-health" "A row of failures goes on after a long time of good health that ended with not being ready.";

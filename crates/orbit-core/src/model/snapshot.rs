@@ -140,9 +140,11 @@ impl Cluster {
             )
         };
         let failures = |s: &Slot| if planted(Bug::BackoffNotInSnapshot) { 0 } else { s.failures };
+        let of_version = |s: &Slot| if planted(Bug::FailuresOfNoneInSnapshot) { 0 } else { s.version };
+        let own = |s: &Slot| if planted(Bug::OwnNotInSnapshot) { 0 } else { s.own };
         let workload = |w: &Workload| Workload {
             versions: w.versions.iter().map(|v| Version { tasks: 0, ..v.clone() }).collect(),
-            slots: w.slots.iter().map(|s| Slot::bare(failures(s), s.version, s.not_before, s.own)).collect(),
+            slots: w.slots.iter().map(|s| Slot::bare(failures(s), of_version(s), s.not_before, own(s))).collect(),
             ..w.clone()
         };
         Snapshot {
