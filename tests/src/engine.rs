@@ -148,8 +148,13 @@ impl Engine {
 
     /// `docker kill`
     pub fn kill(&self, id: &str) {
-        let options = KillContainerOptionsBuilder::default().signal("KILL").build();
-        block_on(self.docker.kill_container(id, Some(options))).expect("a running container can be killed");
+        self.signal(id, "KILL");
+    }
+
+    /// `docker kill --signal`
+    pub fn signal(&self, id: &str, signal: &str) {
+        let options = KillContainerOptionsBuilder::default().signal(signal).build();
+        block_on(self.docker.kill_container(id, Some(options))).expect("a running container can be told");
     }
 
     /// `docker stop`, with a second of grace.
@@ -158,8 +163,9 @@ impl Engine {
         block_on(self.docker.stop_container(id, Some(options))).expect("a running container can be stopped");
     }
 
-    /// `docker pause`, until it succeeds: beside a command that begins in the container, as a probe's does, runc gives
-    /// up freezing it after a while, and leaves it running (opencontainers/runc 2791).
+    /// `docker pause`, until it succeeds. Not beside commands that begin in the container, as those of probes do: runc may
+    /// give up freezing it (opencontainers/runc 2791), or freeze what begins the command, and then the engine answers
+    /// nothing about the container any more.
     pub fn pause(&self, id: &str) {
         let paused = || block_on(self.docker.pause_container(id)).map_err(|error| error.to_string());
         poll_for("a running container is paused", PATIENCE, paused).unwrap_or_else(|error| panic!("{error}"));

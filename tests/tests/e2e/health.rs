@@ -53,9 +53,10 @@ fn what_is_not_healthy_is_replaced() {
     cluster.apply(&service);
     wait_listed(&cluster, "web", 2);
     let before = cluster.wait_running("web", 2);
-    // It listens still, but nobody gets an answer from a command in it.
+    // It listens still, but nobody gets an answer from it.
     let mut service = service.clone();
-    service["health"] = asking(json!({ "command": ["/web", "exit", "0"] }));
+    service["health"] = asking(json!({ "http": { "port": "http", "path": "/healthz" } }));
+    service["ready"] = asking(json!({ "command": ["/web", "exit", "0"] }));
     cluster.apply(&service);
     cluster.wait_for("the update is done", || match listed(&cluster, "web") {
         tasks if tasks.len() == 2 && before.iter().all(|old| !tasks.contains(&old.task().to_string())) => Ok(()),
@@ -63,7 +64,7 @@ fn what_is_not_healthy_is_replaced() {
     });
     let frozen = cluster.wait_running("web", 2).remove(0);
     let sick = frozen.task().to_string();
-    engine.pause(&frozen.id);
+    engine.signal(&frozen.id, "STOP");
     cluster.wait_for("another has taken its place", || match listed(&cluster, "web") {
         tasks if tasks.len() == 2 && !tasks.contains(&sick) => Ok(()),
         tasks => Err(format!("{tasks:?} without {sick}")),
