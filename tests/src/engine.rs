@@ -1,6 +1,6 @@
 //! The Docker engine, asked itself.
 
-use crate::{PATIENCE, block_on, poll_for, repository};
+use crate::{block_on, repository};
 use bollard::{
     API_DEFAULT_VERSION, Docker,
     models::{ContainerCreateBody, ContainerInspectResponse},
@@ -163,12 +163,11 @@ impl Engine {
         block_on(self.docker.stop_container(id, Some(options))).expect("a running container can be stopped");
     }
 
-    /// `docker pause`, until it succeeds. Not beside commands that begin in the container, as those of probes do: runc may
-    /// give up freezing it (opencontainers/runc 2791), or freeze what begins the command, and then the engine answers
-    /// nothing about the container any more.
+    /// `docker pause`. Not beside commands that begin in the container, as those of probes do: runc may give up freezing it
+    /// (opencontainers/runc 2791), or freeze what begins the command, and then the engine answers nothing about the
+    /// container any more.
     pub fn pause(&self, id: &str) {
-        let paused = || block_on(self.docker.pause_container(id)).map_err(|error| error.to_string());
-        poll_for("a running container is paused", PATIENCE, paused).unwrap_or_else(|error| panic!("{error}"));
+        block_on(self.docker.pause_container(id)).expect("a running container can be paused");
     }
 
     /// `docker unpause`

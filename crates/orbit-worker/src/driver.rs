@@ -123,11 +123,9 @@ pub async fn run(mut parts: Parts, stop: impl Future<Output = ()>) -> Result<(),
     }
     driver.links.into_values().for_each(|link| link.task.abort());
     tracing::info!("worker stops; its containers go on running");
-    match driver.machine.ledger().fences() {
-        0 => {}
-        fences => {
-            tracing::warn!(fences, "nobody keeps the timed fences of its containers until a worker runs here again")
-        }
+    let fences = driver.machine.ledger().fences();
+    if fences > 0 {
+        tracing::warn!(fences, "nobody keeps the timed fences of its containers until a worker runs here again");
     }
     Ok(())
 }

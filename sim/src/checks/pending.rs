@@ -49,8 +49,8 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
 }
 
 /// What always fails is on its way in or out at any moment.
-fn comes_to_rest(spec: &Spec) -> bool {
-    IMAGES_GOOD.contains(&spec.image.as_str())
+fn comes_to_rest(image: &str) -> bool {
+    IMAGES_GOOD.contains(&image)
 }
 
 /// What is believed, and what is.
@@ -63,7 +63,7 @@ struct World<'a> {
 
 impl World<'_> {
     fn is_good(&self, task: &Task) -> bool {
-        comes_to_rest(self.cluster.spec_of(task))
+        comes_to_rest(&self.cluster.spec_of(task).image)
     }
     /// What is on a machine that is gone for good is not seen to end. (Nobody else is silent by now.)
     fn is_gone(&self, task: &Task) -> bool {
@@ -82,7 +82,7 @@ impl World<'_> {
         for container in worker.engine.containers() {
             let Some(identity) = container.identity else { continue };
             let Some(task) = cluster.task(identity.task) else {
-                if IMAGES_GOOD.contains(&container.spec.image.as_str()) {
+                if comes_to_rest(&container.spec.image) {
                     pending.push(format!("{} is not known and has a container", identity.task));
                 }
                 continue;
@@ -149,8 +149,8 @@ impl World<'_> {
         // Where others fail for ever, no more may be without.
         let waits = stands_alone(cluster, workload, task.slot) && cluster.pending_of(workload.uid).next().is_some();
         let others =
-            specs(cluster, workload).all(|spec| comes_to_rest(spec)) && !waits && !is_used_up(cluster, workload);
-        comes_to_rest(spec) && others && cluster.nodes().any(|other| has_room(cluster, other, spec, self.at))
+            specs(cluster, workload).all(|spec| comes_to_rest(&spec.image)) && !waits && !is_used_up(cluster, workload);
+        comes_to_rest(&spec.image) && others && cluster.nodes().any(|other| has_room(cluster, other, spec, self.at))
     }
 
     fn workload(&self, workload: &Workload, pending: &mut Vec<String>) {
@@ -174,7 +174,7 @@ impl World<'_> {
         let slots = (0..).zip(&workload.slots);
         let serving = slots.filter(|(number, slot)| self.serves(workload, *number, slot)).count();
         let (wanted, unplaced) = (workload.replicas as usize, cluster.pending_of(workload.uid).count());
-        let good = specs(cluster, workload).all(|spec| comes_to_rest(spec));
+        let good = specs(cluster, workload).all(|spec| comes_to_rest(&spec.image));
         // I28: it comes to an end, by its deadline or when all serve.
         let runs = workload.rollout.is_some_and(|rollout| rollout.state == RolloutState::Running);
         let whole = good && unplaced == 0 && unconfirmed == 0 && serving == wanted;

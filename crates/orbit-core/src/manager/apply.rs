@@ -179,10 +179,10 @@ impl Cluster {
         (shall_be == task.version || planted(Bug::OldVersionCounts)) && task.desired == Desired::Running
     }
 
-    /// A task serves no longer: where it did for long enough, its slot's row of failures was over.
+    /// A task whose failures count serves no longer: where it did for long enough, its slot's row of failures was over.
     fn end_row_of_failures(&mut self, key: TaskKey, serving_since: Option<Time>, at: Time) {
         let reset_after = self.spec_of(self.tasks.at(key)).restart.reset_after;
-        if serving_since.is_some_and(|since| at.since(since) >= reset_after) && self.counts_failures(key) {
+        if serving_since.is_some_and(|since| at.since(since) >= reset_after) {
             self.slot_of_mut(key).failures = 0;
         }
     }

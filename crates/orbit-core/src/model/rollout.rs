@@ -68,6 +68,10 @@ impl Rollout {
     pub fn begun(at: Time, promoted: bool) -> Rollout {
         Rollout { state: RolloutState::Running, since: at, progress_at: at, settled: 0, promoted, failed: None }
     }
+    /// It goes on, and its deadline begins anew.
+    pub fn goes_on(self, at: Time) -> Rollout {
+        Rollout { state: RolloutState::Running, since: at, progress_at: at, ..self }
+    }
     /// Whether slots stay at the version that they have.
     pub fn is_held(&self) -> bool {
         matches!(self.state, RolloutState::Paused | RolloutState::Canary | RolloutState::Failed)

@@ -1,7 +1,7 @@
 //! What a worker must remember across a crash because no label can say it.
 
 use crate::{
-    model::{ClusterId, Millis, NodeUid, TaskId, TaskReport},
+    model::{ClusterId, Millis, NodeUid, TaskId, TaskReport, Time},
     planted::{Bug, planted},
 };
 use std::collections::BTreeMap;
@@ -39,6 +39,13 @@ pub struct TimedFence {
     pub after: Millis,
     /// Between the signal and the kill.
     pub grace: Millis,
+}
+
+impl TimedFence {
+    /// When it is stopped, if nothing is heard after this.
+    pub fn passes_at(self, heard_of_at: Time) -> Time {
+        heard_of_at + self.after
+    }
 }
 
 /// A change of the ledger. It is durable before any later action of the same step is carried out.

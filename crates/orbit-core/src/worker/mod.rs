@@ -457,7 +457,8 @@ impl Worker {
             ToWorker::HeartbeatAck { seq } => {
                 // What was not to be begun any more may be, now.
                 let heard_of_at = self.link.heard_of_at();
-                let had_passed = |task: &WorkerTask| task.fence().is_some_and(|fence| heard_of_at + fence.after <= now);
+                let had_passed =
+                    |task: &WorkerTask| task.fence().is_some_and(|fence| fence.passes_at(heard_of_at) <= now);
                 self.due.extend(self.tasks.iter().filter(|(_, task)| had_passed(task)).map(|(id, _)| *id));
                 self.link.acknowledged(now, seq);
             }

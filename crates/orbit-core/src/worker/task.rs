@@ -171,8 +171,8 @@ impl Worker {
     fn is_fenced(&mut self, now: Time, id: TaskId) -> bool {
         let heard_of_at = self.link.heard_of_at();
         let task = self.tasks.get_mut(&id).expect("the caller has looked");
-        let after = fence_of(task.order.as_ref(), self.ledger.tasks.get(&id)).filter(|_| !planted(Bug::FenceUnseen));
-        let Some(at) = after.map(|fence| heard_of_at + fence.after) else { return false };
+        let fence = fence_of(task.order.as_ref(), self.ledger.tasks.get(&id)).filter(|_| !planted(Bug::FenceUnseen));
+        let Some(at) = fence.map(|fence| fence.passes_at(heard_of_at)) else { return false };
         if at > now && task.fence_look_at.is_none_or(|look_at| look_at <= now) {
             task.fence_look_at = Some(at);
             self.looks.insert((at, id));
@@ -279,7 +279,7 @@ impl Worker {
             };
             // A welcome makes it look at everything again, an acknowledged heartbeat at this.
             let fence = task.fence();
-            let fenced = fence.is_some_and(|fence| self.link.heard_of_at() + fence.after <= now);
+            let fenced = fence.is_some_and(|fence| fence.passes_at(self.link.heard_of_at()) <= now);
             if fenced && !planted(Bug::FencedMayStart) {
                 continue;
             }

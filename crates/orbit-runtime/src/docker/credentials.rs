@@ -94,14 +94,18 @@ impl Credentials {
         let pair = auth.auth.filter(|auth| !auth.is_empty()).map(|auth| pair(&auth)).transpose();
         let pair = pair.map_err(|()| fault(&format_args!("the entry of {registry} is not USER:PASSWORD in base64")))?;
         let (username, password) = pair.map_or((auth.username, auth.password), |(user, pass)| (Some(user), Some(pass)));
-        Ok(Some(DockerCredentials {
-            username,
-            password,
-            identitytoken: auth.identity_token,
-            serveraddress: Some(registry),
-            ..DockerCredentials::default()
-        }))
+        Ok(Some(credentials(registry, username, password, auth.identity_token)))
     }
+}
+
+fn credentials(
+    registry: String,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+) -> DockerCredentials {
+    let serveraddress = Some(registry);
+    DockerCredentials { username, password, identitytoken, serveraddress, ..DockerCredentials::default() }
 }
 
 fn program_of(helper: &str) -> String {
@@ -128,18 +132,10 @@ async fn ask(program: &str, registry: &str) -> Result<Option<DockerCredentials>,
     }
     let answer: Answer =
         serde_json::from_slice(&output.stdout).map_err(|_| format!("{program} does not answer as a helper does"))?;
-    let (token, pair) = match answer.username.as_str() {
-        "<token>" => (Some(answer.secret), None),
-        _ => (None, Some((answer.username, answer.secret))),
-    };
-    let (username, password) = pair.unzip();
-    let serveraddress = Some(registry.to_string());
-    Ok(Some(DockerCredentials {
-        username,
-        password,
-        identitytoken: token,
-        serveraddress,
-        ..DockerCredentials::default()
+    let (registry, secret) = (registry.to_string(), Some(answer.secret));
+    Ok(Some(match answer.username.as_str() {
+        "<token>" => credentials(registry, None, None, secret),
+        _ => credentials(registry, Some(answer.username), secret, None),
     }))
 }
 

@@ -142,7 +142,11 @@ async fn counted_down(session: &Session<'_>, rows: &[Value]) -> Option<Value> {
 async fn one(session: &mut Session<'_>, kind: ObjectKind, name: &str, show: &Show) -> Result<u8, Error> {
     let format = settings::format(show.output, session.env, &session.context)?;
     let object: Value = match session.client.get(&path(&[kind.plural(), name], &[])).await {
-        Err(error) if error.is_not_found() && kind == ObjectKind::Task && is_service(session, name).await => {
+        Err(error) if error.is_not_found() && kind == ObjectKind::Task => {
+            let service = session.client.find::<Value>(&path(&[ObjectKind::Service.plural(), name], &[])).await;
+            if !matches!(service, Ok(Some(_))) {
+                return Err(error);
+            }
             let text = format!("{name} is a service; its tasks are shown by `orbit get tasks --service {name}`");
             return Err(Error::usage(text));
         }
@@ -163,10 +167,6 @@ async fn one(session: &mut Session<'_>, kind: ObjectKind, name: &str, show: &Sho
     };
     session.print(&text)?;
     Ok(0)
-}
-
-async fn is_service(session: &Session<'_>, name: &str) -> bool {
-    session.client.get::<Value>(&path(&[ObjectKind::Service.plural(), name], &[])).await.is_ok()
 }
 
 /// A list's table; `None` where it is empty. The objects are read as what they are at once: there may be

@@ -135,8 +135,8 @@ impl Cluster {
 
     fn change_workload(&mut self, uid: Uid, definition: &Definition, touched: &mut Touched) -> Answer {
         let index = self.index;
-        let canaries = self.workloads[&uid].canaries();
         let workload = self.workloads.get_mut(&uid).expect("found by name");
+        let canaries = workload.canaries();
         let new_spec = *workload.current().spec != definition.spec;
         let same_number = (workload.replicas, workload.update) == (definition.replicas, definition.update);
         if new_spec || workload.labels != definition.labels || !same_number {
@@ -206,8 +206,7 @@ impl Cluster {
         if workload.replicas != replicas && !planted(Bug::ScaleKeepsRevision) {
             workload.revision = self.index;
         }
-        let (revision, version) = (workload.revision, workload.current().number);
-        let canaries = self.workloads[&uid].canaries();
+        let (revision, version, canaries) = (workload.revision, workload.current().number, workload.canaries());
         self.change_replicas(uid, replicas);
         self.change_canaries(uid, canaries);
         touched.workloads.push(uid);

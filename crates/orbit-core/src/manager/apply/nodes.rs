@@ -285,16 +285,15 @@ impl Cluster {
         let task = self.tasks.at(key);
         touched.workloads.push(task.workload);
         let failed = task.is_unhealthy() && before.health != Some(false);
-        if served && !task.serves() && !planted(Bug::UnreadyForgetsHealth) {
-            self.end_row_of_failures(key, since, self.at);
-        }
-        let task = self.tasks.at(key);
         let (serves, why) = (task.serves(), cut(report.why.clone()));
         if failed {
             let wait = self.count_failure(key, since, self.at);
             let next = wait.map(|wait| format!("; replaced in {} s at the earliest", wait.0.div_ceil(1000)));
             self.record_task(What::Unhealthy, key, format!("{why}{}", next.unwrap_or_default()));
         } else if !serves && (served || (probed.ready == Some(false) && before.ready != Some(false))) {
+            if self.counts_failures(key) && !planted(Bug::UnreadyForgetsHealth) {
+                self.end_row_of_failures(key, since, self.at);
+            }
             // Also of one that never served: why not is what somebody wants to know of it.
             self.record_task(What::Unready, key, why);
         } else if !served && serves {

@@ -27,12 +27,11 @@ impl Cluster {
             return;
         };
         let waits = rollout.state == RolloutState::Canary;
-        let goes_on = Rollout { state: RolloutState::Running, since: self.at, progress_at: self.at, ..rollout };
         if workload.update.canary == 0 {
-            let goes_on = if waits { goes_on } else { rollout };
-            self.set_rollout(uid, What::Promoted, Rollout { promoted: true, ..goes_on });
+            let rollout = if waits { rollout.goes_on(self.at) } else { rollout };
+            self.set_rollout(uid, What::Promoted, Rollout { promoted: true, ..rollout });
         } else if waits && workload.canaries() > before {
-            self.set_rollout(uid, What::Resumed, goes_on);
+            self.set_rollout(uid, What::Resumed, rollout.goes_on(self.at));
         }
     }
 
@@ -64,13 +63,10 @@ impl Cluster {
                 return conflict(format!("the rollout of service `{name}` waits for its canaries to be promoted"));
             }
             (RolloutOrder::Resume, RolloutState::Paused | RolloutState::Failed) => {
-                let goes_on = Rollout { state: RolloutState::Running, since: at, progress_at: at, ..rollout };
-                self.set_rollout(uid, What::Resumed, goes_on);
+                self.set_rollout(uid, What::Resumed, rollout.goes_on(at));
             }
             (RolloutOrder::Promote, RolloutState::Canary) if settled == canaries => {
-                let goes_on =
-                    Rollout { state: RolloutState::Running, since: at, progress_at: at, promoted: true, ..rollout };
-                self.set_rollout(uid, What::Promoted, goes_on);
+                self.set_rollout(uid, What::Promoted, Rollout { promoted: true, ..rollout.goes_on(at) });
             }
             (RolloutOrder::Promote, _) if rollout.promoted => {
                 return conflict(format!("the rollout of service `{name}` has no canaries to promote"));
@@ -91,16 +87,19 @@ impl Cluster {
     fn undo(&mut self, uid: Uid, to: Option<u32>) -> Result<(), Rejection> {
         let workload = &self.workloads[&uid];
         let (name, version) = (&workload.name, workload.version);
-        let others = workload.versions.iter().map(|v| v.number).filter(|number| *number != version);
-        let others = others.map(|number| number.to_string()).collect::<Vec<_>>().join(", ");
+        let kept = |but: Option<u32>| {
+            let numbers = workload.versions.iter().map(|v| v.number).filter(|number| Some(*number) != but);
+            numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(", ")
+        };
         let Some(target) = to.or(workload.undo_target()) else {
-            let message = format!("service `{name}` has no version before {version} that served in every slot");
-            let choice = if others.is_empty() { String::new() } else { format!(": choose one that is kept: {others}") };
-            return Err(Rejection::new(Code::Conflict, message + &choice));
+            let mut message = format!("service `{name}` has no version before {version} that served in every slot");
+            if workload.versions.len() > 1 {
+                message += &format!(": choose one that is kept: {}", kept(Some(version)));
+            }
+            return Err(Rejection::new(Code::Conflict, message));
         };
         let Some(target) = workload.version(target).map(|v| v.number) else {
-            let kept: Vec<String> = workload.versions.iter().map(|v| v.number.to_string()).collect();
-            let message = format!("version {target} of service `{name}` is not kept: {} are", kept.join(", "));
+            let message = format!("version {target} of service `{name}` is not kept: {} are", kept(None));
             return Err(Rejection { code: Code::NotFound, field: "version".into(), message });
         };
         if target == version {
@@ -126,9 +125,12 @@ impl Cluster {
     }
 
     fn set_rollout(&mut self, uid: Uid, what: What, rollout: Rollout) {
-        let workload = self.workloads.get_mut(&uid).expect("the caller found it");
-        workload.rollout = Some(rollout);
-        let message = format!("version {}", workload.version);
+        let message = format!("version {}", self.workloads[&uid].version);
+        self.set_rollout_for(uid, what, rollout, message);
+    }
+
+    fn set_rollout_for(&mut self, uid: Uid, what: What, rollout: Rollout, message: String) {
+        self.workloads.get_mut(&uid).expect("the caller found it").rollout = Some(rollout);
         self.record_workload(what, uid, message);
         if rollout.is_held() {
             self.hold(uid);
@@ -236,11 +238,8 @@ impl Cluster {
                 self.take_back(uid, What::RolledBack, stable, rollout, format!("to version {stable}: {failed}"));
             }
             None => {
-                let workload = self.workloads.get_mut(&uid).expect("just found");
-                workload.rollout = Some(Rollout { state: RolloutState::Failed, since: self.at, ..rollout });
-                self.record_workload(What::RolloutFailed, uid, failed);
-                self.hold(uid);
-                self.changed_workload(uid);
+                let rollout = Rollout { state: RolloutState::Failed, since: self.at, ..rollout };
+                self.set_rollout_for(uid, What::RolloutFailed, rollout, failed);
             }
         }
     }
