@@ -1,6 +1,9 @@
 //! Values as bytes and back: what holds for every format.
 
-use orbit_core::model::{Entry, Snapshot, ToManager, ToWorker};
+use orbit_core::{
+    model::{Entry, ToManager, ToWorker},
+    state::Snapshot,
+};
 use orbit_proto::{DecodeError, decode_entry, decode_snapshot, encode_entry, encode_snapshot, v1};
 use prost::Message;
 use std::fmt::Debug;

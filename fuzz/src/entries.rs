@@ -1,7 +1,10 @@
 //! What lies on disk: entries of the log, chunks of a snapshot, records of a worker's ledger.
 
 use crate::bytes;
-use orbit_core::model::*;
+use orbit_core::{
+    model::*,
+    state::{Cluster, Snapshot},
+};
 use orbit_proto::*;
 
 /// Any bytes, as records, in every format that is stored. What can be read is written and read back

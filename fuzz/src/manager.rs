@@ -8,6 +8,7 @@ use orbit_core::{
     manager::*,
     model::*,
     reconciler::{self, Context},
+    state::{Cluster, Snapshot},
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use truth::Truth;

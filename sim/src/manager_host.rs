@@ -5,6 +5,7 @@ use crate::{checks::Check, random::Random};
 use orbit_core::{
     manager::{Action, Event, Manager, ProposalId},
     model::*,
+    state::{Cluster, Snapshot},
 };
 use std::collections::VecDeque;
 

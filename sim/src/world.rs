@@ -23,6 +23,7 @@ use crate::{
 use orbit_core::{
     manager::{self, SessionId},
     model::*,
+    state::Snapshot,
     worker::{self, LinkId, Op, OpError, OpErrorKind, OpId},
 };
 use orbit_runtime::fake::{FakeContainer, FakeEngine, ImagePlace, Program};

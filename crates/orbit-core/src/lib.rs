@@ -11,10 +11,10 @@
 #![warn(missing_docs)]
 #![deny(clippy::float_arithmetic, clippy::disallowed_methods, clippy::disallowed_types)]
 
-pub mod check;
 pub mod manager;
 pub mod model;
 pub mod planted;
 pub mod reconciler;
 pub mod scheduler;
+pub mod state;
 pub mod worker;

@@ -5,6 +5,7 @@ mod planted;
 use orbit_core::{
     manager::{Action, Event, Manager, Request, RequestId, SessionId},
     model::*,
+    state::Cluster,
 };
 use std::collections::BTreeMap;
 

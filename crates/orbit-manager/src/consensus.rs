@@ -7,8 +7,9 @@
 use crate::metrics::Metrics;
 use orbit_core::{
     manager::ProposalId,
-    model::{Cluster, Command, Entry, Time},
+    model::{Command, Entry, Time},
     planted::{Bug, planted},
+    state::Cluster,
 };
 use orbit_shell::{BlockingExecutor, buggify, call};
 use orbit_store::{Compacted, Compactor, HardState, Recovered, Storage, StoreError};

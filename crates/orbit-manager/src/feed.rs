@@ -3,7 +3,7 @@
 
 #![cfg_attr(not(feature = "daemon"), allow(dead_code, reason = "the REST API reads it"))]
 
-use orbit_core::model::Change;
+use orbit_core::state::Change;
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::Mutex,

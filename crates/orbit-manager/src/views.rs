@@ -5,6 +5,7 @@ use orbit_core::{
     manager::Manager,
     model::*,
     reconciler::{self, Absence},
+    state::Cluster,
 };
 use std::time::{Duration, SystemTime};
 

@@ -1,7 +1,10 @@
 //! Snapshots, in chunks that a store can write and a stream can send one by one.
 
 use crate::{DecodeError, error::*, model::*, v1};
-use orbit_core::model::*;
+use orbit_core::{
+    model::*,
+    state::{KeyRecord, Snapshot},
+};
 use prost::Message;
 use std::{iter::Peekable, sync::Arc};
 

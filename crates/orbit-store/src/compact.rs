@@ -5,7 +5,7 @@ use crate::{
     database::{Db, META},
     redb_storage::*,
 };
-use orbit_core::model::{Cluster, Snapshot};
+use orbit_core::state::{Cluster, Snapshot};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// So many entries are read at a time.

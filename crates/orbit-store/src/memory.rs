@@ -1,7 +1,10 @@
 //! The log in memory, on a "disk" that outlives the storage.
 
 use crate::{Compacted, Compactor, HardState, Recovered, Result, Storage, StoreError};
-use orbit_core::model::{Cluster, Entry, Snapshot};
+use orbit_core::{
+    model::Entry,
+    state::{Cluster, Snapshot},
+};
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},

@@ -6,8 +6,9 @@ use crate::{
     error::Trouble,
 };
 use orbit_core::{
-    model::{Entry, Snapshot},
+    model::Entry,
     planted::{Bug, planted},
+    state::Snapshot,
 };
 use orbit_proto::{SnapshotReader, SnapshotWriter, decode_entry, encode_entry};
 use redb::{ReadTransaction, ReadableTable, StorageBackend, TableDefinition, TableError, WriteTransaction};

@@ -1,7 +1,7 @@
 //! What a manager's storage is, whatever it is made of.
 
 use crate::Result;
-use orbit_core::model::{Entry, Snapshot};
+use orbit_core::{model::Entry, state::Snapshot};
 use std::sync::Arc;
 
 /// What consensus must remember apart from the log.

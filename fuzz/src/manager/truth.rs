@@ -1,7 +1,7 @@
 //! What is remembered of the state, entry by entry, to compare the next one with: the invariants
 //! that one state alone cannot show.
 
-use orbit_core::{manager::Request, model::*};
+use orbit_core::{manager::Request, model::*, state::Cluster};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug)]

@@ -2,7 +2,10 @@
 //! manager's lives: where the checks see every entry, and what a recovery must not fall behind.
 
 use crate::world::Violation;
-use orbit_core::model::{Cluster, Entry, Snapshot};
+use orbit_core::{
+    model::Entry,
+    state::{Cluster, Snapshot},
+};
 use orbit_sim::checks::{self, TaskWatch};
 use orbit_store::{Compactor, HardState, Recovered, RedbStorage, Result, Storage};
 use std::sync::{Arc, Mutex};

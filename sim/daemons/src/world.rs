@@ -12,7 +12,8 @@ use crate::{
 use madsim::{net::NetSim, runtime::Handle};
 use orbit_core::{
     manager::Manager,
-    model::{Cluster, Snapshot, Workload},
+    model::Workload,
+    state::{Cluster, Snapshot},
 };
 use orbit_sim::{
     Random,

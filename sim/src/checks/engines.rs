@@ -2,7 +2,8 @@
 
 use super::Check;
 use orbit_core::{
-    model::{Cluster, Fence, Reason, Task, TaskId, TaskReport, TaskState},
+    model::{Fence, Reason, Task, TaskId, TaskReport, TaskState},
+    state::Cluster,
     worker::Op,
 };
 use orbit_runtime::fake::FakeEngine;

@@ -1,7 +1,7 @@
 //! W: timed fences. A node that hears of nobody stops by itself what it may be replaced for, in time (I8).
 
 use super::{Check, task_of};
-use orbit_core::{manager::SessionId, model::*, worker::Op};
+use orbit_core::{manager::SessionId, model::*, state::Cluster, worker::Op};
 use orbit_runtime::fake::FakeEngine;
 use std::collections::{BTreeMap, BTreeSet};
 

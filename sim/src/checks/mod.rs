@@ -34,6 +34,7 @@ use orbit_core::{
     manager::{FINISHED_MAX, Manager},
     model::*,
     reconciler::HISTORY_MAX,
+    state::Cluster,
 };
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,6 +3,7 @@
 use super::Check;
 use orbit_core::{
     model::*,
+    state::Cluster,
     worker::{Action, Ledger, Op, Worker},
 };
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! What should have been done by now.
 
 use super::{Check, rollouts::shall_be};
-use orbit_core::{manager::Manager, model::*, reconciler::Absence};
+use orbit_core::{manager::Manager, model::*, reconciler::Absence, state::Cluster};
 
 /// So long after its time a plan may still be under way, in milliseconds.
 const SLACK: Millis = Millis::secs(8);

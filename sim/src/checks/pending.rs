@@ -6,7 +6,7 @@ use super::{
     rollouts::{shall_be, specs, stands_alone},
 };
 use crate::client::IMAGES_GOOD;
-use orbit_core::{model::*, worker::Ledger};
+use orbit_core::{model::*, state::Cluster, worker::Ledger};
 use orbit_runtime::fake::FakeEngine;
 use std::collections::BTreeSet;
 

@@ -7,6 +7,7 @@ use super::{
 use orbit_core::{
     manager::{Action, Manager},
     model::*,
+    state::Cluster,
 };
 use std::collections::BTreeMap;
 

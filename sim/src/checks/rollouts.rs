@@ -1,7 +1,7 @@
 //! S: how rollouts go and how they end (I28), reckoned from the tasks and from what each version was first seen to be.
 
 use super::{Check, is_silent};
-use orbit_core::model::*;
+use orbit_core::{model::*, state::Cluster};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The version that a slot shall be of: the current one, unless its rollout stands still or has only come to its

@@ -1,7 +1,7 @@
 //! What an older registration of a node says changes nothing.
 
 use super::Check;
-use orbit_core::model::*;
+use orbit_core::{model::*, state::Cluster};
 
 /// What an entry is about that comes from an older registration, as it is before that.
 pub(crate) struct Stale {

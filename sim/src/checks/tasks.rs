@@ -4,7 +4,10 @@ use super::{
     Check,
     rollouts::{RolloutWatch, shall_be},
 };
-use orbit_core::{manager::PORT_REST, model::*};
+use orbit_core::{
+    model::*,
+    state::{Cluster, PORT_REST},
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Remembers each task's last state, to see that it only advances (I6) and never moves (I5), and how

@@ -1,8 +1,11 @@
 //! Each checker is shown a state that is wrong, and has to see it.
 
 use super::*;
-use orbit_core::manager::SessionId;
 use orbit_core::worker::{ContainerSpec, LABEL_CLUSTER, LABEL_NODE, LABEL_SPEC, LABEL_TASK, Op};
+use orbit_core::{
+    manager::SessionId,
+    state::{Cluster, Snapshot},
+};
 use orbit_runtime::fake::{FakeEngine, ImagePlace, Program};
 
 const TASK: TaskId = TaskId { epoch: 1, index: 4, ordinal: 0 };

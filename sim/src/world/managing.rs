@@ -1,6 +1,7 @@
 //! The manager's process: its actions, its disk, its connections.
 
 use super::*;
+use orbit_core::state::Cluster;
 
 impl World {
     pub(super) fn manager_start(&mut self) -> Lived {

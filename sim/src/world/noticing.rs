@@ -4,7 +4,7 @@ mod plans;
 
 use super::*;
 use crate::tally::Activity;
-use orbit_core::{reconciler::Absence, worker::LABEL_TASK};
+use orbit_core::{reconciler::Absence, state::Cluster, worker::LABEL_TASK};
 use plans::notice_plan;
 
 impl World {

@@ -6,6 +6,7 @@ use orbit_core::{
     manager::{Action, Event, Manager, Request, RequestId, SessionId},
     model::*,
     scheduler::filter::{Class, Demand, check},
+    state::Cluster,
 };
 use std::{collections::BTreeMap, collections::VecDeque, time::Instant};
 

@@ -8,6 +8,7 @@ use crate::{
     model::*,
     planted::{Bug, planted},
     reconciler::Absence,
+    state::Cluster,
 };
 use std::collections::{BTreeMap, BTreeSet};
 

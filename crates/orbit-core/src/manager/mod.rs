@@ -6,17 +6,15 @@
 //!
 //! A change of the replicated state is proposed, made durable by the shell, and comes back as
 //! [`Event::Committed`]; nothing is answered before that. The plan is made on the leader, and
-//! checked again in [`Cluster::apply`](crate::model::Cluster), which is the only place where the
+//! checked again in [`Cluster::apply`], which is the only place where the
 //! state changes.
 
-mod apply;
 mod leases;
 mod planner;
 mod requests;
 mod sessions;
 mod workers;
 
-pub use apply::PORT_REST;
 pub use planner::{FINISHED_MAX, PLAN_TASKS_MAX};
 pub use sessions::SessionId;
 
@@ -24,6 +22,7 @@ use crate::{
     model::*,
     planted::{Bug, planted},
     reconciler::Context,
+    state::{Cluster, Snapshot},
 };
 use leases::Leases;
 use planner::Planner;

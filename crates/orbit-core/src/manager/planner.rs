@@ -10,6 +10,7 @@ use crate::{
     planted::{Bug, planted},
     reconciler::{self, Changes, Context},
     scheduler::{self, Scheduler, filter::Class},
+    state::Cluster,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},

@@ -9,6 +9,7 @@ use super::Action;
 use crate::{
     model::*,
     planted::{Bug, planted},
+    state::Cluster,
 };
 use std::collections::{BTreeMap, BTreeSet};
 

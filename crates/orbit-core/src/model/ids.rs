@@ -2,7 +2,7 @@
 //! knows of them: the cluster's and the node's own, which the shells draw at random.
 
 use serde::{Deserialize, Serialize};
-use std::{cmp::Ordering, fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, num::NonZeroU32, str::FromStr};
 
 /// One attempt to fill a slot: (epoch, index of the log entry that created it, ordinal within it).
 ///
@@ -175,5 +175,20 @@ mod tests {
     #[test]
     fn a_task_id_takes_sixteen_bytes() {
         assert_eq!(size_of::<TaskId>(), 16);
+    }
+}
+
+/// A task's place in the table. Valid until the task is removed; never stored outside of the
+/// cluster. Counted from 1, so that whether there is one takes no room of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskKey(NonZeroU32);
+
+impl TaskKey {
+    pub(crate) fn of_place(place: usize) -> TaskKey {
+        let count = u32::try_from(place + 1).expect("fewer than four thousand million tasks");
+        TaskKey(NonZeroU32::new(count).expect("one more than a place"))
+    }
+    pub(crate) fn place(self) -> usize {
+        self.0.get() as usize - 1
     }
 }

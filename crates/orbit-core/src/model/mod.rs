@@ -1,6 +1,5 @@
 //! The nouns: what is replicated, what is written to the log, and what crosses the wire.
 
-mod cluster;
 mod command;
 mod disconnect;
 mod history;
@@ -12,14 +11,12 @@ mod probe;
 mod rejection;
 mod resources;
 mod rollout;
-mod snapshot;
 mod spec;
 mod task;
 mod time;
 mod update;
 mod workload;
 
-pub use cluster::*;
 pub use command::*;
 pub use disconnect::*;
 pub use history::*;
@@ -31,7 +28,6 @@ pub use probe::*;
 pub use rejection::*;
 pub use resources::*;
 pub use rollout::*;
-pub use snapshot::*;
 pub use spec::*;
 pub use task::*;
 pub use time::*;

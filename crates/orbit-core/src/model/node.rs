@@ -150,3 +150,35 @@ impl Node {
         (value == Some(&constraint.value)) == constraint.equal
     }
 }
+
+impl Node {
+    /// A node as it stands in a snapshot: without indexes.
+    #[allow(clippy::too_many_arguments, reason = "each is a field")]
+    pub fn bare(
+        id: NodeId,
+        info: NodeInfo,
+        incarnation: u64,
+        registered_at: Time,
+        reach: Reach,
+        duty: Duty,
+        forgotten: bool,
+        resting_ports: BTreeMap<u16, Time>,
+        next_port: u16,
+    ) -> Node {
+        Node {
+            id,
+            info,
+            incarnation,
+            registered_at,
+            reach,
+            duty,
+            forgotten,
+            resting_ports,
+            next_port,
+            used: Resources::ZERO,
+            granted: Resources::ZERO,
+            held_ports: Default::default(),
+            tasks: Default::default(),
+        }
+    }
+}

@@ -320,3 +320,31 @@ impl Task {
         self.desired == Desired::Running && !self.state.is_terminal()
     }
 }
+
+impl Task {
+    /// The task without its index fields.
+    pub(crate) fn bare(&self) -> Task {
+        Task { older: None, ..self.clone() }
+    }
+    /// A task that nobody has seen yet: the rest of its fields are public.
+    pub fn new(id: TaskId, workload: Uid, slot: u32, version: u32, at: Time) -> Task {
+        Task {
+            id,
+            workload,
+            slot,
+            version,
+            node: None,
+            generation: 0,
+            state: TaskState::Pending,
+            desired: Desired::Running,
+            host_ports: Box::default(),
+            end: None,
+            created_at: at,
+            running_at: None,
+            probed: Probed::default(),
+            serving_since: None,
+            ended_at: None,
+            older: None,
+        }
+    }
+}

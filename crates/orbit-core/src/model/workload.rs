@@ -1,6 +1,10 @@
 //! A workload: a service or a task definition, its versions and its slots.
 
-use super::{Definition, ImageBytes, Kind, NodeId, Rollout, Spec, Subject, TaskKey, Time, Uid, Update, is_pinned};
+use super::{
+    Definition, Desired, ImageBytes, Kind, NodeId, RestartPolicy, Rollout, Spec, Subject, Task, TaskKey, TaskState,
+    Time, Uid, Update, is_pinned,
+};
+use crate::planted::{Bug, planted};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A replicated object that asks for tasks.
@@ -188,5 +192,44 @@ impl Workload {
     /// How many slots shall be filled now.
     pub fn wanted(&self) -> u32 {
         if self.deleting { 0 } else { self.replicas }
+    }
+}
+
+// What follows an attempt.
+impl Workload {
+    /// Whether no attempt follows this one, the newest of a task definition.
+    pub fn is_final(&self, newest: &Task) -> bool {
+        if self.kind != Kind::Task || !newest.state.is_terminal() {
+            return false;
+        }
+        match self.current().spec.restart.policy {
+            RestartPolicy::Always => false,
+            RestartPolicy::Never => true,
+            RestartPolicy::OnFailure => newest.state == TaskState::Complete || newest.desired == Desired::Stopped,
+        }
+    }
+    /// Whether nothing follows this attempt, the newest of its slot: it is the last one of a task
+    /// definition, or will be, because it was told to stop.
+    pub fn is_over(&self, newest: &Task) -> bool {
+        let stopped = newest.desired == Desired::Stopped && !planted(Bug::StoppedRunFollowed);
+        self.is_final(newest) || (self.kind == Kind::Task && stopped)
+    }
+    /// Whether a slot is filled again after this attempt, its newest, has ended.
+    pub fn is_tried_again(&self, newest: &Task) -> bool {
+        newest.slot < self.wanted() && !self.is_over(newest)
+    }
+}
+
+impl Version {
+    /// A version to which nothing refers yet.
+    pub fn bare(number: u32, spec: Arc<Spec>, created_at: Time) -> Version {
+        Version { number, spec, created_at, is_restart: false, was_stable: false, digest: None, tasks: 0 }
+    }
+}
+
+impl Slot {
+    /// A slot without attempts.
+    pub fn bare(failures: u32, version: u32, not_before: Time, own: u32) -> Slot {
+        Slot { failures, version, not_before, own, newest: None }
     }
 }

@@ -9,6 +9,7 @@ mod turns;
 use crate::{
     model::*,
     planted::{Bug, planted},
+    state::Cluster,
 };
 pub use rollout::{canaries, deadline, latest_settled_at, may_step, next_step, own, settled, target};
 use std::collections::BTreeMap;
@@ -91,30 +92,6 @@ impl Changes {
     fn wake(&mut self, at: Time) {
         self.wake_at = Some(self.wake_at.map_or(at, |sooner| sooner.min(at)));
     }
-}
-
-/// Whether no attempt follows this one, the newest of a task definition.
-pub fn is_final(workload: &Workload, newest: &Task) -> bool {
-    if workload.kind != Kind::Task || !newest.state.is_terminal() {
-        return false;
-    }
-    match workload.current().spec.restart.policy {
-        RestartPolicy::Always => false,
-        RestartPolicy::Never => true,
-        RestartPolicy::OnFailure => newest.state == TaskState::Complete || newest.desired == Desired::Stopped,
-    }
-}
-
-/// Whether nothing follows this attempt, the newest of its slot: it is the last one of a task
-/// definition, or will be, because it was told to stop.
-pub fn is_over(workload: &Workload, newest: &Task) -> bool {
-    let stopped = newest.desired == Desired::Stopped && !planted(Bug::StoppedRunFollowed);
-    is_final(workload, newest) || (workload.kind == Kind::Task && stopped)
-}
-
-/// Whether a slot is filled again after this attempt, its newest, has ended.
-pub fn is_tried_again(workload: &Workload, newest: &Task) -> bool {
-    newest.slot < workload.wanted() && !is_over(workload, newest)
 }
 
 /// Compares what the workload wants with what is.
@@ -456,7 +433,7 @@ fn fill_slot(
     let newest = cluster.attempts(slot).next();
     // One that runs once and is told to stop now is not followed.
     let told_now = |task: &Task| workload.kind == Kind::Task && changes.stops.contains(&task.id);
-    if newest.is_some_and(|task| is_over(workload, task) || told_now(task)) {
+    if newest.is_some_and(|task| workload.is_over(task) || told_now(task)) {
         return;
     }
     if context.at < slot.not_before(version) {

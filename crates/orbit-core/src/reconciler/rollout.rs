@@ -4,6 +4,7 @@
 use crate::{
     model::*,
     planted::{Bug, planted},
+    state::Cluster,
 };
 
 /// The version that a slot shall be of: the current one, where the rollout goes on. Where it is held, or waits for

@@ -9,6 +9,7 @@ pub mod filter;
 use crate::{
     model::*,
     planted::{Bug, planted},
+    state::Cluster,
 };
 use filter::{Class, Demand, Refusal};
 use std::{

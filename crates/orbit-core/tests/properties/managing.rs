@@ -5,6 +5,7 @@ use orbit_core::{
     manager::*,
     model::{Strategy, *},
     reconciler::{self, Context},
+    state::{Cluster, Snapshot},
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

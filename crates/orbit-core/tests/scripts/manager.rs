@@ -8,7 +8,7 @@ use crate::{
     World,
     words::{Words, bytes, end, found_text, list, probed, span, spec, state, update},
 };
-use orbit_core::{manager::*, model::*};
+use orbit_core::{manager::*, model::*, state::Cluster};
 use std::collections::{BTreeMap, VecDeque};
 
 pub fn world() -> Box<dyn World> {

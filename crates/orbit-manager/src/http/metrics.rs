@@ -1,7 +1,10 @@
 //! `/metrics`, for Prometheus.
 
 use super::*;
-use orbit_core::model::{Reach, TaskState};
+use orbit_core::{
+    model::{Reach, TaskState},
+    state::Cluster,
+};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{family::Family, gauge::Gauge},
@@ -65,7 +68,7 @@ pub(super) async fn metrics(State(door): State<Door>) -> Answered<Response> {
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }
 
-fn count(cluster: &orbit_core::model::Cluster) -> Counts {
+fn count(cluster: &Cluster) -> Counts {
     let mut counts = Counts { revision: cluster.index, ..Counts::default() };
     // States that nobody is in stand there, too: a series that comes and goes is hard to draw.
     counts.tasks.extend(TaskState::ALL.iter().filter(|state| !state.is_terminal()).map(|s| ((s.as_str(), ""), 0)));

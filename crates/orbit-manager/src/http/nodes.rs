@@ -5,7 +5,8 @@ use crate::views;
 use axum::extract::Path;
 use orbit_core::{
     manager::{Manager, Request as Ask},
-    model::{Change as Changed, DutyOrder, Millis, NodeId, Time},
+    model::{DutyOrder, Millis, NodeId, Time},
+    state::Change as Changed,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

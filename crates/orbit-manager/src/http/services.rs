@@ -5,7 +5,8 @@ use crate::views;
 use axum::extract::Path;
 use orbit_core::{
     manager::{Manager, Request as Ask},
-    model::{Answer, Change as Changed, Kind, Put, RolloutOrder, Time, Workload},
+    model::{Answer, Kind, Put, RolloutOrder, Time, Workload},
+    state::Change as Changed,
 };
 use serde_json::{Value, json};
 use utoipa_axum::routes;

@@ -12,7 +12,8 @@ use axum::extract::Path;
 use futures_util::StreamExt;
 use orbit_core::{
     manager::{Manager, Request as Ask},
-    model::{Answer, Change as Changed, Cluster, Kind, LogRange, Put, Task, TaskId, TaskState, Time},
+    model::{Answer, Kind, LogRange, Put, Task, TaskId, TaskState, Time},
+    state::{Change as Changed, Cluster},
 };
 use serde_json::{Value, json};
 use tokio_stream::wrappers::ReceiverStream;

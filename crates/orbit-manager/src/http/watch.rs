@@ -8,10 +8,7 @@ use super::*;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, StreamExt};
 use orbit_api::view::{Change, ChangeKind};
-use orbit_core::{
-    manager::Manager,
-    model::{Change as Changed, Time},
-};
+use orbit_core::{manager::Manager, model::Time, state::Change as Changed};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 use tokio::sync::mpsc;

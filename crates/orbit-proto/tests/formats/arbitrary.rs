@@ -2,6 +2,7 @@
 
 use orbit_core::{
     model::*,
+    state::{KeyRecord, Snapshot},
     worker::{LedgerTask, TimedFence},
 };
 use proptest::{collection::vec, option::of, prelude::*, strategy::Strategy};

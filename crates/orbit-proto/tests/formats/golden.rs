@@ -4,7 +4,10 @@
 //! `UPDATE_GOLDEN=1` writes the files
 //! of the present version; a file that was released is never written again.
 
-use orbit_core::model::*;
+use orbit_core::{
+    model::*,
+    state::{KeyRecord, Snapshot},
+};
 use orbit_proto::*;
 use std::{fs, path::PathBuf, sync::Arc};
 

@@ -3,7 +3,7 @@
 mod arbitrary;
 mod golden;
 
-use orbit_core::{model::*, worker::LedgerTask};
+use orbit_core::{model::*, state::Snapshot, worker::LedgerTask};
 use orbit_proto::*;
 use proptest::{collection::vec, prelude::*};
 use prost::Message;

@@ -6,7 +6,10 @@ mod log;
 mod power_loss;
 
 use crate::*;
-use orbit_core::model::*;
+use orbit_core::{
+    model::*,
+    state::{Cluster, Snapshot},
+};
 
 /// A short history that uses the parts of a snapshot that compaction has to carry.
 pub fn entry(index: u64, term: u64) -> Entry {

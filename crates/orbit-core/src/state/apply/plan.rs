@@ -91,7 +91,7 @@ impl Cluster {
             && slot.map_or(create.slot as usize == workload.slots.len(), |slot| {
                 let newest = self.attempts(&slot).next();
                 // It may have reported a good end, or been told to stop, since the plan was made.
-                let over = |task: &Task| reconciler::is_over(workload, task) && !planted(Bug::FinishedRunRepeated);
+                let over = |task: &Task| workload.is_over(task) && !planted(Bug::FinishedRunRepeated);
                 let follows = !newest.is_some_and(over);
                 follows && self.at >= slot.not_before(create.version) && newest.map(|task| task.id) == create.after
             });
@@ -203,7 +203,7 @@ impl Cluster {
         let ended: Option<Vec<TaskId>> = attempts.map(|task| task.state.is_terminal().then_some(task.id)).collect();
         let finished = workload.deleting
             || workload.slots.first().and_then(|slot| self.attempts(slot).next()).is_some_and(|task| {
-                reconciler::is_final(workload, task) // an old result makes room for newer ones
+                workload.is_final(task) // an old result makes room for newer ones
             });
         let Some(tasks) = ended.filter(|_| finished) else { return };
         for id in tasks {

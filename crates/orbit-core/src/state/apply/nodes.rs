@@ -243,7 +243,7 @@ impl Cluster {
     }
 
     /// Whether a report says for the first time what the image of a version means.
-    pub(in crate::manager) fn resolves(&self, task: &Task, report: &TaskReport) -> bool {
+    pub(crate) fn resolves(&self, task: &Task, report: &TaskReport) -> bool {
         let version = self.workload(task.workload).and_then(|workload| workload.version(task.version));
         let unresolved = version.is_some_and(|version| version.image() == ImageBytes::Unresolved);
         let again = planted(Bug::DigestTakenBack) && version.is_some_and(|version| version.digest.is_some());

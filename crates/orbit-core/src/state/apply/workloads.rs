@@ -38,7 +38,7 @@ impl Cluster {
     }
 
     /// The living workload that a valid request would change, and whether it would change anything.
-    pub(in crate::manager) fn preview(&self, put: &Put) -> Result<(Option<&Workload>, bool), Rejection> {
+    pub(crate) fn preview(&self, put: &Put) -> Result<(Option<&Workload>, bool), Rejection> {
         let existing = self.check_put(put)?.map(|uid| &self.workloads[&uid]);
         let Definition { replicas, update, .. } = put.definition;
         let is_same = |workload: &Workload| {
@@ -56,7 +56,7 @@ impl Cluster {
     }
 
     /// What a request gets whose idempotency key is remembered; nothing if it is not.
-    pub(in crate::manager) fn answered(&self, put: &Put) -> Option<Result<Answer, Rejection>> {
+    pub(crate) fn answered(&self, put: &Put) -> Option<Result<Answer, Rejection>> {
         let (before, answer) = self.keys.get(put.idempotency_key.as_deref()?)?;
         if planted(Bug::ConditionBeforeKey)
             && let Err(refused) = self.check_condition(put.definition.kind, &put.definition.name, put.condition)

@@ -1,13 +1,15 @@
 //! The replicated state: what every replica of the log agrees on, and the indexes over it.
 //!
-//! Only `apply` (in [`crate::manager`]) changes it, and only through the methods below, each of
-//! which keeps the indexes current. [`Cluster::check`](crate::check) recomputes them.
+//! Only `apply` changes it, and only through the methods below, each of which keeps the indexes
+//! current. [`Cluster::check`] recomputes them.
 
-use super::*;
-use crate::planted::{Bug, planted};
+use super::{Change, History, IdempotencyKeys, TaskTable};
+use crate::{
+    model::*,
+    planted::{Bug, planted},
+};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    num::NonZeroU32,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -368,7 +370,7 @@ impl Cluster {
             return None;
         }
         let attempts = || workload.slots.iter().flat_map(|slot| self.attempts(slot));
-        let newest = attempts().next().filter(|task| crate::reconciler::is_final(workload, task))?;
+        let newest = attempts().next().filter(|task| workload.is_final(task))?;
         newest.ended_at.filter(|_| attempts().all(|task| task.state.is_terminal()))
     }
 }
@@ -398,109 +400,5 @@ fn release(node: &mut Node, task: &Task, request: Resources) {
     node.used = node.used.release(request);
     for port in &task.host_ports {
         node.held_ports.remove(port);
-    }
-}
-
-/// A task's place in the table. Valid until the task is removed; never stored outside of the
-/// cluster. Counted from 1, so that whether there is one takes no room of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskKey(NonZeroU32);
-
-impl TaskKey {
-    fn place(self) -> usize {
-        self.0.get() as usize - 1
-    }
-}
-
-/// All tasks: a dense arena, and an index from IDs to places that is sorted because IDs only grow.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TaskTable {
-    rows: Vec<Option<Task>>,
-    free: Vec<TaskKey>,
-    /// By ID. `None` marks a removed task until the next compaction.
-    index: Vec<(TaskId, Option<TaskKey>)>,
-    removed: usize,
-}
-
-impl TaskTable {
-    pub fn len(&self) -> usize {
-        self.index.len() - self.removed
-    }
-    pub fn key(&self, id: TaskId) -> Option<TaskKey> {
-        let at = self.index.binary_search_by_key(&id, |(id, _)| *id).ok()?;
-        self.index[at].1
-    }
-    pub fn at(&self, key: TaskKey) -> &Task {
-        self.rows[key.place()].as_ref().expect("a key is valid until its task is removed")
-    }
-    pub fn at_mut(&mut self, key: TaskKey) -> &mut Task {
-        self.rows[key.place()].as_mut().expect("a key is valid until its task is removed")
-    }
-    pub fn iter(&self) -> impl Iterator<Item = &Task> {
-        self.iter_after(TaskId::MIN)
-    }
-    pub fn iter_after(&self, after: TaskId) -> impl Iterator<Item = &Task> {
-        let from = self.index.partition_point(|(id, _)| *id <= after);
-        self.index[from..].iter().filter_map(|(_, key)| key.map(|key| self.at(key)))
-    }
-    fn push(&mut self, task: Task) -> TaskKey {
-        let id = task.id;
-        assert!(self.index.last().is_none_or(|(last, _)| *last < id), "task IDs only grow");
-        let key = match self.free.pop() {
-            Some(key) => {
-                self.rows[key.place()] = Some(task);
-                key
-            }
-            None => {
-                self.rows.push(Some(task));
-                let count = u32::try_from(self.rows.len()).expect("fewer than four thousand million tasks");
-                TaskKey(NonZeroU32::new(count).expect("one was pushed just now"))
-            }
-        };
-        self.index.push((id, Some(key)));
-        key
-    }
-    fn remove(&mut self, key: TaskKey) {
-        let task = self.rows[key.place()].take().expect("a key is valid until its task is removed");
-        let at = self.index.binary_search_by_key(&task.id, |(id, _)| *id).expect("every task is indexed");
-        self.index[at].1 = None;
-        self.free.push(key);
-        self.removed += 1;
-        if self.removed > 64 && self.removed > self.index.len() / 2 {
-            self.index.retain(|(_, key)| key.is_some());
-            self.removed = 0;
-        }
-    }
-}
-
-/// The answers to the last requests that carried an idempotency key (invariant I12).
-#[derive(Clone, Debug, Default)]
-pub(crate) struct IdempotencyKeys {
-    by_key: BTreeMap<Arc<str>, (u64, Answer)>,
-    oldest_first: VecDeque<Arc<str>>,
-}
-
-impl IdempotencyKeys {
-    /// So many answers are remembered.
-    pub const MAX: usize = 100_000;
-
-    pub fn get(&self, key: &str) -> Option<&(u64, Answer)> {
-        self.by_key.get(key)
-    }
-    pub fn insert(&mut self, key: &str, fingerprint: u64, answer: Answer) {
-        let key: Arc<str> = key.into();
-        self.by_key.insert(key.clone(), (fingerprint, answer));
-        self.oldest_first.push_back(key);
-        if self.oldest_first.len() > Self::MAX {
-            let oldest = self.oldest_first.pop_front().expect("not empty");
-            self.by_key.remove(&oldest);
-        }
-    }
-    /// Oldest first.
-    pub fn records(&self) -> impl Iterator<Item = KeyRecord> + '_ {
-        self.oldest_first.iter().map(|key| {
-            let (fingerprint, answer) = self.by_key[key].clone();
-            KeyRecord { key: key.to_string(), fingerprint, answer }
-        })
     }
 }

@@ -5,11 +5,12 @@
 //! filters, because the state may have moved since the plan was made. What has become stale is
 //! refused and reported in the outcome, and its workload is looked at again.
 
-mod asked;
 mod nodes;
 mod plan;
 mod rollout;
+mod workloads;
 
+use super::{Cluster, cluster::drop_unused_versions};
 use crate::{
     model::*,
     planted::{Bug, planted},
@@ -143,7 +144,7 @@ impl Cluster {
         let mut next = String::new();
         let wait = if counts { self.count_failure(key, since, ended_at) } else { None };
         if let Some(wait) = wait
-            && reconciler::is_tried_again(&self.workloads[&uid], self.tasks.at(key))
+            && self.workloads[&uid].is_tried_again(self.tasks.at(key))
         {
             next = format!("; tried again in {} s", wait.0.div_ceil(1000));
         }

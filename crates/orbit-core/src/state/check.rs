@@ -3,6 +3,7 @@
 //! Names are those of `sim/INVARIANTS.md`. The simulator, the property tests and the fuzzer call
 //! this after every entry.
 
+use super::Cluster;
 use crate::model::*;
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,7 +1,10 @@
 //! The replicated state without its indexes: what is written to a snapshot.
 
-use super::*;
-use crate::planted::{Bug, planted};
+use super::{Cluster, cluster::SCHEMA};
+use crate::{
+    model::*,
+    planted::{Bug, planted},
+};
 
 /// Everything that cannot be derived. Two clusters are equal when their snapshots are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,80 +46,6 @@ pub struct KeyRecord {
     pub fingerprint: u64,
     /// What was answered.
     pub answer: Answer,
-}
-
-impl Node {
-    /// A node as it stands in a snapshot: without indexes.
-    #[allow(clippy::too_many_arguments, reason = "each is a field")]
-    pub fn bare(
-        id: NodeId,
-        info: NodeInfo,
-        incarnation: u64,
-        registered_at: Time,
-        reach: Reach,
-        duty: Duty,
-        forgotten: bool,
-        resting_ports: std::collections::BTreeMap<u16, Time>,
-        next_port: u16,
-    ) -> Node {
-        Node {
-            id,
-            info,
-            incarnation,
-            registered_at,
-            reach,
-            duty,
-            forgotten,
-            resting_ports,
-            next_port,
-            used: Resources::ZERO,
-            granted: Resources::ZERO,
-            held_ports: Default::default(),
-            tasks: Default::default(),
-        }
-    }
-}
-
-impl Version {
-    /// A version to which nothing refers yet.
-    pub fn bare(number: u32, spec: std::sync::Arc<Spec>, created_at: Time) -> Version {
-        Version { number, spec, created_at, is_restart: false, was_stable: false, digest: None, tasks: 0 }
-    }
-}
-
-impl Slot {
-    /// A slot without attempts.
-    pub fn bare(failures: u32, version: u32, not_before: Time, own: u32) -> Slot {
-        Slot { failures, version, not_before, own, newest: None }
-    }
-}
-
-impl Task {
-    /// The task without its index fields.
-    fn bare(&self) -> Task {
-        Task { older: None, ..self.clone() }
-    }
-    /// A task that nobody has seen yet: the rest of its fields are public.
-    pub fn new(id: TaskId, workload: Uid, slot: u32, version: u32, at: Time) -> Task {
-        Task {
-            id,
-            workload,
-            slot,
-            version,
-            node: None,
-            generation: 0,
-            state: TaskState::Pending,
-            desired: Desired::Running,
-            host_ports: Box::default(),
-            end: None,
-            created_at: at,
-            running_at: None,
-            probed: Probed::default(),
-            serving_since: None,
-            ended_at: None,
-            older: None,
-        }
-    }
 }
 
 impl Cluster {

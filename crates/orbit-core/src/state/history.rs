@@ -1,0 +1,74 @@
+//! What was done and what happened, for people: written by `apply` in the entry that did it, so it
+//! is as durable as its cause. Nothing is ever decided from it.
+
+use crate::model::{Happening, Kind, NodeId, Subject, TaskId, Time, What};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+/// The newest happenings, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    kept: VecDeque<Happening>,
+    /// How often each was seen in the entry that is being applied.
+    counts: BTreeMap<(Subject, What), u32>,
+}
+
+impl History {
+    /// So many are kept.
+    pub const MAX: usize = 10_000;
+    /// So many of one kind are written out for one object in one entry; the others are counted. A
+    /// large plan does not push everything else out.
+    pub const EACH_MAX: u32 = 8;
+
+    /// Oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Happening> {
+        self.kept.iter()
+    }
+    /// Those of the entries after `index`, oldest first.
+    pub fn after(&self, index: u64) -> impl DoubleEndedIterator<Item = &Happening> {
+        self.kept.range(self.kept.partition_point(|happening| happening.index <= index)..)
+    }
+    /// Whether it may have forgotten something that happened after `index`.
+    pub fn is_compacted(&self, index: u64) -> bool {
+        self.kept.len() == Self::MAX && self.kept.front().is_some_and(|oldest| oldest.index > index + 1)
+    }
+
+    pub(crate) fn record(&mut self, happening: Happening) {
+        let count = self.counts.entry((happening.subject.clone(), happening.what)).or_default();
+        *count += 1;
+        if *count <= Self::EACH_MAX {
+            self.push(happening);
+        }
+    }
+
+    /// The entry is applied: what was only counted is written as one.
+    pub(crate) fn finish_entry(&mut self, index: u64, at: Time) {
+        for ((subject, what), count) in std::mem::take(&mut self.counts) {
+            if let Some(more @ 1..) = count.checked_sub(Self::EACH_MAX) {
+                let message = format!("and {more} more");
+                self.push(Happening { index, at, what, subject, task: None, node: None, message });
+            }
+        }
+    }
+
+    /// As a snapshot has it. Older ones than are kept are dropped.
+    pub(crate) fn push(&mut self, happening: Happening) {
+        if self.kept.len() == Self::MAX {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(happening);
+    }
+}
+
+/// What an entry changed that can be read: whoever watches is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Change {
+    /// A living workload with this name was made, changed or deleted, or a task of it changed.
+    Workload(Kind, Arc<str>),
+    /// A task was made, changed or forgotten.
+    Task(TaskId),
+    /// A node was made, changed or forgotten, or what runs on it changed.
+    Node(NodeId),
+}
