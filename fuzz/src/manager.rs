@@ -251,10 +251,10 @@ impl World {
             self.commit(usize::MAX);
             let now = self.leader.manager.cluster_time(Time(self.now));
             let replace_after = self.leader.manager.timing().replace_after;
-            let absences = self.leader.manager.absences();
+            let outages = self.leader.manager.outages();
             let waits = |task: &Task| {
-                let absence = task.node.and_then(|node| absences.get(&node));
-                let due = absence.and_then(|it| it.replace_at(self.cluster().spec_of(task), replace_after));
+                let outage = task.node.and_then(|node| outages.get(&node));
+                let due = outage.and_then(|it| it.replace_at(self.cluster().spec_of(task), replace_after));
                 due.is_some_and(|due| due > now) && task.is_live()
             };
             let heard = self.cluster().nodes().any(|node| node.reach == Reach::Reachable);
@@ -273,10 +273,10 @@ impl World {
         self.commit(usize::MAX);
         assert!(self.waiting.is_empty(), "every request is answered: {:?}", self.waiting);
         self.falls_silent();
-        let (cluster, absences) = (self.cluster(), self.leader.manager.absences());
+        let (cluster, outages) = (self.cluster(), self.leader.manager.outages());
         let at = self.leader.manager.cluster_time(Time(self.now));
         let replace_after = self.leader.manager.timing().replace_after;
-        let context = Context { at, absences: &absences, replace_after, creates_max: 1000 };
+        let context = Context { at, outages: &outages, replace_after, creates_max: 1000 };
         for workload in cluster.workloads() {
             let changes = reconciler::reconcile(cluster, workload, &context);
             let rest = reconciler::Changes { wake_at: changes.wake_at, ..Default::default() };
@@ -470,6 +470,7 @@ impl World {
             nonce: draws.below(2) as u64,
             info: draws.info(node),
             inventory: reports.into_values().collect(),
+            takes_parts: true,
         };
         self.hear(session, ToManager::Register(hello));
     }

@@ -287,7 +287,7 @@ impl World {
             incarnation: 1,
             heartbeat: Millis(1 + draws.number() / 2),
             lease: Millis(1 + draws.number() / 2),
-            assigned: Assigned { seq: 1, full: true, tasks, removed: vec![] },
+            assigned: Assigned { seq: 1, full: true, tasks, follow: vec![], removed: vec![] },
         };
         let link = stands.unwrap_or(LinkId(0));
         let message = ToWorker::Welcome(welcome);
@@ -322,7 +322,7 @@ impl World {
             false => self.seq + draws.of(&[0, 2, 9]),
         };
         let link = self.link.expect("a welcome came on a connection");
-        let message = ToWorker::Assigned(Assigned { seq, full, tasks, removed });
+        let message = ToWorker::Assigned(Assigned { seq, full, tasks, follow: vec![], removed });
         bytes::from_our_manager(&message);
         self.seq = if counts { seq } else { self.seq };
         self.step(Event::Message { link, message });

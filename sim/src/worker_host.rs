@@ -114,7 +114,7 @@ impl WorkerHost {
         let Ledger { node, cluster, seen, .. } = if copied { self.ledger.clone() } else { own };
         let info = NodeInfo { uid: node, ..self.config.info.clone() };
         // Its engine has none of the containers.
-        Hello { cluster, seen, nonce: u64::MAX - number, info, inventory: Vec::new() }
+        Hello { cluster, seen, nonce: u64::MAX - number, info, inventory: Vec::new(), takes_parts: true }
     }
 
     pub fn crash(&mut self) {

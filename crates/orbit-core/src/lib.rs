@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 #![deny(clippy::float_arithmetic, clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod cost;
 pub mod manager;
 pub mod model;
 pub mod planted;

@@ -176,7 +176,7 @@ bugs! {
     Leases WelcomeNotHeard "welcome-not-heard" "A registration does not count as a sign of life.";
     Leases ElectionNotCounted "election-not-counted" "A new leader gives a silent node no more time.";
     Leases BrakeOffAtElection "brake-off-at-election" "A new leader does not see which nodes fell silent together.";
-    Leases AbsenceUnnoticed "absence-unnoticed" "A leader that was stopped while nothing was due holds its absence against the nodes.";
+    Leases AbsenceUnnoticed "outage-unnoticed" "A leader that was stopped while nothing was due holds its outage against the nodes.";
     Leases OthersNotLookedAt "others-not-looked-at" "When the brake lets go, what it held back is not looked at.";
     Sessions ResyncOneBehind "resync-one-behind" "A worker that is one assignment behind is taken to be up to date.";
     Sessions CloneOfAnybody "clone-of-anybody" "Any worker's word refutes whoever waits for a probe of another.";

@@ -113,8 +113,10 @@ fn no_source_names_a_clock_io_threads_or_unordered_containers() {
     let mut files = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
     assert!(files.len() > 20, "the sources were found");
-    // Which bug is in force is one word for the whole process, and is compiled for that purpose only.
-    for file in files.iter().filter(|file| !file.ends_with("src/planted.rs")) {
+    // Which bug is in force, and how much work was counted: each is one word, compiled for that purpose
+    // only, and nothing is decided from it.
+    let exempt = |file: &&std::path::PathBuf| !file.ends_with("src/planted.rs") && !file.ends_with("src/cost.rs");
+    for file in files.iter().filter(exempt) {
         let text = fs::read_to_string(file).expect("a source is readable");
         let offences = offences(&text);
         assert!(offences.is_empty(), "{}: {offences:?}", file.display());

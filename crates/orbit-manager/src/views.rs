@@ -4,7 +4,7 @@ use orbit_api::{Manifest, view};
 use orbit_core::{
     manager::Manager,
     model::*,
-    reconciler::{self, Absence},
+    reconciler::{self, Outage},
     state::Cluster,
 };
 use std::time::{Duration, SystemTime};
@@ -155,11 +155,11 @@ fn fate(manager: &Manager, workload: &Workload, task: &Task, now: Time) -> Optio
     let (name, at) = (&node.info.name, manager.cluster_time(now));
     let newest = workload.slots.get(task.slot as usize).and_then(|slot| cluster.attempts(slot).next());
     let is_replaced = newest.is_some_and(|newest| newest.id != task.id);
-    let due = |absence: &Absence| absence.replace_at(cluster.spec_of(task), manager.timing().replace_after);
-    Some(match manager.absences().get(&node.id).map(|absence| (absence, due(absence))) {
+    let due = |outage: &Outage| outage.replace_at(cluster.spec_of(task), manager.timing().replace_after);
+    Some(match manager.outages().get(&node.id).map(|outage| (outage, due(outage))) {
         _ if is_replaced => return None,
         _ if !reconciler::may_rerun(workload) => format!("runs on {name}, which is silent, and is not run again"),
-        Some((Absence::Braked, _)) => format!("stays on {name}: too many nodes fell silent together"),
+        Some((Outage::Braked, _)) => format!("stays on {name}: too many nodes fell silent together"),
         Some((_, None)) => format!("waits until {name} returns or is forgotten (its fence is confirmed)"),
         Some((_, Some(due))) if due > at => format!("is replaced in {} unless {name} returns", seconds(due.since(at))),
         _ => format!("is replaced: {name} is silent"),
@@ -362,10 +362,10 @@ fn blocks(cluster: &Cluster, node: &Node) -> String {
 }
 
 /// What becomes of the tasks of a silent node, and when.
-fn what_follows(manager: &Manager, node: &Node, absence: Absence, at: Time) -> String {
+fn what_follows(manager: &Manager, node: &Node, outage: Outage, at: Time) -> String {
     let cluster = manager.cluster();
     let left = node.tasks().filter_map(|id| cluster.task(id)).filter(|task| !task.state.is_terminal());
-    let due = |task: &Task| absence.replace_at(cluster.spec_of(task), manager.timing().replace_after);
+    let due = |task: &Task| outage.replace_at(cluster.spec_of(task), manager.timing().replace_after);
     let due: Vec<Option<Time>> = left.map(due).collect();
     let confirmed = due.iter().filter(|due| due.is_none()).count();
     let next = due.iter().flatten().filter(|due| **due > at).min();
@@ -388,12 +388,12 @@ pub fn node(manager: &Manager, node: &Node, now: Time) -> view::Node {
     let amount = |r: Resources| view::Amount { cpu_millis: r.cpu_millis, memory_bytes: r.memory_bytes };
     let ready = node.reach == Reach::Reachable;
     let at = manager.cluster_time(now);
-    let message = match manager.absences().get(&node.id) {
+    let message = match manager.outages().get(&node.id) {
         _ if ready => String::new(),
-        Some(Absence::Braked) => {
+        Some(Outage::Braked) => {
             "too many nodes fell silent together: nothing is replaced until some return".to_string()
         }
-        Some(absence) => what_follows(manager, node, *absence, at),
+        Some(outage) => what_follows(manager, node, *outage, at),
         None => "tasks are replaced".to_string(),
     };
     let tasks = node.tasks().filter(|id| cluster.task(*id).is_some_and(|task| !task.state.is_terminal()));

@@ -66,12 +66,12 @@ impl From<&Command> for v1::entry::Command {
             }),
             Command::StopTask { task } => P::StopTask(v1::StopTask { task: Some((*task).into()) }),
             Command::Register(registration) => P::Register(registration.into()),
-            Command::Edges(edges) => P::Edges(v1::Edges { edges: edges.iter().map(|e| (*e).into()).collect() }),
-            Command::Reports { node, incarnation, reports } => P::Reports(v1::Reports {
-                node: node.0,
-                incarnation: *incarnation,
-                reports: reports.iter().map(Into::into).collect(),
-            }),
+            Command::Reach(changes) => P::Edges(v1::Edges { edges: changes.iter().map(|e| (*e).into()).collect() }),
+            // As before there could be several.
+            Command::Reports(nodes) if nodes.len() == 1 => P::Reports((&nodes[0]).into()),
+            Command::Reports(nodes) => {
+                P::ReportsOfNodes(v1::ReportsOfNodes { nodes: nodes.iter().map(Into::into).collect() })
+            }
             Command::Forget { name } => P::Forget(v1::Forget { name: name.clone() }),
             Command::SetDuty { name, order } => {
                 P::SetDuty(v1::SetDuty { name: name.clone(), order: Some((*order).into()) })
@@ -106,16 +106,27 @@ impl TryFrom<v1::entry::Command> for Command {
             }
             P::StopTask(stop) => Command::StopTask { task: need("stop_task.task", stop.task)? },
             P::Register(registration) => Command::Register(registration.try_into().within("register")?),
-            P::Edges(edges) => Command::Edges(each("edges.edges", edges.edges)?),
-            P::Reports(r) => Command::Reports {
-                node: NodeId(r.node),
-                incarnation: r.incarnation,
-                reports: each("reports.reports", r.reports)?,
-            },
+            P::Edges(edges) => Command::Reach(each("edges.edges", edges.edges)?),
+            P::Reports(reports) => Command::Reports(vec![reports.try_into().within("reports")?]),
+            P::ReportsOfNodes(several) => Command::Reports(each("reports_of_nodes.nodes", several.nodes)?),
             P::Forget(forget) => Command::Forget { name: forget.name },
             P::SetDuty(s) => Command::SetDuty { name: s.name, order: need("set_duty.order", s.order)? },
             P::Plan(plan) => Command::Plan(plan.try_into().within("plan")?),
         })
+    }
+}
+
+impl From<&NodeReports> for v1::Reports {
+    fn from(r: &NodeReports) -> Self {
+        let reports = r.reports.iter().map(Into::into).collect();
+        v1::Reports { node: r.node.0, incarnation: r.incarnation, reports }
+    }
+}
+impl TryFrom<v1::Reports> for NodeReports {
+    type Error = DecodeError;
+    fn try_from(r: v1::Reports) -> Result<Self> {
+        let reports = each("reports", r.reports)?;
+        Ok(NodeReports { node: NodeId(r.node), incarnation: r.incarnation, reports })
     }
 }
 
@@ -243,15 +254,15 @@ impl TryFrom<v1::Registration> for Registration {
     }
 }
 
-impl From<Edge> for v1::Edge {
-    fn from(e: Edge) -> Self {
+impl From<ReachChange> for v1::Edge {
+    fn from(e: ReachChange) -> Self {
         v1::Edge { node: e.node.0, incarnation: e.incarnation, reach: Some(e.reach.into()) }
     }
 }
-impl TryFrom<v1::Edge> for Edge {
+impl TryFrom<v1::Edge> for ReachChange {
     type Error = DecodeError;
     fn try_from(e: v1::Edge) -> Result<Self> {
-        Ok(Edge { node: NodeId(e.node), incarnation: e.incarnation, reach: need("reach", e.reach)? })
+        Ok(ReachChange { node: NodeId(e.node), incarnation: e.incarnation, reach: need("reach", e.reach)? })
     }
 }
 

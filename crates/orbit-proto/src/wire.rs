@@ -59,6 +59,7 @@ impl From<&Hello> for v1::Hello {
             nonce: h.nonce,
             info: Some((&h.info).into()),
             inventory: h.inventory.iter().map(Into::into).collect(),
+            takes_parts: h.takes_parts,
         }
     }
 }
@@ -71,6 +72,7 @@ impl TryFrom<v1::Hello> for Hello {
             nonce: h.nonce,
             info: need("info", h.info)?,
             inventory: reports("inventory", h.inventory)?,
+            takes_parts: h.takes_parts,
         })
     }
 }
@@ -134,7 +136,7 @@ impl TryFrom<v1::ToWorker> for ToWorker {
     }
 }
 
-struct Committed(Said);
+struct Committed(ReportKey);
 impl From<Committed> for v1::CommittedState {
     fn from(Committed((task, state, probed)): Committed) -> Self {
         let (task, state) = (Some(task.into()), number::<_, v1::TaskState>(state));
@@ -209,6 +211,7 @@ impl From<&Assigned> for v1::Assigned {
             specs: specs.into_iter().map(|spec| v1::Spec::from(&**spec)).collect(),
             tasks,
             removed: group_tasks(&a.removed),
+            follow: group_tasks(&a.follow),
         }
     }
 }
@@ -241,7 +244,9 @@ impl TryFrom<v1::Assigned> for Assigned {
         sorted("tasks", &tasks, |t| t.task)?;
         let removed = ungroup_tasks("removed", a.removed)?;
         sorted("removed", &removed, |t| *t)?;
-        Ok(Assigned { seq: a.seq, full: a.full, tasks, removed })
+        let follow = ungroup_tasks("follow", a.follow)?;
+        sorted("follow", &follow, |t| *t)?;
+        Ok(Assigned { seq: a.seq, full: a.full, tasks, follow, removed })
     }
 }
 

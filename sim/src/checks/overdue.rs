@@ -1,7 +1,7 @@
 //! What should have been done by now.
 
 use super::{Check, rollouts::shall_be};
-use orbit_core::{manager::Manager, model::*, reconciler::Absence, state::Cluster};
+use orbit_core::{manager::Manager, model::*, reconciler::Outage, state::Cluster};
 
 /// So long after its time a plan may still be under way, in milliseconds.
 const SLACK: Millis = Millis::secs(8);
@@ -11,9 +11,9 @@ const SLACK: Millis = Millis::secs(8);
 pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
     let cluster = manager.cluster();
     let replace_after = manager.timing().replace_after;
-    for (node, absence) in &manager.absences() {
+    for (node, outage) in &manager.outages() {
         for task in cluster.node(*node).into_iter().flat_map(Node::tasks).filter_map(|id| cluster.task(id)) {
-            let due = replaced_at(*absence, cluster.spec_of(task), replace_after);
+            let due = replaced_at(*outage, cluster.spec_of(task), replace_after);
             if due.is_none_or(|due| at <= due + SLACK) {
                 continue;
             }
@@ -30,7 +30,7 @@ pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
             let good = |task: &Task| task.state == TaskState::Complete || task.desired == Desired::Stopped;
             let over = workload.kind == Kind::Task && cluster.attempts(slot).next().is_some_and(good);
             if alone && again && !over && !lately {
-                let found = format!("{} is not replaced at {at}, its node's absence is {absence:?}", task.id);
+                let found = format!("{} is not replaced at {at}, its node's outage is {outage:?}", task.id);
                 return Err(("I22", found));
             }
         }
@@ -51,10 +51,10 @@ pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
 pub(crate) fn not_due_yet(manager: &Manager, at: Time) -> Vec<String> {
     let (cluster, replace_after) = (manager.cluster(), manager.timing().replace_after);
     let mut found = Vec::new();
-    for (node, absence) in &manager.absences() {
+    for (node, outage) in &manager.outages() {
         let tasks = cluster.node(*node).into_iter().flat_map(Node::tasks).filter_map(|id| cluster.task(id));
         for task in tasks.filter(|task| !task.state.is_terminal()) {
-            let due = replaced_at(*absence, cluster.spec_of(task), replace_after);
+            let due = replaced_at(*outage, cluster.spec_of(task), replace_after);
             if due.is_some_and(|due| due + SLACK > at) {
                 found.push(format!("{} is not replaced yet", task.id));
             }
@@ -64,14 +64,14 @@ pub(crate) fn not_due_yet(manager: &Manager, at: Time) -> Vec<String> {
 }
 
 /// When a task is due to be replaced because its node is silent, reckoned from what its spec says.
-fn replaced_at(absence: Absence, spec: &Spec, replace_after: Millis) -> Option<Time> {
+fn replaced_at(outage: Outage, spec: &Spec, replace_after: Millis) -> Option<Time> {
     let Disconnect { replace_after: own, fence, .. } = spec.disconnect;
     let after = own.unwrap_or(replace_after);
-    match absence {
+    match outage {
         _ if fence == Fence::Confirmed => None,
-        Absence::Braked => None,
-        Absence::Silent { since } => Some(since + after),
-        Absence::Drained { since, at } => Some(if fence == Fence::Timed { at.max(since + after) } else { at }),
+        Outage::Braked => None,
+        Outage::Silent { since } => Some(since + after),
+        Outage::Drained { since, at } => Some(if fence == Fence::Timed { at.max(since + after) } else { at }),
     }
 }
 

@@ -47,7 +47,7 @@ impl PlanWatch {
             return only_begins(action);
         }
         match action {
-            Action::Propose { command: Command::Edges(edges), .. } => {
+            Action::Propose { command: Command::Reach(edges), .. } => {
                 edges.iter().try_for_each(|edge| self.lost(now, manager, edge))
             }
             Action::Propose { command: Command::Plan(plan), .. } => {
@@ -65,7 +65,7 @@ impl PlanWatch {
     }
 
     /// I32: a node is called silent only a lease after it was heard by a manager that was awake.
-    fn lost(&self, now: u64, manager: &Manager, edge: &Edge) -> Check {
+    fn lost(&self, now: u64, manager: &Manager, edge: &ReachChange) -> Check {
         let lease = manager.timing().lease.0;
         let heard = self.acknowledged_at.get(&edge.node).copied().unwrap_or_default().max(self.awake_since);
         if edge.reach != Reach::Reachable && now + SLACK_MS < heard + lease {

@@ -15,11 +15,12 @@ impl Stale {
         let is_stale = |node: NodeId, incarnation| cluster.node(node).is_some_and(|n| n.incarnation != incarnation);
         let mut stale = Stale { tasks: Vec::new(), nodes: Vec::new() };
         match &entry.command {
-            Command::Reports { node, incarnation, reports } if is_stale(*node, *incarnation) => {
-                let tasks = reports.iter().filter_map(|report| cluster.task(report.task));
+            Command::Reports(nodes) => {
+                let reports = nodes.iter().filter(|it| is_stale(it.node, it.incarnation)).flat_map(|it| &it.reports);
+                let tasks = reports.filter_map(|report| cluster.task(report.task));
                 stale.tasks.extend(tasks.map(|task| (task.id, task.state)));
             }
-            Command::Edges(edges) => {
+            Command::Reach(edges) => {
                 let edges = edges.iter().filter(|edge| is_stale(edge.node, edge.incarnation));
                 stale.nodes.extend(edges.filter_map(|edge| Some((edge.node, cluster.node(edge.node)?.reach))));
             }

@@ -262,7 +262,7 @@ fn fenced() -> FenceWatch {
         image: ImageBytes::AsWritten,
     };
     let info = snapshot(task(TaskState::Running, 0)).nodes[0].info.clone();
-    let hello = Hello { cluster: None, seen: (0, 0), nonce: 1, info, inventory: vec![] };
+    let hello = Hello { cluster: None, seen: (0, 0), nonce: 1, info, inventory: vec![], takes_parts: true };
     let welcome = Welcome {
         cluster: ClusterId(1),
         epoch: 1,
@@ -271,7 +271,7 @@ fn fenced() -> FenceWatch {
         incarnation: 1,
         heartbeat: Millis::secs(1),
         lease: Millis::secs(5),
-        assigned: Assigned { seq: 1, full: true, tasks: vec![order], removed: vec![] },
+        assigned: Assigned { seq: 1, full: true, tasks: vec![order], follow: vec![], removed: vec![] },
     };
     let mut watch = FenceWatch::default();
     watch.begins(0, 0);

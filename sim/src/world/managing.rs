@@ -60,7 +60,7 @@ impl World {
                 }
             }
             checks::sessions(machine)?;
-            if matches!(entry.command, Command::Reports { .. }) {
+            if matches!(entry.command, Command::Reports(_)) {
                 checks::asked(machine.cluster(), self.workers.iter().map(|worker| &worker.engine))?;
             }
             self.notice_state(&entry);

@@ -4,7 +4,7 @@ mod plans;
 
 use super::*;
 use crate::tally::Activity;
-use orbit_core::{reconciler::Absence, state::Cluster, worker::LABEL_TASK};
+use orbit_core::{reconciler::Outage, state::Cluster, worker::LABEL_TASK};
 use plans::notice_plan;
 
 impl World {
@@ -45,13 +45,13 @@ impl World {
     pub(super) fn notice_entry(&mut self, entry: &Entry) {
         let Some(machine) = &self.manager.machine else { return };
         let cluster = machine.cluster();
-        if matches!(entry.command, Command::Edges(_) | Command::Register(_) | Command::Forget { .. }) {
+        if matches!(entry.command, Command::Reach(_) | Command::Register(_) | Command::Forget { .. }) {
             self.plans.before_nodes_change(self.now, cluster, machine.timing().lease);
         }
         let tally = &mut self.report.tally;
         match &entry.command {
-            Command::Reports { reports, .. } => {
-                for end in reports.iter().filter_map(|report| report.end.as_ref()) {
+            Command::Reports(nodes) => {
+                for end in nodes.iter().flat_map(|it| &it.reports).filter_map(|report| report.end.as_ref()) {
                     tally.reach(match end.reason {
                         Reason::Vanished => Situation::Vanished,
                         Reason::Killed => Situation::Killed,
@@ -68,7 +68,7 @@ impl World {
                 }
             }
             Command::Plan(plan) => notice_plan(tally, cluster, plan, entry.at),
-            Command::Edges(edges) => {
+            Command::Reach(edges) => {
                 let replaced = |id: TaskId| {
                     let task = cluster.task(id)?;
                     let slot = cluster.workload(task.workload)?.slots.get(task.slot as usize)?;
@@ -175,7 +175,7 @@ impl World {
                     tally.reach(Situation::NeverReady);
                 }
             }
-            Command::Edges(_) if machine.absences().values().any(|absence| *absence == Absence::Braked) => {
+            Command::Reach(_) if machine.outages().values().any(|outage| *outage == Outage::Braked) => {
                 tally.reach(Situation::Braked);
             }
             Command::SetDuty { name, .. } => {
@@ -195,7 +195,7 @@ impl World {
                 }
             }
             Command::Scale { replicas: 0, .. } => tally.reach(Situation::ScaledToZero),
-            Command::Reports { .. } => {
+            Command::Reports(_) => {
                 let capped = |w: &Workload| {
                     let restart = w.current().spec.restart;
                     w.slots.iter().any(|slot| slot.failures > 0 && restart.delay(slot.failures) == restart.backoff_max)

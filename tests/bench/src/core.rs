@@ -56,6 +56,7 @@ fn hello(n: u64) -> ToManager {
             address: None,
         },
         inventory: vec![],
+        takes_parts: true,
     })
 }
 

@@ -36,7 +36,14 @@ impl Probe {
             port_range: (1, 1),
             address: None,
         };
-        let hello = Hello { cluster: None, seen: (0, 0), nonce: orbit_shell::random(), info, inventory: Vec::new() };
+        let hello = Hello {
+            cluster: None,
+            seen: (0, 0),
+            nonce: orbit_shell::random(),
+            info,
+            inventory: Vec::new(),
+            takes_parts: true,
+        };
         let mut probe = Probe { sender, incoming, seq: 0 };
         probe.say(ToManager::Register(hello)).await;
         while !matches!(probe.hear().await, ToWorker::Welcome(_)) {}

@@ -1,13 +1,18 @@
-//! Leases: who was heard when, and what follows from silence.
+//! Leases: when each node was heard last, and what follows from silence.
 //!
-//! Heartbeats touch memory only. What is proposed are the edges: a node was lost from sight, a node
-//! is back. A new leader, and one that was asleep itself, re-arms every lease in full, so that its
-//! own absence is never held against a node.
+//! Heartbeats touch memory only. What is proposed are changes of reachability. A new leader, and one
+//! that was asleep itself, re-arms every lease in full, so that its own outage is never held against
+//! a node.
+//!
+//! Cost: a heartbeat writes one row. A lease that comes up is looked at once per lease, not once per
+//! heartbeat. What the brake holds is reckoned anew only while more than a third of the nodes are
+//! silent, or while it holds some.
 
 use crate::{
+    cost,
     model::*,
     planted::{Bug, planted},
-    reconciler::Absence,
+    reconciler::{Outage, Outages},
     state::Cluster,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,85 +20,142 @@ use std::collections::{BTreeMap, BTreeSet};
 /// When each node was heard last. Memory of the leader.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leases {
-    heard: BTreeMap<NodeId, Time>,
+    /// By the node's place in the arena.
+    rows: Vec<Row>,
+    /// When each watched lease ends at the earliest: heartbeats do not move an entry, the look that
+    /// finds it too early does.
+    queue: BTreeSet<(Time, NodeId)>,
+    /// When the queue was looked at last.
+    looked_at: Time,
     /// When all leases were re-armed last.
     rearmed_at: Time,
-    /// No lease ends before this time: between two looks it costs nothing to ask.
-    next_look: Time,
     /// The nodes for which the brake holds.
     braked: BTreeSet<NodeId>,
-    /// When the brake let go of each silent node.
+    /// When the brake released each silent node.
     released_at: BTreeMap<NodeId, Time>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Row {
+    heard: Time,
+    /// It stands in the queue.
+    queued: bool,
 }
 
 impl Leases {
     /// Every lease begins anew.
-    pub fn rearm(&mut self, now: Time, timing: &Timing) {
-        self.rearmed_at = now;
-        self.heard.clear();
-        self.next_look = now + timing.lease;
+    pub fn rearm(&mut self, cluster: &Cluster, now: Time, timing: &Timing) {
+        (self.rearmed_at, self.looked_at) = (now, now);
+        self.rows.clear();
+        self.queue.clear();
+        let reachable = cluster.nodes().filter(|node| node.reach == Reach::Reachable);
+        reachable.for_each(|node| self.watch(node.id, timing));
     }
 
-    /// The nodes that are there have changed. Those of which the brake lets go have all their time
-    /// once more: when many return, the last ones are most likely on their way (invariant I32).
-    pub fn nodes_changed(&mut self, cluster: &Cluster, now: Time, timing: &Timing) {
-        let total = if planted(Bug::BrakeCountsForgotten) { cluster.nodes.len() } else { cluster.nodes().count() };
-        let known = silent(cluster);
+    /// From now on the node is called silent when its lease ends. Nothing changes where it is watched
+    /// already.
+    pub fn watch(&mut self, node: NodeId, timing: &Timing) {
+        let ends = self.last_heard(node) + timing.lease;
+        let row = self.row(node);
+        if !row.queued {
+            row.queued = true;
+            self.queue.insert((ends, node));
+        }
+    }
+
+    fn row(&mut self, node: NodeId) -> &mut Row {
+        if self.rows.len() <= node.slot() {
+            self.rows.resize(node.slot() + 1, Row::default());
+        }
+        &mut self.rows[node.slot()]
+    }
+
+    /// Which nodes are there, or are silent, has changed. Those that the brake releases have all their
+    /// time once more: when many return, the last ones are most likely on their way (invariant I32).
+    /// Returns the nodes that it holds from now on, or releases.
+    pub fn nodes_changed(&mut self, cluster: &Cluster, now: Time, timing: &Timing) -> Vec<NodeId> {
+        let total = if planted(Bug::BrakeCountsForgotten) { cluster.nodes.len() } else { cluster.node_count() };
+        cost::rows(1);
+        if self.braked.is_empty() && !may_brake(cluster.silent().len(), total) {
+            if self.released_at.len() > 2 * cluster.silent().len() {
+                self.forget_released(cluster);
+            }
+            return Vec::new();
+        }
+        let known = Vec::from_iter(cluster.silent().iter().copied());
+        cost::rows(known.len());
+        let was_held = braked(&known, total, timing.lease);
         // While nobody watched, any number may have fallen silent together. Only of those that were
         // given up before, each for itself, is it known that they have nothing to do with that.
-        let watched = |(i, &(since, node)): (usize, &(Time, NodeId))| {
+        let watched = |(&(since, node), was_held): (&(Time, NodeId), &bool)| {
             let from = since.max(self.released_at.get(&node).copied().unwrap_or_default());
             let was_braked = self.braked.contains(&node) && !planted(Bug::BrakeForgottenInSleep);
             let long_ago = from + timing.replace_after <= self.rearmed_at;
-            let given_up = long_ago && !was_braked && !braked(&known, i, total, timing.lease);
+            let given_up = long_ago && !was_braked && !was_held;
             (if given_up { since } else { since.max(self.rearmed_at) }, node)
         };
-        let mut silent: Vec<(Time, NodeId)> = known.iter().enumerate().map(watched).collect();
+        let mut silent: Vec<(Time, NodeId)> = known.iter().zip(&was_held).map(watched).collect();
         silent.sort_unstable();
-        let holds = |(i, _): &(usize, &(Time, NodeId))| braked(&silent, *i, total, timing.lease);
-        let held: BTreeSet<NodeId> = silent.iter().enumerate().filter(holds).map(|(_, (_, node))| *node).collect();
-        self.released_at.retain(|node, _| silent.iter().any(|(_, id)| id == node));
+        let holds = braked(&silent, total, timing.lease);
+        let held = silent.iter().zip(holds).filter(|(_, holds)| *holds).map(|((_, node), _)| *node);
+        let held = BTreeSet::from_iter(held);
+        self.forget_released(cluster);
         self.released_at.extend(self.braked.difference(&held).map(|node| (*node, now)));
+        let changed = Vec::from_iter(self.braked.symmetric_difference(&held).copied());
         self.braked = held;
+        changed
+    }
+
+    fn forget_released(&mut self, cluster: &Cluster) {
+        self.released_at.retain(|node, _| cluster.node(*node).is_some_and(|node| node.silent_since().is_some()));
     }
 
     /// A node was heard.
     pub fn touch(&mut self, node: NodeId, now: Time) {
-        self.heard.insert(node, now);
+        cost::rows(1);
+        self.row(node).heard = now;
     }
 
     fn last_heard(&self, node: NodeId) -> Time {
-        self.heard.get(&node).copied().unwrap_or_default().max(self.rearmed_at)
+        self.heard_at(node).max(self.rearmed_at)
     }
 
-    /// What was found to have expired could not be written: look again.
-    pub fn look_again(&mut self) {
-        self.next_look = Time(0);
+    fn heard_at(&self, node: NodeId) -> Time {
+        self.rows.get(node.slot()).map_or(Time(0), |row| row.heard)
     }
 
-    /// When to look next.
-    pub fn deadline(&self) -> Time {
-        self.next_look
+    /// When to look next: once per lease at least, so that a process that was stopped notices it.
+    pub fn deadline(&self, timing: &Timing) -> Time {
+        let next = self.looked_at + timing.lease;
+        self.queue.first().map_or(next, |(ends, _)| next.min(*ends))
     }
 
-    /// The reachable nodes whose lease has ended, with the time since which they have been silent.
-    pub fn expired(&mut self, cluster: &Cluster, now: Time, timing: &Timing) -> Vec<Edge> {
-        if now < self.next_look {
-            return Vec::new();
+    /// The reachable nodes whose lease has ended, with the time since which they have been silent. One
+    /// whose silence could not be written is found again.
+    pub fn expired(&mut self, cluster: &Cluster, now: Time, timing: &Timing) -> Vec<ReachChange> {
+        let (mut changes, mut again) = (Vec::new(), Vec::new());
+        if now >= self.deadline(timing) {
+            self.looked_at = now;
         }
-        let mut edges = Vec::new();
-        self.next_look = now + timing.lease;
-        for node in cluster.nodes().filter(|node| node.reach == Reach::Reachable) {
-            let silent_since = self.last_heard(node.id);
+        while let Some(&(due, id)) = self.queue.first()
+            && due <= now
+        {
+            cost::rows(1);
+            self.queue.pop_first();
+            let Some(node) = cluster.node(id).filter(|node| node.is_ready()) else {
+                self.row(id).queued = false;
+                continue;
+            };
+            let silent_since = self.last_heard(id);
             let ends = silent_since + timing.lease;
-            if ends > now {
-                self.next_look = self.next_look.min(ends);
-            } else {
+            if ends <= now {
                 let reach = Reach::Unreachable { silent_since };
-                edges.push(Edge { node: node.id, incarnation: node.incarnation, reach });
+                changes.push(ReachChange { node: id, incarnation: node.incarnation, reach });
             }
+            again.push((ends, id));
         }
-        edges
+        self.queue.extend(again);
+        changes
     }
 
     /// Since when a node is silent, as far as this leader can vouch for it.
@@ -101,52 +163,71 @@ impl Leases {
         Some(node.silent_since()?.max(self.rearmed_at))
     }
 
-    /// What becomes of the tasks of every unreachable node: replaced some time after its last
-    /// heartbeat, the last re-arming or the release by the brake, unless that holds (invariant I32).
-    pub fn absences(&self, cluster: &Cluster, timing: &Timing) -> BTreeMap<NodeId, Absence> {
-        let absence = |(since, node): (Time, NodeId)| {
-            let released_at = self.released_at.get(&node).copied().unwrap_or_default();
-            let rearmed_at = if planted(Bug::ElectionNotCounted) { Time(0) } else { self.rearmed_at };
-            // It may be heard again, and that not be written yet.
-            let heard_at = self.heard.get(&node).copied().unwrap_or_default();
-            let from = since.max(rearmed_at).max(released_at).max(heard_at);
-            // Draining a silent node is an operator's word that its tasks shall run elsewhere.
-            let drained_since = match cluster.nodes[node.slot()].duty {
-                Duty::Draining { since, .. } if !planted(Bug::DrainWaitsForSilent) => Some(since),
-                _ => None,
-            };
-            let absence = match self.braked.contains(&node) {
-                _ if let Some(drained_since) = drained_since => {
-                    Absence::Drained { since: from, at: drained_since.max(since + timing.lease) }
-                }
-                true => Absence::Braked,
-                false => Absence::Silent { since: from },
-            };
-            (node, absence)
+    /// What becomes of the tasks of a node, where it is unreachable: they are replaced some time after
+    /// its last heartbeat, the last re-arming or the release by the brake, unless that holds (invariant
+    /// I32).
+    pub fn outage(&self, cluster: &Cluster, timing: &Timing, id: NodeId) -> Option<Outage> {
+        let node = cluster.node(id).filter(|node| !node.forgotten)?;
+        let since = node.silent_since()?;
+        let released_at = self.released_at.get(&id).copied().unwrap_or_default();
+        let rearmed_at = if planted(Bug::ElectionNotCounted) { Time(0) } else { self.rearmed_at };
+        // It may be heard again, and that not be written yet.
+        let from = since.max(rearmed_at).max(released_at).max(self.heard_at(id));
+        // Draining a silent node is an operator's word that its tasks shall run elsewhere.
+        let drained_since = match node.duty {
+            Duty::Draining { since, .. } if !planted(Bug::DrainWaitsForSilent) => Some(since),
+            _ => None,
         };
-        silent(cluster).into_iter().map(absence).collect()
+        Some(match self.braked.contains(&id) {
+            _ if let Some(drained_since) = drained_since => {
+                Outage::Drained { since: from, at: drained_since.max(since + timing.lease) }
+            }
+            true => Outage::Braked,
+            false => Outage::Silent { since: from },
+        })
+    }
+
+    /// That of every unreachable node.
+    pub fn outages(&self, cluster: &Cluster, timing: &Timing) -> BTreeMap<NodeId, Outage> {
+        let of = |(_, node): &(Time, NodeId)| Some((*node, self.outage(cluster, timing, *node)?));
+        cluster.silent().iter().filter_map(of).collect()
     }
 }
 
-/// The unreachable nodes, by the time since which they are silent.
-fn silent(cluster: &Cluster) -> Vec<(Time, NodeId)> {
-    let mut silent: Vec<(Time, NodeId)> =
-        cluster.nodes().filter_map(|node| Some((node.silent_since()?, node.id))).collect();
-    silent.sort_unstable();
-    silent
+/// The leases beside the state that they are about.
+pub(super) struct LeasesOf<'a> {
+    pub leases: &'a Leases,
+    pub cluster: &'a Cluster,
+    pub timing: &'a Timing,
 }
 
-/// Whether the i-th silent node (by time) is one of a group of more than a third of all nodes that
-/// fell silent within one lease.
-fn braked(silent: &[(Time, NodeId)], i: usize, total: usize, lease: Millis) -> bool {
-    if total < 3 {
-        return false;
+impl Outages for LeasesOf<'_> {
+    fn of(&self, node: NodeId) -> Option<Outage> {
+        self.leases.outage(self.cluster, self.timing, node)
     }
-    // The groups that contain node i begin at it or before it, each a window of one lease.
-    (0..=i).rev().take_while(|&first| silent[i].0 <= silent[first].0 + lease).any(|first| {
-        let end = silent.partition_point(|(since, _)| *since <= silent[first].0 + lease);
-        (end - first) * 3 > total
-    })
+}
+
+/// Whether the brake may hold for any of so many silent nodes.
+fn may_brake(silent: usize, total: usize) -> bool {
+    total >= 3 && silent * 3 > total
+}
+
+/// Of each silent node (by time), whether it is one of a group of more than a third of all nodes that
+/// fell silent within one lease. One pass: the groups begin at each node in turn, and their ends only
+/// advance.
+fn braked(silent: &[(Time, NodeId)], total: usize, lease: Millis) -> Vec<bool> {
+    let (mut end, mut held_until) = (0, 0);
+    let mut held = Vec::with_capacity(silent.len());
+    for (first, (since, _)) in silent.iter().enumerate() {
+        while end < silent.len() && silent[end].0 <= *since + lease {
+            end += 1;
+        }
+        if may_brake(end - first, total) {
+            held_until = end;
+        }
+        held.push(first < held_until);
+    }
+    held
 }
 
 #[cfg(test)]
@@ -158,10 +239,7 @@ mod tests {
         let silent = |times: &[u64]| -> Vec<(Time, NodeId)> {
             times.iter().enumerate().map(|(i, t)| (Time(t * 1000), NodeId(i as u32))).collect()
         };
-        let braked_of = |times: &[u64], total| -> Vec<bool> {
-            let silent = silent(times);
-            (0..times.len()).map(|i| braked(&silent, i, total, Millis::secs(5))).collect()
-        };
+        let braked_of = |times: &[u64], total| braked(&silent(times), total, Millis::secs(5));
         assert_eq!(braked_of(&[0], 3), [false], "one of three is no more than a third");
         assert_eq!(braked_of(&[0, 5], 3), [true, true], "two of three within a lease");
         assert_eq!(braked_of(&[0, 6], 3), [false, false], "two of three, further apart");

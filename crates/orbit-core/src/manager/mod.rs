@@ -9,6 +9,7 @@
 //! checked again in [`Cluster::apply`], which is the only place where the
 //! state changes.
 
+mod dispatcher;
 mod leases;
 mod planner;
 mod requests;
@@ -21,13 +22,17 @@ pub use sessions::SessionId;
 use crate::{
     model::*,
     planted::{Bug, planted},
-    reconciler::Context,
+    reconciler::{Context, Outage},
     state::{Cluster, Snapshot},
 };
-use leases::Leases;
+use dispatcher::Dispatcher;
+use leases::{Leases, LeasesOf};
 use planner::Planner;
-use sessions::{Guest, Sessions};
-use std::collections::BTreeMap;
+use sessions::{PendingSession, Sessions};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// At most about so many reports go into one entry.
+const REPORTS_MAX: usize = 10_000;
 
 /// The number of a proposal, given by the machine; the shell names it when it is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -202,8 +207,14 @@ struct Leader {
     planner: Planner,
     leases: Leases,
     sessions: Sessions,
+    dispatcher: Dispatcher,
     plan_outstanding: bool,
-    edges_outstanding: bool,
+    reach_outstanding: bool,
+    reports_outstanding: bool,
+    /// Unreachable nodes that were heard again.
+    returned: BTreeSet<NodeId>,
+    /// What workers reported since the last entry of reports was proposed.
+    reports: Vec<(SessionId, NodeReports)>,
     /// The deadline that was given out last.
     due: Option<Time>,
     /// When something happened last.
@@ -216,8 +227,8 @@ enum Purpose {
     Barrier,
     Request(RequestId),
     Register(SessionId),
-    Reports(SessionId, Vec<Said>),
-    Edges,
+    Reports(Vec<(SessionId, Vec<ReportKey>)>),
+    Reach,
     Plan,
 }
 
@@ -251,8 +262,8 @@ impl Manager {
         (wall_ms + at.since(known).0).saturating_sub(known.since(at).0)
     }
     /// What becomes of the tasks of each unreachable node, for people.
-    pub fn absences(&self) -> BTreeMap<NodeId, crate::reconciler::Absence> {
-        self.leader.as_ref().map_or_else(BTreeMap::new, |l| l.leases.absences(&self.cluster, &self.timing))
+    pub fn outages(&self) -> BTreeMap<NodeId, Outage> {
+        self.leader.as_ref().map_or_else(BTreeMap::new, |l| l.leases.outages(&self.cluster, &self.timing))
     }
     /// The live sessions: each with its node and the registration that it belongs to.
     pub fn connected(&self) -> impl Iterator<Item = (SessionId, NodeId, u64)> + '_ {
@@ -278,7 +289,7 @@ impl Manager {
     /// `now` is the caller's monotonic clock; its zero does not matter, and it does not go back.
     pub fn step(&mut self, now: Time, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
-        self.forgive_own_absence(now);
+        self.forgive_own_outage(now);
         match event {
             Event::Elected { term, seed, cluster, wall_ms } => {
                 self.elected(now, term, seed, cluster, wall_ms, &mut actions);
@@ -293,7 +304,7 @@ impl Manager {
             Event::Message { session, message } => self.message(now, session, message, &mut actions),
             Event::SessionClosed(session) => {
                 if let Some(leader) = &mut self.leader {
-                    leader.sessions.close(session);
+                    leader.close(session);
                 }
             }
             Event::Wake => {}
@@ -304,15 +315,15 @@ impl Manager {
 
     /// A step that comes later than a heartbeat after it was due means that this process did not
     /// run. So does one that comes after a silence in which some lease must have been looked at: a
-    /// sync that lasts can leave nothing due. Its own absence is not held against the nodes.
-    fn forgive_own_absence(&mut self, now: Time) {
+    /// sync that lasts can leave nothing due. Its own outage is not held against the nodes.
+    fn forgive_own_outage(&mut self, now: Time) {
         let Some(leader) = &mut self.leader else { return };
         let at = leader.time(now);
         let Timing { heartbeat, lease, .. } = self.timing;
         let overdue = leader.due.is_some_and(|due| at > due + heartbeat);
         let silent = at > leader.stepped_at + lease + heartbeat && !planted(Bug::AbsenceUnnoticed);
         if overdue || silent {
-            leader.leases.rearm(at, &self.timing);
+            leader.leases.rearm(&self.cluster, at, &self.timing);
             leader.leases.nodes_changed(&self.cluster, at, &self.timing);
             leader.planner.look_at_silent(&self.cluster);
         }
@@ -337,8 +348,12 @@ impl Manager {
             planner: Planner::default(),
             leases: Leases::default(),
             sessions: Sessions::default(),
+            dispatcher: Dispatcher::default(),
             plan_outstanding: false,
-            edges_outstanding: false,
+            reach_outstanding: false,
+            reports_outstanding: false,
+            returned: BTreeSet::new(),
+            reports: Vec::new(),
             due: None,
             stepped_at: at,
         };
@@ -365,32 +380,36 @@ impl Manager {
         let Some(leader) = &mut self.leader else { return };
         let purpose = proposal.and_then(|proposal| leader.outstanding.remove(&proposal));
         leader.planner.touch(&self.cluster, &touched);
-        leader.sessions.untold(&touched.tasks);
+        leader.dispatcher.changed(&touched.tasks);
         leader.dismiss_forgotten(&self.cluster, &touched, actions);
         let at = leader.time(now);
         if touched.reach_changed {
-            leader.leases.nodes_changed(&self.cluster, at, &self.timing);
+            touched.nodes.iter().for_each(|node| leader.leases.watch(*node, &self.timing));
+            let changed = leader.leases.nodes_changed(&self.cluster, at, &self.timing);
+            if !planted(Bug::OthersNotLookedAt) {
+                leader.planner.look_at_nodes(&self.cluster, &changed);
+            }
         }
         match purpose {
             None | Some(Purpose::Init) => {}
             Some(Purpose::Barrier) => {
                 leader.barrier_passed = true;
-                leader.leases.rearm(at, &self.timing);
+                leader.leases.rearm(&self.cluster, at, &self.timing);
                 if !planted(Bug::BrakeOffAtElection) {
                     leader.leases.nodes_changed(&self.cluster, at, &self.timing);
                 }
                 leader.planner.look_at_all(&self.cluster);
             }
             Some(Purpose::Request(id)) => actions.push(Action::Reply { id, result: answer }),
-            Some(Purpose::Edges) => leader.edges_outstanding = false,
+            Some(Purpose::Reach) => leader.reach_outstanding = false,
             Some(Purpose::Plan) => leader.plan_outstanding = false,
-            Some(Purpose::Reports(session, states)) => {
+            Some(Purpose::Reports(keys)) => {
+                leader.reports_outstanding = false;
                 // Also where the incarnation was stale: that worker has a newer session by now.
-                if let Some(live) = leader.sessions.get_mut(session) {
-                    states.iter().for_each(|state| {
-                        live.proposed.remove(state);
-                    });
-                    actions.push(Action::Send { session, message: ToWorker::Committed { states } });
+                for (session, states) in keys {
+                    if leader.reports_are_through(session, &states) {
+                        actions.push(Action::Send { session, message: ToWorker::Committed { states } });
+                    }
                 }
             }
             Some(Purpose::Register(session)) => self.registered(now, session, answer, actions),
@@ -406,20 +425,14 @@ impl Manager {
                 actions.push(Action::Reply { id, result });
             }
             Some(Purpose::Register(session)) => {
-                leader.sessions.close(session);
+                leader.close(session);
                 actions.push(Action::Close(session));
             }
-            Some(Purpose::Reports(session, states)) => {
-                if let Some(live) = leader.sessions.get_mut(session) {
-                    states.iter().for_each(|state| {
-                        live.proposed.remove(state);
-                    });
-                }
+            Some(Purpose::Reports(keys)) => {
+                leader.reports_outstanding = false;
+                keys.iter().for_each(|(session, states)| _ = leader.reports_are_through(*session, states));
             }
-            Some(Purpose::Edges) => {
-                leader.edges_outstanding = false;
-                leader.leases.look_again();
-            }
+            Some(Purpose::Reach) => leader.reach_outstanding = false,
             Some(Purpose::Plan) => {
                 leader.plan_outstanding = false;
                 leader.planner.look_at_all(&self.cluster);
@@ -434,24 +447,27 @@ impl Manager {
         self.settle_probes(now, actions);
         let Some(leader) = &mut self.leader else { return };
         let at = leader.time(now);
-        if leader.barrier_passed && !leader.edges_outstanding {
-            let edges = leader.leases.expired(&self.cluster, at, &self.timing);
-            if !edges.is_empty() {
-                leader.edges_outstanding = true;
-                leader.propose(now, Purpose::Edges, Command::Edges(edges), actions);
+        if leader.barrier_passed && !leader.reach_outstanding {
+            let mut changes = leader.leases.expired(&self.cluster, at, &self.timing);
+            changes.extend(leader.returns(&self.cluster));
+            if !changes.is_empty() {
+                leader.reach_outstanding = true;
+                leader.propose(now, Purpose::Reach, Command::Reach(changes), actions);
             }
         }
+        self.propose_reports(now, actions);
+        let Some(leader) = &mut self.leader else { return };
         if leader.barrier_passed && !leader.plan_outstanding && !leader.planner.is_idle(&self.cluster, at) {
-            let absences = leader.leases.absences(&self.cluster, &self.timing);
+            let outages = LeasesOf { leases: &leader.leases, cluster: &self.cluster, timing: &self.timing };
             let replace_after = self.timing.replace_after;
-            let context = Context { at, absences: &absences, replace_after, creates_max: PLAN_TASKS_MAX };
+            let context = Context { at, outages: &outages, replace_after, creates_max: PLAN_TASKS_MAX };
             if let Some(plan) = leader.planner.plan(&self.cluster, &context) {
                 leader.plan_outstanding = true;
                 leader.propose(now, Purpose::Plan, Command::Plan(plan), actions);
             }
         }
-        leader.sessions.tell(&self.cluster, at, actions);
-        leader.due = leader.next_due();
+        leader.dispatcher.tell(&self.cluster, at, actions);
+        leader.due = leader.next_due(&self.timing);
     }
 }
 
@@ -469,6 +485,30 @@ impl Leader {
         actions.push(Action::Propose { proposal, at: self.proposed_at, command });
     }
 
+    /// A connection is no session any more.
+    fn close(&mut self, session: SessionId) {
+        self.sessions.close(session);
+        self.dispatcher.unsubscribe(session);
+    }
+
+    /// These reports of a session are no longer under way. Returns false where the session has ended.
+    fn reports_are_through(&mut self, session: SessionId, keys: &[ReportKey]) -> bool {
+        let Some(live) = self.sessions.get_mut(session) else { return false };
+        keys.iter().for_each(|key| _ = live.proposed.remove(key));
+        true
+    }
+
+    /// Unreachable nodes that were heard again, all at once: one entry for a fleet that returns.
+    fn returns(&mut self, cluster: &Cluster) -> Vec<ReachChange> {
+        let silent = |node: &NodeId| cluster.node(*node).is_some_and(|node| node.silent_since().is_some());
+        let returned = std::mem::take(&mut self.returned).into_iter().filter(silent);
+        let change = |node| {
+            let incarnation = self.sessions.incarnation_of(node)?;
+            Some(ReachChange { node, incarnation, reach: Reach::Reachable })
+        };
+        returned.filter_map(change).collect()
+    }
+
     /// A forgotten node that speaks again is another node: it has to register anew.
     fn dismiss_forgotten(&mut self, cluster: &Cluster, touched: &Touched, actions: &mut Vec<Action>) {
         if planted(Bug::ForgottenNotDismissed) {
@@ -476,17 +516,17 @@ impl Leader {
         }
         for id in touched.nodes.iter().filter(|id| cluster.node(**id).is_some_and(|node| node.forgotten)) {
             if let Some(session) = self.sessions.of_node(*id) {
-                self.sessions.close(session);
+                self.close(session);
                 actions.push(Action::Close(session));
             }
         }
     }
 
-    fn next_due(&self) -> Option<Time> {
+    fn next_due(&self, timing: &Timing) -> Option<Time> {
         if !self.barrier_passed {
             return None;
         }
-        let leases = (!self.edges_outstanding).then(|| self.leases.deadline());
+        let leases = (!self.reach_outstanding).then(|| self.leases.deadline(timing));
         let planner = if self.plan_outstanding { None } else { self.planner.deadline() };
         leases.into_iter().chain(planner).chain(self.sessions.deadline()).min()
     }

@@ -6,6 +6,7 @@
 //! an unchanged state never gives the same plan twice.
 
 use crate::{
+    cost,
     model::*,
     planted::{Bug, planted},
     reconciler::{self, Changes, Context},
@@ -65,9 +66,17 @@ impl Planner {
     /// Looks at what is on silent nodes at the next plan: whether one of them is given up depends on how many others are
     /// silent, and since when the leader can vouch for that.
     pub fn look_at_silent(&mut self, cluster: &Cluster) {
-        let silent = cluster.nodes().filter(|node| node.reach != Reach::Reachable);
-        let tasks = silent.flat_map(Node::tasks).filter_map(|id| cluster.task(id));
-        self.dirty.extend(tasks.map(|task| task.workload));
+        let silent = Vec::from_iter(cluster.silent().iter().map(|(_, node)| *node));
+        self.look_at_nodes(cluster, &silent);
+    }
+
+    /// Looks at what is on these nodes at the next plan.
+    pub fn look_at_nodes(&mut self, cluster: &Cluster, nodes: &[NodeId]) {
+        let tasks = nodes.iter().filter_map(|id| cluster.node(*id)).flat_map(Node::tasks);
+        for task in tasks.filter_map(|id| cluster.task(id)) {
+            cost::rows(1);
+            self.dirty.insert(task.workload);
+        }
     }
 
     /// Something happened to these.
@@ -76,9 +85,6 @@ impl Planner {
         self.changed_nodes.extend(&touched.nodes);
         if touched.reach_changed {
             self.nodes_differ = true;
-            if !planted(Bug::OthersNotLookedAt) {
-                self.look_at_silent(cluster);
-            }
         }
         for id in &touched.nodes {
             let rests = cluster.node(*id).and_then(|node| node.resting_ports.values().min());

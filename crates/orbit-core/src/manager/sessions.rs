@@ -1,16 +1,13 @@
-//! Sessions: which worker is connected how, and what it has been told.
+//! Sessions: which worker is connected how.
 //!
 //! A session begins with `Register`, which goes through the log; when that is committed the worker
-//! is welcomed with everything it shall run, and from then on told differences. A node has at most
-//! one session (invariant I20): a new process of the same worker takes over only when the old one
-//! has closed or does not answer a probe.
+//! is welcomed with everything it shall run, and from then on told differences (see
+//! [`super::dispatcher`]). A node has at most one session (invariant I20): a new process of the same
+//! worker takes over only when the old one has closed or does not answer a probe.
+//!
+//! Cost: every question is about one session, one node or one worker, and has an index.
 
-use super::Action;
-use crate::{
-    model::*,
-    planted::{Bug, planted},
-    state::Cluster,
-};
+use crate::model::{Hello, NodeId, NodeUid, ReportKey, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The transport's handle of one connection. Chosen by the shell, never used twice.
@@ -24,20 +21,14 @@ pub(super) struct Session {
     pub incarnation: u64,
     uid: NodeUid,
     nonce: u64,
-    /// Number of the last assignment that was sent, and when.
-    sent: (u64, Time),
-    /// Tasks of which the worker has to be told.
-    untold: BTreeSet<TaskId>,
     /// Reports that are on their way through the log.
-    pub proposed: BTreeSet<Said>,
+    pub proposed: BTreeSet<ReportKey>,
 }
 
 /// A worker that has said hello and is not welcomed yet.
 #[derive(Clone, Debug)]
-pub(super) struct Guest {
+pub(super) struct PendingSession {
     pub hello: Hello,
-    /// Its registration has been proposed.
-    pub proposed: bool,
     /// Waits until this time for the node's present session to answer a probe.
     pub probe_until: Option<Time>,
 }
@@ -46,7 +37,11 @@ pub(super) struct Guest {
 pub(super) struct Sessions {
     live: BTreeMap<SessionId, Session>,
     by_node: BTreeMap<NodeId, SessionId>,
-    pub guests: BTreeMap<SessionId, Guest>,
+    by_uid: BTreeMap<NodeUid, SessionId>,
+    pending: BTreeMap<SessionId, PendingSession>,
+    pending_by_uid: BTreeSet<(NodeUid, SessionId)>,
+    /// When each probe that is under way counts as not answered.
+    probes: BTreeSet<(Time, SessionId)>,
 }
 
 impl Sessions {
@@ -56,134 +51,91 @@ impl Sessions {
     pub fn of_node(&self, node: NodeId) -> Option<SessionId> {
         self.by_node.get(&node).copied()
     }
+    /// The live session of a node, with the registration that it belongs to.
+    pub fn incarnation_of(&self, node: NodeId) -> Option<u64> {
+        Some(self.live.get(&self.of_node(node)?)?.incarnation)
+    }
     /// The live session of a worker, with the nonce of its process.
     pub fn of_uid(&self, uid: NodeUid) -> Option<(SessionId, u64)> {
-        self.live.iter().find(|(_, s)| s.uid == uid).map(|(id, s)| (*id, s.nonce))
+        let id = *self.by_uid.get(&uid)?;
+        Some((id, self.live[&id].nonce))
+    }
+    /// The worker of a live session.
+    pub fn uid_of(&self, id: SessionId) -> Option<NodeUid> {
+        self.live.get(&id).map(|session| session.uid)
     }
     pub fn live(&self) -> impl Iterator<Item = (SessionId, NodeId, u64)> + '_ {
         self.live.iter().map(|(id, session)| (*id, session.node, session.incarnation))
     }
     pub fn ids(&self) -> impl Iterator<Item = SessionId> + '_ {
-        self.live.keys().chain(self.guests.keys()).copied()
+        self.live.keys().chain(self.pending.keys()).copied()
     }
     pub fn close(&mut self, id: SessionId) {
-        self.guests.remove(&id);
-        if let Some(session) = self.live.remove(&id)
-            && self.by_node.get(&session.node) == Some(&id)
-        {
-            self.by_node.remove(&session.node);
+        self.take_pending(id);
+        if let Some(session) = self.live.remove(&id) {
+            if self.by_node.get(&session.node) == Some(&id) {
+                self.by_node.remove(&session.node);
+            }
+            if self.by_uid.get(&session.uid) == Some(&id) {
+                self.by_uid.remove(&session.uid);
+            }
         }
     }
 
+    /// A registration is committed: the session is live.
+    pub fn open(&mut self, id: SessionId, hello: &Hello, node: NodeId, incarnation: u64) {
+        let (uid, nonce) = (hello.info.uid, hello.nonce);
+        self.live.insert(id, Session { node, incarnation, uid, nonce, proposed: BTreeSet::new() });
+        self.by_node.insert(node, id);
+        self.by_uid.insert(uid, id);
+    }
+}
+
+// Those that are not welcomed yet.
+impl Sessions {
+    pub fn pending(&self, id: SessionId) -> Option<&PendingSession> {
+        self.pending.get(&id)
+    }
+    /// Everything that has said hello as this worker and is not welcomed yet.
+    pub fn pending_of(&self, uid: NodeUid) -> impl Iterator<Item = (SessionId, &PendingSession)> {
+        let from = (uid, SessionId(0));
+        let of_uid = self.pending_by_uid.range(from..).take_while(move |(of, _)| *of == uid);
+        of_uid.map(|(_, id)| (*id, &self.pending[id]))
+    }
+    /// Of every worker.
+    pub fn all_pending(&self) -> impl Iterator<Item = (SessionId, &PendingSession)> {
+        self.pending.iter().map(|(id, pending)| (*id, pending))
+    }
+    pub fn insert_pending(&mut self, id: SessionId, pending: PendingSession) {
+        self.pending_by_uid.insert((pending.hello.info.uid, id));
+        self.probes.extend(pending.probe_until.map(|until| (until, id)));
+        self.pending.insert(id, pending);
+    }
+    pub fn take_pending(&mut self, id: SessionId) -> Option<PendingSession> {
+        let pending = self.pending.remove(&id)?;
+        self.pending_by_uid.remove(&(pending.hello.info.uid, id));
+        if let Some(until) = pending.probe_until {
+            self.probes.remove(&(until, id));
+        }
+        Some(pending)
+    }
+    /// Its probe is over: it does not wait any more.
+    pub fn end_probe(&mut self, id: SessionId) {
+        if let Some(pending) = self.pending.get_mut(&id)
+            && let Some(until) = pending.probe_until.take()
+        {
+            self.probes.remove(&(until, id));
+        }
+    }
     /// The first time at which a probe that was not answered counts as silence.
     pub fn deadline(&self) -> Option<Time> {
-        self.guests.values().filter_map(|guest| guest.probe_until).min()
+        self.probes.first().map(|(until, _)| *until)
     }
-
-    /// A registration is committed: the session is live, and the worker is told everything.
-    pub fn welcome(
-        &mut self,
-        cluster: &Cluster,
-        id: SessionId,
-        guest: &Guest,
-        node: NodeId,
-        now: Time,
-        timing: &Timing,
-    ) -> Action {
-        let incarnation = cluster.node(node).map_or(0, |n| n.incarnation);
-        let session = Session {
-            node,
-            incarnation,
-            uid: guest.hello.info.uid,
-            nonce: guest.hello.nonce,
-            sent: (1, now),
-            untold: BTreeSet::new(),
-            proposed: BTreeSet::new(),
-        };
-        self.live.insert(id, session);
-        self.by_node.insert(node, id);
-        let welcome = Welcome {
-            cluster: cluster.id.unwrap_or(ClusterId(0)),
-            epoch: cluster.epoch,
-            term: cluster.term,
-            node,
-            incarnation,
-            heartbeat: timing.heartbeat,
-            lease: timing.lease,
-            assigned: everything(cluster, node, 1),
-        };
-        Action::Send { session: id, message: ToWorker::Welcome(welcome) }
-    }
-
-    /// These tasks changed in a way that their nodes have to know.
-    pub fn untold(&mut self, tasks: &[(NodeId, TaskId)]) {
-        for (node, task) in tasks {
-            if let Some(session) = self.by_node.get(node).and_then(|id| self.live.get_mut(id)) {
-                session.untold.insert(*task);
-            }
-        }
-    }
-
-    /// Tells every worker what it has to know.
-    pub fn tell(&mut self, cluster: &Cluster, now: Time, actions: &mut Vec<Action>) {
-        for (id, session) in &mut self.live {
-            if session.untold.is_empty() {
-                continue;
-            }
-            let mut assigned = Assigned { seq: session.sent.0 + 1, full: false, tasks: vec![], removed: vec![] };
-            for task in std::mem::take(&mut session.untold) {
-                match cluster.task(task) {
-                    Some(task) if task.node == Some(session.node) => assigned.tasks.push(assignment(cluster, task)),
-                    // Forgotten, or never this node's: nobody else is told what to run (I5).
-                    _ => assigned.removed.push(task),
-                }
-            }
-            session.sent = (assigned.seq, now);
-            actions.push(Action::Send { session: *id, message: ToWorker::Assigned(assigned) });
-        }
-    }
-
-    /// A heartbeat says how far the worker is. If an assignment seems lost, it is told everything.
-    pub fn resync(
-        &mut self,
-        cluster: &Cluster,
-        id: SessionId,
-        assigned_seq: u64,
-        now: Time,
-        timing: &Timing,
-    ) -> Option<Action> {
-        let session = self.live.get_mut(&id)?;
-        let patience = Millis(timing.heartbeat.0 * 2);
-        let behind = u64::from(planted(Bug::ResyncOneBehind));
-        if assigned_seq + behind >= session.sent.0 || now.since(session.sent.1) < patience {
-            return None;
-        }
-        session.untold.clear();
-        session.sent = (session.sent.0 + 1, now);
-        let message = ToWorker::Assigned(everything(cluster, session.node, session.sent.0));
-        Some(Action::Send { session: id, message })
-    }
-}
-
-/// All that a node shall run or keep.
-fn everything(cluster: &Cluster, node: NodeId, seq: u64) -> Assigned {
-    let tasks = cluster.node(node).into_iter().flat_map(Node::tasks);
-    let tasks = tasks.filter_map(|id| Some(assignment(cluster, cluster.task(id)?))).collect();
-    Assigned { seq, full: true, tasks, removed: vec![] }
-}
-
-fn assignment(cluster: &Cluster, task: &Task) -> Assignment {
-    let workload = cluster.workload(task.workload).expect("a task's workload lives as long as it");
-    Assignment {
-        task: task.id,
-        generation: task.generation,
-        desired: task.desired,
-        ended: task.state.is_terminal(),
-        kind: workload.kind,
-        name: workload.name.clone(),
-        slot: task.slot,
-        spec: cluster.spec_of(task).clone(),
-        host_ports: task.host_ports.clone(),
-        image: workload.version(task.version).map(Version::image).unwrap_or_default(),
+    /// Those whose probe was not answered by now, in order of their connections.
+    pub fn unanswered(&self, at: Time) -> Vec<SessionId> {
+        let due = self.probes.iter().take_while(|(until, _)| *until <= at);
+        let mut due = Vec::from_iter(due.map(|(_, id)| *id));
+        due.sort_unstable();
+        due
     }
 }

@@ -10,39 +10,36 @@ impl Manager {
         };
         let at = leader.time(now);
         if let ToManager::Register(hello) = message {
-            if leader.sessions.get_mut(id).is_none() && !leader.sessions.guests.contains_key(&id) {
+            if leader.sessions.get_mut(id).is_none() && leader.sessions.pending(id).is_none() {
                 self.hello(now, id, hello, actions);
             }
             return;
         }
         let Some(session) = leader.sessions.get_mut(id) else { return };
-        let (node, incarnation) = (session.node, session.incarnation);
+        let node = session.node;
         leader.leases.touch(node, at);
         leader.refuse_clones_of(id, actions);
         match message {
             ToManager::Register(_) | ToManager::ProbeAck => {}
             ToManager::Heartbeat { seq, assigned_seq } => {
                 actions.push(Action::Send { session: id, message: ToWorker::HeartbeatAck { seq } });
-                actions.extend(leader.sessions.resync(&self.cluster, id, assigned_seq, at, &self.timing));
-                let silent = self.cluster.node(node).is_some_and(|node| node.reach != Reach::Reachable);
-                if silent && !leader.edges_outstanding {
-                    leader.edges_outstanding = true;
-                    let edge = Edge { node, incarnation, reach: Reach::Reachable };
-                    leader.propose(now, Purpose::Edges, Command::Edges(vec![edge]), actions);
+                actions.extend(leader.dispatcher.acknowledged(&self.cluster, id, assigned_seq, at, &self.timing));
+                if self.cluster.node(node).is_some_and(|node| node.reach != Reach::Reachable) {
+                    leader.returned.insert(node);
                 }
             }
-            ToManager::Report { reports } => self.report(now, id, reports, actions),
+            ToManager::Report { reports } => self.report(id, reports, actions),
         }
     }
 
     /// What is known already is confirmed at once; what is new goes through the log.
-    fn report(&mut self, now: Time, id: SessionId, reports: Vec<TaskReport>, actions: &mut Vec<Action>) {
+    fn report(&mut self, id: SessionId, reports: Vec<TaskReport>, actions: &mut Vec<Action>) {
         let leader = self.leader.as_mut().expect("the caller has looked");
         let session = leader.sessions.get_mut(id).expect("the caller has looked");
         let (node, incarnation) = (session.node, session.incarnation);
         let (mut known, mut new, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         for report in reports {
-            let said = report.said();
+            let key = report.key();
             let task = self.cluster.task(report.task).filter(|task| task.node == Some(node));
             match task {
                 // `Lost` is the manager's own word: from a worker it is noise.
@@ -50,28 +47,55 @@ impl Manager {
                     if (task.is_news(&report) || self.cluster.resolves(task, &report))
                         && report.state != TaskState::Lost =>
                 {
-                    if session.proposed.insert(said) {
+                    if session.proposed.insert(key) {
                         new.push(report);
                     }
                 }
-                Some(_) => known.push(said),
+                Some(_) => known.push(key),
                 None => {
-                    known.push(said);
+                    known.push(key);
                     unknown.push((node, report.task));
                 }
             }
         }
         if !planted(Bug::UnknownNotToldOff) {
-            leader.sessions.untold(&unknown);
+            leader.dispatcher.changed(&unknown);
         }
         if !known.is_empty() {
             let message = ToWorker::Committed { states: known };
             actions.push(Action::Send { session: id, message });
         }
         if !new.is_empty() {
-            let states = new.iter().map(TaskReport::said).collect();
-            let command = Command::Reports { node, incarnation, reports: new };
-            leader.propose(now, Purpose::Reports(id, states), command, actions);
+            leader.reports.push((id, NodeReports { node, incarnation, reports: new }));
+        }
+    }
+
+    /// Reports wait for those before them to be written, and then go into one entry, however many nodes
+    /// they are of: a fleet that speaks all at once costs a few entries.
+    pub(super) fn propose_reports(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let Some(leader) = self.leader.as_mut().filter(|leader| !leader.reports_outstanding) else { return };
+        let (mut keys, mut said) = (Vec::new(), BTreeMap::<NodeId, NodeReports>::new());
+        let mut room = REPORTS_MAX;
+        let mut waiting = std::mem::take(&mut leader.reports).into_iter();
+        for (session, mut new) in waiting.by_ref() {
+            // What was said by a process that has been followed by another is not written.
+            if leader.sessions.get_mut(session).is_none() {
+                continue;
+            }
+            keys.push((session, new.reports.iter().map(TaskReport::key).collect()));
+            room = room.saturating_sub(new.reports.len());
+            match said.get_mut(&new.node) {
+                Some(before) if before.incarnation == new.incarnation => before.reports.append(&mut new.reports),
+                _ => _ = said.insert(new.node, new),
+            }
+            if room == 0 {
+                break;
+            }
+        }
+        leader.reports.extend(waiting);
+        if !said.is_empty() {
+            leader.reports_outstanding = true;
+            leader.propose(now, Purpose::Reports(keys), Command::Reports(said.into_values().collect()), actions);
         }
     }
 
@@ -83,27 +107,25 @@ impl Manager {
         }
         let leader = self.leader.as_mut().expect("the caller has looked");
         let (uid, nonce) = (hello.info.uid, hello.nonce);
-        let twin =
-            leader.sessions.guests.values().any(|guest| guest.hello.info.uid == uid && guest.hello.nonce != nonce);
-        if twin {
+        if leader.sessions.pending_of(uid).any(|(_, pending)| pending.hello.nonce != nonce) {
             refuse(id, "another process is registering as this node: try again later", actions);
             return;
         }
-        let mut guest = Guest { hello, proposed: false, probe_until: None };
+        let mut pending = PendingSession { hello, probe_until: None };
         match leader.sessions.of_uid(uid) {
             Some((old, old_nonce)) if old_nonce != nonce => {
                 // Either the old process is gone and its connection does not know it, or this is a
                 // clone of a node that lives.
-                guest.probe_until = Some(leader.time(now) + self.timing.probe);
+                pending.probe_until = Some(leader.time(now) + self.timing.probe);
                 actions.push(Action::Send { session: old, message: ToWorker::Probe });
-                leader.sessions.guests.insert(id, guest);
+                leader.sessions.insert_pending(id, pending);
             }
             old => {
                 if let Some((old, _)) = old {
-                    leader.sessions.close(old);
+                    leader.close(old);
                     actions.push(Action::Close(old));
                 }
-                leader.sessions.guests.insert(id, guest);
+                leader.sessions.insert_pending(id, pending);
                 self.propose_registration(now, id, actions);
             }
         }
@@ -135,10 +157,9 @@ impl Manager {
 
     fn propose_registration(&mut self, now: Time, id: SessionId, actions: &mut Vec<Action>) {
         let leader = self.leader.as_mut().expect("the caller has looked");
-        let guest = leader.sessions.guests.get_mut(&id).expect("the caller has looked");
-        guest.proposed = true;
-        guest.probe_until = None;
-        let registration = Registration { info: guest.hello.info.clone(), inventory: guest.hello.inventory.clone() };
+        leader.sessions.end_probe(id);
+        let Hello { info, inventory, .. } = &leader.sessions.pending(id).expect("the caller has looked").hello;
+        let registration = Registration { info: info.clone(), inventory: inventory.clone() };
         leader.propose(now, Purpose::Register(id), Command::Register(registration), actions);
     }
 
@@ -151,20 +172,32 @@ impl Manager {
     ) {
         let leader = self.leader.as_mut().expect("the caller has looked");
         let at = leader.time(now);
-        let guest = leader.sessions.guests.remove(&id);
-        match (answer, guest) {
-            (Ok(Answer::Node { node, .. }), guest) => {
+        let pending = leader.sessions.take_pending(id);
+        match (answer, pending) {
+            (Ok(Answer::Node { node, incarnation }), pending) => {
                 if !planted(Bug::WelcomeNotHeard) {
                     leader.leases.touch(node, at);
                 }
                 // The session of an older registration can order and report nothing any more.
                 if let Some(old) = leader.sessions.of_node(node) {
-                    leader.sessions.close(old);
+                    leader.close(old);
                     actions.push(Action::Close(old));
                 }
-                if let Some(guest) = guest {
-                    let welcome = leader.sessions.welcome(&self.cluster, id, &guest, node, at, &self.timing);
-                    actions.push(welcome);
+                leader.leases.watch(node, &self.timing);
+                if let Some(PendingSession { hello, .. }) = pending {
+                    leader.sessions.open(id, &hello, node, incarnation);
+                    let assigned = leader.dispatcher.subscribe(&self.cluster, id, node, hello.takes_parts, at);
+                    let welcome = Welcome {
+                        cluster: self.cluster.id.unwrap_or(ClusterId(0)),
+                        epoch: self.cluster.epoch,
+                        term: self.cluster.term,
+                        node,
+                        incarnation,
+                        heartbeat: self.timing.heartbeat,
+                        lease: self.timing.lease,
+                        assigned,
+                    };
+                    actions.push(Action::Send { session: id, message: ToWorker::Welcome(welcome) });
                 }
             }
             (Ok(_), _) => {}
@@ -177,14 +210,11 @@ impl Manager {
     pub(super) fn settle_probes(&mut self, now: Time, actions: &mut Vec<Action>) {
         let Some(leader) = &mut self.leader else { return };
         let at = leader.time(now);
-        let due = |(id, guest): (&SessionId, &Guest)| {
-            guest.probe_until.is_some_and(|until| until <= at).then_some((*id, guest.hello.info.uid))
-        };
-        let due: Vec<(SessionId, NodeUid)> = leader.sessions.guests.iter().filter_map(due).collect();
-        for (id, uid) in due {
+        for id in leader.sessions.unanswered(at) {
             let leader = self.leader.as_mut().expect("just looked");
+            let uid = leader.sessions.pending(id).expect("it waits").hello.info.uid;
             if let Some((old, _)) = leader.sessions.of_uid(uid) {
-                leader.sessions.close(old);
+                leader.close(old);
                 actions.push(Action::Close(old));
             }
             self.propose_registration(now, id, actions);
@@ -195,17 +225,14 @@ impl Manager {
 impl Leader {
     /// This session has just spoken, so whoever else claims to be its node is a clone.
     fn refuse_clones_of(&mut self, live: SessionId, actions: &mut Vec<Action>) {
-        if self.sessions.guests.is_empty() {
-            return;
-        }
-        let clones = |(id, guest): (&SessionId, &Guest)| {
-            let claims = self.sessions.of_uid(guest.hello.info.uid).map(|(id, _)| id);
-            let its = claims == Some(live) || planted(Bug::CloneOfAnybody);
-            (guest.probe_until.is_some() && its).then_some(*id)
+        let Some(uid) = self.sessions.uid_of(live) else { return };
+        let probed = |(id, pending): (SessionId, &PendingSession)| pending.probe_until.map(|_| id);
+        let clones = match planted(Bug::CloneOfAnybody) {
+            true => Vec::from_iter(self.sessions.all_pending().filter_map(probed)),
+            false => Vec::from_iter(self.sessions.pending_of(uid).filter_map(probed)),
         };
-        let clones: Vec<SessionId> = self.sessions.guests.iter().filter_map(clones).collect();
         for id in clones {
-            self.sessions.close(id);
+            self.close(id);
             refuse(id, "another worker with this node's state directory is connected: give this one its own", actions);
         }
     }

@@ -81,17 +81,10 @@ pub enum Command {
     },
     /// A worker has connected and says what it has.
     Register(Registration),
-    /// Nodes were lost from sight or came back.
-    Edges(Vec<Edge>),
-    /// What a worker observed of its tasks.
-    Reports {
-        /// Whose report.
-        node: NodeId,
-        /// Under which registration. A report from an older one is refused.
-        incarnation: u64,
-        /// The observations.
-        reports: Vec<TaskReport>,
-    },
+    /// Nodes became unreachable or reachable.
+    Reach(Vec<ReachChange>),
+    /// What workers observed of their tasks: of each node at most once.
+    Reports(Vec<NodeReports>),
     /// An operator says that a node is gone for good.
     Forget {
         /// The node's name.
@@ -132,9 +125,20 @@ pub struct Registration {
     pub inventory: Vec<TaskReport>,
 }
 
+/// What one worker observed of its tasks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NodeReports {
+    /// Whose reports.
+    pub node: NodeId,
+    /// Under which registration. A report from an older one is ignored.
+    pub incarnation: u64,
+    /// The observations.
+    pub reports: Vec<TaskReport>,
+}
+
 /// A node was lost from sight or came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Edge {
+pub struct ReachChange {
     /// The node.
     pub node: NodeId,
     /// Under which registration. An edge of an older one is stale.
@@ -163,7 +167,7 @@ pub struct TaskReport {
 }
 
 /// What a report said, to confirm it.
-pub type Said = (TaskId, TaskState, Probed);
+pub type ReportKey = (TaskId, TaskState, Probed);
 
 impl TaskReport {
     /// A report of what nobody told the node of before it looked.
@@ -179,7 +183,7 @@ impl TaskReport {
         }
     }
     /// What has to be confirmed.
-    pub fn said(&self) -> Said {
+    pub fn key(&self) -> ReportKey {
         (self.task, self.state, self.probed)
     }
 }

@@ -37,6 +37,8 @@ pub struct Hello {
     pub info: NodeInfo,
     /// What it knows of its tasks. Sorted by task.
     pub inventory: Vec<TaskReport>,
+    /// It understands [`Assigned::follow`]. Older workers do not, and get everything in one message.
+    pub takes_parts: bool,
 }
 
 /// From the manager to a worker.
@@ -59,7 +61,7 @@ pub enum ToWorker {
     /// These observations are committed.
     Committed {
         /// What was reported. Sorted by task.
-        states: Vec<Said>,
+        states: Vec<ReportKey>,
     },
     /// Are you there? Somebody else claims to be you.
     Probe,
@@ -93,10 +95,13 @@ pub struct Welcome {
 pub struct Assigned {
     /// Counted from 1 within the session. A difference counts only directly after the one before.
     pub seq: u64,
-    /// Whether `tasks` is everything: what is not in it shall be removed.
+    /// Whether `tasks` and `follow` are everything: what is in neither shall be removed.
     pub full: bool,
     /// Orders. Sorted by task.
     pub tasks: Vec<Assignment>,
+    /// Of a full one: tasks that are there as well, and whose orders follow in differences, because one
+    /// message does not hold them all. Sorted.
+    pub follow: Vec<TaskId>,
     /// Tasks that are no longer remembered: their containers shall be removed. Sorted.
     pub removed: Vec<TaskId>,
 }
@@ -127,6 +132,22 @@ pub struct Assignment {
 }
 
 impl Assignment {
+    /// The order about a task as it stands. `spec` is that of its version; of one that has ended, without
+    /// what only a start needs.
+    pub fn of(task: &Task, workload: &Workload, spec: Arc<Spec>) -> Assignment {
+        Assignment {
+            task: task.id,
+            generation: task.generation,
+            desired: task.desired,
+            ended: task.state.is_terminal(),
+            kind: workload.kind,
+            name: workload.name.clone(),
+            slot: task.slot,
+            spec,
+            host_ports: task.host_ports.clone(),
+            image: workload.version(task.version).map(Version::image).unwrap_or_default(),
+        }
+    }
     /// The reference that its image is asked for by.
     pub fn image_reference(&self) -> String {
         match &self.image {

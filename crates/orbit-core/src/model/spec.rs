@@ -473,6 +473,16 @@ pub fn check_span(field: &str, span: Millis, min: u64) -> Result<(), Rejection> 
 }
 
 impl Spec {
+    /// About how many bytes it takes in a message.
+    pub fn bytes(&self) -> usize {
+        let words = self.command.iter().chain(&self.args).map(|word| word.len() + 4);
+        let env = self.env.iter().map(|(key, value)| key.len() + value.len() + 8);
+        256 + self.image.len() + self.ports.len() * 32 + words.chain(env).sum::<usize>()
+    }
+    /// Without what only a start needs: for a node that keeps no more than the logs of a task.
+    pub fn without_contents(&self) -> Spec {
+        Spec { command: Vec::new(), args: Vec::new(), env: BTreeMap::new(), ..self.clone() }
+    }
     fn validate(&self) -> Result<(), Rejection> {
         if self.image.trim().is_empty() {
             return Err(Rejection::invalid("image", "an image is needed"));

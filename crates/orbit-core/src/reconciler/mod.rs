@@ -3,6 +3,7 @@
 //! It takes the state and never the change that woke it, so a lost or doubled wake-up cannot mislead
 //! it: reconciling a reconciled workload gives nothing (invariant I24).
 
+mod outage;
 mod rollout;
 mod turns;
 
@@ -11,8 +12,8 @@ use crate::{
     planted::{Bug, planted},
     state::Cluster,
 };
+pub use outage::{Outage, Outages};
 pub use rollout::{canaries, deadline, latest_settled_at, may_step, next_step, own, settled, target};
-use std::collections::BTreeMap;
 use turns::{Turn, Turns};
 
 /// So many ended attempts are remembered in a slot, for their logs and their reasons.
@@ -22,49 +23,12 @@ pub const HISTORY_MAX: usize = 3;
 pub struct Context<'a> {
     /// The cluster's clock.
     pub at: Time,
-    /// Every unreachable node.
-    pub absences: &'a BTreeMap<NodeId, Absence>,
+    /// What becomes of the tasks of each unreachable node.
+    pub outages: &'a dyn Outages,
     /// After how long a silence a task is replaced whose spec does not say.
     pub replace_after: Millis,
     /// At most so many new tasks.
     pub creates_max: usize,
-}
-
-/// What becomes of the tasks of an unreachable node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absence {
-    /// Each is replaced when its node has been silent for as long as its spec says, from this time on, unless the node
-    /// returns.
-    Silent {
-        /// The last that was heard, or the last time that its silence was held against nobody.
-        since: Time,
-    },
-    /// Draining it was an operator's word that they shall run elsewhere, from this time on.
-    Drained {
-        /// As above.
-        since: Time,
-        /// The drain's beginning, or the end of the lease.
-        at: Time,
-    },
-    /// Too many nodes fell silent together: they are left alone until some return.
-    Braked,
-}
-
-impl Absence {
-    /// When a task of this spec is replaced, unless its node returns; `None` where that does not follow from silence.
-    pub fn replace_at(self, spec: &Spec, replace_after: Millis) -> Option<Time> {
-        let replace_after = spec.disconnect.replace_after.unwrap_or(replace_after);
-        match (self, spec.disconnect.fence) {
-            (_, Fence::Confirmed) if !planted(Bug::ConfirmedIsReplaced) => None,
-            (Absence::Braked, _) => None,
-            (Absence::Silent { since }, _) => Some(since + replace_after),
-            // An operator's word does not stop what runs there.
-            (Absence::Drained { since, at }, Fence::Timed) if !planted(Bug::DrainBeforeFence) => {
-                Some(at.max(since + replace_after))
-            }
-            (Absence::Drained { at, .. }, _) => Some(at),
-        }
-    }
 }
 
 /// What to do for one workload.
@@ -407,13 +371,13 @@ fn is_given_up(cluster: &Cluster, workload: &Workload, slot: &Slot, task: &Task,
 
 /// Whether a task's node is silent.
 fn is_absent(task: &Task, context: &Context) -> bool {
-    task.node.is_some_and(|node| context.absences.contains_key(&node))
+    task.node.is_some_and(|node| context.outages.of(node).is_some())
 }
 
 /// When a task is replaced because its node is silent, unless that returns.
 fn replace_at(cluster: &Cluster, task: &Task, context: &Context) -> Option<Time> {
-    let absence = context.absences.get(&task.node?)?;
-    absence.replace_at(cluster.spec_of(task), context.replace_after)
+    let outage = context.outages.of(task.node?)?;
+    outage.replace_at(cluster.spec_of(task), context.replace_after)
 }
 
 /// Whether two tasks of this spec never run in one slot at the same time.

@@ -61,12 +61,13 @@ impl Cluster {
             Command::StopTask { task } => self.apply_stop_task(*task, touched),
             Command::Rollout { name, order, condition } => self.apply_rollout(name, *order, *condition, touched),
             Command::Register(registration) => self.apply_register(registration, touched),
-            Command::Edges(edges) => {
-                edges.iter().for_each(|edge| self.apply_edge(edge, touched));
+            Command::Reach(changes) => {
+                changes.iter().for_each(|change| self.apply_reach_change(change, touched));
                 Ok(Answer::Done)
             }
-            Command::Reports { node, incarnation, reports } => {
-                self.apply_reports(*node, *incarnation, reports, touched)
+            Command::Reports(reports) => {
+                reports.iter().for_each(|reports| self.apply_reports(reports, touched));
+                Ok(Answer::Done)
             }
             Command::Forget { name } => self.apply_forget(name, touched),
             Command::SetDuty { name, order } => self.apply_set_duty(name, *order, touched),

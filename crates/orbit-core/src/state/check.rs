@@ -54,6 +54,11 @@ impl Cluster {
                 }
             }
         }
+        let silent = self.nodes().filter_map(|node| Some((node.silent_since()?, node.id)));
+        if silent.collect::<BTreeSet<_>>() != self.silent || self.nodes().count() != self.present {
+            let found = "the index of silent nodes is not what a recomputation gives".to_string();
+            violations.push(Violation { invariant: "I2", found });
+        }
         for node in &self.nodes {
             let sum = used.get(&node.id).copied().unwrap_or_default();
             if sum != node.used() {

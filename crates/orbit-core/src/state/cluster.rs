@@ -48,6 +48,10 @@ pub struct Cluster {
     pub(crate) pending: BTreeSet<(Uid, TaskId)>,
     pub(crate) finished: BTreeSet<(Time, Uid)>,
     pub(crate) slots: u64,
+    /// The unreachable nodes, by the time since which each is silent.
+    pub(crate) silent: BTreeSet<(Time, NodeId)>,
+    /// How many nodes were not forgotten.
+    pub(crate) present: usize,
 }
 
 /// The newest schema that this code applies.
@@ -76,6 +80,8 @@ impl Default for Cluster {
             pending: BTreeSet::new(),
             finished: BTreeSet::new(),
             slots: 0,
+            silent: BTreeSet::new(),
+            present: 0,
         }
     }
 }
@@ -85,6 +91,14 @@ impl Cluster {
     /// Every node that was not forgotten, by ID.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| !node.forgotten)
+    }
+    /// How many nodes there are that were not forgotten.
+    pub fn node_count(&self) -> usize {
+        self.present
+    }
+    /// The unreachable nodes, by the time since which each is silent.
+    pub fn silent(&self) -> &BTreeSet<(Time, NodeId)> {
+        &self.silent
     }
     /// A node by ID, forgotten ones included.
     pub fn node(&self, id: NodeId) -> Option<&Node> {
@@ -190,6 +204,41 @@ impl Cluster {
 
 // Changes: each keeps every index current.
 impl Cluster {
+    /// Adds a node to the end of the arena. Its name and ID are free.
+    pub(crate) fn insert_node(&mut self, node: Node) {
+        if !node.forgotten {
+            self.present += 1;
+            self.node_names.insert(node.info.name.clone(), node.id);
+            self.node_uids.insert(node.info.uid, node.id);
+            self.silent.extend(node.silent_since().map(|since| (since, node.id)));
+        }
+        self.nodes.push(node);
+    }
+
+    /// Notes whether a node is heard.
+    pub(crate) fn set_reach(&mut self, id: NodeId, reach: Reach) {
+        let node = &mut self.nodes[id.slot()];
+        if let Some(since) = node.silent_since() {
+            self.silent.remove(&(since, id));
+        }
+        node.reach = reach;
+        self.silent.extend(node.silent_since().map(|since| (since, id)));
+    }
+
+    /// A node is gone for good: its name and its ID are free.
+    pub(crate) fn forget_node(&mut self, id: NodeId) {
+        let node = &mut self.nodes[id.slot()];
+        node.forgotten = true;
+        self.present -= 1;
+        self.node_names.remove(&node.info.name);
+        if !planted(Bug::ForgetKeepsId) {
+            self.node_uids.remove(&node.info.uid);
+        }
+        if let Some(since) = node.silent_since() {
+            self.silent.remove(&(since, id));
+        }
+    }
+
     pub(crate) fn insert_workload(&mut self, workload: Workload) {
         self.slots += u64::from(workload.replicas);
         if !workload.deleting {

@@ -124,10 +124,8 @@ impl Cluster {
                 if known || cluster.node_uids.contains_key(&node.info.uid) {
                     return Err(format!("node {} has the name or the ID of another", node.id));
                 }
-                cluster.node_names.insert(node.info.name.clone(), node.id);
-                cluster.node_uids.insert(node.info.uid, node.id);
             }
-            cluster.nodes.push(node);
+            cluster.insert_node(node);
         }
         let mut last = None;
         for mut workload in snapshot.workloads {

@@ -140,7 +140,7 @@ pub struct Worker {
 /// What is known of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Engine {
-    /// Everything was listed once, so that absence means something.
+    /// Everything was listed once, so that outage means something.
     listed: bool,
     /// It did not answer: nothing is begun before this time, when it is asked again.
     down_until: Option<Time>,
@@ -402,6 +402,7 @@ impl Worker {
             nonce: self.nonce,
             info: NodeInfo { uid: self.ledger.node, ..self.config.info.clone() },
             inventory: self.reports(),
+            takes_parts: true,
         };
         self.link.up(now, link, hello, actions);
     }
@@ -509,7 +510,8 @@ impl Worker {
     /// Takes up orders. An order with a lower generation than one already taken up is stale.
     fn assigned(&mut self, assigned: Assigned) {
         if assigned.full && (assigned.seq == 1 || !planted(Bug::OnlyWelcomeIsFull)) {
-            let wanted: BTreeSet<TaskId> = assigned.tasks.iter().map(|order| order.task).collect();
+            let orders = assigned.tasks.iter().map(|order| order.task);
+            let wanted: BTreeSet<TaskId> = orders.chain(assigned.follow).collect();
             for (id, task) in &mut self.tasks {
                 task.unwanted |= !wanted.contains(id);
             }

@@ -40,8 +40,8 @@ impl Model {
     fn after(&mut self, entry: &Entry, cluster: &Cluster) {
         assert_eq!(cluster.check(), [], "after {entry:?}");
         let now = seen(cluster);
-        if let Command::Reports { node, incarnation, reports } = &entry.command {
-            assert_eq!(self.expect(cluster, *node, *incarnation, reports), now, "after {entry:?}");
+        if let Command::Reports(nodes) = &entry.command {
+            assert_eq!(self.expect(cluster, nodes), now, "after {entry:?}");
         }
         for (id, task) in &now {
             let Some(before) = self.tasks.get(id) else {
@@ -61,17 +61,14 @@ impl Model {
         self.usage(entry, cluster);
     }
 
-    /// What a report makes of the tasks: forward only, from the node's present registration only.
-    fn expect(
-        &self,
-        cluster: &Cluster,
-        from: NodeId,
-        incarnation: u64,
-        reports: &[TaskReport],
-    ) -> BTreeMap<TaskId, Seen> {
+    /// What reports make of the tasks: forward only, from the node's present registration only.
+    fn expect(&self, cluster: &Cluster, nodes: &[NodeReports]) -> BTreeMap<TaskId, Seen> {
         let mut tasks = self.tasks.clone();
-        let counts = cluster.node(from).is_some_and(|node| node.incarnation == incarnation && !node.forgotten);
-        for report in reports.iter().filter(|_| counts) {
+        let counts = |it: &&NodeReports| {
+            cluster.node(it.node).is_some_and(|node| node.incarnation == it.incarnation && !node.forgotten)
+        };
+        let reports = nodes.iter().filter(counts).flat_map(|it| it.reports.iter().map(|report| (it.node, report)));
+        for (from, report) in reports {
             let sayable = report.state >= TaskState::Preparing && report.state != TaskState::Lost;
             if let Some(task) = tasks.get_mut(&report.task)
                 && task.node == Some(from)
@@ -362,7 +359,7 @@ impl World {
                 self.sessions.insert(a % 4, session);
                 let inventory = (0..b % 3).map(|i| self.report(b.wrapping_add(i), c.wrapping_add(i))).collect();
                 let (nonce, info) = (u64::from(c % 2), Self::info(a, b));
-                let hello = Hello { cluster: None, seen: (0, 0), nonce, info, inventory };
+                let hello = Hello { cluster: None, seen: (0, 0), nonce, info, inventory, takes_parts: a % 2 == 0 };
                 self.step(Event::Message { session, message: ToManager::Register(hello) });
             }
             9..=11 => {
@@ -396,7 +393,7 @@ impl World {
                 let (node, incarnation) = (NodeId(u32::from(a % 5)), u64::from(b));
                 let command = match c % 3 {
                     0 => self.log[usize::from(a) % self.log.len()].command.clone(),
-                    1 => Command::Reports { node, incarnation, reports: vec![self.report(a, b)] },
+                    1 => Command::Reports(vec![NodeReports { node, incarnation, reports: vec![self.report(a, b)] }]),
                     _ => Command::Plan(self.nonsense(a, b, c)),
                 };
                 self.append(Time(self.now), command, None);
@@ -434,11 +431,11 @@ impl World {
     /// I24: once the manager has come to rest, reconciling finds nothing to do.
     fn rests(&mut self) {
         self.commit(usize::MAX);
-        let (cluster, absences) = (self.manager.cluster(), self.manager.absences());
+        let (cluster, outages) = (self.manager.cluster(), self.manager.outages());
         let replace_after = self.manager.timing().replace_after;
         let context = Context {
             at: self.manager.cluster_time(Time(self.now)),
-            absences: &absences,
+            outages: &outages,
             replace_after,
             creates_max: 1000,
         };

@@ -224,7 +224,7 @@ impl World {
             1 | 2 => {
                 self.seq = 1;
                 let tasks = (0..a % 4).filter_map(|i| self.order(i, b.wrapping_add(i))).collect();
-                let assigned = Assigned { seq: 1, full: true, tasks, removed: vec![] };
+                let assigned = Assigned { seq: 1, full: true, tasks, follow: vec![], removed: vec![] };
                 self.step(Event::LinkUp(self.link));
                 self.hear(ToWorker::Welcome(Welcome {
                     cluster: ClusterId(if c == 255 { 2 } else { 1 }),
@@ -240,8 +240,13 @@ impl World {
             3 | 4 => {
                 self.seq += u64::from(c % 8 != 0);
                 let removed = if c % 5 == 0 { vec![task(b)] } else { vec![] };
-                let assigned =
-                    Assigned { seq: self.seq, full: false, tasks: self.order(a, b).into_iter().collect(), removed };
+                let assigned = Assigned {
+                    seq: self.seq,
+                    full: false,
+                    tasks: self.order(a, b).into_iter().collect(),
+                    follow: vec![],
+                    removed,
+                };
                 self.hear(ToWorker::Assigned(assigned));
             }
             5 => {

@@ -280,7 +280,7 @@ impl Managed {
         let cluster = words.option("cluster").map(|id| ClusterId(id.parse().expect("a number")));
         let inventory = peer.known.values().cloned().collect();
         let seen = (1, words.number("seen", 0));
-        (session, Hello { cluster, seen, nonce: peer.nonce, info: peer.info.clone(), inventory })
+        (session, Hello { cluster, seen, nonce: peer.nonce, info: peer.info.clone(), inventory, takes_parts: true })
     }
 
     /// A connection of the node's worker; a clone's is not the one that it goes on using.
@@ -394,7 +394,7 @@ impl Managed {
         let node = self.manager.cluster().node_named(words.text("from", "n0")).expect("a node").id;
         let incarnation = words.number("incarnation", 0);
         let reports = vec![TaskReport::new(task, state, end(words, state))];
-        self.append(Time(0), Command::Reports { node, incarnation, reports }, None);
+        self.append(Time(0), Command::Reports(vec![NodeReports { node, incarnation, reports }]), None);
         self.commit_all();
     }
 
@@ -540,15 +540,15 @@ impl Managed {
         let cluster = self.manager.cluster();
         let text = match &entry.command {
             Command::Register(registration) => format!("register {}", registration.info.name),
-            Command::Edges(edges) => list(edges.iter().map(|edge| match edge.reach {
+            Command::Reach(edges) => list(edges.iter().map(|edge| match edge.reach {
                 Reach::Reachable => format!("{} is back", self.node_text(edge.node)),
                 Reach::Unreachable { silent_since } => {
                     format!("{} is lost, silent since {silent_since}", self.node_text(edge.node))
                 }
             })),
-            Command::Reports { reports, .. } => {
+            Command::Reports(nodes) => {
                 let report = |r: &TaskReport| format!("{} {}{}", self.task_text(r.task), r.state, found_text(r.probed));
-                format!("report {}", list(reports.iter().map(report)))
+                format!("report {}", list(nodes.iter().flat_map(|it| &it.reports).map(report)))
             }
             Command::Plan(plan) => {
                 let name = |uid: &Uid| cluster.workload(*uid).map_or("?", |w| &w.name).to_string();
@@ -607,7 +607,7 @@ impl Managed {
             ToWorker::HeartbeatAck { .. } => return None,
             ToWorker::Committed { states } => {
                 let state =
-                    |(id, state, probed): &Said| format!("{} {state}{}", self.task_text(*id), found_text(*probed));
+                    |(id, state, probed): &ReportKey| format!("{} {state}{}", self.task_text(*id), found_text(*probed));
                 format!("committed: {}", list(states.iter().map(state)))
             }
             ToWorker::Probe => "are you there?".to_string(),

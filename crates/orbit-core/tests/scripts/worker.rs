@@ -195,7 +195,7 @@ impl Working {
     /// Orders as `run:1.5.0`, `stop:1.5.0`, `ended:1.5.0`, `remove:1.5.0`.
     fn orders_of(&mut self, words: &Words, full: bool) -> Assigned {
         self.seq = words.number("seq", self.seq + 1);
-        let mut assigned = Assigned { seq: self.seq, full, tasks: Vec::new(), removed: Vec::new() };
+        let mut assigned = Assigned { seq: self.seq, full, tasks: Vec::new(), follow: Vec::new(), removed: Vec::new() };
         for word in words.words.iter().filter(|word| word.contains(':')) {
             let (wanted, task) = word.split_once(':').expect("just looked");
             match wanted {

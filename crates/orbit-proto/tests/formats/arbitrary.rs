@@ -250,7 +250,8 @@ fn command() -> impl Strategy<Value = Command> {
         (kind(), text(), map(), n32(), update(), spec()).prop_map(|(kind, name, labels, replicas, update, spec)| {
             Definition { kind, name, labels, replicas, update, spec }
         });
-    let edge = (node_id(), n64(), reach()).prop_map(|(node, incarnation, reach)| Edge { node, incarnation, reach });
+    let edge =
+        (node_id(), n64(), reach()).prop_map(|(node, incarnation, reach)| ReachChange { node, incarnation, reach });
     prop_oneof![
         n64().prop_map(|id| Command::Init { cluster: ClusterId(id) }),
         n64().prop_map(|seed| Command::Barrier { seed }),
@@ -271,12 +272,8 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         task_id().prop_map(|task| Command::StopTask { task }),
         (info(), vec(report(), 0..3)).prop_map(|(info, inventory)| Command::Register(Registration { info, inventory })),
-        vec(edge, 0..3).prop_map(Command::Edges),
-        (node_id(), n64(), vec(report(), 0..3)).prop_map(|(node, incarnation, reports)| Command::Reports {
-            node,
-            incarnation,
-            reports
-        }),
+        vec(edge, 0..3).prop_map(Command::Reach),
+        vec(node_reports(), 0..3).prop_map(Command::Reports),
         text().prop_map(|name| Command::Forget { name }),
         (text(), duty_order()).prop_map(|(name, order)| Command::SetDuty { name, order }),
         plan().prop_map(Command::Plan),
@@ -327,15 +324,29 @@ pub fn entry() -> impl Strategy<Value = Entry> {
         command,
     })
 }
+fn sorted_ids() -> impl Strategy<Value = Vec<TaskId>> {
+    vec(task_id(), 0..6).prop_map(|mut ids| {
+        ids.sort();
+        ids
+    })
+}
+fn node_reports() -> impl Strategy<Value = NodeReports> {
+    (node_id(), n64(), vec(report(), 0..3)).prop_map(|(node, incarnation, reports)| NodeReports {
+        node,
+        incarnation,
+        reports,
+    })
+}
 pub fn to_manager() -> impl Strategy<Value = ToManager> {
     prop_oneof![
-        (of(n64()), (n32(), n64()), n64(), info(), sorted_reports()).prop_map(
-            |(cluster, seen, nonce, info, inventory)| ToManager::Register(Hello {
+        (of(n64()), (n32(), n64()), n64(), info(), sorted_reports(), any::<bool>()).prop_map(
+            |(cluster, seen, nonce, info, inventory, takes_parts)| ToManager::Register(Hello {
                 cluster: cluster.map(ClusterId),
                 seen,
                 nonce,
                 info,
                 inventory,
+                takes_parts,
             })
         ),
         (n64(), n64()).prop_map(|(seq, assigned_seq)| ToManager::Heartbeat { seq, assigned_seq }),
@@ -367,16 +378,17 @@ fn assigned() -> impl Strategy<Value = Assigned> {
     );
     // Most orders share a spec with others, some have one of their own.
     let tasks = vec((order, of(any::<prop::sample::Index>())), 0..8);
-    (n64(), any::<bool>(), specs, tasks, vec(task_id(), 0..6)).prop_map(|(seq, full, specs, tasks, mut removed)| {
-        let share = |(order, which): (Assignment, Option<prop::sample::Index>)| match which {
-            Some(which) => Assignment { spec: which.get(&specs).clone(), ..order },
-            None => order,
-        };
-        let mut tasks: Vec<Assignment> = tasks.into_iter().map(share).collect();
-        tasks.sort_by_key(|t| t.task);
-        removed.sort();
-        Assigned { seq, full, tasks, removed }
-    })
+    (n64(), any::<bool>(), specs, tasks, sorted_ids(), sorted_ids()).prop_map(
+        |(seq, full, specs, tasks, follow, removed)| {
+            let share = |(order, which): (Assignment, Option<prop::sample::Index>)| match which {
+                Some(which) => Assignment { spec: which.get(&specs).clone(), ..order },
+                None => order,
+            };
+            let mut tasks: Vec<Assignment> = tasks.into_iter().map(share).collect();
+            tasks.sort_by_key(|t| t.task);
+            Assigned { seq, full, tasks, follow, removed }
+        },
+    )
 }
 pub fn to_worker() -> impl Strategy<Value = ToWorker> {
     let logs = (any::<bool>(), of(n32()), of(n64()))

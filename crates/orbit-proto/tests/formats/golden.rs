@@ -134,7 +134,7 @@ fn entries() -> Vec<Entry> {
     };
     let report = TaskReport::new(id(5, 1), TaskState::Failed, Some(end()));
     let running = TaskReport::new(id(5, 0), TaskState::Running, None);
-    let edge = |node, reach| Edge { node: NodeId(node), incarnation: 4, reach };
+    let edge = |node, reach| ReachChange { node: NodeId(node), incarnation: 4, reach };
     let commands = [
         Command::Init { cluster: ClusterId(0xfeed_f00d) },
         Command::Barrier { seed: u64::MAX },
@@ -144,8 +144,8 @@ fn entries() -> Vec<Entry> {
         Command::Delete { kind: Kind::Task, name: "once".into(), condition: Condition::Revision(4) },
         Command::StopTask { task: id(5, 1) },
         Command::Register(Registration { info: info(), inventory: vec![running.clone()] }),
-        Command::Edges(vec![edge(0, Reach::Unreachable { silent_since: Time(5000) }), edge(1, Reach::Reachable)]),
-        Command::Reports { node: NodeId(1), incarnation: 8, reports: vec![running, report] },
+        Command::Reach(vec![edge(0, Reach::Unreachable { silent_since: Time(5000) }), edge(1, Reach::Reachable)]),
+        Command::Reports(vec![NodeReports { node: NodeId(1), incarnation: 8, reports: vec![running, report] }]),
         Command::Forget { name: "node-b".into() },
         Command::Plan(plan()),
     ];
@@ -264,7 +264,7 @@ fn later_entries() -> Vec<Entry> {
             info: NodeInfo { address: Some([10, 0, 0, 5].into()), ..info() },
             inventory: vec![],
         }),
-        Command::Reports {
+        Command::Reports(vec![NodeReports {
             node: NodeId(1),
             incarnation: 8,
             reports: vec![TaskReport::new(
@@ -272,9 +272,9 @@ fn later_entries() -> Vec<Entry> {
                 TaskState::Failed,
                 Some(End { port: Some(8080), ..End::new(Reason::PortTaken, "taken") }),
             )],
-        },
+        }]),
         put(Update::ONE_BY_ONE, Spec { probes: probes(), ..spec() }),
-        Command::Reports {
+        Command::Reports(vec![NodeReports {
             node: NodeId(0),
             incarnation: 8,
             reports: vec![TaskReport {
@@ -282,7 +282,7 @@ fn later_entries() -> Vec<Entry> {
                 why: "ready: 503".into(),
                 ..TaskReport::new(id(5, 0), TaskState::Running, None)
             }],
-        },
+        }]),
     ];
     numbered(commands)
 }
@@ -342,14 +342,14 @@ fn rollout_entries() -> Vec<Entry> {
             },
         ),
         put(UPDATE, Spec { disconnect: Disconnect { fence: Fence::Confirmed, ..Disconnect::default() }, ..spec() }),
-        Command::Reports {
+        Command::Reports(vec![NodeReports {
             node: NodeId(0),
             incarnation: 8,
             reports: vec![
                 TaskReport { digest: Some(DIGEST.into()), ..TaskReport::new(id(5, 0), TaskState::Preparing, None) },
                 TaskReport::new(id(5, 1), TaskState::Failed, Some(End::exited(Reason::Fenced, 0))),
             ],
-        },
+        }]),
     ])
 }
 

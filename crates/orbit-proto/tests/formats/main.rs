@@ -204,7 +204,7 @@ fn a_spec_crosses_the_wire_once() {
         host_ports: Box::default(),
         image: ImageBytes::AsWritten,
     };
-    let assigned = Assigned { seq: 1, full: true, tasks: (0..2).map(task).collect(), removed: vec![] };
+    let assigned = Assigned { seq: 1, full: true, tasks: (0..2).map(task).collect(), follow: vec![], removed: vec![] };
     assert_eq!(v1::Assigned::from(&assigned).specs.len(), 1, "equal neighbours are one");
     let assigned = Assigned { tasks: [0, 2, 3, 5, 6].map(task).to_vec(), ..assigned };
     let message = v1::Assigned::from(&assigned);

@@ -91,19 +91,14 @@ impl Cluster {
             return Err(Rejection::new(Code::Conflict, message));
         };
         self.check_fences(node, since, self.at)?;
-        let (id, uid, tasks) = (node.id, node.info.uid, Vec::from_iter(node.tasks()));
+        let (id, tasks) = (node.id, Vec::from_iter(node.tasks()));
         self.nodes[id.slot()].duty = Duty::Active;
         for task in tasks {
             let key = self.tasks.key(task).expect("a node's tasks are in the table");
             let end = End::new(Reason::NodeLost, format!("node {name} was forgotten"));
             self.end_task(key, TaskState::Lost, end, self.at, touched);
         }
-        let node = &mut self.nodes[id.slot()];
-        node.forgotten = true;
-        self.node_names.remove(name);
-        if !planted(Bug::ForgetKeepsId) {
-            self.node_uids.remove(&uid);
-        }
+        self.forget_node(id);
         touched.nodes.push(id);
         touched.reach_changed = true;
         self.record_node(What::Forgotten, id);
@@ -132,17 +127,17 @@ impl Cluster {
         let id = known.unwrap_or(NodeId(u32::try_from(self.nodes.len()).expect("fewer nodes than that")));
         match known {
             Some(id) => {
+                self.set_reach(id, Reach::Reachable);
                 let node = &mut self.nodes[id.slot()];
                 self.node_names.remove(&node.info.name);
                 node.info = info.clone();
                 node.incarnation = self.index;
-                node.reach = Reach::Reachable;
                 node.granted = node.used;
                 if planted(Bug::RestsForgottenAtReturn) {
                     node.resting_ports.clear();
                 }
             }
-            None => self.nodes.push(Node::bare(
+            None => self.insert_node(Node::bare(
                 id,
                 info.clone(),
                 self.index,
@@ -171,16 +166,17 @@ impl Cluster {
         Ok(Answer::Node { node: id, incarnation: self.index })
     }
 
-    pub(super) fn apply_edge(&mut self, edge: &Edge, touched: &mut Touched) {
-        let Some(node) = self.nodes.get_mut(edge.node.slot()) else { return };
-        let stale = node.incarnation != edge.incarnation && !planted(Bug::StaleEdgeCounts);
-        if node.forgotten || stale || node.reach == edge.reach {
+    pub(super) fn apply_reach_change(&mut self, change: &ReachChange, touched: &mut Touched) {
+        let ReachChange { node: id, incarnation, reach } = *change;
+        let Some(node) = self.node(id) else { return };
+        let stale = node.incarnation != incarnation && !planted(Bug::StaleEdgeCounts);
+        if node.forgotten || stale || node.reach == reach {
             return;
         }
-        node.reach = edge.reach;
-        self.record_node(if edge.reach == Reach::Reachable { What::Returned } else { What::Unreachable }, edge.node);
-        self.changed_node(edge.node);
-        self.touch_node(edge.node, touched);
+        self.set_reach(id, reach);
+        self.record_node(if reach == Reach::Reachable { What::Returned } else { What::Unreachable }, id);
+        self.changed_node(id);
+        self.touch_node(id, touched);
     }
 
     /// A node came, went or came back: it and everything on it is looked at again.
@@ -191,22 +187,16 @@ impl Cluster {
         touched.workloads.extend(tasks.filter_map(|task| Some(self.task(task)?.workload)));
     }
 
-    pub(super) fn apply_reports(
-        &mut self,
-        node: NodeId,
-        incarnation: u64,
-        reports: &[TaskReport],
-        touched: &mut Touched,
-    ) -> Result<Answer, Rejection> {
-        let stale = |n: &Node| n.incarnation != incarnation && !planted(Bug::StaleReportCounts);
-        let known = self.node(node).filter(|n| !n.forgotten && !stale(n));
-        if known.is_none() {
-            return Err(Rejection::new(Code::Conflict, "a report from an older registration"));
+    pub(super) fn apply_reports(&mut self, said: &NodeReports, touched: &mut Touched) {
+        let NodeReports { node, incarnation, reports } = said;
+        // A report of an older registration says nothing any more: its worker has another session by now.
+        let stale = |n: &Node| n.incarnation != *incarnation && !planted(Bug::StaleReportCounts);
+        if self.node(*node).is_none_or(|n| n.forgotten || stale(n)) {
+            return;
         }
         for report in reports {
-            self.apply_report(node, report, touched);
+            self.apply_report(*node, report, touched);
         }
-        Ok(Answer::Done)
     }
 
     /// A report counts if it is from the task's own node and goes forward. Everything else is
@@ -232,7 +222,10 @@ impl Cluster {
             if report.state == TaskState::Running {
                 self.record_task(What::Running, key, "");
             }
-            touched.workloads.push(self.tasks.at(key).workload);
+            // On the way to running, a task is of interest only beside another one in its slot.
+            if report.state >= TaskState::Running || self.tasks.at(key).older.is_some() {
+                touched.workloads.push(self.tasks.at(key).workload);
+            }
         }
         if report.state == TaskState::Running && self.tasks.at(key).state == TaskState::Running {
             self.apply_probed(key, report, touched);

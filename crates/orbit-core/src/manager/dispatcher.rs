@@ -1,0 +1,197 @@
+//! The dispatcher: what each node has to be told, and what it has been told.
+//!
+//! A session is a subscription to what its node shall run. It begins with everything; from then on
+//! the node is told differences, each numbered. A heartbeat acknowledges the last number that was
+//! taken up: where one seems lost, everything is told again. What does not fit into one message
+//! follows in others, so that a worker is never sent a message that it has to refuse.
+//!
+//! Cost: a step looks at the subscriptions that have something to tell, and at no other.
+
+use super::{Action, SessionId};
+use crate::{
+    cost,
+    model::*,
+    planted::{Bug, planted},
+    state::Cluster,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// About how many bytes of orders go into one message. A worker takes many times as much.
+pub const MESSAGE_BYTES: usize = 1 << 20;
+/// What an order takes beside its spec.
+const ORDER_BYTES: usize = 128;
+
+/// What one node is told.
+#[derive(Clone, Debug)]
+struct Subscription {
+    node: NodeId,
+    /// Whether it takes everything in several messages.
+    takes_parts: bool,
+    /// Number of the last assignment that was sent, and when.
+    sent: (u64, Time),
+    /// Tasks of which the node has to be told.
+    pending: BTreeSet<TaskId>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Dispatcher {
+    subscriptions: BTreeMap<SessionId, Subscription>,
+    by_node: BTreeMap<NodeId, SessionId>,
+    /// The sessions that have something pending.
+    dirty: BTreeSet<SessionId>,
+}
+
+impl Dispatcher {
+    /// A session begins: what its worker is told first. What does not fit follows with the next
+    /// [`tell`](Dispatcher::tell).
+    pub fn subscribe(
+        &mut self,
+        cluster: &Cluster,
+        session: SessionId,
+        node: NodeId,
+        takes_parts: bool,
+        now: Time,
+    ) -> Assigned {
+        let subscription = Subscription { node, takes_parts, sent: (0, now), pending: BTreeSet::new() };
+        self.subscriptions.insert(session, subscription);
+        self.by_node.insert(node, session);
+        self.everything(cluster, session, now)
+    }
+
+    pub fn unsubscribe(&mut self, session: SessionId) {
+        self.dirty.remove(&session);
+        if let Some(subscription) = self.subscriptions.remove(&session)
+            && self.by_node.get(&subscription.node) == Some(&session)
+        {
+            self.by_node.remove(&subscription.node);
+        }
+    }
+
+    /// These tasks changed in a way that their nodes have to know.
+    pub fn changed(&mut self, tasks: &[(NodeId, TaskId)]) {
+        for (node, task) in tasks {
+            if let Some(session) = self.by_node.get(node)
+                && let Some(subscription) = self.subscriptions.get_mut(session)
+            {
+                cost::rows(1);
+                subscription.pending.insert(*task);
+                self.dirty.insert(*session);
+            }
+        }
+    }
+
+    /// Tells every node what it has to know.
+    pub fn tell(&mut self, cluster: &Cluster, now: Time, actions: &mut Vec<Action>) {
+        while let Some(session) = self.dirty.pop_first() {
+            let subscription = self.subscriptions.get_mut(&session).expect("what is dirty is subscribed");
+            let mut parts = Parts::default();
+            for id in std::mem::take(&mut subscription.pending) {
+                cost::rows(1);
+                match cluster.task(id).filter(|task| task.node == Some(subscription.node)) {
+                    Some(task) => {
+                        if !parts.add(cluster, task) {
+                            parts.begin();
+                            parts.add(cluster, task);
+                        }
+                    }
+                    // Forgotten, or never this node's: nobody else is told what to run (I5).
+                    None => parts.last().removed.push(id),
+                }
+            }
+            for mut assigned in parts.done {
+                assigned.seq = subscription.sent.0 + 1;
+                subscription.sent = (assigned.seq, now);
+                actions.push(Action::Send { session, message: ToWorker::Assigned(assigned) });
+            }
+        }
+    }
+
+    /// A heartbeat says how far the worker is. If an assignment seems lost, it is told everything.
+    pub fn acknowledged(
+        &mut self,
+        cluster: &Cluster,
+        session: SessionId,
+        assigned_seq: u64,
+        now: Time,
+        timing: &Timing,
+    ) -> Option<Action> {
+        let subscription = self.subscriptions.get(&session)?;
+        let patience = Millis(timing.heartbeat.0 * 2);
+        let behind = u64::from(planted(Bug::ResyncOneBehind));
+        if assigned_seq + behind >= subscription.sent.0 || now.since(subscription.sent.1) < patience {
+            return None;
+        }
+        let message = ToWorker::Assigned(self.everything(cluster, session, now));
+        Some(Action::Send { session, message })
+    }
+
+    /// All that a node shall run or keep: the orders that fit into a message, and the names of those
+    /// that follow, which are pending from now on.
+    fn everything(&mut self, cluster: &Cluster, session: SessionId, now: Time) -> Assigned {
+        let subscription = self.subscriptions.get_mut(&session).expect("the caller has looked");
+        let ids = Vec::from_iter(cluster.node(subscription.node).into_iter().flat_map(Node::tasks));
+        cost::rows(ids.len());
+        let mut parts = Parts { whole: !subscription.takes_parts, ..Parts::default() };
+        parts.last();
+        let task = |id: &TaskId| cluster.task(*id).expect("a node's tasks are in the table");
+        let told = ids.iter().take_while(|id| parts.add(cluster, task(id))).count();
+        let follow = ids[told..].to_vec();
+        subscription.pending = follow.iter().copied().collect();
+        subscription.sent = (subscription.sent.0 + 1, now);
+        match follow.is_empty() {
+            true => self.dirty.remove(&session),
+            false => self.dirty.insert(session),
+        };
+        let first = parts.done.swap_remove(0);
+        Assigned { seq: subscription.sent.0, full: true, follow, ..first }
+    }
+}
+
+/// Orders, in messages of bounded size. A spec is sent once in a message, however many tasks are of it.
+#[derive(Default)]
+struct Parts {
+    done: Vec<Assigned>,
+    /// All goes into one.
+    whole: bool,
+    bytes: usize,
+    /// In the present message: by workload, version, and whether the task has ended.
+    specs: BTreeMap<(Uid, u32, bool), Arc<Spec>>,
+}
+
+impl Parts {
+    fn last(&mut self) -> &mut Assigned {
+        if self.done.is_empty() {
+            self.begin();
+        }
+        self.done.last_mut().expect("there is one now")
+    }
+
+    fn begin(&mut self) {
+        (self.bytes, self.specs) = (0, BTreeMap::new());
+        self.done.push(Assigned { seq: 0, full: false, tasks: vec![], follow: vec![], removed: vec![] });
+    }
+
+    /// Adds the order about a task to the present message. Returns false where that has no room for it.
+    fn add(&mut self, cluster: &Cluster, task: &Task) -> bool {
+        let workload = cluster.workload(task.workload).expect("a task's workload lives as long as it");
+        let (spec, ended) = (cluster.spec_of(task), task.state.is_terminal());
+        let key = (task.workload, task.version, ended);
+        let is_new = !self.specs.contains_key(&key);
+        let spec = match self.specs.get(&key) {
+            Some(spec) => spec.clone(),
+            None if ended => Arc::new(spec.without_contents()),
+            None => spec.clone(),
+        };
+        let bytes = ORDER_BYTES + if is_new { spec.bytes() } else { 0 };
+        if self.bytes > 0 && self.bytes + bytes > MESSAGE_BYTES && !self.whole {
+            return false;
+        }
+        self.last().tasks.push(Assignment::of(task, workload, spec.clone()));
+        self.bytes += bytes;
+        self.specs.insert(key, spec);
+        true
+    }
+}
