@@ -21,6 +21,11 @@ use std::{
 /// At most so many tasks are created or placed by one plan, which bounds an entry.
 pub const PLAN_TASKS_MAX: usize = 10_000;
 
+/// A look at a workload costs all its slots, and each report about one of its tasks wants one. So many
+/// slots are looked at in a millisecond at most: a service of 50,000 replicas at most every 50 ms, one
+/// of less than 1,000 whenever something happens to it.
+const SLOTS_PER_MS: u64 = 1_000;
+
 /// So many finished task definitions are remembered; then the oldest make room.
 pub const FINISHED_MAX: usize = 1_000;
 
@@ -35,8 +40,10 @@ pub(super) struct Planner {
     blocked: BTreeMap<Class, BTreeSet<Uid>>,
     timers: BTreeSet<(Time, Uid)>,
     timer_of: BTreeMap<Uid, Time>,
-    /// When the first resting port is free again.
-    ports_rest_until: Option<Time>,
+    /// Nodes with resting ports, by when the first of them is free again.
+    resting: BTreeSet<(Time, NodeId)>,
+    /// Large workloads that are not looked at again before this time.
+    paced: BTreeMap<Uid, Time>,
 }
 
 /// A task that wants a node.
@@ -59,8 +66,8 @@ impl Planner {
     pub fn look_at_all(&mut self, cluster: &Cluster) {
         *self = Planner::default();
         self.dirty.extend(cluster.workloads().map(|workload| workload.uid));
-        let rests = cluster.nodes().flat_map(|node| node.resting_ports.values());
-        self.ports_rest_until = rests.min().copied();
+        let first = |node: &Node| Some((*node.resting_ports.values().min()?, node.id));
+        self.resting = cluster.nodes().filter_map(first).collect();
     }
 
     /// Looks at what is on silent nodes at the next plan: whether one of them is given up depends on how many others are
@@ -87,8 +94,8 @@ impl Planner {
             self.nodes_differ = true;
         }
         for id in &touched.nodes {
-            let rests = cluster.node(*id).and_then(|node| node.resting_ports.values().min());
-            self.ports_rest_until = self.ports_rest_until.into_iter().chain(rests.copied()).min();
+            let first = cluster.node(*id).and_then(|node| node.resting_ports.values().min());
+            self.resting.extend(first.map(|until| (*until, *id)));
         }
     }
 
@@ -104,26 +111,32 @@ impl Planner {
     /// When to plan next even if nothing happens.
     pub fn deadline(&self) -> Option<Time> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        timer.into_iter().chain(self.ports_rest_until).min()
+        timer.into_iter().chain(self.resting.first().map(|(until, _)| *until)).min()
     }
 
     /// Decides what to do now. `None` when there is nothing to do.
     pub fn plan(&mut self, cluster: &Cluster, context: &Context) -> Option<Plan> {
         let at = context.at;
         self.wake_due(cluster, at);
-        let mut scheduler = Scheduler::new(cluster, at);
-        self.unblock(&scheduler);
+        // What it costs to make one grows with the fleet: only where something is to be placed.
+        let mut scheduler = None;
+        self.unblock(cluster, at, &mut scheduler);
         let mut plan = Plan { parent: cluster.index, ..Plan::default() };
         let mut wants: BTreeMap<(Class, Option<Uid>), Vec<Wants>> = BTreeMap::new();
         let mut room = PLAN_TASKS_MAX;
         while room > 0
             && let Some(uid) = self.dirty.pop_first()
         {
+            if let Some(due) = self.paced.get(&uid).filter(|due| **due > at) {
+                self.wake_by(uid, *due);
+                continue;
+            }
             self.plan_workload(cluster, uid, context, &mut room, &mut plan, &mut wants);
         }
         let mut decisions = BTreeMap::new();
         for ((class, _), wants) in wants {
-            self.schedule(cluster, &mut scheduler, &class, wants, &mut plan, &mut decisions);
+            let scheduler = scheduler.get_or_insert_with(|| Scheduler::new(cluster, at));
+            self.schedule(cluster, scheduler, &class, wants, &mut plan, &mut decisions);
         }
         let before = |uid: &Uid| cluster.workload(*uid).and_then(|workload| workload.decision.as_ref());
         plan.decisions.extend(decisions.into_iter().filter(|(uid, decision)| is_news(decision, before(uid))));
@@ -140,11 +153,13 @@ impl Planner {
             self.timer_of.remove(&uid);
             self.dirty.insert(uid);
         }
-        if self.ports_rest_until.is_some_and(|until| until <= at) {
-            let rests = |node: &&Node| !node.resting_ports.is_empty();
-            self.changed_nodes.extend(cluster.nodes().filter(rests).map(|node| node.id));
-            let later = cluster.nodes().flat_map(|node| node.resting_ports.values()).filter(|until| **until > at);
-            self.ports_rest_until = later.min().copied();
+        while let Some(&(until, id)) = self.resting.first()
+            && until <= at
+        {
+            self.resting.pop_first();
+            self.changed_nodes.insert(id);
+            let later = cluster.node(id).into_iter().flat_map(|node| node.resting_ports.values());
+            self.resting.extend(later.filter(|until| **until > at).min().map(|until| (*until, id)));
         }
     }
 
@@ -158,17 +173,25 @@ impl Planner {
         }
     }
 
+    /// Looks at a workload at this time at the latest.
+    fn wake_by(&mut self, uid: Uid, at: Time) {
+        if self.timer_of.get(&uid).is_none_or(|due| *due > at) {
+            self.set_timer(uid, Some(at));
+        }
+    }
+
     /// A class is tried again only on nodes that have changed since it was refused everywhere, or
     /// when there are others than then.
-    fn unblock(&mut self, scheduler: &Scheduler) {
+    fn unblock<'a>(&mut self, cluster: &'a Cluster, at: Time, scheduler: &mut Option<Scheduler<'a>>) {
         let changed = std::mem::take(&mut self.changed_nodes);
         if std::mem::take(&mut self.nodes_differ) {
             self.dirty.extend(std::mem::take(&mut self.blocked).into_values().flatten());
             return;
         }
-        if changed.is_empty() {
+        if changed.is_empty() || self.blocked.is_empty() {
             return;
         }
+        let scheduler = scheduler.get_or_insert_with(|| Scheduler::new(cluster, at));
         let fits = |class: &Class| match planted(Bug::FreedForAllOrNone) {
             true => changed.iter().all(|node| scheduler.fits(class, *node)),
             false => changed.iter().any(|node| scheduler.fits(class, *node)),
@@ -191,14 +214,18 @@ impl Planner {
     ) {
         let Some(workload) = cluster.workload(uid) else {
             self.set_timer(uid, None);
+            self.paced.remove(&uid);
             return;
         };
         let context = Context { creates_max: *room, ..*context };
         let Changes { creates, stops, removes, trim, drop, rollout, wake_at, more } =
             reconciler::reconcile(cluster, workload, &context);
         self.set_timer(uid, wake_at);
+        let pause = Millis(workload.slots.len() as u64 / SLOTS_PER_MS);
         if more {
             self.dirty.insert(uid);
+        } else if pause > Millis(0) {
+            self.paced.insert(uid, context.at + pause);
         }
         // While a rollout is held, slots of one service are of several versions.
         let mut wanted: BTreeMap<u32, Vec<Want>> = BTreeMap::new();

@@ -7,6 +7,7 @@
 pub mod filter;
 
 use crate::{
+    cost,
     model::*,
     planted::{Bug, planted},
     state::Cluster,
@@ -43,6 +44,7 @@ pub struct Placed {
 impl<'a> Scheduler<'a> {
     /// Over a state, at a time.
     pub fn new(cluster: &'a Cluster, at: Time) -> Self {
+        cost::rows(cluster.nodes.len());
         Scheduler { cluster, at, demand: vec![Demand::default(); cluster.nodes.len()] }
     }
 

@@ -5,6 +5,7 @@
 
 use super::{Change, History, IdempotencyKeys, TaskTable};
 use crate::{
+    cost,
     model::*,
     planted::{Bug, planted},
 };
@@ -90,7 +91,7 @@ impl Default for Cluster {
 impl Cluster {
     /// Every node that was not forgotten, by ID.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.iter().filter(|node| !node.forgotten)
+        self.nodes.iter().inspect(|_| cost::rows(1)).filter(|node| !node.forgotten)
     }
     /// How many nodes there are that were not forgotten.
     pub fn node_count(&self) -> usize {
@@ -114,7 +115,7 @@ impl Cluster {
     }
     /// Every workload, by UID, those included that are being deleted.
     pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
-        self.workloads.values()
+        self.workloads.values().inspect(|_| cost::rows(1))
     }
     /// A workload by UID.
     pub fn workload(&self, uid: Uid) -> Option<&Workload> {
@@ -141,11 +142,11 @@ impl Cluster {
     }
     /// Every task, by ID.
     pub fn tasks(&self) -> impl Iterator<Item = &Task> {
-        self.tasks.iter()
+        self.tasks.iter().inspect(|_| cost::rows(1))
     }
     /// Every task whose ID comes after `after`, by ID.
     pub fn tasks_after(&self, after: TaskId) -> impl Iterator<Item = &Task> {
-        self.tasks.iter_after(after)
+        self.tasks.iter_after(after).inspect(|_| cost::rows(1))
     }
     /// How many tasks there are, ended ones included.
     pub fn task_count(&self) -> usize {
@@ -156,6 +157,7 @@ impl Cluster {
         std::iter::successors(slot.newest.map(|key| self.tasks.at(key)), |task| {
             task.older.map(|key| self.tasks.at(key))
         })
+        .inspect(|_| cost::rows(1))
     }
     /// The tasks that serve a service and can be reached: they run, their probes pass, nobody told them to stop, and
     /// their node is heard. By slot, an older version's first.
@@ -400,6 +402,7 @@ impl Cluster {
     /// A node, and what is on it: whether it is heard is shown with each of its tasks, and with what they are of.
     pub(crate) fn changed_node(&mut self, id: NodeId) {
         let tasks = Vec::from_iter(self.nodes[id.slot()].tasks());
+        cost::rows(tasks.len());
         let workloads: BTreeSet<Uid> = tasks.iter().filter_map(|task| Some(self.task(*task)?.workload)).collect();
         workloads.into_iter().for_each(|uid| self.changed_workload(uid));
         self.changes.push(Change::Node(id));
