@@ -39,6 +39,7 @@ fn status(code: Code) -> u16 {
         Code::LimitReached => 429,
         Code::StorageFull => 507,
         Code::NodeUnreachable | Code::Unavailable => 503,
+        Code::Internal => 500,
     }
 }
 

@@ -4,7 +4,7 @@
 //! is being synced, the next gathers. So a sync costs the same for one entry and for a thousand.
 //! Several managers put a Raft library here; the driver would not notice.
 
-use crate::metrics::Metrics;
+use crate::{compaction::Compaction, metrics::Metrics};
 use orbit_core::{
     manager::ProposalId,
     model::{Command, Entry, Time},
@@ -12,7 +12,7 @@ use orbit_core::{
     state::Cluster,
 };
 use orbit_shell::{BlockingExecutor, buggify, call};
-use orbit_store::{Compacted, Compactor, HardState, Recovered, Storage, StoreError};
+use orbit_store::{HardState, Recovered, Storage, StoreError};
 use std::{
     sync::{
         Arc,
@@ -48,8 +48,18 @@ pub struct Log {
     pub storage: Box<dyn Storage>,
     /// Where it is written.
     pub blocking: Arc<dyn BlockingExecutor>,
-    /// After so many entries the next snapshot is written.
-    pub compact_every: u64,
+    /// Who shortens it.
+    pub(crate) compaction: Compaction,
+}
+
+/// What a start found.
+pub struct Found {
+    /// The state, with every entry of the log applied.
+    pub cluster: Cluster,
+    /// As it was set last.
+    pub hard_state: HardState,
+    /// Entries behind the last snapshot, and about how many bytes they take.
+    pub behind_snapshot: (u64, u64),
 }
 
 /// Numbers proposals and hands them to the writer.
@@ -66,17 +76,19 @@ impl Consensus {
     ///
     /// # Errors
     /// When the storage cannot be read, or is damaged.
-    pub fn recover(storage: &mut dyn Storage) -> Result<(Cluster, HardState), StoreError> {
+    pub fn recover(storage: &mut dyn Storage) -> Result<Found, StoreError> {
         let Recovered { hard_state, snapshot, entries } = storage.load()?;
         let damaged = |what| StoreError::Corrupt { place: "the snapshot".to_string(), what };
         let mut cluster = match snapshot {
             Some(snapshot) => Cluster::restore(snapshot).map_err(damaged)?,
             None => Cluster::default(),
         };
-        entries.iter().for_each(|entry| {
+        let mut bytes = 0;
+        for entry in &entries {
+            bytes += entry.bytes() as u64;
             cluster.apply(entry);
-        });
-        Ok((cluster, hard_state))
+        }
+        Ok(Found { cluster, hard_state, behind_snapshot: (entries.len() as u64, bytes) })
     }
 
     /// Begins the next term, durably, and starts the writer.
@@ -90,15 +102,14 @@ impl Consensus {
         committed: mpsc::UnboundedSender<Committed>,
         metrics: Arc<Metrics>,
     ) -> Result<Consensus, StoreError> {
-        let Log { mut storage, blocking, compact_every } = log;
+        let Log { mut storage, blocking, compaction } = log;
         let term = before.term.max(cluster.term) + 1;
         storage.set_hard_state(HardState { term, vote: None })?;
         let (queue, receiver) = mpsc::unbounded_channel();
         let full = Arc::new(AtomicBool::new(false));
-        let compactor = storage.compactor();
         let storage = Some(storage);
-        let writer = Writer { storage, compactor, compact_every, blocking, committed, full: full.clone(), metrics };
-        tokio::spawn(writer.write(receiver, cluster.index));
+        let writer = Writer { storage, compaction, blocking, committed, full: full.clone(), metrics };
+        tokio::spawn(writer.write(receiver));
         Ok(Consensus { term, last: (cluster.index, cluster.at), queue, full })
     }
 
@@ -124,8 +135,7 @@ impl Consensus {
 
 struct Writer {
     storage: Option<Box<dyn Storage>>,
-    compactor: Arc<dyn Compactor>,
-    compact_every: u64,
+    compaction: Compaction,
     blocking: Arc<dyn BlockingExecutor>,
     committed: mpsc::UnboundedSender<Committed>,
     full: Arc<AtomicBool>,
@@ -134,7 +144,7 @@ struct Writer {
 
 impl Writer {
     /// Writes until nobody proposes any more, or the store fails.
-    async fn write(mut self, mut queue: mpsc::UnboundedReceiver<(ProposalId, Entry)>, mut compacted: u64) {
+    async fn write(mut self, mut queue: mpsc::UnboundedReceiver<(ProposalId, Entry)>) {
         let mut looked = None;
         loop {
             if looked.is_none_or(|looked: Instant| looked.elapsed() >= LOOK_EVERY) {
@@ -158,20 +168,12 @@ impl Writer {
             }
             match self.append(group).await {
                 Ok(group) => {
-                    let last = group.last().map_or(0, |(_, entry)| entry.index);
+                    let (entries, bytes) = (group.len(), group.iter().map(|(_, entry)| entry.bytes()).sum::<usize>());
                     buggify().await;
                     if !early && self.committed.send(Committed::Entries(group)).is_err() {
                         return;
                     }
-                    if last >= compacted + self.compact_every {
-                        compacted = last;
-                        tokio::spawn(compact(
-                            self.compactor.clone(),
-                            self.blocking.clone(),
-                            last,
-                            self.committed.clone(),
-                        ));
-                    }
+                    self.compaction.wrote(entries as u64, bytes as u64, &self.committed);
                 }
                 Err(error) => {
                     let _ = self.committed.send(Committed::Failed(error));
@@ -231,22 +233,6 @@ impl Writer {
                 Err(_) if planted(Bug::FailedWriteCounts) => return Ok(group),
                 Err(error) => return Err(error),
             }
-        }
-    }
-}
-
-async fn compact(
-    compactor: Arc<dyn Compactor>,
-    blocking: Arc<dyn BlockingExecutor>,
-    up_to: u64,
-    committed: mpsc::UnboundedSender<Committed>,
-) {
-    match call(&blocking, move || compactor.compact(up_to)).await {
-        Ok(Compacted::Done { index }) => tracing::info!(index, "snapshot written, log compacted"),
-        Ok(Compacted::Nothing) => {}
-        Err(StoreError::Full { .. }) => tracing::warn!("no room for a snapshot: the log is kept"),
-        Err(error) => {
-            let _ = committed.send(Committed::Failed(error));
         }
     }
 }

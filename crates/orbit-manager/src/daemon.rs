@@ -162,10 +162,10 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(),
 async fn report(door: Door) {
     let mut said = String::new();
     loop {
-        let looked = door.read(|manager, _| {
-            let cluster = manager.cluster();
+        let looked = door.read(|state, _| {
+            let cluster = state.cluster();
             let reached = cluster.nodes().filter(|node| node.reach == Reach::Reachable).count();
-            (manager.is_ready(), cluster.index, reached, cluster.nodes().count())
+            (state.is_ready(), cluster.index, reached, cluster.nodes().count())
         });
         let Ok((leads, revision, reached, nodes)) = looked.await else { return std::future::pending().await };
         let status = format!("leads; {reached} of {nodes} nodes ready");

@@ -1,9 +1,9 @@
 //! The door through which requests come in: REST in production, the workload in simulation.
 
-use crate::{driver::Input, feed::Feed, metrics::Metrics};
+use crate::{driver::Input, feed::Feed, metrics::Metrics, reader::Reader};
 use bytes::Bytes;
 use orbit_core::{
-    manager::{Manager, Request},
+    manager::{Request, View},
     model::{Answer, Code, ExecRequest, LogRange, Rejection, StreamOf, StreamRequest, TaskId, Time},
     planted::{Bug, planted},
 };
@@ -31,6 +31,7 @@ pub struct Replied {
 #[derive(Clone)]
 pub struct Door {
     pub(crate) inputs: mpsc::UnboundedSender<Input>,
+    reader: Reader,
     streams: Arc<Streams>,
     #[cfg_attr(not(feature = "daemon"), allow(dead_code, reason = "the REST API reads it"))]
     pub(crate) feed: Arc<Feed>,
@@ -72,8 +73,13 @@ fn gone() -> Rejection {
 }
 
 impl Door {
-    pub(crate) fn new(inputs: mpsc::UnboundedSender<Input>, feed: Arc<Feed>, metrics: Arc<Metrics>) -> Door {
-        Door { inputs, streams: Arc::default(), feed, metrics }
+    pub(crate) fn new(
+        inputs: mpsc::UnboundedSender<Input>,
+        feed: Arc<Feed>,
+        metrics: Arc<Metrics>,
+        reader: Reader,
+    ) -> Door {
+        Door { inputs, reader, streams: Arc::default(), feed, metrics }
     }
 
     /// Asks for something; returns once the answer is durable, or after [`ANSWER_MAX`] with the word that
@@ -92,19 +98,32 @@ impl Door {
         }
     }
 
-    /// Reads the state at the last applied entry. `now` is on the manager's own clock.
+    /// Reads the state, at an entry that is at least as new as everything that was committed by now.
+    /// `now` is on the manager's own clock. No step of the manager waits for it.
     ///
     /// # Errors
     /// When the manager is shutting down.
     pub async fn read<T: Send + 'static>(
         &self,
-        look: impl FnOnce(&Manager, Time) -> T + Send + 'static,
+        look: impl FnOnce(View, Time) -> T + Send + 'static,
+    ) -> Result<T, Rejection> {
+        self.reader.ask(look).await
+    }
+
+    /// Looks at the machine that decides, between two of its steps.
+    ///
+    /// # Errors
+    /// When the manager is shutting down.
+    #[cfg(madsim)]
+    pub async fn inspect<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&orbit_core::manager::Manager, Time) -> T + Send + 'static,
     ) -> Result<T, Rejection> {
         let (give, take) = oneshot::channel();
-        let look = Box::new(move |manager: &Manager, now: Time| {
+        let look = move |manager: &orbit_core::manager::Manager, now: Time| {
             let _ = give.send(look(manager, now));
-        });
-        let _ = self.inputs.send(Input::Read(look));
+        };
+        let _ = self.inputs.send(Input::Inspect(Box::new(look)));
         take.await.map_err(|_| gone())
     }
 

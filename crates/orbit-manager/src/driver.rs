@@ -1,10 +1,12 @@
 //! The loop: one event in, its actions out, in order.
 
 use crate::{
+    compaction::Compaction,
     consensus::{Committed, Consensus, Log},
     door::{Door, Replied},
     feed::Feed,
     metrics::Metrics,
+    reader::Reader,
 };
 use orbit_core::{
     manager::{Action, Event, Manager, Request, RequestId, SessionId},
@@ -47,14 +49,16 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-/// Looks at the machine between two steps.
+/// Looks at the machine between two steps: for the simulator's checks, and nobody else.
+#[cfg(madsim)]
 pub(crate) type Look = Box<dyn FnOnce(&Manager, Time) + Send>;
 
 /// What reaches the loop from the tasks around it.
 #[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 pub(crate) enum Input {
     Request(Request, oneshot::Sender<Replied>),
-    Read(Look),
+    #[cfg(madsim)]
+    Inspect(Look),
     SessionOpened(SessionId, mpsc::Sender<ToWorker>),
     Message(SessionId, ToManager),
     SessionClosed(SessionId),
@@ -70,6 +74,9 @@ struct Driver {
     inputs: mpsc::UnboundedSender<Input>,
     feed: Arc<Feed>,
     metrics: Arc<Metrics>,
+    reader: Reader,
+    /// What the reader was told last of what only the leader knows.
+    lead_changes: (u64, bool, u64),
 }
 
 /// Recovers from the storage and begins a term. The door is open once this returns; the returned
@@ -81,25 +88,37 @@ pub fn start(
     mut parts: Parts,
     stop: impl Future<Output = ()>,
 ) -> Result<(Door, impl Future<Output = Result<(), Error>>), Error> {
-    let (cluster, hard_state) = Consensus::recover(&mut *parts.storage)?;
+    let recovered = Consensus::recover(&mut *parts.storage)?;
+    let cluster = recovered.cluster;
     let (sender, committed) = mpsc::unbounded_channel();
     let metrics = Arc::new(Metrics::new());
-    let log = Log { storage: parts.storage, blocking: parts.blocking, compact_every: parts.compact_every };
-    let consensus = Consensus::elect(log, &cluster, hard_state, sender, metrics.clone())?;
+    let started = Instant::now();
+    let reader = Reader::start(cluster.clone(), parts.timing, started);
+    let compaction = Compaction::new(
+        parts.storage.compactor(),
+        parts.blocking.clone(),
+        reader.clone(),
+        parts.compact_every,
+        recovered.behind_snapshot,
+    );
+    let log = Log { storage: parts.storage, blocking: parts.blocking, compaction };
+    let consensus = Consensus::elect(log, &cluster, recovered.hard_state, sender, metrics.clone())?;
     tracing::info!(revision = cluster.index, term = consensus.term(), "manager starts");
     let (inputs, receiver) = mpsc::unbounded_channel();
     let feed = Arc::new(Feed::new(cluster.index));
-    let door = Door::new(inputs.clone(), feed.clone(), metrics.clone());
+    let door = Door::new(inputs.clone(), feed.clone(), metrics.clone(), reader.clone());
     let driver = Driver {
         machine: Manager::restore(cluster, parts.timing),
         consensus,
-        started: Instant::now(),
+        started,
         requests: 0,
         replies: BTreeMap::new(),
         sessions: BTreeMap::new(),
         inputs,
         feed,
         metrics,
+        reader,
+        lead_changes: Default::default(),
     };
     Ok((door, driver.run(parts.seed, parts.cluster, receiver, committed, stop)))
 }
@@ -137,6 +156,8 @@ impl Driver {
                     Committed::Entries(entries) => {
                         for (proposal, entry) in entries {
                             self.metrics.committed(&entry, Instant::now());
+                            // Before anybody is answered because of it.
+                            self.reader.committed(Arc::new(entry.clone()));
                             self.step(Event::Committed { entry, proposal: Some(proposal) });
                             let cluster = self.machine.cluster();
                             self.feed.publish(cluster.index, cluster.changes());
@@ -171,7 +192,8 @@ impl Driver {
                 self.replies.insert(id, reply);
                 self.step(Event::Request { id, request });
             }
-            Input::Read(look) => look(&self.machine, self.now()),
+            #[cfg(madsim)]
+            Input::Inspect(look) => look(&self.machine, self.now()),
             Input::SessionOpened(session, sender) => {
                 self.sessions.insert(session, sender);
             }
@@ -187,6 +209,11 @@ impl Driver {
         let begun = Instant::now();
         let actions = self.machine.step(self.now(), event);
         self.metrics.stepped(begun.elapsed(), &actions);
+        let lead_changes = self.machine.lead_changes();
+        if lead_changes != self.lead_changes {
+            self.lead_changes = lead_changes;
+            self.reader.lead(self.machine.lead());
+        }
         for action in actions {
             self.act(action);
         }

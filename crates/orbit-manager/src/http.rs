@@ -115,7 +115,7 @@ fn manifest_schema(document: &utoipa::openapi::OpenApi) -> String {
 #[utoipa::path(get, path = "/readyz", tag = "about",
     responses((status = 200, content_type = "text/plain"), (status = 503, content_type = "text/plain")))]
 async fn ready(State(door): State<Door>) -> Response {
-    match door.read(|manager, _| manager.is_ready()).await {
+    match door.read(|state, _| state.is_ready()).await {
         Ok(true) => "ok\n".into_response(),
         Ok(false) => (StatusCode::SERVICE_UNAVAILABLE, "not leading yet\n").into_response(),
         Err(rejection) => Fault::from(rejection).into_response(),

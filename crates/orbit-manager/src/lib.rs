@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod compaction;
 pub mod consensus;
 #[cfg(all(feature = "daemon", not(madsim)))]
 pub mod daemon;
@@ -19,6 +20,7 @@ mod feed;
 #[cfg(all(feature = "daemon", not(madsim)))]
 pub mod http;
 mod metrics;
+mod reader;
 pub mod sessions;
 pub mod views;
 

@@ -2,7 +2,7 @@
 
 use orbit_api::{Manifest, view};
 use orbit_core::{
-    manager::Manager,
+    manager::View,
     model::*,
     reconciler::{self, Outage},
     state::Cluster,
@@ -10,8 +10,8 @@ use orbit_core::{
 use std::time::{Duration, SystemTime};
 
 /// RFC 3339.
-fn moment(manager: &Manager, at: Time) -> String {
-    let wall = SystemTime::UNIX_EPOCH + Duration::from_millis(manager.wall_ms(at));
+fn moment(state: View, at: Time) -> String {
+    let wall = SystemTime::UNIX_EPOCH + Duration::from_millis(state.wall_ms(at));
     humantime::format_rfc3339_millis(wall).to_string()
 }
 
@@ -32,22 +32,22 @@ fn seconds(span: Millis) -> String {
 }
 
 /// A service, desired beside actual, and what comes when.
-pub fn service(manager: &Manager, workload: &Workload, now: Time) -> view::Service {
+pub fn service(state: View, workload: &Workload, now: Time) -> view::Service {
     view::Service {
         name: workload.name.to_string(),
         uid: workload.uid.to_string(),
         revision: workload.revision,
         version: workload.current().number,
-        created_at: moment(manager, workload.created_at),
+        created_at: moment(state, workload.created_at),
         desired: Manifest::of(&definition(workload)),
-        actual: status(manager, workload, now),
+        actual: status(state, workload, now),
         rollout: workload.rollout.map(|rollout| view::Rollout {
             state: rollout_state(&rollout).to_string(),
-            since: moment(manager, rollout.since),
-            deadline: reconciler::deadline(workload).map(|at| moment(manager, at)),
+            since: moment(state, rollout.since),
+            deadline: reconciler::deadline(workload).map(|at| moment(state, at)),
             stable: workload.stable,
             failed: rollout.failed,
-            message: rollout_message(manager.cluster(), workload, &rollout, manager.cluster_time(now)),
+            message: rollout_message(state.cluster(), workload, &rollout, state.cluster_time(now)),
         }),
     }
 }
@@ -94,10 +94,10 @@ fn rollout_message(cluster: &Cluster, workload: &Workload, rollout: &Rollout, at
 }
 
 /// The versions of a service that are remembered, oldest first.
-pub fn versions(manager: &Manager, workload: &Workload) -> Vec<view::Version> {
+pub fn versions(state: View, workload: &Workload) -> Vec<view::Version> {
     let show = |version: &Version| view::Version {
         version: version.number,
-        created_at: moment(manager, version.created_at),
+        created_at: moment(state, version.created_at),
         current: version.number == workload.version,
         stable: version.was_stable,
         restart: version.is_restart,
@@ -107,8 +107,8 @@ pub fn versions(manager: &Manager, workload: &Workload) -> Vec<view::Version> {
     workload.versions.iter().map(show).collect()
 }
 
-fn status(manager: &Manager, workload: &Workload, now: Time) -> view::ServiceStatus {
-    let cluster = manager.cluster();
+fn status(state: View, workload: &Workload, now: Time) -> view::ServiceStatus {
+    let cluster = state.cluster();
     let mut status = view::ServiceStatus::default();
     let mut last_end = None;
     for (number, slot) in (0..).zip(&workload.slots) {
@@ -128,8 +128,8 @@ fn status(manager: &Manager, workload: &Workload, now: Time) -> view::ServiceSta
         }
     }
     let last_end = last_end.and_then(|(_, id)| cluster.task(id)?.end.clone());
-    status.message = message(cluster, workload, &status, last_end.as_deref(), manager.cluster_time(now));
-    if let Some(silent) = silent(manager, workload, now) {
+    status.message = message(cluster, workload, &status, last_end.as_deref(), state.cluster_time(now));
+    if let Some(silent) = silent(state, workload, now) {
         let also = if status.message.is_empty() { String::new() } else { format!("; {}", status.message) };
         status.message = format!("{silent}{also}");
     }
@@ -137,9 +137,9 @@ fn status(manager: &Manager, workload: &Workload, now: Time) -> view::ServiceSta
 }
 
 /// What becomes of those of its tasks whose nodes are silent: of the first of them, which goes for most.
-fn silent(manager: &Manager, workload: &Workload, now: Time) -> Option<String> {
-    let tasks = workload.slots.iter().flat_map(|slot| manager.cluster().attempts(slot));
-    let mut fates = tasks.filter_map(|task| Some((task.id, fate(manager, workload, task, now)?)));
+fn silent(state: View, workload: &Workload, now: Time) -> Option<String> {
+    let tasks = workload.slots.iter().flat_map(|slot| state.cluster().attempts(slot));
+    let mut fates = tasks.filter_map(|task| Some((task.id, fate(state, workload, task, now)?)));
     let (first, fate) = fates.next()?;
     let others = match fates.count() {
         0 => String::new(),
@@ -149,14 +149,14 @@ fn silent(manager: &Manager, workload: &Workload, now: Time) -> Option<String> {
 }
 
 /// What becomes of a task whose node is silent, and when. Nothing of others, and of one that was replaced.
-fn fate(manager: &Manager, workload: &Workload, task: &Task, now: Time) -> Option<String> {
-    let cluster = manager.cluster();
+fn fate(state: View, workload: &Workload, task: &Task, now: Time) -> Option<String> {
+    let cluster = state.cluster();
     let node = cluster.node_of(task).filter(|node| node.reach != Reach::Reachable && !task.state.is_terminal())?;
-    let (name, at) = (&node.info.name, manager.cluster_time(now));
+    let (name, at) = (&node.info.name, state.cluster_time(now));
     let newest = workload.slots.get(task.slot as usize).and_then(|slot| cluster.attempts(slot).next());
     let is_replaced = newest.is_some_and(|newest| newest.id != task.id);
-    let due = |outage: &Outage| outage.replace_at(cluster.spec_of(task), manager.timing().replace_after);
-    Some(match manager.outages().get(&node.id).map(|outage| (outage, due(outage))) {
+    let due = |outage: &Outage| outage.replace_at(cluster.spec_of(task), state.timing().replace_after);
+    Some(match state.outage(node.id).map(|outage| (outage, due(&outage))) {
         _ if is_replaced => return None,
         _ if !reconciler::may_rerun(workload) => format!("runs on {name}, which is silent, and is not run again"),
         Some((Outage::Braked, _)) => format!("stays on {name}: too many nodes fell silent together"),
@@ -258,16 +258,16 @@ fn why_pending(workload: &Workload) -> String {
 }
 
 /// A task definition with its newest attempt.
-pub fn task_definition(manager: &Manager, workload: &Workload, now: Time) -> view::TaskDefinition {
-    let cluster = manager.cluster();
+pub fn task_definition(state: View, workload: &Workload, now: Time) -> view::TaskDefinition {
+    let cluster = state.cluster();
     let newest = workload.slots.first().and_then(|slot| cluster.attempts(slot).next());
     view::TaskDefinition {
         name: workload.name.to_string(),
         uid: workload.uid.to_string(),
         revision: workload.revision,
-        created_at: moment(manager, workload.created_at),
+        created_at: moment(state, workload.created_at),
         desired: Manifest::of(&definition(workload)),
-        attempt: newest.map(|newest| task(manager, newest, now)),
+        attempt: newest.map(|newest| task(state, newest, now)),
     }
 }
 
@@ -275,12 +275,12 @@ pub fn task_definition(manager: &Manager, workload: &Workload, now: Time) -> vie
 ///
 /// # Panics
 /// If the task is not of this cluster.
-pub fn task(manager: &Manager, task: &Task, now: Time) -> view::Task {
-    let cluster = manager.cluster();
+pub fn task(state: View, task: &Task, now: Time) -> view::Task {
+    let cluster = state.cluster();
     let workload = cluster.workload(task.workload).expect("a task's workload lives as long as it");
     let spec = cluster.spec_of(task);
     let node = task.node.and_then(|id| cluster.node(id));
-    let silent = fate(manager, workload, task, now);
+    let silent = fate(state, workload, task, now);
     let waits = match task.state {
         TaskState::Pending => Some(why_pending(workload)),
         _ if silent.is_some() => silent,
@@ -304,10 +304,10 @@ pub fn task(manager: &Manager, task: &Task, now: Time) -> view::Task {
         exit_code: task.end.as_ref().and_then(|end| end.exit_code),
         message: waits.or(task.end.as_ref().map(|end| ending(task, end))).unwrap_or_default(),
         ports: ports(task, spec),
-        created_at: moment(manager, task.created_at),
-        running_at: task.running_at.map(|at| moment(manager, at)),
+        created_at: moment(state, task.created_at),
+        running_at: task.running_at.map(|at| moment(state, at)),
         ready: is_asked.then(|| task.serves()),
-        ended_at: task.ended_at.map(|at| moment(manager, at)),
+        ended_at: task.ended_at.map(|at| moment(state, at)),
     }
 }
 
@@ -319,15 +319,15 @@ fn ending(task: &Task, end: &End) -> String {
 }
 
 /// Something that was done or happened.
-pub fn event(manager: &Manager, happening: &Happening) -> view::Event {
-    let node = happening.node.and_then(|id| manager.cluster().node(id)).map(|node| node.info.name.clone());
+pub fn event(state: View, happening: &Happening) -> view::Event {
+    let node = happening.node.and_then(|id| state.cluster().node(id)).map(|node| node.info.name.clone());
     let (kind, name) = match &happening.subject {
         Subject::Workload(kind, _, name) => (kind.to_string(), name.to_string()),
         Subject::Node => ("node".to_string(), node.clone().unwrap_or_default()),
     };
     view::Event {
         revision: happening.index,
-        at: moment(manager, happening.at),
+        at: moment(state, happening.at),
         reason: happening.what.to_string(),
         warning: happening.what.is_warning(),
         kind,
@@ -362,10 +362,10 @@ fn blocks(cluster: &Cluster, node: &Node) -> String {
 }
 
 /// What becomes of the tasks of a silent node, and when.
-fn what_follows(manager: &Manager, node: &Node, outage: Outage, at: Time) -> String {
-    let cluster = manager.cluster();
+fn what_follows(state: View, node: &Node, outage: Outage, at: Time) -> String {
+    let cluster = state.cluster();
     let left = node.tasks().filter_map(|id| cluster.task(id)).filter(|task| !task.state.is_terminal());
-    let due = |task: &Task| outage.replace_at(cluster.spec_of(task), manager.timing().replace_after);
+    let due = |task: &Task| outage.replace_at(cluster.spec_of(task), state.timing().replace_after);
     let due: Vec<Option<Time>> = left.map(due).collect();
     let confirmed = due.iter().filter(|due| due.is_none()).count();
     let next = due.iter().flatten().filter(|due| **due > at).min();
@@ -383,17 +383,17 @@ fn what_follows(manager: &Manager, node: &Node, outage: Outage, at: Time) -> Str
 }
 
 /// A node, and what follows from its silence.
-pub fn node(manager: &Manager, node: &Node, now: Time) -> view::Node {
-    let cluster = manager.cluster();
+pub fn node(state: View, node: &Node, now: Time) -> view::Node {
+    let cluster = state.cluster();
     let amount = |r: Resources| view::Amount { cpu_millis: r.cpu_millis, memory_bytes: r.memory_bytes };
     let ready = node.reach == Reach::Reachable;
-    let at = manager.cluster_time(now);
-    let message = match manager.outages().get(&node.id) {
+    let at = state.cluster_time(now);
+    let message = match state.outage(node.id) {
         _ if ready => String::new(),
         Some(Outage::Braked) => {
             "too many nodes fell silent together: nothing is replaced until some return".to_string()
         }
-        Some(outage) => what_follows(manager, node, *outage, at),
+        Some(outage) => what_follows(state, node, outage, at),
         None => "tasks are replaced".to_string(),
     };
     let tasks = node.tasks().filter(|id| cluster.task(*id).is_some_and(|task| !task.state.is_terminal()));
@@ -409,7 +409,7 @@ pub fn node(manager: &Manager, node: &Node, now: Time) -> view::Node {
         uid: node.info.uid.to_string(),
         state: if ready { "ready" } else { "unreachable" }.to_string(),
         duty: duty.to_string(),
-        drain_deadline: node.duty.deadline().map(|at| moment(manager, at)),
+        drain_deadline: node.duty.deadline().map(|at| moment(state, at)),
         message,
         labels: node.info.labels.clone(),
         arch: node.info.arch.clone(),
@@ -418,6 +418,6 @@ pub fn node(manager: &Manager, node: &Node, now: Time) -> view::Node {
         used: amount(node.used()),
         tasks: tasks.count() as u32,
         address: node.info.address.map(|address| address.to_string()),
-        registered_at: moment(manager, node.registered_at),
+        registered_at: moment(state, node.registered_at),
     }
 }

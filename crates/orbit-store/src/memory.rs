@@ -1,10 +1,7 @@
 //! The log in memory, on a "disk" that outlives the storage.
 
 use crate::{Compacted, Compactor, HardState, Recovered, Result, Storage, StoreError};
-use orbit_core::{
-    model::Entry,
-    state::{Cluster, Snapshot},
-};
+use orbit_core::{model::Entry, state::Snapshot};
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -134,20 +131,13 @@ impl Storage for MemoryStorage {
 struct MemoryCompactor(MemoryDisk);
 
 impl Compactor for MemoryCompactor {
-    fn compact(&self, up_to: u64) -> Result<Compacted> {
-        let kept = &mut self.0.lock().kept;
-        if up_to <= kept.snapshot_index() || up_to > kept.last() {
+    fn compact(&self, snapshot: &Snapshot) -> Result<Compacted> {
+        let (kept, index) = (&mut self.0.lock().kept, snapshot.index);
+        if index <= kept.snapshot_index() || index > kept.last() {
             return Ok(Compacted::Nothing);
         }
-        let mut cluster = match kept.snapshot.clone() {
-            None => Cluster::default(),
-            Some(snapshot) => Cluster::restore(snapshot).map_err(|what| StoreError::corrupt(PLACE, what))?,
-        };
-        for entry in kept.entries.iter().take_while(|e| e.index <= up_to) {
-            cluster.apply(entry);
-        }
-        kept.entries.retain(|e| e.index > up_to);
-        kept.snapshot = Some(cluster.snapshot());
-        Ok(Compacted::Done { index: up_to })
+        kept.entries.retain(|e| e.index > index);
+        kept.snapshot = Some(snapshot.clone());
+        Ok(Compacted::Done { index })
     }
 }

@@ -186,6 +186,12 @@ pub(crate) fn pointer(txn: &ReadTransaction) -> std::result::Result<Pointer, Tro
     pointer_in(&txn.open_table(META)?)
 }
 
+/// Of the last entry that is kept, in the log or in the snapshot.
+pub(crate) fn last_index(txn: &ReadTransaction) -> std::result::Result<u64, Trouble> {
+    let last = txn.open_table(LOG)?.last()?.map_or(0, |(index, _)| index.value());
+    Ok(last.max(pointer(txn)?.index))
+}
+
 pub(crate) fn pointer_in(meta: &impl ReadableTable<&'static str, u64>) -> std::result::Result<Pointer, Trouble> {
     let get = |key| Ok::<_, Trouble>(meta.get(key)?.map_or(0, |v| v.value()));
     Ok(Pointer {
@@ -305,9 +311,4 @@ pub(crate) fn drop_remains(write: &Write<'_>, counts: Pointer) -> Result<()> {
         })?;
     }
     Ok(())
-}
-
-/// Names the file in an error that a check of ours found.
-pub(crate) fn corrupt(db: &Db, what: impl ToString) -> StoreError {
-    StoreError::corrupt(&db.place, what)
 }

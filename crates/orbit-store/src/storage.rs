@@ -76,16 +76,16 @@ pub trait Storage: Send {
     fn compactor(&self) -> Arc<dyn Compactor>;
 }
 
-/// Shortens a log while it is being written: loads the last snapshot, replays the log into a copy of
-/// its own, writes the next snapshot, drops the prefix. Appends wait for one small transaction at
-/// most. A crash at any point leaves what can be loaded.
+/// Shortens a log while it is being written: takes a snapshot from whoever has applied the log, writes
+/// it, drops the prefix. Appends wait for one small transaction at most. A crash at any point leaves what
+/// can be loaded.
 pub trait Compactor: Send + Sync {
-    /// Makes a snapshot that contains the entries up to and including `up_to`, all of which must be
-    /// committed. A second call waits for the first.
+    /// Keeps a snapshot, every entry of which must be committed, in place of the entries in it. A second
+    /// call waits for the first.
     ///
     /// # Errors
     /// When it cannot be read or written.
-    fn compact(&self, up_to: u64) -> Result<Compacted>;
+    fn compact(&self, snapshot: &Snapshot) -> Result<Compacted>;
 }
 
 /// What came of a compaction.

@@ -35,7 +35,7 @@ async fn look(world: &World, engines: &mut EngineWatch) -> Result<(), Violation>
         Ok(manager.snapshot())
     };
     // A manager that is down, or stands still, shows nothing.
-    let Ok(Ok(snapshot)) = timeout(Duration::from_secs(2), door.read(look)).await else { return Ok(()) };
+    let Ok(Ok(snapshot)) = timeout(Duration::from_secs(2), door.inspect(look)).await else { return Ok(()) };
     let snapshot = snapshot?;
     drop(client);
     let mut shown = world.shown();

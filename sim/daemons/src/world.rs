@@ -217,7 +217,7 @@ impl World {
             let views: Vec<WorkerView> = engines.iter().enumerate().map(view).collect();
             pending(cluster, manager.cluster_time(now), &views)
         };
-        match timeout(Duration::from_secs(5), door.read(look)).await {
+        match timeout(Duration::from_secs(5), door.inspect(look)).await {
             Ok(Ok(pending)) => pending,
             _ => vec!["the manager does not answer".to_string()],
         }
@@ -279,7 +279,7 @@ impl World {
     /// The live state.
     async fn look(&self) -> Result<Snapshot, Violation> {
         let door = self.manager.door().expect("it has converged");
-        let snapshot = timeout(Duration::from_secs(5), door.read(|manager, _| manager.snapshot())).await;
+        let snapshot = timeout(Duration::from_secs(5), door.inspect(|manager, _| manager.snapshot())).await;
         snapshot.ok().and_then(Result::ok).ok_or(("I22", "converged, and then the manager went away".to_string()))
     }
 }

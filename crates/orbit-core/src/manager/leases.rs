@@ -12,7 +12,7 @@ use crate::{
     cost,
     model::*,
     planted::{Bug, planted},
-    reconciler::{Outage, Outages},
+    reconciler::Outage,
     state::Cluster,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,11 +27,21 @@ pub(super) struct Leases {
     queue: BTreeSet<(Time, NodeId)>,
     /// When the queue was looked at last.
     looked_at: Time,
+    /// What follows from silence. Readers are given a copy when it changes.
+    brake: Brake,
+    /// Counts its changes.
+    changes: u64,
+}
+
+/// What a leader knows of silence beside the log: how far it can vouch for it, and for which nodes the
+/// brake holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Brake {
     /// When all leases were re-armed last.
     rearmed_at: Time,
-    /// The nodes for which the brake holds.
+    /// The nodes for which it holds.
     braked: BTreeSet<NodeId>,
-    /// When the brake released each silent node.
+    /// When it released each silent node.
     released_at: BTreeMap<NodeId, Time>,
 }
 
@@ -45,7 +55,8 @@ struct Row {
 impl Leases {
     /// Every lease begins anew.
     pub fn rearm(&mut self, cluster: &Cluster, now: Time, timing: &Timing) {
-        (self.rearmed_at, self.looked_at) = (now, now);
+        (self.brake.rearmed_at, self.looked_at) = (now, now);
+        self.changes += 1;
         self.rows.clear();
         self.queue.clear();
         let reachable = cluster.nodes().filter(|node| node.reach == Reach::Reachable);
@@ -74,40 +85,9 @@ impl Leases {
     /// time once more: when many return, the last ones are most likely on their way (invariant I32).
     /// Returns the nodes that it holds from now on, or releases.
     pub fn nodes_changed(&mut self, cluster: &Cluster, now: Time, timing: &Timing) -> Vec<NodeId> {
-        let total = if planted(Bug::BrakeCountsForgotten) { cluster.nodes.len() } else { cluster.node_count() };
-        cost::rows(1);
-        if self.braked.is_empty() && !may_brake(cluster.silent().len(), total) {
-            if self.released_at.len() > 2 * cluster.silent().len() {
-                self.forget_released(cluster);
-            }
-            return Vec::new();
-        }
-        let known = Vec::from_iter(cluster.silent().iter().copied());
-        cost::rows(known.len());
-        let was_held = braked(&known, total, timing.lease);
-        // While nobody watched, any number may have fallen silent together. Only of those that were
-        // given up before, each for itself, is it known that they have nothing to do with that.
-        let watched = |(&(since, node), was_held): (&(Time, NodeId), &bool)| {
-            let from = since.max(self.released_at.get(&node).copied().unwrap_or_default());
-            let was_braked = self.braked.contains(&node) && !planted(Bug::BrakeForgottenInSleep);
-            let long_ago = from + timing.replace_after <= self.rearmed_at;
-            let given_up = long_ago && !was_braked && !was_held;
-            (if given_up { since } else { since.max(self.rearmed_at) }, node)
-        };
-        let mut silent: Vec<(Time, NodeId)> = known.iter().zip(&was_held).map(watched).collect();
-        silent.sort_unstable();
-        let holds = braked(&silent, total, timing.lease);
-        let held = silent.iter().zip(holds).filter(|(_, holds)| *holds).map(|((_, node), _)| *node);
-        let held = BTreeSet::from_iter(held);
-        self.forget_released(cluster);
-        self.released_at.extend(self.braked.difference(&held).map(|node| (*node, now)));
-        let changed = Vec::from_iter(self.braked.symmetric_difference(&held).copied());
-        self.braked = held;
+        let changed = self.brake.nodes_changed(cluster, now, timing);
+        self.changes += u64::from(!changed.is_empty());
         changed
-    }
-
-    fn forget_released(&mut self, cluster: &Cluster) {
-        self.released_at.retain(|node, _| cluster.node(*node).is_some_and(|node| node.silent_since().is_some()));
     }
 
     /// A node was heard.
@@ -117,10 +97,10 @@ impl Leases {
     }
 
     fn last_heard(&self, node: NodeId) -> Time {
-        self.heard_at(node).max(self.rearmed_at)
+        self.heard_at(node).max(self.brake.rearmed_at)
     }
 
-    fn heard_at(&self, node: NodeId) -> Time {
+    pub fn heard_at(&self, node: NodeId) -> Time {
         self.rows.get(node.slot()).map_or(Time(0), |row| row.heard)
     }
 
@@ -160,19 +140,68 @@ impl Leases {
 
     /// Since when a node is silent, as far as this leader can vouch for it.
     pub fn silent_since(&self, node: &Node) -> Option<Time> {
-        Some(node.silent_since()?.max(self.rearmed_at))
+        Some(node.silent_since()?.max(self.brake.rearmed_at))
+    }
+
+    /// What readers are given.
+    pub fn brake(&self) -> &Brake {
+        &self.brake
+    }
+
+    /// Grows whenever what readers are given is another.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+}
+
+impl Brake {
+    fn nodes_changed(&mut self, cluster: &Cluster, now: Time, timing: &Timing) -> Vec<NodeId> {
+        let total = if planted(Bug::BrakeCountsForgotten) { cluster.nodes.len() } else { cluster.node_count() };
+        cost::rows(1);
+        if self.braked.is_empty() && !may_brake(cluster.silent().len(), total) {
+            if self.released_at.len() > 2 * cluster.silent().len() {
+                self.forget_released(cluster);
+            }
+            return Vec::new();
+        }
+        let known = Vec::from_iter(cluster.silent().iter().copied());
+        cost::rows(known.len());
+        let was_held = braked(&known, total, timing.lease);
+        // While nobody watched, any number may have fallen silent together. Only of those that were
+        // given up before, each for itself, is it known that they have nothing to do with that.
+        let watched = |(&(since, node), was_held): (&(Time, NodeId), &bool)| {
+            let from = since.max(self.released_at.get(&node).copied().unwrap_or_default());
+            let was_braked = self.braked.contains(&node) && !planted(Bug::BrakeForgottenInSleep);
+            let long_ago = from + timing.replace_after <= self.rearmed_at;
+            let given_up = long_ago && !was_braked && !was_held;
+            (if given_up { since } else { since.max(self.rearmed_at) }, node)
+        };
+        let mut silent: Vec<(Time, NodeId)> = known.iter().zip(&was_held).map(watched).collect();
+        silent.sort_unstable();
+        let holds = braked(&silent, total, timing.lease);
+        let held = silent.iter().zip(holds).filter(|(_, holds)| *holds).map(|((_, node), _)| *node);
+        let held = BTreeSet::from_iter(held);
+        self.forget_released(cluster);
+        self.released_at.extend(self.braked.difference(&held).map(|node| (*node, now)));
+        let changed = Vec::from_iter(self.braked.symmetric_difference(&held).copied());
+        self.braked = held;
+        changed
+    }
+
+    fn forget_released(&mut self, cluster: &Cluster) {
+        self.released_at.retain(|node, _| cluster.node(*node).is_some_and(|node| node.silent_since().is_some()));
     }
 
     /// What becomes of the tasks of a node, where it is unreachable: they are replaced some time after
     /// its last heartbeat, the last re-arming or the release by the brake, unless that holds (invariant
     /// I32).
-    pub fn outage(&self, cluster: &Cluster, timing: &Timing, id: NodeId) -> Option<Outage> {
+    pub(super) fn outage(&self, cluster: &Cluster, timing: &Timing, id: NodeId, heard_at: Time) -> Option<Outage> {
         let node = cluster.node(id).filter(|node| !node.forgotten)?;
         let since = node.silent_since()?;
         let released_at = self.released_at.get(&id).copied().unwrap_or_default();
         let rearmed_at = if planted(Bug::ElectionNotCounted) { Time(0) } else { self.rearmed_at };
         // It may be heard again, and that not be written yet.
-        let from = since.max(rearmed_at).max(released_at).max(self.heard_at(id));
+        let from = since.max(rearmed_at).max(released_at).max(heard_at);
         // Draining a silent node is an operator's word that its tasks shall run elsewhere.
         let drained_since = match node.duty {
             Duty::Draining { since, .. } if !planted(Bug::DrainWaitsForSilent) => Some(since),
@@ -185,25 +214,6 @@ impl Leases {
             true => Outage::Braked,
             false => Outage::Silent { since: from },
         })
-    }
-
-    /// That of every unreachable node.
-    pub fn outages(&self, cluster: &Cluster, timing: &Timing) -> BTreeMap<NodeId, Outage> {
-        let of = |(_, node): &(Time, NodeId)| Some((*node, self.outage(cluster, timing, *node)?));
-        cluster.silent().iter().filter_map(of).collect()
-    }
-}
-
-/// The leases beside the state that they are about.
-pub(super) struct LeasesOf<'a> {
-    pub leases: &'a Leases,
-    pub cluster: &'a Cluster,
-    pub timing: &'a Timing,
-}
-
-impl Outages for LeasesOf<'_> {
-    fn of(&self, node: NodeId) -> Option<Outage> {
-        self.leases.outage(self.cluster, self.timing, node)
     }
 }
 

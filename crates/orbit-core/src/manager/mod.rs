@@ -14,10 +14,13 @@ mod leases;
 mod planner;
 mod requests;
 mod sessions;
+mod view;
 mod workers;
 
+pub use leases::Brake;
 pub use planner::{FINISHED_MAX, PLAN_TASKS_MAX};
 pub use sessions::SessionId;
+pub use view::{Lead, View};
 
 use crate::{
     model::*,
@@ -26,10 +29,11 @@ use crate::{
     state::{Cluster, Snapshot},
 };
 use dispatcher::Dispatcher;
-use leases::{Leases, LeasesOf};
+use leases::Leases;
 use planner::Planner;
 use sessions::{PendingSession, Sessions};
 use std::collections::{BTreeMap, BTreeSet};
+use view::LeadRef;
 
 /// At most about so many reports go into one entry.
 const REPORTS_MAX: usize = 10_000;
@@ -246,24 +250,48 @@ impl Manager {
     pub fn timing(&self) -> &Timing {
         &self.timing
     }
+    /// What a reader of this replica sees.
+    pub fn read<T>(&self, look: impl FnOnce(View) -> T) -> T {
+        let heard_at = |node| self.leader.as_ref().map_or(Time(0), |leader| leader.leases.heard_at(node));
+        let lead = self.leader.as_ref().map(|leader| LeadRef {
+            ready: leader.barrier_passed,
+            elected: leader.elected,
+            elected_wall_ms: leader.elected_wall_ms,
+            brake: leader.leases.brake(),
+            heard_at: Some(&heard_at),
+        });
+        look(View::of_leader(&self.cluster, &self.timing, lead))
+    }
+    /// What a reader elsewhere has to be told beside the log; nothing if this replica does not lead.
+    pub fn lead(&self) -> Option<Lead> {
+        self.leader.as_ref().map(|leader| Lead {
+            ready: leader.barrier_passed,
+            elected: leader.elected,
+            elected_wall_ms: leader.elected_wall_ms,
+            brake: leader.leases.brake().clone(),
+        })
+    }
+    /// Another number whenever [`Manager::lead`] is another: it costs nothing to ask.
+    pub fn lead_changes(&self) -> (u64, bool, u64) {
+        let leader = self.leader.as_ref();
+        let (ready, changes) = leader.map_or((false, 0), |it| (it.barrier_passed, it.leases.changes()));
+        (self.cluster.term, ready, changes)
+    }
     /// Whether it leads and knows everything that was committed before.
     pub fn is_ready(&self) -> bool {
-        self.leader.as_ref().is_some_and(|leader| leader.barrier_passed)
+        self.read(|view| view.is_ready())
     }
-    /// The cluster's clock at the caller's `now`; that of the last entry if it does not lead.
+    /// As [`View::cluster_time`].
     pub fn cluster_time(&self, now: Time) -> Time {
-        self.leader.as_ref().map_or(self.cluster.at, |leader| leader.time(now))
+        self.read(|view| view.cluster_time(now))
     }
-    /// The wall clock at a point of the cluster's clock, in milliseconds since 1970, for people: the
-    /// same answer for the same point as long as this process leads, whatever is done to the clock.
+    /// As [`View::wall_ms`].
     pub fn wall_ms(&self, at: Time) -> u64 {
-        let anchor = self.leader.as_ref().map(|leader| (leader.elected.0, leader.elected_wall_ms));
-        let (known, wall_ms) = anchor.unwrap_or((self.cluster.at, self.cluster.wall_ms));
-        (wall_ms + at.since(known).0).saturating_sub(known.since(at).0)
+        self.read(|view| view.wall_ms(at))
     }
-    /// What becomes of the tasks of each unreachable node, for people.
+    /// As [`View::outages`].
     pub fn outages(&self) -> BTreeMap<NodeId, Outage> {
-        self.leader.as_ref().map_or_else(BTreeMap::new, |l| l.leases.outages(&self.cluster, &self.timing))
+        self.read(|view| view.outages())
     }
     /// The live sessions: each with its node and the registration that it belongs to.
     pub fn connected(&self) -> impl Iterator<Item = (SessionId, NodeId, u64)> + '_ {
@@ -458,9 +486,10 @@ impl Manager {
         self.propose_reports(now, actions);
         let Some(leader) = &mut self.leader else { return };
         if leader.barrier_passed && !leader.plan_outstanding && !leader.planner.is_idle(&self.cluster, at) {
-            let outages = LeasesOf { leases: &leader.leases, cluster: &self.cluster, timing: &self.timing };
-            let replace_after = self.timing.replace_after;
-            let context = Context { at, outages: &outages, replace_after, creates_max: PLAN_TASKS_MAX };
+            let (leases, cluster, timing) = (&leader.leases, &self.cluster, &self.timing);
+            let outages = |node| leases.brake().outage(cluster, timing, node, leases.heard_at(node));
+            let context =
+                Context { at, outages: &outages, replace_after: timing.replace_after, creates_max: PLAN_TASKS_MAX };
             if let Some(plan) = leader.planner.plan(&self.cluster, &context) {
                 leader.plan_outstanding = true;
                 leader.propose(now, Purpose::Plan, Command::Plan(plan), actions);

@@ -28,30 +28,13 @@ impl Manager {
         }
     }
 
-    /// Checks every limit, those included that follow from how the manager is set.
-    fn validate(&self, definition: &Definition) -> Result<(), Rejection> {
-        definition.validate()?;
-        let Spec { disconnect, stop, .. } = &definition.spec;
-        disconnect.validate_with(self.timing.lease, stop.grace)
-    }
-
-    /// The living workload that a request would change, none where it would create one, and whether
-    /// it would change anything: if it were made now. Nothing is done.
-    ///
-    /// # Errors
-    /// As the request itself.
-    pub fn preview(&self, put: &Put) -> Result<(Option<&Workload>, bool), Rejection> {
-        self.validate(&put.definition)?;
-        self.cluster.preview(put)
-    }
-
     /// What is wrong with a request in itself is refused before it reaches the log.
     fn admit(&self, now: Time, request: Request) -> Result<Admitted, Rejection> {
         let leader = self.leader.as_ref().filter(|leader| leader.barrier_passed);
         let leader = leader.ok_or_else(|| unavailable("this manager does not lead yet: ask again"))?;
         let command = match request {
             Request::Put(put) => {
-                self.validate(&put.definition)?;
+                validate(&put.definition, &self.timing)?;
                 if let Some(key) = &put.idempotency_key
                     && (key.is_empty() || key.len() > limits::NAME_BYTES_MAX * 4 || !key.is_ascii())
                 {
@@ -107,6 +90,13 @@ impl Manager {
         };
         Ok(Admitted::Command(Box::new(command)))
     }
+}
+
+/// Checks every limit, those included that follow from how the manager is set.
+pub(super) fn validate(definition: &Definition, timing: &Timing) -> Result<(), Rejection> {
+    definition.validate()?;
+    let Spec { disconnect, stop, .. } = &definition.spec;
+    disconnect.validate_with(timing.lease, stop.grace)
 }
 
 enum Admitted {

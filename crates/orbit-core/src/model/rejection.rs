@@ -25,6 +25,8 @@ pub enum Code {
     StorageFull,
     /// This manager does not lead, or lost the lead while the request was under way.
     Unavailable,
+    /// A bug of ours, which ended the request and nothing else.
+    Internal,
 }
 
 impl Code {
@@ -41,6 +43,7 @@ impl Code {
             Code::NodeUnreachable => "node_unreachable",
             Code::StorageFull => "storage_full",
             Code::Unavailable => "unavailable",
+            Code::Internal => "internal",
         }
     }
 }

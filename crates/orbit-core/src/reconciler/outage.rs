@@ -13,6 +13,12 @@ pub trait Outages {
     fn of(&self, node: NodeId) -> Option<Outage>;
 }
 
+impl<F: Fn(NodeId) -> Option<Outage>> Outages for F {
+    fn of(&self, node: NodeId) -> Option<Outage> {
+        self(node)
+    }
+}
+
 impl Outages for BTreeMap<NodeId, Outage> {
     fn of(&self, node: NodeId) -> Option<Outage> {
         self.get(&node).copied()

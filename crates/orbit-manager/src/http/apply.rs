@@ -71,8 +71,8 @@ async fn store(door: &Door, put: Put) -> Done {
 }
 
 async fn preview(door: &Door, put: Put) -> Answered<Done> {
-    let looked = door.read(move |manager, _| {
-        let (existing, changed) = manager.preview(&put)?;
+    let looked = door.read(move |state, _| {
+        let (existing, changed) = state.preview(&put)?;
         Ok((existing.map_or(0, |workload| workload.revision), existing.is_none(), changed))
     });
     Ok(looked.await?)

@@ -39,8 +39,8 @@ async fn read(State(door): State<Door>, Path(name): Path<String>, Query(how): Qu
 
 /// With the revision that was read; nothing where there is no such service.
 async fn look(door: &Door, name: String) -> Answered<(u64, Option<Endpoints>)> {
-    let looked = door.read(move |manager, _| {
-        let cluster = manager.cluster();
+    let looked = door.read(move |state, _| {
+        let cluster = state.cluster();
         let service = cluster.workload_named(Kind::Service, &name);
         (cluster.index, service.map(|service| views::endpoints(cluster, service)))
     });

@@ -54,8 +54,8 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
         Some(_) => return Err(Rejection::invalid("continue", "is not from a page of events").into()),
     };
     if let Some(since) = since {
-        let oldest = door.read(move |manager, _| {
-            let history = manager.cluster().history();
+        let oldest = door.read(move |state, _| {
+            let history = state.cluster().history();
             history.is_compacted(since).then(|| history.iter().next().map_or(0, |oldest| oldest.index))
         });
         if let Some(oldest) = oldest.await? {
@@ -67,16 +67,16 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
         tokio::spawn(tell(door, from.0 - 1, filter, sender));
         return Ok(watch::stream(ReceiverStream::new(messages).map(Ok)));
     }
-    let listed = door.read(move |manager, _| {
+    let listed = door.read(move |state, _| {
         let mut place = (0, 0);
-        let numbered = manager.cluster().history().after(from.0 - 1).map(|happening| {
+        let numbered = state.cluster().history().after(from.0 - 1).map(|happening| {
             place = if place.0 == happening.index { (place.0, place.1 + 1) } else { (happening.index, 0) };
             (place, happening)
         });
-        let events = numbered.map(|(place, happening)| (place, happening, views::event(manager, happening)));
+        let events = numbered.map(|(place, happening)| (place, happening, views::event(state, happening)));
         let chosen = events.filter(|(place, happening, event)| *place >= from && filter.matches(happening, event));
         let key = |((revision, nth), ..): &((u64, u64), &Happening, view::Event)| format!("{revision}.{}", nth + 1);
-        page(manager.cluster().index, limit, chosen, key, |(_, _, event)| event)
+        page(state.cluster().index, limit, chosen, key, |(_, _, event)| event)
     });
     Ok(Json(listed.await?).into_response())
 }
@@ -85,11 +85,11 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
 async fn tell(door: Door, mut seen: u64, filter: Filter, sender: mpsc::Sender<Event>) {
     loop {
         let filter = filter.clone();
-        let looked = door.read(move |manager, _| {
-            let happened = manager.cluster().history().after(seen);
-            let events = happened.map(|happening| (happening, views::event(manager, happening)));
+        let looked = door.read(move |state, _| {
+            let happened = state.cluster().history().after(seen);
+            let events = happened.map(|happening| (happening, views::event(state, happening)));
             let chosen = events.filter(|(happening, event)| filter.matches(happening, event));
-            (manager.cluster().index, chosen.map(|(_, event)| event).collect::<Vec<_>>())
+            (state.cluster().index, chosen.map(|(_, event)| event).collect::<Vec<_>>())
         });
         let Ok((revision, events)) = looked.await else { return };
         let last = events.len().saturating_sub(1);

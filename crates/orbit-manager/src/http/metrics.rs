@@ -42,7 +42,7 @@ struct Counts {
 #[utoipa::path(get, path = "/metrics", tag = "about",
     responses((status = 200, content_type = "application/openmetrics-text"), (status = 503, body = Problem)))]
 pub(super) async fn metrics(State(door): State<Door>) -> Answered<Response> {
-    let counts = door.read(|manager, _| count(manager.cluster())).await?;
+    let counts = door.read(|state, _| count(state.cluster())).await?;
     for violation in &counts.violations {
         tracing::error!("an invariant does not hold: {violation}");
         door.metrics.violations.inc();

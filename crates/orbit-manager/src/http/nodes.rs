@@ -4,7 +4,7 @@ use super::{watch::Watched, *};
 use crate::views;
 use axum::extract::Path;
 use orbit_core::{
-    manager::{Manager, Request as Ask},
+    manager::{Request as Ask, View},
     model::{DutyOrder, Millis, NodeId, Time},
     state::Change as Changed,
 };
@@ -45,20 +45,20 @@ impl Nodes {
 }
 
 impl Watched for Nodes {
-    fn all(&self, manager: &Manager, now: Time) -> Vec<(Changed, Value)> {
-        let chosen = manager.cluster().nodes().filter(|node| self.selector.matches(&node.info.labels));
+    fn all(&self, state: View, now: Time) -> Vec<(Changed, Value)> {
+        let chosen = state.cluster().nodes().filter(|node| self.selector.matches(&node.info.labels));
         let show = |node: &orbit_core::model::Node| {
             self.remember(node.id, &node.info.name);
-            (Changed::Node(node.id), json!(views::node(manager, node, now)))
+            (Changed::Node(node.id), json!(views::node(state, node, now)))
         };
         chosen.map(show).collect()
     }
-    fn one(&self, manager: &Manager, now: Time, changed: &Changed) -> Option<Value> {
+    fn one(&self, state: View, now: Time, changed: &Changed) -> Option<Value> {
         let Changed::Node(id) = changed else { return None };
-        let node = manager.cluster().node(*id)?;
+        let node = state.cluster().node(*id)?;
         self.remember(*id, &node.info.name);
         let chosen = !node.forgotten && self.selector.matches(&node.info.labels);
-        chosen.then(|| json!(views::node(manager, node, now)))
+        chosen.then(|| json!(views::node(state, node, now)))
     }
     fn gone(&self, changed: &Changed) -> Option<Value> {
         let Changed::Node(id) = changed else { return None };
@@ -82,13 +82,13 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
         return watch::watch(door, watch::since(&headers, filter.since)?, nodes).await;
     }
     let limit = Page { limit: filter.limit, after: None }.limit()?;
-    let listed = door.read(move |manager, now| {
-        let cluster = manager.cluster();
+    let listed = door.read(move |state, now| {
+        let cluster = state.cluster();
         let mut nodes: Vec<_> = cluster.nodes().filter(|node| selector.matches(&node.info.labels)).collect();
         nodes.sort_unstable_by(|a, b| a.info.name.cmp(&b.info.name));
         let after = |name: &str| filter.after.as_deref().is_none_or(|after| name > after);
         let nodes = nodes.into_iter().filter(|node| after(&node.info.name));
-        page(cluster.index, limit, nodes, |n| n.info.name.clone(), |n| views::node(manager, n, now))
+        page(cluster.index, limit, nodes, |n| n.info.name.clone(), |n| views::node(state, n, now))
     });
     Ok(Json(listed.await?).into_response())
 }
@@ -97,10 +97,10 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
 #[utoipa::path(get, path = "/v1/nodes/{name}", tag = "nodes",
     responses((status = 200, body = view::Node), (status = 404, body = Problem)))]
 async fn read(State(door): State<Door>, Path(name): Path<String>) -> Answered<Json<view::Node>> {
-    let found = door.read(move |manager, now| {
-        let node = manager.cluster().node_named(&name);
+    let found = door.read(move |state, now| {
+        let node = state.cluster().node_named(&name);
         let missing = || Rejection::new(Code::NotFound, format!("there is no node `{name}`"));
-        node.map(|node| views::node(manager, node, now)).ok_or_else(missing)
+        node.map(|node| views::node(state, node, now)).ok_or_else(missing)
     });
     Ok(Json(found.await??))
 }

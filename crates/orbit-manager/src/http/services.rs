@@ -4,7 +4,7 @@ use super::{watch::Watched, *};
 use crate::views;
 use axum::extract::Path;
 use orbit_core::{
-    manager::{Manager, Request as Ask},
+    manager::{Request as Ask, View},
     model::{Answer, Kind, Put, RolloutOrder, Time, Workload},
     state::Change as Changed,
 };
@@ -33,16 +33,16 @@ struct Filter {
 }
 
 impl Watched for Selector {
-    fn all(&self, manager: &Manager, now: Time) -> Vec<(Changed, Value)> {
-        let services = manager.cluster().workloads_by_name(Kind::Service, None);
+    fn all(&self, state: View, now: Time) -> Vec<(Changed, Value)> {
+        let services = state.cluster().workloads_by_name(Kind::Service, None);
         let chosen = services.filter(|service| self.matches(&service.labels));
-        let show = |s: &Workload| (Changed::Workload(s.kind, s.name.clone()), json!(views::service(manager, s, now)));
+        let show = |s: &Workload| (Changed::Workload(s.kind, s.name.clone()), json!(views::service(state, s, now)));
         chosen.map(show).collect()
     }
-    fn one(&self, manager: &Manager, now: Time, changed: &Changed) -> Option<Value> {
+    fn one(&self, state: View, now: Time, changed: &Changed) -> Option<Value> {
         let Changed::Workload(Kind::Service, name) = changed else { return None };
-        let service = manager.cluster().workload_named(Kind::Service, name)?;
-        self.matches(&service.labels).then(|| json!(views::service(manager, service, now)))
+        let service = state.cluster().workload_named(Kind::Service, name)?;
+        self.matches(&service.labels).then(|| json!(views::service(state, service, now)))
     }
     fn gone(&self, changed: &Changed) -> Option<Value> {
         match changed {
@@ -68,11 +68,11 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
     }
     let part = Page { limit: filter.limit, after: filter.after };
     let limit = part.limit()?;
-    let listed = door.read(move |manager, now| {
-        let cluster = manager.cluster();
+    let listed = door.read(move |state, now| {
+        let cluster = state.cluster();
         let services = cluster.workloads_by_name(Kind::Service, part.after.as_deref());
         let chosen = services.filter(|service| selector.matches(&service.labels));
-        page(cluster.index, limit, chosen, |s| s.name.to_string(), |s| views::service(manager, s, now))
+        page(cluster.index, limit, chosen, |s| s.name.to_string(), |s| views::service(state, s, now))
     });
     Ok(Json(listed.await?).into_response())
 }
@@ -81,10 +81,10 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
 #[utoipa::path(get, path = "/v1/services/{name}", tag = "services",
     responses((status = 200, body = view::Service), (status = 404, body = Problem)))]
 async fn read(State(door): State<Door>, Path(name): Path<String>) -> Answered<Response> {
-    let found = door.read(move |manager, now| {
-        let cluster = manager.cluster();
+    let found = door.read(move |state, now| {
+        let cluster = state.cluster();
         let service = cluster.workload_named(Kind::Service, &name);
-        service.map(|service| views::service(manager, service, now)).ok_or_else(|| no_service(&name))
+        service.map(|service| views::service(state, service, now)).ok_or_else(|| no_service(&name))
     });
     let service = found.await??;
     Ok(tagged(StatusCode::OK, service.revision, service))
@@ -135,8 +135,8 @@ pub(super) struct How {
 
 /// What storing would do. What would be new has neither UID nor revision yet.
 pub(super) async fn preview(door: &Door, name: String, put: Put) -> Answered<Response> {
-    let looked = door.read(move |manager, _| {
-        let (existing, changed) = manager.preview(&put)?;
+    let looked = door.read(move |state, _| {
+        let (existing, changed) = state.preview(&put)?;
         Ok::<_, Rejection>(view::Stored {
             name,
             uid: existing.map(|service| service.uid.to_string()).unwrap_or_default(),
@@ -206,10 +206,10 @@ async fn restart(State(door): State<Door>, Path(name): Path<String>, headers: He
 #[utoipa::path(get, path = "/v1/services/{name}/versions", tag = "services",
     responses((status = 200, body = view::List<view::Version>), (status = 404, body = Problem)))]
 async fn versions(State(door): State<Door>, Path(name): Path<String>) -> Answered<Response> {
-    let found = door.read(move |manager, _| {
-        let cluster = manager.cluster();
+    let found = door.read(move |state, _| {
+        let cluster = state.cluster();
         let service = cluster.workload_named(Kind::Service, &name).ok_or_else(|| no_service(&name))?;
-        let (revision, items) = (cluster.index, views::versions(manager, service));
+        let (revision, items) = (cluster.index, views::versions(state, service));
         Ok::<_, Rejection>(view::List { revision, items, next: None })
     });
     Ok(Json(found.await??).into_response())

@@ -11,7 +11,7 @@ use crate::views;
 use axum::extract::Path;
 use futures_util::StreamExt;
 use orbit_core::{
-    manager::{Manager, Request as Ask},
+    manager::{Request as Ask, View},
     model::{Answer, Kind, LogRange, Put, Task, TaskId, TaskState, Time},
     state::{Change as Changed, Cluster},
 };
@@ -50,16 +50,16 @@ struct Tasks {
 }
 
 impl Watched for Tasks {
-    fn all(&self, manager: &Manager, now: Time) -> Vec<(Changed, Value)> {
-        let cluster = manager.cluster();
+    fn all(&self, state: View, now: Time) -> Vec<(Changed, Value)> {
+        let cluster = state.cluster();
         let chosen = cluster.tasks().filter(|task| self.filter.matches(cluster, task, &self.selector));
-        chosen.map(|task| (Changed::Task(task.id), json!(views::task(manager, task, now)))).collect()
+        chosen.map(|task| (Changed::Task(task.id), json!(views::task(state, task, now)))).collect()
     }
-    fn one(&self, manager: &Manager, now: Time, changed: &Changed) -> Option<Value> {
+    fn one(&self, state: View, now: Time, changed: &Changed) -> Option<Value> {
         let Changed::Task(id) = changed else { return None };
-        let cluster = manager.cluster();
+        let cluster = state.cluster();
         let task = cluster.task(*id).filter(|task| self.filter.matches(cluster, task, &self.selector))?;
-        Some(json!(views::task(manager, task, now)))
+        Some(json!(views::task(state, task, now)))
     }
     fn gone(&self, changed: &Changed) -> Option<Value> {
         match changed {
@@ -113,10 +113,10 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
         Some(Ok(after)) => after,
         Some(Err(error)) => return Err(Rejection::invalid("continue", error.to_string()).into()),
     };
-    let listed = door.read(move |manager, now| {
-        let cluster = manager.cluster();
+    let listed = door.read(move |state, now| {
+        let cluster = state.cluster();
         let tasks = cluster.tasks_after(after).filter(|task| filter.matches(cluster, task, &selector));
-        page(cluster.index, limit, tasks, |task| task.id.to_string(), |task| views::task(manager, task, now))
+        page(cluster.index, limit, tasks, |task| task.id.to_string(), |task| views::task(state, task, now))
     });
     Ok(Json(listed.await?).into_response())
 }
@@ -166,13 +166,13 @@ fn no_task(id: &str) -> Rejection {
 async fn read(State(door): State<Door>, Path(id): Path<String>) -> Answered<Response> {
     if let Ok(attempt) = id.parse::<TaskId>() {
         let found =
-            door.read(move |manager, now| manager.cluster().task(attempt).map(|task| views::task(manager, task, now)));
+            door.read(move |state, now| state.cluster().task(attempt).map(|task| views::task(state, task, now)));
         return Ok(Json(found.await?.ok_or_else(|| no_task(&id))?).into_response());
     }
-    let found = door.read(move |manager, now| {
-        let cluster = manager.cluster();
+    let found = door.read(move |state, now| {
+        let cluster = state.cluster();
         let definition = cluster.workload_named(Kind::Task, &id);
-        definition.map(|definition| views::task_definition(manager, definition, now)).ok_or_else(|| no_task(&id))
+        definition.map(|definition| views::task_definition(state, definition, now)).ok_or_else(|| no_task(&id))
     });
     let definition = found.await??;
     Ok(tagged(StatusCode::OK, definition.revision, definition))
@@ -218,8 +218,8 @@ async fn logs(State(door): State<Door>, Path(id): Path<String>, Query(query): Qu
 }
 
 pub(super) async fn newest_attempt(door: &Door, name: String) -> Answered<TaskId> {
-    let found = door.read(move |manager, _| {
-        let cluster = manager.cluster();
+    let found = door.read(move |state, _| {
+        let cluster = state.cluster();
         let definition = cluster.workload_named(Kind::Task, &name).ok_or_else(|| no_task(&name))?;
         let newest = definition.slots.first().and_then(|slot| cluster.attempts(slot).next());
         newest.map(|task| task.id).ok_or_else(|| no_task(&name))

@@ -8,7 +8,7 @@ use super::*;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, StreamExt};
 use orbit_api::view::{Change, ChangeKind};
-use orbit_core::{manager::Manager, model::Time, state::Change as Changed};
+use orbit_core::{manager::View, model::Time, state::Change as Changed};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 use tokio::sync::mpsc;
@@ -21,9 +21,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What is watched.
 pub(super) trait Watched: Send + Sync + 'static {
     /// Everything that is chosen now: what it is called among changes, and how it is shown.
-    fn all(&self, manager: &Manager, now: Time) -> Vec<(Changed, Value)>;
+    fn all(&self, state: View, now: Time) -> Vec<(Changed, Value)>;
     /// One of them: `None` where there is none, or it is not chosen.
-    fn one(&self, manager: &Manager, now: Time, changed: &Changed) -> Option<Value>;
+    fn one(&self, state: View, now: Time, changed: &Changed) -> Option<Value>;
     /// What is said of one that is gone; `None` where such a change is nobody's here.
     fn gone(&self, changed: &Changed) -> Option<Value>;
 }
@@ -44,7 +44,7 @@ pub(super) fn compacted(complete_after: u64) -> Fault {
 pub(super) async fn watch(door: Door, since: Option<u64>, watched: impl Watched) -> Answered<Response> {
     if let Some(since) = since {
         door.feed.check(since).map_err(|error| compacted(error.complete_after))?;
-        let newest = door.read(|manager, _| manager.cluster().index).await?;
+        let newest = door.read(|state, _| state.cluster().index).await?;
         if since > newest {
             return Err(Rejection::invalid("since", format!("{since} is ahead of the revision, {newest}")).into());
         }
@@ -67,7 +67,7 @@ async fn tell(door: Door, since: Option<u64>, watched: impl Watched, sender: mps
         Some(since) => since,
         None => {
             let listing = watched.clone();
-            let listed = door.read(move |manager, now| (manager.cluster().index, listing.all(manager, now))).await;
+            let listed = door.read(move |state, now| (state.cluster().index, listing.all(state, now))).await;
             let Ok((revision, all)) = listed else { return };
             has = Some(all.iter().map(|(changed, _)| changed.clone()).collect());
             let added = all.into_iter().map(|(_, object)| Change { kind: ChangeKind::Added, object });
@@ -87,8 +87,8 @@ async fn tell(door: Door, since: Option<u64>, watched: impl Watched, sender: mps
         };
         seen = revision;
         let looking = watched.clone();
-        let looked = door.read(move |manager, now| {
-            let look = |changed: Changed| (looking.one(manager, now, &changed), changed);
+        let looked = door.read(move |state, now| {
+            let look = |changed: Changed| (looking.one(state, now, &changed), changed);
             changes.into_iter().map(look).collect::<Vec<_>>()
         });
         let Ok(looked) = looked.await else { return };

@@ -78,10 +78,10 @@ fn compaction_changes_the_form_and_not_the_state() {
     both(|log| {
         log.append(&entries(1..=300)).unwrap();
         let compactor = log.compactor();
-        assert_eq!(compactor.compact(301).unwrap(), Compacted::Nothing, "the log does not reach that far");
+        assert_eq!(compactor.compact(&state_at(301)).unwrap(), Compacted::Nothing, "the log does not reach that far");
         for up_to in [100, 290] {
-            assert_eq!(compactor.compact(up_to).unwrap(), Compacted::Done { index: up_to });
-            assert_eq!(compactor.compact(up_to).unwrap(), Compacted::Nothing);
+            assert_eq!(compactor.compact(&state_at(up_to)).unwrap(), Compacted::Done { index: up_to });
+            assert_eq!(compactor.compact(&state_at(up_to)).unwrap(), Compacted::Nothing);
             let kept = log.load().unwrap();
             assert_eq!(kept.snapshot, Some(state_at(up_to)));
             assert_eq!(kept.entries, entries(up_to + 1..=300));
@@ -101,7 +101,7 @@ fn a_crash_at_any_step_of_a_compaction_leaves_what_can_be_loaded() {
         let full = state_at(4500);
         for transactions in 0.. {
             *compactor.transactions_left.lock().unwrap() = Some(transactions);
-            let done = compactor.compact(up_to);
+            let done = compactor.compact(&state_at(up_to));
             assert_eq!(replayed(log.load().unwrap()), full, "round {round}, after {transactions} transactions");
             match done {
                 Ok(Compacted::Done { .. }) => break,
@@ -114,7 +114,7 @@ fn a_crash_at_any_step_of_a_compaction_leaves_what_can_be_loaded() {
     }
     *compactor.transactions_left.lock().unwrap() = None;
     assert!(crashes >= 6, "only {crashes} crashes");
-    assert_eq!(compactor.compact(4450).unwrap(), Compacted::Done { index: 4450 });
+    assert_eq!(compactor.compact(&state_at(4450)).unwrap(), Compacted::Done { index: 4450 });
     let (rows, generations) = remains(&log);
     assert_eq!((rows, generations), (50, 1), "what crashes left is swept up");
 }
@@ -142,7 +142,7 @@ fn appends_go_on_while_a_compaction_runs() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for up_to in [500, 1000, 1500, 2000] {
-                assert_eq!(compactor.compact(up_to).unwrap(), Compacted::Done { index: up_to });
+                assert_eq!(compactor.compact(&state_at(up_to)).unwrap(), Compacted::Done { index: up_to });
             }
             done.store(true, Ordering::SeqCst);
         });

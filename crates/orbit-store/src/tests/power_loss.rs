@@ -30,7 +30,7 @@ fn live(log: &mut RedbStorage, promise: &mut Promise, rng: &mut ChaCha8Rng) -> R
                 promise.term = promise.term_tried;
             }
             1 if promise.acknowledged > 3 => {
-                log.compactor().compact(1 + rng.next_u64() % promise.acknowledged)?;
+                log.compactor().compact(&state_at(1 + rng.next_u64() % promise.acknowledged))?;
             }
             _ => {
                 promise.tried = promise.acknowledged + 1 + rng.next_u64() % 4;

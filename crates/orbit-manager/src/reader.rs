@@ -1,0 +1,152 @@
+//! The reader: a replica for those who look and do not decide.
+//!
+//! Lists, watches, metrics and snapshots are answered from a copy of the state, on a thread of its own,
+//! which applies the same committed entries as the machine. So however much is read, and however long
+//! it takes, no step of the machine and no heartbeat waits for it. A question is answered at an entry
+//! that is at least as new as everything that was committed when it was asked: questions and entries
+//! come through one queue.
+//!
+//! A question sees the state behind a shared reference. One that panics has changed nothing: whoever
+//! asked is told, and the reader goes on.
+
+use orbit_core::{
+    manager::{Lead, View},
+    model::{Code, Entry, Rejection, Time, Timing},
+    state::{Cluster, Snapshot},
+};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::Instant,
+};
+
+/// So many questions are under way at a time; others wait for their turn before they are in the queue.
+const QUESTIONS_MAX: usize = 32;
+
+type Question = Box<dyn FnOnce(View, Time) + Send>;
+
+enum Input {
+    /// The next entry.
+    Committed(Arc<Entry>),
+    /// What the leader knows beside the log.
+    Lead(Option<Box<Lead>>),
+    /// Another state.
+    Install(Box<Cluster>),
+    Ask(Question),
+}
+
+/// A handle of the reader. Cheap to clone; the reader ends with the last one.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    inputs: mpsc::UnboundedSender<Input>,
+    turns: Arc<Semaphore>,
+}
+
+/// The replica itself.
+struct Replica {
+    cluster: Cluster,
+    timing: Timing,
+    lead: Option<Box<Lead>>,
+    started: Instant,
+}
+
+impl Reader {
+    /// Starts one. `started` is the zero of the machine's own clock.
+    pub fn start(cluster: Cluster, timing: Timing, started: Instant) -> Reader {
+        let (inputs, receiver) = mpsc::unbounded_channel();
+        let replica = Replica { cluster, timing, lead: None, started };
+        run(replica, receiver);
+        Reader { inputs, turns: Arc::new(Semaphore::new(QUESTIONS_MAX)) }
+    }
+
+    /// An entry was committed. To be said before anybody is answered because of it.
+    pub fn committed(&self, entry: Arc<Entry>) {
+        let _ = self.inputs.send(Input::Committed(entry));
+    }
+
+    /// What the leader knows has changed.
+    pub fn lead(&self, lead: Option<Lead>) {
+        let _ = self.inputs.send(Input::Lead(lead.map(Box::new)));
+    }
+
+    /// The state was replaced.
+    pub fn install(&self, cluster: Cluster) {
+        let _ = self.inputs.send(Input::Install(Box::new(cluster)));
+    }
+
+    /// Asks; `now` is on the machine's own clock.
+    ///
+    /// # Errors
+    /// When the manager is shutting down, or the question itself failed, which is a bug of ours.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(View, Time) -> T + Send + 'static,
+    ) -> Result<T, Rejection> {
+        let gone = || Rejection::new(Code::Unavailable, "the manager is shutting down: ask again");
+        let turn = self.turns.clone().acquire_owned().await.map_err(|_| gone())?;
+        let (give, take) = oneshot::channel();
+        let ask = move |view: View, now| {
+            let answer = catch_unwind(AssertUnwindSafe(|| question(view, now)));
+            drop(turn);
+            let _ = give.send(answer.map_err(|_| {
+                tracing::error!("a question about the state panicked; the manager goes on");
+                Rejection::new(
+                    Code::Internal,
+                    "this could not be answered, which is a bug of Orbit: see the manager's log",
+                )
+            }));
+        };
+        self.inputs.send(Input::Ask(Box::new(ask))).map_err(|_| gone())?;
+        take.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// The state, to be written as a snapshot.
+    ///
+    /// # Errors
+    /// When the manager is shutting down.
+    pub async fn snapshot(&self) -> Result<Snapshot, Rejection> {
+        self.ask(|view, _| view.cluster().snapshot()).await
+    }
+}
+
+impl Replica {
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Committed(entry) => {
+                self.cluster.apply(&entry);
+            }
+            Input::Lead(lead) => self.lead = lead,
+            Input::Install(cluster) => self.cluster = *cluster,
+            Input::Ask(question) => {
+                let elapsed = self.started.elapsed().max(Duration::ZERO).as_millis();
+                let now = Time(u64::try_from(elapsed).expect("fewer milliseconds than that"));
+                question(View::new(&self.cluster, &self.timing, self.lead.as_deref()), now);
+            }
+        }
+    }
+}
+
+/// On a thread of its own.
+#[cfg(not(madsim))]
+fn run(mut replica: Replica, mut inputs: mpsc::UnboundedReceiver<Input>) {
+    let read = move || {
+        while let Some(input) = inputs.blocking_recv() {
+            replica.take(input);
+        }
+    };
+    std::thread::Builder::new().name("reader".into()).spawn(read).expect("a thread can be had at the start");
+}
+
+/// The simulator has one thread: there it is a task of it.
+#[cfg(madsim)]
+fn run(mut replica: Replica, mut inputs: mpsc::UnboundedReceiver<Input>) {
+    tokio::spawn(async move {
+        while let Some(input) = inputs.recv().await {
+            replica.take(input);
+        }
+    });
+}
