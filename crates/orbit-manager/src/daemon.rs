@@ -4,12 +4,12 @@ use crate::{
     Door, Error, Parts,
     consensus::COMPACT_EVERY,
     http,
-    sessions::{MESSAGE_BYTES_MAX, Workers},
+    sessions::Workers,
     start,
 };
 use clap::Parser;
 use orbit_core::model::{ClusterId, Reach, Timing};
-use orbit_proto::v1::worker_server::WorkerServer;
+use orbit_proto::{bounds, v1::worker_server::WorkerServer};
 use orbit_shell::{
     TokioBlocking,
     program::{LogFormat, Logs, Settings},
@@ -190,8 +190,8 @@ async fn serve_workers(listener: TcpListener, door: Door) -> Result<(), Box<dyn 
     let keepalive = Some(std::time::Duration::from_secs(10));
     let mut server = tonic::transport::Server::builder().http2_keepalive_interval(keepalive);
     let service = WorkerServer::new(Workers::new(door))
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        .max_decoding_message_size(bounds::FROM_WORKER_BYTES_MAX)
+        .max_encoding_message_size(bounds::TO_WORKER_BYTES_MAX);
     server.add_service(service).serve_with_incoming(incoming).await?;
     Ok(())
 }

@@ -468,7 +468,7 @@ impl Managed {
             }
             "stop" => Request::StopTask(self.find(words.word(0))),
             "logs" => Request::Open(StreamRequest {
-                stream: 1,
+                token: StreamToken([1; 16]),
                 task: self.find(words.word(0)),
                 what: StreamOf::Logs(LogRange::default()),
             }),
