@@ -127,6 +127,10 @@ impl World {
                 }
             }
             Action::Runtime { op, request } => self.begin(op, request),
+            Action::Cancel(op) => {
+                let given_up = self.ops.remove(&op).expect("what is given up is under way");
+                assert!(matches!(given_up, Op::EnsureImage { .. }), "{given_up:?}");
+            }
             Action::Connect(link) => {
                 assert!(self.link.is_none() && link > self.last_link, "one connection at a time, each with its number");
                 (self.link, self.last_link) = (Some(link), link);

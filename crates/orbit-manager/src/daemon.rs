@@ -1,12 +1,6 @@
 //! The manager as a program: one validated configuration, the real log, the real listeners.
 
-use crate::{
-    Door, Error, Parts,
-    consensus::COMPACT_EVERY,
-    http,
-    sessions::Workers,
-    start,
-};
+use crate::{Door, Error, Parts, consensus::COMPACT_EVERY, http, sessions::Workers, start};
 use clap::Parser;
 use orbit_core::model::{ClusterId, Reach, Timing};
 use orbit_proto::{bounds, v1::worker_server::WorkerServer};
@@ -182,7 +176,11 @@ async fn report(door: Door) {
     }
 }
 
-async fn serve_workers(listener: TcpListener, door: Door) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// Lets workers in. What they send is bounded, whoever they are.
+///
+/// # Errors
+/// When nobody can be let in any more.
+pub async fn serve_workers(listener: TcpListener, door: Door) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));

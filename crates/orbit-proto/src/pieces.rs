@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn a_large_inventory_comes_in_pieces_and_is_whole_again() {
-        for (count, words) in [(0, 0), (1, 0), (REPORTS_MAX, 0), (REPORTS_MAX + 1, 0), (20_000, End::MESSAGE_BYTES_MAX)] {
+        for (count, words) in [(0, 0), (1, 0), (REPORTS_MAX, 0), (REPORTS_MAX + 1, 0), (20_000, End::MESSAGE_BYTES_MAX)]
+        {
             let inventory: Vec<TaskReport> = (0..count as u64).map(|index| report(index, words)).collect();
             let message = ToManager::Register(hello(inventory.clone()));
             assert_eq!(over_the_wire(&message), [message]);
@@ -158,7 +159,10 @@ mod tests {
             assert_eq!(session.take(of(P::Register(first))), Ok(None));
             (0u64..).find_map(|n| {
                 let reports = (n * count..(n + 1) * count).map(|i| (&report(i, words)).into()).collect();
-                session.take(of(P::Inventory(v1::Inventory { reports, more: true }))).err().map(|error| (n * count, error))
+                session
+                    .take(of(P::Inventory(v1::Inventory { reports, more: true })))
+                    .err()
+                    .map(|error| (n * count, error))
             })
         };
         let (held, error) = refused(1000, 0).unwrap();

@@ -225,6 +225,8 @@ impl Driver {
                 };
                 self.ops.insert(op, Owned::spawn(work));
             }
+            // Dropping it makes the engine give it up.
+            Action::Cancel(op) => drop(self.ops.remove(&op)),
             Action::Connect(link) => {
                 let task = Owned::spawn(session::dial(self.parts.manager.clone(), link, self.inputs.clone()));
                 self.links.insert(link, Dialled { _task: task, sender: None });

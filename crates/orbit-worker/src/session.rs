@@ -59,7 +59,9 @@ async fn converse(manager: String, link: LinkId, inputs: &UnboundedSender<Input>
         match ToWorker::try_from(message) {
             Ok(message) => drop(inputs.send(Input::Message(link, message))),
             // A manager of another version may name streams otherwise. That costs it the stream, not the session.
-            Err(error) if asks_for_stream => tracing::warn!(%error, "the manager asks for a stream that cannot be dialled"),
+            Err(error) if asks_for_stream => {
+                tracing::warn!(%error, "the manager asks for a stream that cannot be dialled")
+            }
             Err(error) => return Err(error.into()),
         }
     }

@@ -75,9 +75,7 @@ async fn logs(
 
 /// The same bytes in pieces that fit into a message.
 fn within_bounds(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
-    std::iter::from_fn(move || {
-        (!bytes.is_empty()).then(|| bytes.split_to(bytes.len().min(bounds::CHUNK_BYTES_MAX)))
-    })
+    std::iter::from_fn(move || (!bytes.is_empty()).then(|| bytes.split_to(bytes.len().min(bounds::CHUNK_BYTES_MAX))))
 }
 
 type Piece = Result<runtime::LogChunk, OpError>;
@@ -123,6 +121,17 @@ async fn exec(
     let mut incoming = client(manager).await?.exec(ReceiverStream::new(receiver)).await?.into_inner();
     let (feed, input) = mpsc::channel(CHUNKS_MAX);
     let mut output = runtime.exec(&container, request, ReceiverStream::new(input).boxed());
+    // The manager ends its side when nobody reads any more. The process is not left to itself then: dropping its output
+    // ends it, whether it would have ended by the end of its input or not.
+    let to_process = async {
+        while let Ok(Some(message)) = incoming.message().await {
+            // One that takes no more input has ended, or is about to, and is heard to its end.
+            if let Some(input) = input_of(message) {
+                let _ = feed.send(input).await;
+            }
+        }
+    };
+    let mut to_process = std::pin::pin!(to_process);
     let from_process = async {
         while let Some(item) = output.next().await {
             let (bytes, of): (_, fn(Bytes) -> exec_output::What) = match item {
@@ -143,22 +152,16 @@ async fn exec(
         }
         anyhow::Ok(())
     };
-    // The manager ends its side when nobody reads any more. The process is not left to itself then: dropping its output
-    // ends it, whether it would have ended by the end of its input or not.
-    let to_process = async {
-        while let Ok(Some(message)) = incoming.message().await {
-            // One that takes no more input has ended, or is about to, and is heard to its end.
-            if let Some(input) = input_of(message) {
-                let _ = feed.send(input).await;
-            }
-        }
-    };
-    tokio::select! { biased;
+    let ended = tokio::select! { biased;
         ended = from_process => ended,
         // Also where the process takes no input, and what the manager says is not read.
-        () = sender.closed() => Ok(()),
-        () = to_process => Ok(()),
-    }
+        () = sender.closed() => return Ok(()),
+        () = &mut to_process => return Ok(()),
+    };
+    // What was sent is on its way until the manager ends its side as well.
+    drop(sender);
+    to_process.await;
+    ended
 }
 
 fn input_of(message: v1::ExecInput) -> Option<runtime::ExecInput> {

@@ -56,8 +56,11 @@ impl Worker {
             }
             probing.under_way = true;
             let owner = self.owner().expect("no task is known before a cluster is joined");
-            let request =
-                Op::Probe { name: container_name(&owner, id), ask: question(&spec, probe), timeout: span(probe.timeout) };
+            let request = Op::Probe {
+                name: container_name(&owner, id),
+                ask: question(&spec, probe),
+                timeout: span(probe.timeout),
+            };
             self.begin(InFlight::Probe { task: id, kind }, request, actions);
         }
     }

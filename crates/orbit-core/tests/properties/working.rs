@@ -101,6 +101,10 @@ impl World {
                     }
                 }
                 Action::Runtime { op, request } => self.begin(*op, request),
+                Action::Cancel(op) => {
+                    let given_up = self.ops.remove(op).expect("what is given up is under way");
+                    assert!(matches!(given_up, Op::EnsureImage { .. }), "{given_up:?}");
+                }
                 Action::Connect(link) => {
                     self.link = *link;
                     self.seq = 0;

@@ -69,8 +69,13 @@ fn container_state(text: &str) -> ContainerState {
     }
 }
 
+/// Of a `stranger-…` only the labels are ours.
 fn container(task: TaskId, text: &str) -> Container {
-    Container { name: format!("orbit-{CLUSTER}-{task}"), task, spec: 0, state: container_state(text) }
+    let (name, text) = match text.strip_prefix("stranger-") {
+        Some(text) => ("stranger".to_string(), text),
+        None => (format!("orbit-{CLUSTER}-{task}"), text),
+    };
+    Container { name, task, spec: 0, state: container_state(text) }
 }
 
 fn error(text: &str) -> OpErrorKind {
@@ -149,6 +154,9 @@ impl Working {
                     let text = op_text(&request);
                     self.ops.insert(op, request);
                     text
+                }
+                Action::Cancel(op) => {
+                    format!("give up to {}", op_text(&self.ops.remove(&op).expect("it is under way")))
                 }
                 Action::Connect(link) => {
                     self.link = link;

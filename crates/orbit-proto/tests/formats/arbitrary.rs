@@ -382,11 +382,8 @@ pub fn to_worker() -> impl Strategy<Value = ToWorker> {
         .prop_map(|(follow, tail, since_s)| StreamOf::Logs(LogRange { follow, tail, since_s }));
     let exec = (vec(text(), 1..4), any::<bool>(), any::<bool>())
         .prop_map(|(command, tty, stdin)| StreamOf::Exec(ExecRequest { command, tty, stdin }));
-    let stream = (any::<[u8; 16]>(), task_id(), prop_oneof![logs, exec]).prop_map(|(token, task, what)| StreamRequest {
-        token: StreamToken(token),
-        task,
-        what,
-    });
+    let stream = (any::<[u8; 16]>(), task_id(), prop_oneof![logs, exec])
+        .prop_map(|(token, task, what)| StreamRequest { token: StreamToken(token), task, what });
     // A heartbeat or a lease of no time at all is refused.
     let some = |span: Millis| span.max(Millis(1));
     prop_oneof![

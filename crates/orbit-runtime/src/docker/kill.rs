@@ -117,7 +117,8 @@ pub(super) async fn end(client: &Docker, id: &str, grace: Duration) -> bool {
             _ => sleep(LOOK_FIRST).await,
         }
     }
-    let why = if reached { "it does not end" } else { "the worker may not send it a signal, and its image has no `kill`" };
+    let why =
+        if reached { "it does not end" } else { "the worker may not send it a signal, and its image has no `kill`" };
     tracing::warn!(exec = id, "a process that nobody waits for stays in its container: {why}; run the worker as root");
     false
 }
@@ -218,12 +219,8 @@ fn inside(pid: i32) -> Option<String> {
 /// By the container's own program, as its root.
 async fn kill_from_inside(client: &Docker, container: &str, pids: &[String]) -> bool {
     let words = ["kill", "-9"].map(str::to_owned).into_iter().chain(pids.iter().cloned()).collect();
-    let config = ExecConfig {
-        attach_stdout: Some(true),
-        cmd: Some(words),
-        user: Some("0".to_owned()),
-        ..ExecConfig::default()
-    };
+    let config =
+        ExecConfig { attach_stdout: Some(true), cmd: Some(words), user: Some("0".to_owned()), ..ExecConfig::default() };
     let Ok(made) = client.create_exec(container, config).await else { return false };
     let Ok(StartExecResults::Attached { mut output, .. }) = client.start_exec(&made.id, None::<StartExecOptions>).await
     else {

@@ -55,13 +55,7 @@ impl Commands {
 
 /// Asks once. The engine's own time to say where the container is does not count. A command that does not answer in
 /// time is ended before this returns.
-pub(super) async fn ask(
-    client: &Docker,
-    name: &str,
-    ask: ProbeOf,
-    timeout: Millis,
-    commands: &Commands,
-) -> OpResult {
+pub(super) async fn ask(client: &Docker, name: &str, ask: ProbeOf, timeout: Millis, commands: &Commands) -> OpResult {
     let span = Duration::from_millis(timeout.0);
     let answer = match ask {
         ProbeOf::Command(command) => {

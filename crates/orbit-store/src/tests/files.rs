@@ -16,7 +16,8 @@ fn a_state_directory_is_made_for_its_owner_and_read_again() {
 #[test]
 fn a_store_is_its_owners_alone_whatever_the_directory_was_before() {
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    let open_to_all = |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let open_to_all =
+        |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     let check = |dir: &std::path::Path| {
         assert_eq!(mode(dir), 0o700, "{}", dir.display());
         let files: Vec<_> = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()).collect();
