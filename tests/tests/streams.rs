@@ -388,3 +388,29 @@ async fn a_connection_on_which_nobody_says_who_he_is_is_not_kept() {
     drop((silent, _quiet));
     until("nothing is left", async || Handle::current().metrics().num_alive_tasks() <= before).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_over_http_that_hangs_up_is_noticed_while_the_log_is_quiet() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let manager = Manager::start();
+    let (runtime, _worker) = worker(&manager.url);
+    let task = manager.task(TaskState::Running).await;
+    let users = TcpListener::bind("127.0.0.1:0").expect("the loopback has ports");
+    let address = users.local_addr().expect("it is bound");
+    let door = manager.door.clone();
+    let _serving = Owned::spawn(async move { drop(orbit_manager::http::serve(users, door, pending()).await) });
+    let before = there(&manager, &runtime);
+    let mut readers = Vec::new();
+    for _ in 0..20 {
+        let mut reader = tokio::net::TcpStream::connect(address).await.expect("it listens");
+        let asked = format!("GET /v1/tasks/{task}/logs?follow=1 HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        reader.write_all(asked.as_bytes()).await.expect("it listens");
+        let mut head = [0; 12];
+        reader.read_exact(&mut head).await.expect("it answers");
+        assert_eq!(&head, b"HTTP/1.1 200");
+        readers.push(reader);
+    }
+    until("the worker reads them all", async || runtime.streams() == readers.len()).await;
+    drop(readers);
+    until_as_before(&manager, &runtime, before, "readers over HTTP").await;
+}

@@ -171,6 +171,7 @@ async fn read(
     let mut session = FromWorker::default();
     let hello = async {
         while let Ok(Some(message)) = incoming.message().await {
+            orbit_shell::buggify().await;
             match session.take(message).map_err(|error| error.to_string())? {
                 None => {}
                 // A worker that was told no address of its own is reached where it dials from.

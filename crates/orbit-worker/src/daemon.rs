@@ -6,6 +6,7 @@ use orbit_core::{
     model::{Millis, NodeInfo, NodeUid, Resources, check_map, check_name},
     worker,
 };
+use orbit_proto::bounds::LABELS_BYTES_MAX;
 use orbit_runtime::{ContainerRuntime, EngineInfo, docker::DockerRuntime};
 use orbit_shell::{
     TokioBlocking,
@@ -101,7 +102,11 @@ impl Settings for Config {
     fn check(&self) -> Result<(), String> {
         check_name("--name", &self.node_name()).map_err(|error| error.to_string())?;
         check_map("--label", &self.label_map()).map_err(|error| error.to_string())?;
+        let labels_bytes: usize = self.label_map().iter().map(|(key, value)| key.len() + value.len()).sum();
         match () {
+            () if labels_bytes > LABELS_BYTES_MAX => {
+                Err(format!("--label: {labels_bytes} bytes in all, and {LABELS_BYTES_MAX} are the most"))
+            }
             () if self.pull_deadline == 0 => Err("--pull-deadline: 0 s is no time to pull an image".to_string()),
             () if self.cpu_millis == Some(0) => Err("--cpu-millis: a node with none runs nothing".to_string()),
             () if self.memory_mib == Some(0) => Err("--memory-mib: a node with none runs nothing".to_string()),

@@ -59,7 +59,11 @@ impl Process {
     /// Ends it now. False where it could not be ended, or it is not known whether it was.
     pub async fn end(mut self) -> bool {
         self.alive = false;
-        end(&self.client, &self.id, Duration::ZERO).await
+        let ended = end(&self.client, &self.id, Duration::ZERO).await;
+        if !ended {
+            warn(&self.id);
+        }
+        ended
     }
 }
 
@@ -70,7 +74,11 @@ impl Drop for Process {
         {
             let (client, id) = (self.client.clone(), std::mem::take(&mut self.id));
             // Bounded by its own limits of time.
-            executor.spawn(async move { end(&client, &id, GRACE).await });
+            executor.spawn(async move {
+                if !end(&client, &id, GRACE).await {
+                    warn(&id);
+                }
+            });
         }
     }
 }
@@ -101,13 +109,12 @@ pub(super) async fn end(client: &Docker, id: &str, grace: Duration) -> bool {
         return true;
     }
     let until = Instant::now() + KILL_MAX;
-    let mut reached = false;
     while Instant::now() < until {
         let Ok(found) = client.inspect_exec(id).await else { return true };
         let (container, pid) = (found.container_id.unwrap_or_default(), found.pid.unwrap_or(0));
         match (found.running, i32::try_from(pid)) {
             (Some(true), Ok(pid)) if pid > 0 => {
-                reached |= kill(client, &container, pid).await;
+                kill(client, &container, pid).await;
                 if ended((Instant::now() + LOOK_LAST).min(until)).await {
                     return true;
                 }
@@ -117,24 +124,28 @@ pub(super) async fn end(client: &Docker, id: &str, grace: Duration) -> bool {
             _ => sleep(LOOK_FIRST).await,
         }
     }
-    let why =
-        if reached { "it does not end" } else { "the worker may not send it a signal, and its image has no `kill`" };
-    tracing::warn!(exec = id, "a process that nobody waits for stays in its container: {why}; run the worker as root");
     false
 }
 
-/// Whether a signal has reached the process.
-async fn kill(client: &Docker, container: &str, pid: i32) -> bool {
+/// Of a process that could not be ended.
+fn warn(id: &str) {
+    tracing::warn!(
+        exec = id,
+        "a process that nobody waits for stays in its container: it is frozen, or the worker may not send it a signal (only \
+         root may, on the engine's machine) and its image has no `kill`"
+    );
+}
+
+/// Sends the signal, in one way or the other. Whether it has reached the process is seen by its end.
+async fn kill(client: &Docker, container: &str, pid: i32) {
     let (of, root) = (container.to_owned(), pid);
     let tree = tokio::task::spawn_blocking(move || kill_from_outside(&of, root)).await.unwrap_or_default();
-    match tree {
-        Tree::Killed => true,
-        Tree::NotOurs => false,
-        Tree::Refused(inside) => kill_from_inside(client, container, &inside).await,
+    if let Tree::Refused(inside) = tree {
+        kill_from_inside(client, container, &inside).await;
     }
 }
 
-/// What came of it.
+/// What came of sending signals from outside.
 #[derive(Debug, Default)]
 enum Tree {
     /// Everybody was sent the signal.
@@ -217,20 +228,16 @@ fn inside(pid: i32) -> Option<String> {
 }
 
 /// By the container's own program, as its root.
-async fn kill_from_inside(client: &Docker, container: &str, pids: &[String]) -> bool {
+async fn kill_from_inside(client: &Docker, container: &str, pids: &[String]) {
     let words = ["kill", "-9"].map(str::to_owned).into_iter().chain(pids.iter().cloned()).collect();
     let config =
         ExecConfig { attach_stdout: Some(true), cmd: Some(words), user: Some("0".to_owned()), ..ExecConfig::default() };
-    let Ok(made) = client.create_exec(container, config).await else { return false };
+    let Ok(made) = client.create_exec(container, config).await else { return };
     let Ok(StartExecResults::Attached { mut output, .. }) = client.start_exec(&made.id, None::<StartExecOptions>).await
     else {
-        return false;
+        return;
     };
-    let killed = async {
-        while output.next().await.is_some() {}
-        exit_code(client, &made.id).await.is_ok_and(|code| code == 0)
-    };
-    timeout_at(Instant::now() + LOOK_LAST, killed).await.unwrap_or(false)
+    let _ = timeout_at(Instant::now() + LOOK_LAST, async { while output.next().await.is_some() {} }).await;
 }
 
 #[cfg(test)]
