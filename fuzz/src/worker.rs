@@ -58,6 +58,7 @@ fn config() -> Config {
         allocatable: Resources { cpu_millis: 4000, memory_bytes: 1 << 30 },
         port_range: (20_000, 20_099),
         address: None,
+        pinned_ports: None,
     };
     Config { info, pull_deadline: Millis::secs(20), starts_max: STARTS_MAX, resync_every: Millis::secs(30) }
 }

@@ -60,6 +60,7 @@ impl WorkerHost {
                 allocatable: Resources { cpu_millis, memory_bytes: 8 << 30 },
                 port_range: (20_000, 20_099),
                 address: None,
+                pinned_ports: None,
             },
             pull_deadline: Millis::secs(20),
             starts_max: 3,

@@ -105,6 +105,7 @@ fn info(name: &str) -> NodeInfo {
         allocatable: CAPACITY,
         port_range: (20_000, 20_100),
         address: None,
+        pinned_ports: None,
     }
 }
 
@@ -397,8 +398,11 @@ async fn a_reader_over_http_that_hangs_up_is_noticed_while_the_log_is_quiet() {
     let task = manager.task(TaskState::Running).await;
     let users = TcpListener::bind("127.0.0.1:0").expect("the loopback has ports");
     let address = users.local_addr().expect("it is bound");
-    let door = manager.door.clone();
+    let (door, idle) = (manager.door.clone(), Handle::current().metrics().num_alive_tasks() + 1);
     let _serving = Owned::spawn(async move { drop(orbit_manager::http::serve(users, door, pending()).await) });
+    // What serves them is there from the first connection on.
+    drop(tokio::net::TcpStream::connect(address).await.expect("it listens"));
+    until("it is served", async || Handle::current().metrics().num_alive_tasks() > idle).await;
     let before = there(&manager, &runtime);
     let mut readers = Vec::new();
     for _ in 0..20 {

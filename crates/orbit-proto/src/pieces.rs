@@ -117,6 +117,7 @@ mod tests {
                 allocatable: Resources { cpu_millis: 1000, memory_bytes: 1 << 30 },
                 port_range: (20_000, 29_999),
                 address: None,
+                pinned_ports: None,
             },
             inventory,
         }

@@ -35,6 +35,7 @@ impl Probe {
             allocatable: Resources::ZERO,
             port_range: (1, 1),
             address: None,
+            pinned_ports: None,
         };
         let hello = Hello { cluster: None, seen: (0, 0), nonce: orbit_shell::random(), info, inventory: Vec::new() };
         let mut probe = Probe { sender, incoming, seq: 0 };

@@ -50,6 +50,7 @@ fn machine(ledger: Ledger, nonce: u64) -> Worker {
         allocatable: Resources { cpu_millis: 4000, memory_bytes: 8 << 30 },
         port_range: (20_000, 20_099),
         address: None,
+        pinned_ports: None,
     };
     let (pull_deadline, resync_every) = (Millis::secs(20), Millis::secs(30));
     Worker::restore(Config { info, pull_deadline, starts_max: 2, resync_every }, ledger, nonce)

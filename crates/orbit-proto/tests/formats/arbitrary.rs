@@ -170,8 +170,9 @@ fn sorted_reports() -> impl Strategy<Value = Vec<TaskReport>> {
 }
 fn info() -> impl Strategy<Value = NodeInfo> {
     let address = || of(any::<std::net::IpAddr>());
-    (n64(), text(), map(), text(), text(), resources(), any::<(u16, u16)>(), address()).prop_map(
-        |(uid, name, labels, arch, os, allocatable, port_range, address)| NodeInfo {
+    let pinned = || of(vec(any::<(u16, u16)>(), 0..3));
+    (n64(), text(), map(), text(), text(), resources(), any::<(u16, u16)>(), address(), pinned()).prop_map(
+        |(uid, name, labels, arch, os, allocatable, port_range, address, pinned_ports)| NodeInfo {
             uid: NodeUid(uid),
             name,
             labels,
@@ -180,6 +181,7 @@ fn info() -> impl Strategy<Value = NodeInfo> {
             allocatable,
             port_range,
             address,
+            pinned_ports,
         },
     )
 }

@@ -41,10 +41,14 @@ const WORDS_MAX: usize = 256;
 /// Commands of probes that are not known to have ended: what the engine calls each, by container and command. So that
 /// one that cannot be ended is the last of its kind, and its container is not filled with them.
 #[derive(Clone, Default)]
-pub(super) struct Commands(Arc<Mutex<HashMap<(String, Vec<String>), String>>>);
+pub(super) struct Commands(Arc<Mutex<Unended>>);
+
+/// Container and command.
+type Key = (String, Vec<String>);
+type Unended = HashMap<Key, String>;
 
 impl Commands {
-    fn known(&self) -> MutexGuard<'_, HashMap<(String, Vec<String>), String>> {
+    fn known(&self) -> MutexGuard<'_, Unended> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
     /// A container is gone, and all that ran in it.
@@ -143,12 +147,7 @@ async fn get(address: IpAddr, port: u16, path: &str) -> Result<(), OpError> {
 
 /// Runs a command in the container and waits for its end. `begun` has the process from before it is started until its
 /// end is known.
-async fn run(
-    client: &Docker,
-    key: &(String, Vec<String>),
-    commands: &Commands,
-    begun: &mut Option<Process>,
-) -> Result<(), OpError> {
+async fn run(client: &Docker, key: &Key, commands: &Commands, begun: &mut Option<Process>) -> Result<(), OpError> {
     let (name, command) = key;
     let program = command.first().cloned().unwrap_or_default();
     let config = ExecConfig {
