@@ -257,10 +257,12 @@ impl Managed {
             port_range: (first.parse().expect("a port"), last.parse().expect("a port")),
             address: None,
             pinned_ports: words.option("pins").map(|ranges| {
-                let range = |text: &str| text.split_once('-').unwrap_or((text, text));
                 let number = |text: &str| text.parse().expect("a port");
-                let ranges = ranges.split(',').filter(|text| !text.is_empty()).map(range);
-                ranges.map(|(first, last)| (number(first), number(last))).collect()
+                let range = |text: &str| match text.split_once('-') {
+                    Some((first, last)) => (number(first), number(last)),
+                    None => (number(text), number(text)),
+                };
+                ranges.split(',').map(range).collect()
             }),
         };
         let peer = Peer {
