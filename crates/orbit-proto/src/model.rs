@@ -388,7 +388,7 @@ impl TryFrom<v1::Restart> for Restart {
     }
 }
 
-fn port_ranges(ranges: Vec<v1::PortRange>) -> Result<Vec<(u16, u16)>> {
+fn port_ranges(ranges: Vec<v1::PortRange>) -> Result<Box<[(u16, u16)]>> {
     let range = |range: v1::PortRange| Ok((port("first", range.first)?, port("last", range.last)?));
     ranges.into_iter().map(range).collect()
 }

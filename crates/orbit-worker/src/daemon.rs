@@ -255,7 +255,7 @@ fn worker_config(config: &Config, engine: EngineInfo) -> worker::Config {
                 memory_bytes: memory_bytes.unwrap_or(engine.capacity.memory_bytes),
             },
             port_range: config.ports,
-            pinned_ports: Some(config.pinnable()),
+            pinned_ports: Some(config.pinnable().into()),
             // Where only one address publishes, it is that one. Else the manager sees from where this worker dials.
             address: config.advertise.or(Some(config.publish).filter(|publish| !publish.is_unspecified())),
         },

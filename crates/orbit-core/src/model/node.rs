@@ -27,7 +27,7 @@ pub struct NodeInfo {
     pub address: Option<IpAddr>,
     /// Which ports beyond that range a spec may pin, in ranges with both ends included. `None`: any, as a worker that is
     /// older than the question had it.
-    pub pinned_ports: Option<Vec<(u16, u16)>>,
+    pub pinned_ports: Option<Box<[(u16, u16)]>>,
 }
 
 impl NodeInfo {

@@ -181,7 +181,7 @@ fn info() -> impl Strategy<Value = NodeInfo> {
             allocatable,
             port_range,
             address,
-            pinned_ports,
+            pinned_ports: pinned_ports.map(Vec::into_boxed_slice),
         },
     )
 }
