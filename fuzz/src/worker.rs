@@ -226,7 +226,11 @@ impl World {
                     2 => ToWorker::HeartbeatAck { seq: draws.number() },
                     _ => {
                         let task = task(draws.below(TASKS as usize) as u64);
-                        ToWorker::Open(StreamRequest { stream: 1, task, what: StreamOf::Logs(LogRange::default()) })
+                        ToWorker::Open(StreamRequest {
+                            token: StreamToken([1; 16]),
+                            task,
+                            what: StreamOf::Logs(LogRange::default()),
+                        })
                     }
                 };
                 self.hear(message, draws);
