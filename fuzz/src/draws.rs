@@ -175,6 +175,7 @@ impl<'a> Draws<'a> {
             allocatable: self.resources(),
             port_range: self.of(&range),
             address: None,
+            pinned_ports: None,
         }
     }
 }

@@ -309,7 +309,7 @@ impl World {
             6 => {
                 let task = self.any_task(draws);
                 self.request(Request::Open(StreamRequest {
-                    stream: 1,
+                    token: StreamToken([1; 16]),
                     task,
                     what: StreamOf::Logs(LogRange::default()),
                 }));

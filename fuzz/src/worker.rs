@@ -58,6 +58,7 @@ fn config() -> Config {
         allocatable: Resources { cpu_millis: 4000, memory_bytes: 1 << 30 },
         port_range: (20_000, 20_099),
         address: None,
+        pinned_ports: None,
     };
     Config { info, pull_deadline: Millis::secs(20), starts_max: STARTS_MAX, resync_every: Millis::secs(30) }
 }
@@ -127,6 +128,10 @@ impl World {
                 }
             }
             Action::Runtime { op, request } => self.begin(op, request),
+            Action::Cancel(op) => {
+                let given_up = self.ops.remove(&op).expect("what is given up is under way");
+                assert!(matches!(given_up, Op::EnsureImage { .. }), "{given_up:?}");
+            }
             Action::Connect(link) => {
                 assert!(self.link.is_none() && link > self.last_link, "one connection at a time, each with its number");
                 (self.link, self.last_link) = (Some(link), link);
@@ -221,7 +226,11 @@ impl World {
                     2 => ToWorker::HeartbeatAck { seq: draws.number() },
                     _ => {
                         let task = task(draws.below(TASKS as usize) as u64);
-                        ToWorker::Open(StreamRequest { stream: 1, task, what: StreamOf::Logs(LogRange::default()) })
+                        ToWorker::Open(StreamRequest {
+                            token: StreamToken([1; 16]),
+                            task,
+                            what: StreamOf::Logs(LogRange::default()),
+                        })
                     }
                 };
                 self.hear(message, draws);

@@ -4,9 +4,10 @@
 use crate::random::Random;
 use orbit_core::{
     model::*,
-    worker::{Action, Config, Event, Ledger, Worker},
+    worker::{Action, Config, Event, Ledger, OpId, Worker},
 };
 use orbit_runtime::fake::FakeEngine;
+use std::collections::BTreeSet;
 
 #[derive(Debug)]
 pub(crate) struct WorkerHost {
@@ -24,6 +25,8 @@ pub(crate) struct WorkerHost {
     pub stops_at_return: bool,
     /// The process is stopped until then; what happens to it waits.
     pub paused_until: u64,
+    /// Operations that the process has given up: the engine may carry them out yet, and is not listened to.
+    pub cancelled: BTreeSet<OpId>,
     /// The wake-up that is queued.
     pub wake: Option<u64>,
     /// Since the manager heard of it last, it or its engine was not there, or did not do at once what it was told:
@@ -57,6 +60,7 @@ impl WorkerHost {
                 allocatable: Resources { cpu_millis, memory_bytes: 8 << 30 },
                 port_range: (20_000, 20_099),
                 address: None,
+                pinned_ports: None,
             },
             pull_deadline: Millis::secs(20),
             starts_max: 3,
@@ -73,6 +77,7 @@ impl WorkerHost {
             is_lost: false,
             stops_at_return: false,
             paused_until: 0,
+            cancelled: BTreeSet::new(),
             wake: None,
             shaken: false,
             shaken_until: 0,
@@ -120,6 +125,7 @@ impl WorkerHost {
     pub fn crash(&mut self) {
         self.machine = None;
         self.wake = None;
+        self.cancelled.clear();
         self.life += 1;
     }
 

@@ -530,6 +530,8 @@ impl World {
                 self.after(takes, Happening::EngineActs { worker, life, op, request });
             }
             Happening::EngineActs { worker, life, op, request } => self.engine_acts(worker, life, op, &request)?,
+            Happening::EngineAnswers { worker, life, op, .. }
+                if self.workers[worker].life == life && self.workers[worker].cancelled.remove(&op) => {}
             Happening::EngineAnswers { worker, life, op, result } => {
                 self.worker_step(worker, life, worker::Event::Done { op, result })?;
                 if self.workers[worker].life == life && self.boundary(Moment::Acknowledged) {

@@ -43,6 +43,7 @@ fn hello(n: u64, cpu_millis: u64, disk: &str) -> ToManager {
             allocatable: Resources { cpu_millis, memory_bytes: 1 << 30 },
             port_range: (20_000, 20_009),
             address: None,
+            pinned_ports: None,
         },
         inventory: vec![],
         takes_parts: true,

@@ -1,15 +1,9 @@
 //! The manager as a program: one validated configuration, the real log, the real listeners.
 
-use crate::{
-    Door, Error, Parts,
-    consensus::COMPACT_EVERY,
-    http,
-    sessions::{MESSAGE_BYTES_MAX, Workers},
-    start,
-};
+use crate::{Door, Error, Parts, consensus::COMPACT_EVERY, http, sessions::Workers, start};
 use clap::Parser;
 use orbit_core::model::{ClusterId, Reach, Timing};
-use orbit_proto::v1::worker_server::WorkerServer;
+use orbit_proto::{bounds, v1::worker_server::WorkerServer};
 use orbit_shell::{
     TokioBlocking,
     program::{LogFormat, Logs, Settings},
@@ -182,7 +176,11 @@ async fn report(door: Door) {
     }
 }
 
-async fn serve_workers(listener: TcpListener, door: Door) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// Lets workers in. What they send is bounded, whoever they are.
+///
+/// # Errors
+/// When nobody can be let in any more.
+pub async fn serve_workers(listener: TcpListener, door: Door) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -190,8 +188,8 @@ async fn serve_workers(listener: TcpListener, door: Door) -> Result<(), Box<dyn 
     let keepalive = Some(std::time::Duration::from_secs(10));
     let mut server = tonic::transport::Server::builder().http2_keepalive_interval(keepalive);
     let service = WorkerServer::new(Workers::new(door))
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        .max_decoding_message_size(bounds::FROM_WORKER_BYTES_MAX)
+        .max_encoding_message_size(bounds::TO_WORKER_BYTES_MAX);
     server.add_service(service).serve_with_incoming(incoming).await?;
     Ok(())
 }

@@ -4,16 +4,14 @@ use crate::{driver::Input, feed::Feed, metrics::Metrics, reader::Reader};
 use bytes::Bytes;
 use orbit_core::{
     manager::{Request, View},
-    model::{Answer, Code, ExecRequest, LogRange, Rejection, StreamOf, StreamRequest, TaskId, Time},
+    model::{Answer, Code, ExecRequest, LogRange, Rejection, StreamOf, StreamRequest, StreamToken, TaskId, Time},
     planted::{Bug, planted},
 };
 use orbit_proto::v1::{exec_input, exec_output};
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    convert::Infallible,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -40,11 +38,13 @@ pub struct Door {
 }
 
 /// Streams that a worker was asked to dial and has not dialled yet.
-#[derive(Default)]
-struct Streams {
-    next: AtomicU64,
-    waiting: Mutex<BTreeMap<u64, Waiting>>,
-}
+///
+/// Each has a name that nobody guesses, and is taken once. It is told to the task's node alone, over its session, and
+/// is of no use after [`DIAL_MAX`], or once the reader has gone.
+type Streams = Mutex<BTreeMap<StreamToken, (Waiting, Undialled)>>;
+
+/// Dropped when the stream is taken: then nobody waits for that any more.
+type Undialled = oneshot::Sender<Infallible>;
 
 /// The end of a stream that waits for the worker's.
 pub(crate) enum Waiting {
@@ -64,7 +64,7 @@ pub struct Exec {
 /// proposed for as long as that lasts.
 pub const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// How long a worker has to dial a stream that it was asked for.
-const DIAL_MAX: Duration = Duration::from_secs(10);
+pub(crate) const DIAL_MAX: Duration = Duration::from_secs(10);
 /// Chunks that wait for a slow reader; then the worker waits too.
 const CHUNKS_MAX: usize = 16;
 
@@ -154,29 +154,68 @@ impl Door {
 
     /// Has the worker dial a stream.
     async fn open(&self, task: TaskId, what: StreamOf, end: Waiting) -> Result<(), Rejection> {
-        let stream = self.streams.next.fetch_add(1, Ordering::Relaxed);
-        self.streams.waiting.lock().expect("nobody panics with it").insert(stream, end);
-        let asked = self.request(Request::Open(StreamRequest { stream, task, what })).await;
+        let token = StreamToken(orbit_shell::secret());
+        let (undialled, dialled) = oneshot::channel();
+        tokio::spawn(self.clone().expect_dial(token, end.reader(), dialled));
+        self.streams.lock().expect("nobody panics with it").insert(token, (end, undialled));
+        let asked = self.request(Request::Open(StreamRequest { token, task, what })).await;
         if let Err(rejection) = asked.result {
-            self.take_stream(stream);
+            self.take_stream(token);
             return Err(rejection);
         }
-        // A worker that never dials is not waited for: the other end is told.
-        let door = self.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(DIAL_MAX).await;
-            let late = "the node did not open the stream".to_string();
-            match door.take_stream(stream) {
-                Some(Waiting::Logs(sender)) => drop(sender.send(Err(late)).await),
-                Some(Waiting::Exec(sender, _)) => drop(sender.send(exec_output::What::Error(late)).await),
-                None => {}
-            }
-        });
         Ok(())
     }
 
+    /// Lives until the stream is dialled. A worker that never dials is not waited for: the reader is told. A reader
+    /// that has gone leaves nothing behind, wherever it went: this also ends what [`Self::open`] was dropped in.
+    async fn expect_dial(self, token: StreamToken, reader: Reader, dialled: oneshot::Receiver<Infallible>) {
+        let late = tokio::select! { biased;
+            _ = dialled => return,
+            () = reader.closed() => false,
+            () = tokio::time::sleep(DIAL_MAX) => true,
+        };
+        if self.take_stream(token).is_some() && late {
+            reader.tell("the node did not open the stream".to_string()).await;
+        }
+    }
+
     /// The end that waits for a stream; each is taken once.
-    pub(crate) fn take_stream(&self, stream: u64) -> Option<Waiting> {
-        self.streams.waiting.lock().expect("nobody panics with it").remove(&stream)
+    pub(crate) fn take_stream(&self, token: StreamToken) -> Option<Waiting> {
+        self.streams.lock().expect("nobody panics with it").remove(&token).map(|(end, _)| end)
+    }
+
+    /// How many streams wait to be dialled.
+    pub fn undialled(&self) -> usize {
+        self.streams.lock().expect("nobody panics with it").len()
+    }
+}
+
+/// The side of a waiting stream that its reader holds the other end of.
+enum Reader {
+    Logs(mpsc::Sender<Result<Bytes, String>>),
+    Exec(mpsc::Sender<exec_output::What>),
+}
+
+impl Waiting {
+    fn reader(&self) -> Reader {
+        match self {
+            Waiting::Logs(sender) => Reader::Logs(sender.clone()),
+            Waiting::Exec(sender, _) => Reader::Exec(sender.clone()),
+        }
+    }
+}
+
+impl Reader {
+    async fn closed(&self) {
+        match self {
+            Reader::Logs(sender) => sender.closed().await,
+            Reader::Exec(sender) => sender.closed().await,
+        }
+    }
+    async fn tell(self, error: String) {
+        match self {
+            Reader::Logs(sender) => drop(sender.send(Err(error)).await),
+            Reader::Exec(sender) => drop(sender.send(exec_output::What::Error(error)).await),
+        }
     }
 }

@@ -96,6 +96,11 @@ pub(crate) fn ascending<T, K: Ord>(field: &str, list: &[T], key: impl Fn(&T) -> 
     }
 }
 
+/// Refuses a list that is longer than anybody honest sends.
+pub(crate) fn at_most<T>(max: usize, field: &str, list: &[T]) -> Result<()> {
+    if list.len() > max { Err(DecodeError::new(format!("has more than {max} entries"))).within(field) } else { Ok(()) }
+}
+
 /// Refuses a list that its field promises never to be empty.
 pub(crate) fn not_empty<T>(field: &str, list: &[T]) -> Result<()> {
     if list.is_empty() { Err(DecodeError::new("is empty")).within(field) } else { Ok(()) }

@@ -11,18 +11,22 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod bounds;
 mod columns;
 mod error;
 mod ledger;
 mod log;
 mod model;
+mod pieces;
 mod snapshot;
 mod wire;
 
 pub use error::DecodeError;
 pub use ledger::{decode_ledger_task, encode_ledger_task};
 pub use log::{decode_entry, encode_entry};
+pub use pieces::{FromWorker, to_manager};
 pub use snapshot::{CHUNK_BYTES, SnapshotReader, SnapshotWriter, decode_snapshot, encode_snapshot};
+pub use wire::stream_token;
 
 /// The generated messages, the client and the server of the package `orbit.v1`.
 #[allow(missing_docs, clippy::all, rustdoc::all)]

@@ -388,6 +388,11 @@ impl TryFrom<v1::Restart> for Restart {
     }
 }
 
+fn port_ranges(ranges: Vec<v1::PortRange>) -> Result<Box<[(u16, u16)]>> {
+    let range = |range: v1::PortRange| Ok((port("first", range.first)?, port("last", range.last)?));
+    ranges.into_iter().map(range).collect()
+}
+
 impl From<&NodeInfo> for v1::NodeInfo {
     fn from(n: &NodeInfo) -> Self {
         v1::NodeInfo {
@@ -400,6 +405,10 @@ impl From<&NodeInfo> for v1::NodeInfo {
             port_first: n.port_range.0.into(),
             port_last: n.port_range.1.into(),
             address: n.address.map(|address| address.to_string()).unwrap_or_default(),
+            pinned_ports: n.pinned_ports.as_ref().map(|ranges| {
+                let range = |&(first, last): &(u16, u16)| v1::PortRange { first: first.into(), last: last.into() };
+                v1::PinnedPorts { ranges: ranges.iter().map(range).collect() }
+            }),
         }
     }
 }
@@ -415,6 +424,7 @@ impl TryFrom<v1::NodeInfo> for NodeInfo {
             allocatable: need("allocatable", n.allocatable)?,
             port_range: (port("port_first", n.port_first)?, port("port_last", n.port_last)?),
             address: address("address", &n.address)?,
+            pinned_ports: n.pinned_ports.map(|ports| port_ranges(ports.ranges).within("pinned_ports")).transpose()?,
         })
     }
 }

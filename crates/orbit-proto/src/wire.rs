@@ -1,7 +1,7 @@
 //! The control stream between a worker and the manager. What comes off it is hostile until it is
 //! decoded: order and bounds that an honest peer keeps are checked here.
 
-use crate::{DecodeError, columns::*, error::*, model::*, v1};
+use crate::{DecodeError, bounds::*, columns::*, error::*, model::*, v1};
 use orbit_core::model::*;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -30,12 +30,14 @@ impl TryFrom<v1::ToManager> for ToManager {
             P::Heartbeat(h) => ToManager::Heartbeat { seq: h.seq, assigned_seq: h.assigned_seq },
             P::Report(r) => ToManager::Report { reports: reports("reports", r.reports).within("report")? },
             P::ProbeAck(_) => ToManager::ProbeAck,
+            P::Inventory(_) => return Err(DecodeError::new("continues nothing")).within("inventory"),
         })
     }
 }
 
-/// A worker's reports: sorted, an end exactly with a terminal state, no message beyond its bound.
-fn reports(field: &str, list: Vec<v1::TaskReport>) -> Result<Vec<TaskReport>> {
+/// A worker's reports: sorted, an end exactly with a terminal state, nothing beyond its bound.
+pub(crate) fn reports(field: &str, list: Vec<v1::TaskReport>) -> Result<Vec<TaskReport>> {
+    at_most(REPORTS_MAX, field, &list)?;
     let reports: Vec<TaskReport> = each(field, list)?;
     sorted(field, &reports, |r| r.task)?;
     for (i, report) in reports.iter().enumerate() {
@@ -45,6 +47,13 @@ fn reports(field: &str, list: Vec<v1::TaskReport>) -> Result<Vec<TaskReport>> {
         }
         if report.end.as_ref().is_some_and(|end| end.message.len() > End::MESSAGE_BYTES_MAX) {
             return fail("has too long a message");
+        }
+        let too_long = |what: &str| Err(DecodeError::new("is too long").within(&format!("{field}[{i}].{what}")));
+        if report.why.len() > End::MESSAGE_BYTES_MAX {
+            return too_long("why");
+        }
+        if report.digest.as_ref().is_some_and(|digest| digest.len() > DIGEST_BYTES_MAX) {
+            return too_long("digest");
         }
     }
     Ok(reports)
@@ -60,12 +69,19 @@ impl From<&Hello> for v1::Hello {
             info: Some((&h.info).into()),
             inventory: h.inventory.iter().map(Into::into).collect(),
             takes_parts: h.takes_parts,
+            more: false,
         }
     }
 }
 impl TryFrom<v1::Hello> for Hello {
     type Error = DecodeError;
     fn try_from(h: v1::Hello) -> Result<Self> {
+        if h.more {
+            return Err(DecodeError::new("is not whole")).within("inventory");
+        }
+        let pinned = h.info.as_ref().and_then(|info| info.pinned_ports.as_ref());
+        at_most(limits::ITEMS_MAX, "info.pinned_ports", pinned.map_or(&[], |pinned| &pinned.ranges[..]))?;
+        at_most(limits::ITEMS_MAX, "info.labels", h.info.as_ref().map_or(&[], |info| &info.labels[..]))?;
         Ok(Hello {
             cluster: h.cluster.map(ClusterId),
             seen: (h.seen_epoch, h.seen_term),
@@ -89,14 +105,14 @@ impl From<&ToWorker> for v1::ToWorker {
                 states: states.iter().map(|&state| Committed(state).into()).collect(),
             }),
             ToWorker::Probe => P::Probe(v1::AreYouThere {}),
-            ToWorker::Open(StreamRequest { stream, task, what }) => {
-                let (stream, task) = (*stream, Some((*task).into()));
+            ToWorker::Open(StreamRequest { token, task, what }) => {
+                let (token, task) = (token.0.to_vec(), Some((*task).into()));
                 match what {
                     StreamOf::Logs(LogRange { follow, tail, since_s }) => {
-                        P::OpenLogs(v1::OpenLogs { stream, task, follow: *follow, tail: *tail, since_s: *since_s })
+                        P::OpenLogs(v1::OpenLogs { token, task, follow: *follow, tail: *tail, since_s: *since_s })
                     }
                     StreamOf::Exec(ExecRequest { command, tty, stdin }) => {
-                        P::OpenExec(v1::OpenExec { stream, task, command: command.clone(), tty: *tty, stdin: *stdin })
+                        P::OpenExec(v1::OpenExec { token, task, command: command.clone(), tty: *tty, stdin: *stdin })
                     }
                 }
             }
@@ -120,20 +136,29 @@ impl TryFrom<v1::ToWorker> for ToWorker {
             }
             P::Probe(_) => ToWorker::Probe,
             P::OpenLogs(r) => ToWorker::Open(StreamRequest {
-                stream: r.stream,
+                token: token("open_logs.token", &r.token)?,
                 task: need("open_logs.task", r.task)?,
                 what: StreamOf::Logs(LogRange { follow: r.follow, tail: r.tail, since_s: r.since_s }),
             }),
             P::OpenExec(r) => {
                 not_empty("open_exec.command", &r.command)?;
                 ToWorker::Open(StreamRequest {
-                    stream: r.stream,
+                    token: token("open_exec.token", &r.token)?,
                     task: need("open_exec.task", r.task)?,
                     what: StreamOf::Exec(ExecRequest { command: r.command, tty: r.tty, stdin: r.stdin }),
                 })
             }
         })
     }
+}
+
+fn token(field: &str, bytes: &[u8]) -> Result<StreamToken> {
+    stream_token(bytes).ok_or_else(|| DecodeError::new("is not 16 bytes")).within(field)
+}
+
+/// The name of a stream as the first message on it has it; `None` if that names none.
+pub fn stream_token(bytes: &[u8]) -> Option<StreamToken> {
+    bytes.try_into().ok().map(StreamToken)
 }
 
 struct Committed(ReportKey);

@@ -63,7 +63,10 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     /// Starts a process in a running container, feeds it what comes from `input`, and gives what it
     /// writes. The last item is [`ExecOutput::Exited`] or an `Err`: [`OpErrorKind::NotFound`] for an
     /// absent container, [`OpErrorKind::Refused`] for one that does not run, [`OpErrorKind::Engine`] when the engine goes away. A program that the container has not ends with 126 or 127, after the
-    /// engine's words among its output. Whoever drops the stream leaves the process to itself, with its input closed.
+    /// engine's words among its output.
+    ///
+    /// The process ends with the stream: when that is dropped, its input is closed, and what has not ended a moment later
+    /// is killed with all that descend from it, in the background. The end of `input` only ends the process's input.
     fn exec(
         &self,
         name: &str,

@@ -7,7 +7,7 @@ use redb::{
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
@@ -53,7 +53,8 @@ pub(crate) struct Db {
 }
 
 impl Db {
-    /// Opens `dir/<name>`, which is made first if it is not there; so is `dir`, for its owner alone.
+    /// Opens `dir/<name>`, which is made first if it is not there; so is `dir`. Both are their owner's alone, whatever
+    /// they were before: what users submit is in there, and who may write there decides what runs.
     ///
     /// A crash during the first creation would leave a file that redb cannot open. So the file is made
     /// under another name, and gets its own when it is whole and durable.
@@ -65,15 +66,20 @@ impl Db {
         tables: fn(&WriteTransaction) -> std::result::Result<(), TableError>,
     ) -> Result<Db> {
         make_dir(dir)?;
+        close_dir(dir)?;
         let lock = lock(dir, name)?;
         let path = dir.join(name);
         let place = path.display().to_string();
         let fail = |e| StoreError::io(&place, e);
+        if fs::exists(&path).map_err(fail)? {
+            only_for_owner(&path, 0o600)?;
+        }
         if !fs::exists(&path).map_err(fail)? {
             let new = dir.join(format!("{name}.new"));
             if fs::exists(&new).map_err(fail)? {
                 fs::remove_file(&new).map_err(fail)?;
             }
+            make_private(&new).map_err(fail)?;
             let redb = builder(options).create(&new).map_err(|e| Trouble::from(e).at(&place))?;
             first_transaction(&redb, content, tables).map_err(|e| e.at(&place))?;
             drop(redb);
@@ -198,11 +204,47 @@ fn make_dir(dir: &Path) -> Result<()> {
     }
 }
 
+/// A new, empty file that its owner alone ever sees, whatever the process's mask is.
+fn make_private(path: &Path) -> io::Result<()> {
+    OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).map(drop)
+}
+
+/// A directory in which others have things is not closed to them, because it was named by mistake (`/tmp`, `/var/lib`):
+/// it is refused.
+fn close_dir(dir: &Path) -> Result<()> {
+    let fail = |e| StoreError::io(dir.display(), e);
+    let mode = fs::metadata(dir).map_err(fail)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        for entry in fs::read_dir(dir).map_err(fail)? {
+            let name = entry.map_err(fail)?.file_name().display().to_string();
+            if !name.contains(".redb") {
+                let message = format!(
+                    "others may enter it (mode {mode:o}), and it holds `{name}`, which is not Orbit's: give Orbit a \
+                     directory of its own, or close this one with `chmod 700`"
+                );
+                return Err(fail(io::Error::other(message)));
+            }
+        }
+    }
+    only_for_owner(dir, 0o700)
+}
+
+/// Takes from all others what they may do with this.
+fn only_for_owner(path: &Path, mode: u32) -> Result<()> {
+    let fail = |e| StoreError::io(path.display(), e);
+    let permissions = fs::metadata(path).map_err(fail)?.permissions();
+    if permissions.mode() & 0o777 & !mode == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(fail)
+}
+
 /// The lock is a file of its own, because the file itself does not exist yet when it is first made.
 fn lock(dir: &Path, name: &str) -> Result<File> {
     let path = dir.join(format!("{name}.lock"));
     let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = open.map_err(|e| StoreError::io(path.display(), e))?;
+    only_for_owner(&path, 0o600)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { place: dir.display().to_string() }),

@@ -6,6 +6,7 @@ use orbit_core::{
     model::{Millis, NodeInfo, NodeUid, Resources, check_map, check_name},
     worker,
 };
+use orbit_proto::bounds::LABELS_BYTES_MAX;
 use orbit_runtime::{ContainerRuntime, EngineInfo, docker::DockerRuntime};
 use orbit_shell::{
     TokioBlocking,
@@ -14,13 +15,16 @@ use orbit_shell::{
 };
 use orbit_store::{Options, RedbLedger};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
+
+/// Where a manager listens unless it is told otherwise.
+const ORBITS_PORTS: [u16; 2] = [7070, 7071];
 
 /// Orbit's worker: runs on this machine what the manager decides, through Docker.
 #[derive(Parser, Clone, Debug, PartialEq, Eq)]
@@ -67,6 +71,10 @@ pub struct Config {
     /// From which host ports are chosen. Workers that share a machine need ranges of their own.
     #[arg(long, default_value = "20000-29999", value_name = "FIRST-LAST", value_parser = port_range)]
     pub ports: (u16, u16),
+    /// Which ports beyond those a service may pin (`host` in its manifest): 80, or 8000-8999; may be given several times. Never
+    /// those on which Orbit itself listens. [default: none]
+    #[arg(long = "pinned-ports", value_name = "PORT|FIRST-LAST", value_parser = ports_of, value_delimiter = ',')]
+    pub pinned_ports: Vec<(u16, u16)>,
     /// On which of the machine's addresses tasks publish their ports. Nothing outside of this
     /// machine reaches them unless told otherwise here (0.0.0.0: on all).
     #[arg(long, env = "ORBIT_PUBLISH", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDRESS")]
@@ -92,6 +100,19 @@ impl Config {
     pub fn node_name(&self) -> String {
         self.name.clone().unwrap_or_else(machine_name)
     }
+    /// Where Orbit itself listens, or would: no task is given one of these, or what talks to Orbit would talk to the task.
+    fn own_ports(&self) -> BTreeSet<u16> {
+        let uri = self.manager.parse::<tonic::codegen::http::Uri>().ok();
+        uri.and_then(|uri| uri.port_u16()).into_iter().chain(ORBITS_PORTS).collect()
+    }
+    /// What may be pinned, without Orbit's own.
+    fn pinnable(&self) -> Vec<(u16, u16)> {
+        let mut ranges = self.pinned_ports.clone();
+        for own in self.own_ports() {
+            ranges = ranges.into_iter().flat_map(|range| without(range, own)).collect();
+        }
+        ranges
+    }
     fn label_map(&self) -> BTreeMap<String, String> {
         self.labels.iter().cloned().collect()
     }
@@ -101,7 +122,15 @@ impl Settings for Config {
     fn check(&self) -> Result<(), String> {
         check_name("--name", &self.node_name()).map_err(|error| error.to_string())?;
         check_map("--label", &self.label_map()).map_err(|error| error.to_string())?;
+        let labels_bytes: usize = self.label_map().iter().map(|(key, value)| key.len() + value.len()).sum();
         match () {
+            () if labels_bytes > LABELS_BYTES_MAX => {
+                Err(format!("--label: {labels_bytes} bytes in all, and {LABELS_BYTES_MAX} are the most"))
+            }
+            () if self.own_ports().iter().any(|port| (self.ports.0..=self.ports.1).contains(port)) => {
+                let own = self.own_ports().iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+                Err(format!("--ports: {}-{} holds a port on which Orbit listens ({own})", self.ports.0, self.ports.1))
+            }
             () if self.pull_deadline == 0 => Err("--pull-deadline: 0 s is no time to pull an image".to_string()),
             () if self.cpu_millis == Some(0) => Err("--cpu-millis: a node with none runs nothing".to_string()),
             () if self.memory_mib == Some(0) => Err("--memory-mib: a node with none runs nothing".to_string()),
@@ -123,6 +152,23 @@ fn url(text: &str) -> Result<String, String> {
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
     Ok((key.to_string(), value.to_string()))
+}
+
+/// What is left of a range without one port.
+fn without((first, last): (u16, u16), port: u16) -> impl Iterator<Item = (u16, u16)> {
+    let (below, above) = match (first..=last).contains(&port) {
+        true => ((first < port).then(|| (first, port - 1)), (port < last).then(|| (port + 1, last))),
+        false => (Some((first, last)), None),
+    };
+    below.into_iter().chain(above)
+}
+
+/// One port, or a range of them.
+fn ports_of(text: &str) -> Result<(u16, u16), String> {
+    match text.parse() {
+        Ok(port) if port > 0 => Ok((port, port)),
+        _ => port_range(text),
+    }
 }
 
 fn port_range(text: &str) -> Result<(u16, u16), String> {
@@ -209,6 +255,7 @@ fn worker_config(config: &Config, engine: EngineInfo) -> worker::Config {
                 memory_bytes: memory_bytes.unwrap_or(engine.capacity.memory_bytes),
             },
             port_range: config.ports,
+            pinned_ports: Some(config.pinnable().into()),
             // Where only one address publishes, it is that one. Else the manager sees from where this worker dials.
             address: config.advertise.or(Some(config.publish).filter(|publish| !publish.is_unspecified())),
         },
@@ -229,5 +276,38 @@ fn machine_name() -> String {
         name.to_string()
     } else {
         format!("node-{name}").trim_end_matches('-').to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(args: &[&str]) -> Result<Config, String> {
+        let args = ["orbit-worker"].iter().chain(args).map(std::ffi::OsString::from);
+        orbit_shell::program::read::<Config>(args).map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn what_may_be_pinned_is_said_by_the_operator_and_never_orbits_own() {
+        assert_eq!(config(&[]).unwrap().pinnable(), []);
+        let some = config(&["--pinned-ports", "80,443", "--pinned-ports", "8000-8999"]).unwrap();
+        assert_eq!(some.pinnable(), [(80, 80), (443, 443), (8000, 8999)]);
+        let any = config(&["--pinned-ports", "1-65535", "--manager", "http://10.0.0.5:65535"]).unwrap();
+        assert_eq!(any.pinnable(), [(1, 7069), (7072, 65534)]);
+        assert_eq!(config(&["--pinned-ports", "7071"]).unwrap().pinnable(), []);
+        for bad in ["0", "9-8", "http", "70000"] {
+            assert!(config(&["--pinned-ports", bad]).is_err(), "{bad}");
+        }
+        assert!(config(&["--ports", "7000-8000"]).unwrap_err().contains("7070, 7071"));
+    }
+
+    #[test]
+    fn the_file_says_it_as_a_list() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("worker.toml");
+        std::fs::write(&file, "pinned_ports = [\"80\", \"8000-8999\"]\n").unwrap();
+        let read = config(&["--config", file.to_str().unwrap()]).unwrap();
+        assert_eq!(read.pinnable(), [(80, 80), (8000, 8999)]);
     }
 }

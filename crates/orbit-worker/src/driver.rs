@@ -7,12 +7,11 @@ use orbit_core::{
     worker::{Action, Config, Event, Ledger, LinkId, OpId, OpResult, Worker},
 };
 use orbit_runtime::ContainerRuntime;
-use orbit_shell::BlockingExecutor;
+use orbit_shell::{BlockingExecutor, Owned};
 use orbit_store::{LedgerStore, StoreError};
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
-    task::JoinHandle,
     time::{Instant, sleep_until},
 };
 
@@ -51,6 +50,7 @@ pub(crate) enum Input {
     HintsLost,
 }
 
+/// Everything that it has begun ends with it: connections, operations, streams, hints.
 struct Driver {
     machine: Worker,
     parts: Parts,
@@ -58,7 +58,10 @@ struct Driver {
     started: Instant,
     inputs: mpsc::UnboundedSender<Input>,
     links: BTreeMap<LinkId, Dialled>,
-    following_hints: bool,
+    ops: BTreeMap<OpId, Owned>,
+    /// Streams of logs and processes; those that have ended go when the next is opened.
+    streams: Vec<Owned>,
+    hints: Option<Owned>,
     /// Why a connection ended, or was none; taken by whoever says it.
     unreached: Option<String>,
     /// What was said of the connection last: whether it stands, and in words.
@@ -68,7 +71,7 @@ struct Driver {
 
 /// A connection that the machine has asked for.
 struct Dialled {
-    task: JoinHandle<()>,
+    _task: Owned,
     sender: Option<mpsc::Sender<ToManager>>,
 }
 
@@ -96,7 +99,9 @@ pub async fn run(mut parts: Parts, stop: impl Future<Output = ()>) -> Result<(),
         started: Instant::now(),
         inputs: sender,
         links: BTreeMap::new(),
-        following_hints: false,
+        ops: BTreeMap::new(),
+        streams: Vec::new(),
+        hints: None,
         unreached: None,
         connected: false,
         said: String::new(),
@@ -121,7 +126,6 @@ pub async fn run(mut parts: Parts, stop: impl Future<Output = ()>) -> Result<(),
             None => driver.step(Event::Wake).await?,
         }
     }
-    driver.links.into_values().for_each(|link| link.task.abort());
     tracing::info!("worker stops; its containers go on running");
     let fences = driver.machine.ledger().fences();
     if fences > 0 {
@@ -145,7 +149,13 @@ impl Driver {
                 Event::LinkDown(link)
             }
             Input::Message(link, message) => Event::Message { link, message },
-            Input::Done(op, result) => Event::Done { op, result },
+            Input::Done(op, result) => {
+                // One that was given up meanwhile is none of the machine's any more.
+                if self.ops.remove(&op).is_none() {
+                    return Ok(());
+                }
+                Event::Done { op, result }
+            }
             Input::Hint(task) => Event::Hint(task),
             Input::HintsLost => Event::HintsLost,
         };
@@ -162,9 +172,9 @@ impl Driver {
         for action in actions {
             self.act(action).await?;
         }
-        if let Some(owner) = self.machine.owner().filter(|_| !self.following_hints) {
-            self.following_hints = true;
-            tokio::spawn(hints::follow(self.parts.runtime.clone(), owner, self.inputs.clone()));
+        if let Some(owner) = self.machine.owner().filter(|_| self.hints.is_none()) {
+            let follow = hints::follow(self.parts.runtime.clone(), owner, self.inputs.clone());
+            self.hints = Some(Owned::spawn(follow));
         }
         self.say_whether_connected();
         Ok(())
@@ -205,24 +215,23 @@ impl Driver {
             }
             Action::Runtime { op, request } => {
                 let (runtime, inputs) = (self.parts.runtime.clone(), self.inputs.clone());
-                tokio::spawn(async move {
+                let work = async move {
                     orbit_shell::buggify().await;
                     tracing::debug!(op = op.0, ?request, "begun");
                     let result = runtime.perform(request).await;
                     tracing::debug!(op = op.0, ?result, "ended");
                     orbit_shell::buggify().await;
                     let _ = inputs.send(Input::Done(op, result));
-                });
+                };
+                self.ops.insert(op, Owned::spawn(work));
             }
+            // Dropping it makes the engine give it up.
+            Action::Cancel(op) => drop(self.ops.remove(&op)),
             Action::Connect(link) => {
-                let task = tokio::spawn(session::dial(self.parts.manager.clone(), link, self.inputs.clone()));
-                self.links.insert(link, Dialled { task, sender: None });
+                let task = Owned::spawn(session::dial(self.parts.manager.clone(), link, self.inputs.clone()));
+                self.links.insert(link, Dialled { _task: task, sender: None });
             }
-            Action::Disconnect(link) => {
-                if let Some(dialled) = self.links.remove(&link) {
-                    dialled.task.abort();
-                }
-            }
+            Action::Disconnect(link) => drop(self.links.remove(&link)),
             Action::Send { link, message } => {
                 if let Some(sender) = self.links.get(&link).and_then(|dialled| dialled.sender.as_ref())
                     && sender.try_send(message).is_err()
@@ -233,7 +242,9 @@ impl Driver {
                 }
             }
             Action::Open { request, container } => {
-                tokio::spawn(streams::open(self.parts.manager.clone(), self.parts.runtime.clone(), request, container));
+                self.streams.retain(|stream| !stream.is_finished());
+                let (manager, runtime) = (self.parts.manager.clone(), self.parts.runtime.clone());
+                self.streams.push(Owned::spawn(streams::open(manager, runtime, request, container)));
             }
             Action::Warn(text) => tracing::warn!("{text}"),
         }

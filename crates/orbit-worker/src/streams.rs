@@ -2,11 +2,14 @@
 //! worker dials each when it was asked to, and the bytes bypass the machines.
 
 use crate::session::client;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
 use orbit_core::model::{ExecRequest, LogRange, StreamOf, StreamRequest};
 use orbit_core::worker::OpError;
-use orbit_proto::v1::{self, ExecOutput, LogChunk, exec_input, exec_output};
+use orbit_proto::{
+    bounds,
+    v1::{self, ExecOutput, LogChunk, exec_input, exec_output},
+};
 use orbit_runtime::{self as runtime, ContainerRuntime};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
@@ -15,51 +18,64 @@ use tokio_stream::wrappers::ReceiverStream;
 /// Chunks that are read ahead of a slow reader.
 const CHUNKS_MAX: usize = 16;
 /// A chunk is sent once it has so many bytes, or its first piece has waited for so long.
-const CHUNK_BYTES: usize = 64 << 10;
+const CHUNK_BYTES: usize = bounds::CHUNK_BYTES_MAX;
 const GATHER_MAX: Duration = Duration::from_millis(5);
 
-/// Lives as long as the stream.
+/// Lives as long as the stream, or its owner.
 pub(crate) async fn open(
     manager: String,
     runtime: Arc<dyn ContainerRuntime>,
     request: StreamRequest,
     container: String,
 ) {
-    let StreamRequest { stream, what, .. } = request;
+    let StreamRequest { token, task, what } = request;
+    let token = token.0.to_vec();
     let ended = match what {
-        StreamOf::Logs(range) => logs(manager, runtime, stream, container, range).await,
-        StreamOf::Exec(request) => exec(manager, runtime, stream, container, request).await,
+        StreamOf::Logs(range) => logs(manager, runtime, token, container, range).await,
+        StreamOf::Exec(request) => exec(manager, runtime, token, container, request).await,
     };
     if let Err(error) = ended {
-        tracing::debug!(stream, %error, "the other end of the stream has gone");
+        tracing::debug!(%task, %error, "the other end of a stream has gone");
     }
 }
 
 async fn logs(
     manager: String,
     runtime: Arc<dyn ContainerRuntime>,
-    stream: u64,
+    token: Vec<u8>,
     container: String,
     range: LogRange,
 ) -> anyhow::Result<()> {
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
     let read = async move {
         let mut output = std::pin::pin!(gathered(runtime.logs(&container, range)));
-        let mut sent = sender.send(LogChunk { stream, ..LogChunk::default() }).await;
+        let mut sent = sender.send(LogChunk { token, ..LogChunk::default() }).await;
         while sent.is_ok() {
-            let Some(chunk) = output.next().await else { break };
-            let chunk = match chunk {
-                Ok(chunk) => LogChunk { stderr: chunk.stderr, data: chunk.bytes, ..LogChunk::default() },
-                Err(error) => LogChunk { error: Some(error.message), ..LogChunk::default() },
+            let Some(piece) = output.next().await else { break };
+            let (stderr, bytes, error) = match piece {
+                Ok(runtime::LogChunk { stderr, bytes }) => (stderr, bytes, None),
+                Err(error) => (false, Bytes::new(), Some(error.message)),
             };
-            sent = sender.send(chunk).await;
+            for data in within_bounds(bytes) {
+                sent = sender.send(LogChunk { stderr, data, ..LogChunk::default() }).await;
+            }
+            if error.is_some() {
+                sent = sender.send(LogChunk { error, ..LogChunk::default() }).await;
+            }
         }
     };
-    let reading = tokio::spawn(read);
     // Ends with the manager's answer, which comes early when the reader has gone.
-    let written = async { anyhow::Ok(client(manager).await?.logs(ReceiverStream::new(receiver)).await?) }.await;
-    reading.abort();
-    written.map(|_| ())
+    let write = async { anyhow::Ok(client(manager).await?.logs(ReceiverStream::new(receiver)).await.map(drop)?) };
+    let mut write = std::pin::pin!(write);
+    tokio::select! { biased;
+        written = &mut write => written,
+        () = read => write.await,
+    }
+}
+
+/// The same bytes in pieces that fit into a message.
+fn within_bounds(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || (!bytes.is_empty()).then(|| bytes.split_to(bytes.len().min(bounds::CHUNK_BYTES_MAX))))
 }
 
 type Piece = Result<runtime::LogChunk, OpError>;
@@ -96,29 +112,56 @@ fn gathered(pieces: impl Stream<Item = Piece> + Unpin) -> impl Stream<Item = Pie
 async fn exec(
     manager: String,
     runtime: Arc<dyn ContainerRuntime>,
-    stream: u64,
+    token: Vec<u8>,
     container: String,
     request: ExecRequest,
 ) -> anyhow::Result<()> {
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
-    sender.send(ExecOutput { stream, what: None }).await?;
-    let incoming = client(manager).await?.exec(ReceiverStream::new(receiver)).await?.into_inner();
-    // Where the other end goes away, the process's input ends.
-    let input = futures_util::stream::unfold(incoming, |mut incoming| async {
-        let message = incoming.message().await.ok().flatten()?;
-        Some((input_of(message), incoming))
-    });
-    let mut output = runtime.exec(&container, request, input.filter_map(std::future::ready).boxed());
-    while let Some(item) = output.next().await {
-        let what = match item {
-            Ok(runtime::ExecOutput::Stdout(bytes)) => exec_output::What::Stdout(bytes),
-            Ok(runtime::ExecOutput::Stderr(bytes)) => exec_output::What::Stderr(bytes),
-            Ok(runtime::ExecOutput::Exited(code)) => exec_output::What::ExitCode(code),
-            Err(error) => exec_output::What::Error(error.message),
-        };
-        sender.send(ExecOutput { stream, what: Some(what) }).await?;
-    }
-    Ok(())
+    sender.send(ExecOutput { token, what: None }).await?;
+    let mut incoming = client(manager).await?.exec(ReceiverStream::new(receiver)).await?.into_inner();
+    let (feed, input) = mpsc::channel(CHUNKS_MAX);
+    let mut output = runtime.exec(&container, request, ReceiverStream::new(input).boxed());
+    // The manager ends its side when nobody reads any more. The process is not left to itself then: dropping its output
+    // ends it, whether it would have ended by the end of its input or not.
+    let to_process = async {
+        while let Ok(Some(message)) = incoming.message().await {
+            // One that takes no more input has ended, or is about to, and is heard to its end.
+            if let Some(input) = input_of(message) {
+                let _ = feed.send(input).await;
+            }
+        }
+    };
+    let mut to_process = std::pin::pin!(to_process);
+    let from_process = async {
+        while let Some(item) = output.next().await {
+            let (bytes, of): (_, fn(Bytes) -> exec_output::What) = match item {
+                Ok(runtime::ExecOutput::Stdout(bytes)) => (bytes, exec_output::What::Stdout),
+                Ok(runtime::ExecOutput::Stderr(bytes)) => (bytes, exec_output::What::Stderr),
+                Ok(runtime::ExecOutput::Exited(code)) => {
+                    let what = Some(exec_output::What::ExitCode(code));
+                    return Ok(sender.send(ExecOutput { what, ..ExecOutput::default() }).await?);
+                }
+                Err(error) => {
+                    let what = Some(exec_output::What::Error(error.message));
+                    return Ok(sender.send(ExecOutput { what, ..ExecOutput::default() }).await?);
+                }
+            };
+            for bytes in within_bounds(bytes) {
+                sender.send(ExecOutput { what: Some(of(bytes)), ..ExecOutput::default() }).await?;
+            }
+        }
+        anyhow::Ok(())
+    };
+    let ended = tokio::select! { biased;
+        ended = from_process => ended,
+        // Also where the process takes no input, and what the manager says is not read.
+        () = sender.closed() => return Ok(()),
+        () = &mut to_process => return Ok(()),
+    };
+    // What was sent is on its way until the manager ends its side as well.
+    drop(sender);
+    to_process.await;
+    ended
 }
 
 fn input_of(message: v1::ExecInput) -> Option<runtime::ExecInput> {

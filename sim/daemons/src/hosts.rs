@@ -184,6 +184,7 @@ async fn work(machine: &Arc<Machine>, n: u8, runtime: Engine, options: &Options)
             allocatable: Resources { cpu_millis: options.cpu_millis, memory_bytes: 8 << 30 },
             port_range: (20_000, 20_099),
             address: None,
+            pinned_ports: None,
         },
         pull_deadline: Millis::secs(20),
         starts_max: 3,

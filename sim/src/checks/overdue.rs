@@ -88,6 +88,6 @@ pub(super) fn has_room(cluster: &Cluster, node: &Node, spec: &Spec, at: Time) ->
         && node.duty == Duty::Active
         && spec.placement.constraints.iter().all(|constraint| node.meets(constraint))
         && used.plus(spec.resources).fits_in(node.info.allocatable)
-        && pinned.iter().all(|port| is_free(*port))
+        && pinned.iter().all(|port| is_free(*port) && node.info.may_pin(*port))
         && chosen >= spec.ports.len() - pinned.len()
 }

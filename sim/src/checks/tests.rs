@@ -39,6 +39,7 @@ fn snapshot(task: Task) -> Snapshot {
         allocatable: Resources { cpu_millis: 1000, memory_bytes: 1 << 30 },
         port_range: (20_000, 20_099),
         address: None,
+        pinned_ports: None,
     };
     let node = |id, name: &str| {
         let info = NodeInfo { name: name.into(), uid: NodeUid(u64::from(id) + 1), ..info.clone() };

@@ -51,6 +51,7 @@ impl World {
                     }
                     self.after(0, Happening::EngineBegins { worker, life, op, request });
                 }
+                worker::Action::Cancel(op) => drop(self.workers[worker].cancelled.insert(op)),
                 worker::Action::Connect(link) => self.dial(worker, life, link),
                 worker::Action::Disconnect(link) => {
                     if let Some(session) = self.network.session_of(worker, life, link) {

@@ -54,6 +54,7 @@ fn hello(n: u64) -> ToManager {
             allocatable: Resources { cpu_millis: 8_000 * (1 + n % 4), memory_bytes: (16 << 30) * (1 + n % 3) },
             port_range: (20_000, 29_999),
             address: None,
+            pinned_ports: None,
         },
         inventory: vec![],
         takes_parts: true,

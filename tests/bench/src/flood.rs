@@ -107,6 +107,7 @@ fn spawn_worker(cluster: &Cluster) -> tokio::task::JoinHandle<Result<(), orbit_w
                 allocatable: capacity,
                 port_range: (20_000, 20_100),
                 address: None,
+                pinned_ports: None,
             },
             pull_deadline: Millis::secs(10),
             starts_max: 12,

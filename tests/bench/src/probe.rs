@@ -35,6 +35,7 @@ impl Probe {
             allocatable: Resources::ZERO,
             port_range: (1, 1),
             address: None,
+            pinned_ports: None,
         };
         let hello = Hello {
             cluster: None,

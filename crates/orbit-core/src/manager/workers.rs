@@ -149,6 +149,11 @@ impl Manager {
         if info.port_range.0 == 0 || info.port_range.0 > info.port_range.1 {
             return Err(format!("{}-{} is not a range of ports", info.port_range.0, info.port_range.1));
         }
+        for (first, last) in info.pinned_ports.iter().flatten() {
+            if *first == 0 || first > last {
+                return Err(format!("{first}-{last} is not a range of ports"));
+            }
+        }
         if info.arch.len() > limits::NAME_BYTES_MAX || info.os.len() > limits::NAME_BYTES_MAX {
             return Err("the architecture or the system has too long a name".to_string());
         }

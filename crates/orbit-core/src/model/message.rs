@@ -1,7 +1,7 @@
 //! What manager and worker say to each other. The wire format is `orbit-proto`'s business.
 
 use super::*;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// From a worker to the manager.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +39,15 @@ pub struct Hello {
     pub inventory: Vec<TaskReport>,
     /// It understands [`Assigned::follow`]. Older workers do not, and get everything in one message.
     pub takes_parts: bool,
+}
+
+impl Hello {
+    /// The same, with nothing in its inventory.
+    pub fn without_inventory(&self) -> Hello {
+        let Hello { cluster, seen, nonce, info, inventory: _, takes_parts } = self;
+        let (cluster, seen, nonce, takes_parts) = (*cluster, *seen, *nonce, *takes_parts);
+        Hello { cluster, seen, nonce, info: info.clone(), inventory: Vec::new(), takes_parts }
+    }
 }
 
 /// From the manager to a worker.
@@ -160,12 +169,23 @@ impl Assignment {
 /// Somebody wants a stream to something of a task's container. Its bytes bypass the machines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StreamRequest {
-    /// Chosen by the manager's shell; the worker names it when it dials.
-    pub stream: u64,
+    /// Drawn by the manager's shell; the worker names it when it dials.
+    pub token: StreamToken,
     /// The task.
     pub task: TaskId,
     /// What is wanted.
     pub what: StreamOf,
+}
+
+/// The name of a stream: random, and told to nobody but the session that shall dial it. Whoever knows it has the
+/// stream, so it is never written to a log.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamToken(pub [u8; 16]);
+
+impl fmt::Debug for StreamToken {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("StreamToken(..)")
+    }
 }
 
 /// What a stream carries.

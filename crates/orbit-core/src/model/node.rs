@@ -25,6 +25,17 @@ pub struct NodeInfo {
     pub port_range: (u16, u16),
     /// Where others reach the ports that its tasks publish, where that is known.
     pub address: Option<IpAddr>,
+    /// Which ports beyond that range a spec may pin, in ranges with both ends included. `None`: any, as a worker that is
+    /// older than the question had it.
+    pub pinned_ports: Option<Box<[(u16, u16)]>>,
+}
+
+impl NodeInfo {
+    /// Whether a spec may pin this port there: its operator has said so, or it is one of those that are chosen from.
+    pub fn may_pin(&self, port: u16) -> bool {
+        let holds = |&(first, last): &(u16, u16)| (first..=last).contains(&port);
+        self.pinned_ports.as_ref().is_none_or(|ranges| ranges.iter().any(holds)) || holds(&self.port_range)
+    }
 }
 
 /// Whether a node is heard. An overlay: its tasks keep their states, because a node that is not

@@ -68,6 +68,8 @@ pub enum Refusal {
     },
     /// A pinned host port is held by a task, or rests.
     Port(u16),
+    /// The node's operator does not let this port be pinned.
+    NotPinnable(u16),
     /// Too few ports of the node's range are free.
     PortRange {
         /// How many the task needs.
@@ -86,7 +88,7 @@ impl Refusal {
             Refusal::Constraint(_) => "constraint",
             Refusal::Cpu { .. } => "cpu",
             Refusal::Memory { .. } => "memory",
-            Refusal::Port(_) | Refusal::PortRange { .. } | Refusal::WrongPorts => "ports",
+            Refusal::Port(_) | Refusal::NotPinnable(_) | Refusal::PortRange { .. } | Refusal::WrongPorts => "ports",
         }
     }
 }
@@ -102,6 +104,7 @@ impl fmt::Display for Refusal {
                 write!(f, "not enough memory: needs {}, {} free", Bytes(*needs), Bytes(*free))
             }
             Refusal::Port(port) => write!(f, "host port {port} is taken"),
+            Refusal::NotPinnable(port) => write!(f, "host port {port} is not among the node's `pinned_ports`"),
             Refusal::PortRange { needs } => write!(f, "fewer than {needs} host ports free"),
             Refusal::WrongPorts => f.write_str("the ports are not those of the spec"),
         }
@@ -130,6 +133,9 @@ pub fn check(node: &Node, class: &Class, demand: &Demand, at: Time) -> Result<()
     }
     if needs.memory_bytes > free.memory_bytes {
         return Err(Refusal::Memory { needs: needs.memory_bytes, free: free.memory_bytes });
+    }
+    if let Some(port) = class.pinned_ports.iter().find(|port| !node.info.may_pin(**port)) {
+        return Err(Refusal::NotPinnable(*port));
     }
     if let Some(port) = class.pinned_ports.iter().find(|port| !port_is_free(node, **port, demand, at)) {
         return Err(Refusal::Port(*port));

@@ -168,6 +168,7 @@ mod tests {
             allocatable: resources,
             port_range: (20_000, 20_099),
             address: None,
+            pinned_ports: None,
         };
         let spec = Spec {
             image: "job:1".into(),

@@ -55,6 +55,10 @@ pub(super) struct Up {
 /// A manager that leaves more heartbeats than this unanswered is not there.
 const UNACKNOWLEDGED_MAX: usize = 64;
 
+/// No manager has more to say in less time than this: one that asks for heartbeats without a pause, or counts silence
+/// of no time at all, must not make the worker spin.
+const SPAN_MIN: Millis = Millis(10);
+
 /// How long dialling and greeting may take.
 const GREETING_MAX: Millis = Millis::secs(5);
 
@@ -155,9 +159,9 @@ impl Link {
         self.heard_of_at = self.heard_of_at.max(Some(hello_at));
         self.state = State::Up(Up {
             link,
-            heartbeat: welcome.heartbeat,
-            lease: welcome.lease,
-            heartbeat_at: now + welcome.heartbeat,
+            heartbeat: welcome.heartbeat.max(SPAN_MIN),
+            lease: welcome.lease.max(SPAN_MIN),
+            heartbeat_at: now + welcome.heartbeat.max(SPAN_MIN),
             heartbeats: 0,
             unacknowledged: VecDeque::new(),
             heard_at: now,

@@ -25,7 +25,7 @@ use crate::{
 use link::Link;
 use probing::Found;
 use std::collections::{BTreeMap, BTreeSet};
-use task::{Known, Step, WorkerTask};
+use task::{Known, Step, WorkerTask, container_name};
 
 /// A connection to the manager. Chosen by the machine, never used twice in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +85,9 @@ pub enum Action {
         /// What to do.
         request: Op,
     },
+    /// Give up an operation that is under way: nobody wants what it would give. Its [`Event::Done`] does not come any more,
+    /// also where it has ended meanwhile.
+    Cancel(OpId),
     /// Dial the manager; come back with [`Event::LinkUp`] or [`Event::LinkDown`].
     Connect(LinkId),
     /// End a connection.
@@ -133,8 +136,11 @@ pub struct Worker {
     /// When to look at a task again, though nothing happened: the delay before its signal has passed, or it is
     /// to be probed.
     looks: BTreeSet<(Time, TaskId)>,
-    /// Images that are being fetched, with the tasks that wait for each.
+    /// Images that are being fetched, with the tasks that wait for each. One for which nobody waits at the end of a step is
+    /// given up.
     fetching: BTreeMap<(String, Pull), BTreeSet<TaskId>>,
+    /// Containers of the last listing that carry our labels and not the name that we gave: somebody else's.
+    foreign: BTreeSet<String>,
 }
 
 /// What is known of the engine.
@@ -219,6 +225,7 @@ impl Worker {
             paused: BTreeSet::new(),
             looks: BTreeSet::new(),
             fetching: BTreeMap::new(),
+            foreign: BTreeSet::new(),
         }
     }
 
@@ -249,6 +256,7 @@ impl Worker {
         self.resume_paused(now);
         self.take_looks(now);
         self.drive_due(now, &mut actions);
+        self.cancel_fetches(&mut actions);
         let unconfirmed = self.unconfirmed();
         self.link.follow_up(now, self.engine.listed, unconfirmed, &mut actions);
         persist_first(actions)
@@ -342,7 +350,11 @@ impl Worker {
     fn listed(&mut self, begun: u64, containers: Vec<Container>, actions: &mut Vec<Action>) {
         self.engine.listed = true;
         self.engine.down_until = None;
-        let mut present: BTreeMap<TaskId, Container> = containers.into_iter().map(|c| (c.task, c)).collect();
+        let owner = self.owner().expect("what was listed has an owner");
+        let is_ours = |it: &Container| it.name == container_name(&owner, it.task);
+        let (ours, foreign): (Vec<Container>, Vec<Container>) = containers.into_iter().partition(is_ours);
+        self.meet_foreign(foreign, actions);
+        let mut present: BTreeMap<TaskId, Container> = ours.into_iter().map(|c| (c.task, c)).collect();
         // Whoever has been told everything it shall run knows that nobody wants the others: what an
         // earlier life asked for may take place only now. Before that, the welcome will say.
         let unwanted = self.link.welcomed().is_some() && !planted(Bug::EarlierLifeKept);
@@ -363,6 +375,17 @@ impl Worker {
         if std::mem::take(&mut self.engine.list_again) {
             self.list(actions);
         }
+    }
+
+    /// Anybody can give a container our labels, and an engine has each name once: so one of ours is known by both. The
+    /// others speak for no task and are not touched; the operator is told once of each.
+    fn meet_foreign(&mut self, foreign: Vec<Container>, actions: &mut Vec<Action>) {
+        let names: BTreeSet<String> = foreign.into_iter().map(|container| container.name).collect();
+        for name in names.difference(&self.foreign) {
+            let text = format!("container `{name}` carries this node's labels and is none of its own: left alone");
+            actions.push(Action::Warn(text));
+        }
+        self.foreign = names;
     }
 
     fn done(&mut self, now: Time, op: OpId, result: OpResult, actions: &mut Vec<Action>) {

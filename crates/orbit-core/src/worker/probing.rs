@@ -9,6 +9,12 @@ use super::{task::container_name, *};
 /// How often a task that has never said yes is asked within its start period.
 const START_INTERVAL: Millis = Millis(500);
 
+/// A span between two questions, or before an answer is given up, as far as it makes sense: a manager that has not
+/// checked it must not make the worker ask without a pause.
+fn span(span: Millis) -> Millis {
+    span.max(Millis(limits::PROBE_SPAN_MS_MIN))
+}
+
 /// The course of one of a task's probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Probing {
@@ -50,8 +56,11 @@ impl Worker {
             }
             probing.under_way = true;
             let owner = self.owner().expect("no task is known before a cluster is joined");
-            let request =
-                Op::Probe { name: container_name(&owner, id), ask: question(&spec, probe), timeout: probe.timeout };
+            let request = Op::Probe {
+                name: container_name(&owner, id),
+                ask: question(&spec, probe),
+                timeout: span(probe.timeout),
+            };
             self.begin(InFlight::Probe { task: id, kind }, request, actions);
         }
     }
@@ -63,7 +72,7 @@ impl Worker {
         probing.under_way = false;
         self.due.insert(id);
         let Some(probe) = task.order.as_ref().and_then(|order| order.spec.probes.get(kind)) else { return };
-        probing.next_at = now + probe.interval;
+        probing.next_at = now + span(probe.interval);
         match result {
             Ok(_) => {
                 (probing.passed, probing.failures) = (true, 0);
@@ -72,7 +81,7 @@ impl Worker {
             Err(OpError { kind: OpErrorKind::Unwell, message }) => {
                 let starting = !probing.passed && now < probing.begun_at + probe.start_period;
                 if starting && !planted(Bug::NoStartPeriod) {
-                    probing.next_at = now + probe.interval.min(START_INTERVAL);
+                    probing.next_at = now + span(probe.interval).min(START_INTERVAL);
                     return;
                 }
                 probing.failures = probing.failures.saturating_add(1);

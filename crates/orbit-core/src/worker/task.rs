@@ -54,6 +54,8 @@ pub(super) struct WorkerTask {
     pub fence_look_at: Option<Time>,
     /// An operation is under way.
     pub op: bool,
+    /// It is a fetch, of this image.
+    pub fetching: Option<(String, Pull)>,
     /// The count of operations when one of this task's began or ended last.
     pub touched: u64,
     /// The image that is there: the reference that it was asked for by, and the digest that it has.
@@ -106,6 +108,7 @@ impl Worker {
 
     /// One look at one task.
     fn drive(&mut self, now: Time, id: TaskId, actions: &mut Vec<Action>) {
+        self.leave_fetch(id);
         let Some(task) = self.tasks.get_mut(&id) else { return };
         if task.op || task.paused || self.engine.down_until.is_some() || !self.engine.listed {
             return;
@@ -163,6 +166,30 @@ impl Worker {
                 self.finish(now, id, state, End::new(Reason::Vanished, "its container is gone"), actions);
             }
             Known::Absent | Known::Unknown => self.drive_new(now, id, actions),
+        }
+    }
+
+    /// A task that is not to run any more does not wait for its image.
+    fn leave_fetch(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| !task.wants_to_run()) else { return };
+        if let Some(image) = task.fetching.take() {
+            self.fetching.get_mut(&image).expect("a task waits for what is fetched").remove(&id);
+            self.tick();
+            let task = self.tasks.get_mut(&id).expect("just found");
+            (task.op, task.touched) = (false, self.ticks);
+        }
+    }
+
+    /// Gives up fetches for which nobody waits any more: a large image that nobody needs takes the network and the disk
+    /// from those that somebody does.
+    pub(super) fn cancel_fetches(&mut self, actions: &mut Vec<Action>) {
+        let unwanted: Vec<_> = self.fetching.extract_if(.., |_, waiting| waiting.is_empty()).collect();
+        for (unwanted, _) in unwanted {
+            let fetches = |op: &InFlight| matches!(op, InFlight::Fetch { image } if *image == unwanted);
+            let op = self.ops.iter().find(|(_, op)| fetches(op)).map(|(id, _)| *id);
+            let op = op.expect("what is waited for is under way");
+            self.ops.remove(&op);
+            actions.push(Action::Cancel(op));
         }
     }
 
@@ -325,10 +352,12 @@ impl Worker {
             Step::Fetch => {
                 let order = task.order.as_ref().expect("only what is ordered is fetched");
                 let (image, pull) = (reference(order), order.spec.pull);
-                let waiting = self.fetching.entry((image.clone(), pull)).or_default();
-                waiting.insert(id);
-                if waiting.len() > 1 {
-                    return; // one fetch serves all that wait for the image
+                task.fetching = Some((image.clone(), pull));
+                // One fetch serves all that wait for the image.
+                let under_way = self.fetching.contains_key(&(image.clone(), pull));
+                self.fetching.entry((image.clone(), pull)).or_default().insert(id);
+                if under_way {
+                    return;
                 }
                 let request = Op::EnsureImage { image: image.clone(), pull, deadline: self.config.pull_deadline };
                 return self.begin(InFlight::Fetch { image: (image, pull) }, request, actions);
@@ -349,7 +378,7 @@ impl Worker {
         match result {
             Ok(OpOutput::Image(digest)) => {
                 let task = self.tasks.get_mut(&id).expect("a task stays while an operation is under way");
-                task.op = false;
+                (task.op, task.fetching) = (false, None);
                 task.fetched = Some((image.to_string(), digest));
                 task.touched = self.ticks;
                 self.due.insert(id);
@@ -363,7 +392,7 @@ impl Worker {
     pub(super) fn task_done(&mut self, now: Time, id: TaskId, step: Step, result: OpResult, actions: &mut Vec<Action>) {
         let touched = self.tick();
         let task = self.tasks.get_mut(&id).expect("a task stays while an operation is under way");
-        task.op = false;
+        (task.op, task.fetching) = (false, None);
         task.touched = touched;
         self.due.insert(id);
         match result {
@@ -378,8 +407,9 @@ impl Worker {
         match step {
             Step::Inspect => {
                 task.container = match output {
-                    OpOutput::Container(Some(container)) => Known::Is(container.state),
-                    OpOutput::Container(None) => Known::Absent,
+                    // One of that name with another task's label is somebody else's.
+                    OpOutput::Container(Some(container)) if container.task == id => Known::Is(container.state),
+                    OpOutput::Container(_) => Known::Absent,
                     _ => unreachable!("an inspection gives a container or none"),
                 };
                 // That was something else, and no end.

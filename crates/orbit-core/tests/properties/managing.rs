@@ -278,6 +278,7 @@ impl World {
             allocatable: Resources { cpu_millis: 500 + 500 * u64::from(size % 3), memory_bytes: 1 << 30 },
             port_range: (20_000, 20_002),
             address: None,
+            pinned_ports: None,
         }
     }
 

@@ -33,6 +33,7 @@ fn config() -> Config {
         allocatable: Resources { cpu_millis: 4000, memory_bytes: 1 << 30 },
         port_range: (20_000, 20_099),
         address: None,
+        pinned_ports: None,
     };
     Config { info, pull_deadline: Millis::secs(20), starts_max: 2, resync_every: Millis::secs(30) }
 }
@@ -101,6 +102,10 @@ impl World {
                     }
                 }
                 Action::Runtime { op, request } => self.begin(*op, request),
+                Action::Cancel(op) => {
+                    let given_up = self.ops.remove(op).expect("what is given up is under way");
+                    assert!(matches!(given_up, Op::EnsureImage { .. }), "{given_up:?}");
+                }
                 Action::Connect(link) => {
                     self.link = *link;
                     self.seq = 0;

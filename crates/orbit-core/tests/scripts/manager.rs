@@ -256,6 +256,14 @@ impl Managed {
             },
             port_range: (first.parse().expect("a port"), last.parse().expect("a port")),
             address: None,
+            pinned_ports: words.option("pins").map(|ranges| {
+                let number = |text: &str| text.parse().expect("a port");
+                let range = |text: &str| match text.split_once('-') {
+                    Some((first, last)) => (number(first), number(last)),
+                    None => (number(text), number(text)),
+                };
+                ranges.split(',').map(range).collect()
+            }),
         };
         let peer = Peer {
             info,
@@ -468,7 +476,7 @@ impl Managed {
             }
             "stop" => Request::StopTask(self.find(words.word(0))),
             "logs" => Request::Open(StreamRequest {
-                stream: 1,
+                token: StreamToken([1; 16]),
                 task: self.find(words.word(0)),
                 what: StreamOf::Logs(LogRange::default()),
             }),

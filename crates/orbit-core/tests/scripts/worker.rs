@@ -50,6 +50,7 @@ fn machine(ledger: Ledger, nonce: u64) -> Worker {
         allocatable: Resources { cpu_millis: 4000, memory_bytes: 8 << 30 },
         port_range: (20_000, 20_099),
         address: None,
+        pinned_ports: None,
     };
     let (pull_deadline, resync_every) = (Millis::secs(20), Millis::secs(30));
     Worker::restore(Config { info, pull_deadline, starts_max: 2, resync_every }, ledger, nonce)
@@ -69,8 +70,13 @@ fn container_state(text: &str) -> ContainerState {
     }
 }
 
+/// Of a `stranger-…` only the labels are ours.
 fn container(task: TaskId, text: &str) -> Container {
-    Container { name: format!("orbit-{CLUSTER}-{task}"), task, spec: 0, state: container_state(text) }
+    let (name, text) = match text.strip_prefix("stranger-") {
+        Some(text) => ("stranger".to_string(), text),
+        None => (format!("orbit-{CLUSTER}-{task}"), text),
+    };
+    Container { name, task, spec: 0, state: container_state(text) }
 }
 
 fn error(text: &str) -> OpErrorKind {
@@ -149,6 +155,9 @@ impl Working {
                     let text = op_text(&request);
                     self.ops.insert(op, request);
                     text
+                }
+                Action::Cancel(op) => {
+                    format!("give up to {}", op_text(&self.ops.remove(&op).expect("it is under way")))
                 }
                 Action::Connect(link) => {
                     self.link = link;

@@ -171,8 +171,9 @@ fn sorted_reports() -> impl Strategy<Value = Vec<TaskReport>> {
 }
 fn info() -> impl Strategy<Value = NodeInfo> {
     let address = || of(any::<std::net::IpAddr>());
-    (n64(), text(), map(), text(), text(), resources(), any::<(u16, u16)>(), address()).prop_map(
-        |(uid, name, labels, arch, os, allocatable, port_range, address)| NodeInfo {
+    let pinned = || of(vec(any::<(u16, u16)>(), 0..3));
+    (n64(), text(), map(), text(), text(), resources(), any::<(u16, u16)>(), address(), pinned()).prop_map(
+        |(uid, name, labels, arch, os, allocatable, port_range, address, pinned_ports)| NodeInfo {
             uid: NodeUid(uid),
             name,
             labels,
@@ -181,6 +182,7 @@ fn info() -> impl Strategy<Value = NodeInfo> {
             allocatable,
             port_range,
             address,
+            pinned_ports: pinned_ports.map(Vec::into_boxed_slice),
         },
     )
 }
@@ -395,11 +397,8 @@ pub fn to_worker() -> impl Strategy<Value = ToWorker> {
         .prop_map(|(follow, tail, since_s)| StreamOf::Logs(LogRange { follow, tail, since_s }));
     let exec = (vec(text(), 1..4), any::<bool>(), any::<bool>())
         .prop_map(|(command, tty, stdin)| StreamOf::Exec(ExecRequest { command, tty, stdin }));
-    let stream = (n64(), task_id(), prop_oneof![logs, exec]).prop_map(|(stream, task, what)| StreamRequest {
-        stream,
-        task,
-        what,
-    });
+    let stream = (any::<[u8; 16]>(), task_id(), prop_oneof![logs, exec])
+        .prop_map(|(token, task, what)| StreamRequest { token: StreamToken(token), task, what });
     // A heartbeat or a lease of no time at all is refused.
     let some = |span: Millis| span.max(Millis(1));
     prop_oneof![

@@ -55,6 +55,7 @@ fn info() -> NodeInfo {
         allocatable: Resources { cpu_millis: 4000, memory_bytes: 8 << 30 },
         port_range: (20_000, 29_999),
         address: None,
+        pinned_ports: None,
     }
 }
 

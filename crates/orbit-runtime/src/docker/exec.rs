@@ -3,6 +3,7 @@
 use super::{
     DockerRuntime, LOOK_MAX,
     errors::{During, judge},
+    kill::Process,
     until_error,
 };
 use crate::{ExecInput, ExecOutput, op_error};
@@ -21,9 +22,18 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// A program that was started, with its ends.
 struct Started {
-    client: Docker,
-    id: String,
+    process: Process,
     output: BoxStream<'static, Result<LogOutput, bollard::errors::Error>>,
+    feeding: Feeding,
+}
+
+/// Carries its input. Ends with it: then its input ends, too.
+struct Feeding(tokio::task::JoinHandle<()>);
+
+impl Drop for Feeding {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 pub(super) fn run(
@@ -58,14 +68,15 @@ async fn start(
     };
     let wrong = |error| judge(During::Exec, &error);
     let id = client.create_exec(name, config).await.map_err(wrong)?.id;
+    let process = Process::new(client.clone(), id.clone());
     let options = StartExecOptions { tty: request.tty, ..StartExecOptions::default() };
     let StartExecResults::Attached { output, input: stdin } =
         client.start_exec(&id, Some(options)).await.map_err(wrong)?
     else {
         return Err(op_error(OpErrorKind::Engine, "the engine started it without its input and output"));
     };
-    tokio::spawn(feed(client.clone(), id.clone(), input, stdin));
-    Ok(Started { client, id, output: output.boxed() })
+    let feeding = Feeding(tokio::spawn(feed(client, id, input, stdin)));
+    Ok(Started { process, output: output.boxed(), feeding })
 }
 
 /// Carries what comes to the process, until nobody sends any more: then its input ends, too.
@@ -96,26 +107,24 @@ async fn feed(
             }
         }
     }
+    // Dropped alone it would stay open as long as the output.
+    if let Some(mut open) = stdin {
+        let _ = open.shutdown().await;
+    }
 }
 
 fn output_of(started: Started) -> BoxStream<'static, Result<ExecOutput, OpError>> {
-    let Started { client, id, output } = started;
+    let Started { process, output, feeding } = started;
     let chunks = output.map(|chunk| match chunk {
         Ok(LogOutput::StdErr { message }) => Ok(ExecOutput::Stderr(message)),
         Ok(chunk) => Ok(ExecOutput::Stdout(chunk.into_bytes())),
         Err(error) => Err(judge(During::Exec, &error)),
     });
-    let end = async move { exit_code(&client, &id).await.map(ExecOutput::Exited) };
+    // Whoever drops the stream before this has come ends the process with it.
+    let end = async move {
+        let code = process.exit_code().await;
+        drop(feeding);
+        code.map(ExecOutput::Exited)
+    };
     chunks.chain(stream::once(end)).boxed()
-}
-
-/// How a process ended whose output has ended: the engine knows that a little later.
-pub(super) async fn exit_code(client: &Docker, id: &str) -> Result<i32, OpError> {
-    loop {
-        let found = client.inspect_exec(id).await.map_err(|error| judge(During::Exec, &error))?;
-        match found.exit_code {
-            Some(code) if found.running != Some(true) => return Ok(i32::try_from(code).unwrap_or(-1)),
-            _ => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
-        }
-    }
 }

@@ -1,11 +1,13 @@
 //! A Docker engine, through its HTTP interface.
 //!
 //! [`DockerRuntime`] asks; `errors` judges what an answer amounts to; `spec` puts a container into
-//! Docker's words. Nothing is remembered between two operations but the connection.
+//! Docker's words. Nothing is remembered between two operations but the connection, and commands of probes that could
+//! not be ended.
 
 mod credentials;
 mod errors;
 mod exec;
+mod kill;
 mod probe;
 mod spec;
 
@@ -66,6 +68,7 @@ pub struct DockerRuntime {
     published_on: IpAddr,
     credentials: Credentials,
     engine: Arc<Mutex<Option<Engine>>>,
+    commands: probe::Commands,
 }
 
 /// What was learned of the engine when it was reached.
@@ -92,6 +95,7 @@ impl DockerRuntime {
             published_on,
             credentials: Credentials::new(None),
             engine: Arc::default(),
+            commands: probe::Commands::default(),
         }
     }
 
@@ -155,8 +159,11 @@ impl DockerRuntime {
             Op::Create(spec) => create(&client, &spec, self.published_on, capacity).await,
             Op::Start(name) => start(&client, &name).await,
             Op::Stop { name, grace } => stop(&client, &name, grace).await,
-            Op::Probe { name, ask, timeout } => probe::ask(&client, &name, ask, timeout).await,
-            Op::Remove(name) => remove(&client, &name).await,
+            Op::Probe { name, ask, timeout } => probe::ask(&client, &name, ask, timeout, &self.commands).await,
+            Op::Remove(name) => {
+                self.commands.forget(&name);
+                remove(&client, &name).await
+            }
         }
     }
 }

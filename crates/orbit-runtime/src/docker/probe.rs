@@ -6,8 +6,9 @@
 use super::{
     absent,
     errors::{During, judge},
-    exec::exit_code,
-    find, state_of,
+    find,
+    kill::{self, Process},
+    state_of,
 };
 use crate::op_error;
 use bollard::{
@@ -26,8 +27,10 @@ use orbit_core::{
     worker::{ContainerState, OpError, OpErrorKind, OpOutput, OpResult, ProbeOf},
 };
 use std::{
+    collections::HashMap,
     fmt::Display,
     net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::net::TcpStream;
@@ -35,11 +38,50 @@ use tokio::net::TcpStream;
 /// So much of what a command wrote is told when it says no.
 const WORDS_MAX: usize = 256;
 
-/// Asks once. The engine's own time to say where the container is does not count.
-pub(super) async fn ask(client: &Docker, name: &str, ask: ProbeOf, timeout: Millis) -> OpResult {
+/// Commands of probes that are not known to have ended: what the engine calls each, by container and command. So that
+/// one that cannot be ended is the last of its kind, and its container is not filled with them.
+#[derive(Clone, Default)]
+pub(super) struct Commands(Arc<Mutex<Unended>>);
+
+/// Container and command.
+type Key = (String, Vec<String>);
+type Unended = HashMap<Key, String>;
+
+impl Commands {
+    fn known(&self) -> MutexGuard<'_, Unended> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// A container is gone, and all that ran in it.
+    pub fn forget(&self, container: &str) {
+        self.known().retain(|(of, _), _| of != container);
+    }
+}
+
+/// Asks once. The engine's own time to say where the container is does not count. A command that does not answer in
+/// time is ended before this returns.
+pub(super) async fn ask(client: &Docker, name: &str, ask: ProbeOf, timeout: Millis, commands: &Commands) -> OpResult {
     let span = Duration::from_millis(timeout.0);
     let answer = match ask {
-        ProbeOf::Command(command) => tokio::time::timeout(span, run(client, name, command)).await,
+        ProbeOf::Command(command) => {
+            let key = (name.to_owned(), command);
+            let before = commands.known().get(&key).cloned();
+            if let Some(id) = before {
+                if !kill::end(client, &id, Duration::ZERO).await {
+                    return Err(unwell("the command of an earlier probe does not end"));
+                }
+                commands.known().remove(&key);
+            }
+            let mut begun = None;
+            let answer = tokio::time::timeout(span, run(client, &key, commands, &mut begun)).await;
+            let ended = match (&answer, begun) {
+                (Ok(Ok(())), _) | (_, None) => true,
+                (_, Some(process)) => process.end().await,
+            };
+            if ended {
+                commands.known().remove(&key);
+            }
+            answer
+        }
         ProbeOf::Tcp(port) => {
             let address = address_of(client, name).await?;
             tokio::time::timeout(span, async { connect(address, port).await.map(drop) }).await
@@ -90,22 +132,28 @@ async fn get(address: IpAddr, port: u16, path: &str) -> Result<(), OpError> {
         .map_err(|error| no(&error))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| no(&error))?;
-    // It ends with the answer, or when nobody waits for that any more.
-    tokio::spawn(connection);
-    let status = sender.send_request(request).await.map_err(|error| no(&error))?.status();
+    // Driven here and by nobody else: it ends with the answer, or when that is not waited for any more.
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    let answered = tokio::select! { biased;
+        answered = &mut answer => answered,
+        _ = connection => answer.await,
+    };
+    let status = answered.map_err(|error| no(&error))?.status();
     match status.as_u16() {
         200..=399 => Ok(()),
         code => Err(no(&code)),
     }
 }
 
-/// Runs a command in the container and waits for its end.
-async fn run(client: &Docker, name: &str, command: Vec<String>) -> Result<(), OpError> {
+/// Runs a command in the container and waits for its end. `begun` has the process from before it is started until its
+/// end is known.
+async fn run(client: &Docker, key: &Key, commands: &Commands, begun: &mut Option<Process>) -> Result<(), OpError> {
+    let (name, command) = key;
     let program = command.first().cloned().unwrap_or_default();
     let config = ExecConfig {
         attach_stdout: Some(true),
         attach_stderr: Some(true),
-        cmd: Some(command),
+        cmd: Some(command.clone()),
         ..ExecConfig::default()
     };
     let wrong = |error| judge(During::Exec, &error);
@@ -119,6 +167,8 @@ async fn run(client: &Docker, name: &str, command: Vec<String>) -> Result<(), Op
         }
         Err(error) => return Err(error),
     };
+    commands.known().insert(key.clone(), id.clone());
+    *begun = Some(Process::new(client.clone(), id.clone()));
     let StartExecResults::Attached { mut output, .. } = client.start_exec(&id, None).await.map_err(wrong)? else {
         return Err(op_error(OpErrorKind::Engine, "the engine started it without its output"));
     };
@@ -127,7 +177,10 @@ async fn run(client: &Docker, name: &str, command: Vec<String>) -> Result<(), Op
         let bytes = chunk.map(LogOutput::into_bytes).map_err(wrong)?;
         said.extend(bytes.iter().take(WORDS_MAX - said.len()));
     }
-    match exit_code(client, &id).await? {
+    let code = kill::exit_code(client, &id).await?;
+    begun.take().expect("it was put there").has_ended();
+    commands.known().remove(key);
+    match code {
         0 => Ok(()),
         code => Err(unwell(format!("{program} ended with code {code}: {}", String::from_utf8_lossy(&said).trim_end()))),
     }

@@ -41,6 +41,7 @@ struct Shared {
     engine: Mutex<FakeEngine>,
     latency: Mutex<fn(OpName) -> Latency>,
     changed: watch::Sender<()>,
+    streams: Arc<()>,
 }
 
 impl FakeRuntime {
@@ -50,6 +51,7 @@ impl FakeRuntime {
             engine: Mutex::new(engine),
             latency: Mutex::new(|_| Latency::ZERO),
             changed: watch::channel(()).0,
+            streams: Arc::new(()),
         };
         FakeRuntime { shared: Arc::new(shared) }
     }
@@ -64,6 +66,11 @@ impl FakeRuntime {
         let result = f(&mut self.engine());
         self.shared.changed.send_replace(());
         result
+    }
+
+    /// How many logs are read and how many processes were started in containers and have not ended.
+    pub fn streams(&self) -> usize {
+        Arc::strong_count(&self.shared.streams) - 1
     }
 
     /// Never held over an await: a worker may be killed there, and the lock with it.
@@ -121,7 +128,9 @@ impl ContainerRuntime for FakeRuntime {
         // Its lines have no times.
         let LogRange { follow, tail, .. } = range;
         let (name, lines) = (name.to_owned(), Follow::of(self));
+        let counted = self.shared.streams.clone();
         stream::unfold(Some((lines, None::<usize>)), move |state| {
+            let _lives_as_long_as_the_stream = &counted;
             let name = name.clone();
             async move {
                 let (mut lines, mut place) = state?;
@@ -139,7 +148,7 @@ impl ContainerRuntime for FakeRuntime {
         .boxed()
     }
 
-    /// Knows `exit N`, `cat`, and nothing else, whatever the program's path.
+    /// Knows `exit N`, `cat`, `sleep` (which takes no notice of its input), and nothing else, whatever the program's path.
     fn exec(
         &self,
         name: &str,
@@ -159,7 +168,12 @@ impl ContainerRuntime for FakeRuntime {
         match (found, &words[..]) {
             (Err(error), _) => stream::iter([Err(error)]).boxed(),
             (Ok(()), ["exit", code]) => stream::iter([Ok(ExecOutput::Exited(code.parse().unwrap_or(2)))]).boxed(),
+            (Ok(()), ["sleep"]) => {
+                let held = (self.shared.streams.clone(), input);
+                stream::pending().map(move |never| (&held, never).1).boxed()
+            }
             (Ok(()), ["cat"]) => {
+                let counted = self.shared.streams.clone();
                 let until_end = input.take_while(|item| std::future::ready(*item != ExecInput::StdinEnd));
                 let echoed = until_end.filter_map(|item| async {
                     match item {
@@ -167,7 +181,8 @@ impl ContainerRuntime for FakeRuntime {
                         ExecInput::StdinEnd | ExecInput::Resize { .. } => None,
                     }
                 });
-                echoed.chain(stream::iter([Ok(ExecOutput::Exited(0))])).boxed()
+                let ended = stream::iter([Ok(ExecOutput::Exited(0))]);
+                echoed.chain(ended).map(move |said| (&counted, said).1).boxed()
             }
             (Ok(()), _) => {
                 let said = format!("exec failed: no such program: {:?}\r\n", request.command);

@@ -4,9 +4,9 @@ use crate::FOLLOW;
 use crate::engine::{Does, Engine, LABEL_TEST, TestEngine, soon, text};
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use orbit_core::model::{LogRange, Millis};
+use orbit_core::model::{ExecRequest, LogRange, Millis};
 use orbit_core::worker::{ContainerSpec, ContainerState, Op, OpErrorKind, OpOutput, ProbeOf};
-use orbit_runtime::{ContainerRuntime, docker::DockerRuntime};
+use orbit_runtime::{ContainerRuntime, ExecInput, ExecOutput, docker::DockerRuntime};
 use std::{
     net::{Ipv4Addr, TcpListener},
     path::Path,
@@ -189,6 +189,99 @@ async fn a_paused_container_counts_as_running() {
     assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(ContainerState::Running));
     assert_eq!(engine.list(owner).await.iter().map(|it| it.state).collect::<Vec<_>>(), [ContainerState::Running]);
     docker(&["unpause", &name]);
+}
+
+/// The lines of the processes in a container: what the engine sees of them on its machine.
+fn processes(name: &str) -> Vec<String> {
+    let top = docker(&["top", name, "-o", "pid,args"]);
+    top.lines().skip(1).map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")).collect()
+}
+
+async fn until_processes(name: &str, expected: &[&str]) {
+    let mut now = Vec::new();
+    let waiting = async {
+        loop {
+            now = processes(name);
+            if now == expected {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let come = tokio::time::timeout(std::time::Duration::from_secs(30), waiting).await;
+    assert!(come.is_ok(), "{now:?} run, not {expected:?}");
+}
+
+#[tokio::test]
+async fn a_process_whose_output_nobody_reads_ends_whether_it_minds_its_input_or_not() {
+    let Some(mut engine) = engine().await else { return };
+    let spec = engine.spec(Does::Run);
+    let name = engine.run(spec).await;
+    for (word, tty) in [("cat", false), ("stubborn", false), ("stubborn", true)] {
+        let mut streams = Vec::new();
+        for _ in 0..3 {
+            let request = ExecRequest { command: vec!["/web".to_owned(), word.to_owned()], tty, stdin: true };
+            let mut output = engine.runtime.exec(&name, request, futures_util::stream::pending().boxed());
+            // It is begun when its output is asked for.
+            let _ = tokio::time::timeout(std::time::Duration::from_millis(1), output.next()).await;
+            streams.push(tokio::spawn(async move { while output.next().await.is_some() {} }));
+        }
+        until_processes(
+            &name,
+            &["/web sleep", &format!("/web {word}"), &format!("/web {word}"), &format!("/web {word}")],
+        )
+        .await;
+        streams.iter().for_each(tokio::task::JoinHandle::abort);
+        until_processes(&name, &["/web sleep"]).await;
+    }
+    assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(ContainerState::Running));
+}
+
+#[tokio::test]
+async fn a_process_whose_input_has_no_more_senders_reads_its_end() {
+    let Some(mut engine) = engine().await else { return };
+    let spec = engine.spec(Does::Run);
+    let name = engine.run(spec).await;
+    let request = ExecRequest { command: vec!["/web".to_owned(), "cat".to_owned()], tty: false, stdin: true };
+    let input = futures_util::stream::iter([ExecInput::Stdin("hello\n".into())]).boxed();
+    let said: Vec<_> = soon(engine.runtime.exec(&name, request, input).collect()).await;
+    assert_eq!(said, [Ok(ExecOutput::Stdout("hello\n".into())), Ok(ExecOutput::Exited(0))]);
+}
+
+#[tokio::test]
+async fn commands_of_probes_that_do_not_answer_do_not_pile_up() {
+    let Some(mut engine) = engine().await else { return };
+    let spec = engine.spec(Does::Run);
+    let name = engine.run(spec).await;
+    let ask = || ProbeOf::Command(vec!["/web".to_owned(), "stubborn".to_owned()]);
+    let probe = || Op::Probe { name: name.clone(), ask: ask(), timeout: Millis(300) };
+    for _ in 0..5 {
+        let error = engine.perform(probe()).await.unwrap_err();
+        assert_eq!((error.kind, error.message.as_str()), (OpErrorKind::Unwell, "no answer within 300ms"));
+        // It has ended before the answer is given.
+        assert_eq!(processes(&name), ["/web sleep"]);
+    }
+    // Nobody waits for the answer any more.
+    let op = Op::Probe { name: name.clone(), ask: ask(), timeout: Millis(60_000) };
+    let (runtime, asked) = (engine.runtime.clone(), op.clone());
+    let asking = tokio::spawn(async move { runtime.perform(asked).await });
+    until_processes(&name, &["/web sleep", "/web stubborn"]).await;
+    asking.abort();
+    until_processes(&name, &["/web sleep"]).await;
+    // One that cannot be ended, because it is frozen, is the only one.
+    let asking = tokio::spawn({
+        let runtime = engine.runtime.clone();
+        async move { runtime.perform(op).await }
+    });
+    until_processes(&name, &["/web sleep", "/web stubborn"]).await;
+    engine.pause(&name).await;
+    asking.abort();
+    assert_eq!(engine.fails(probe()).await, OpErrorKind::Unwell);
+    docker(&["unpause", &name]);
+    until_processes(&name, &["/web sleep"]).await;
+    let well = ProbeOf::Command(vec!["/web".to_owned(), "exit".to_owned(), "0".to_owned()]);
+    let op = Op::Probe { name: name.clone(), ask: well, timeout: Millis(30_000) };
+    assert_eq!(engine.perform(op).await, Ok(OpOutput::Done));
 }
 
 /// An engine's door that can be shut: connections break, and new ones are cut off at once.

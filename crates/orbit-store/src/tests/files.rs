@@ -14,6 +14,44 @@ fn a_state_directory_is_made_for_its_owner_and_read_again() {
 }
 
 #[test]
+fn a_store_is_its_owners_alone_whatever_the_directory_was_before() {
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let open_to_all =
+        |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let check = |dir: &std::path::Path| {
+        assert_eq!(mode(dir), 0o700, "{}", dir.display());
+        let files: Vec<_> = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()).collect();
+        assert!(files.len() >= 4, "two stores and their locks: {files:?}");
+        files.iter().for_each(|file| assert_eq!(mode(file), 0o600, "{}", file.display()));
+        files
+    };
+    for before in [0o777, 0o1777, 0o755, 0o750] {
+        let dir = tempfile::tempdir().unwrap();
+        open_to_all(dir.path(), before);
+        let open = || (RedbStorage::open(dir.path(), OPTIONS).unwrap(), RedbLedger::open(dir.path(), OPTIONS).unwrap());
+        drop(open());
+        let files = check(dir.path());
+        // As an older Orbit, or a copy from a backup, may have left them.
+        files.iter().for_each(|file| open_to_all(file, 0o666));
+        open_to_all(dir.path(), before);
+        drop(open());
+        check(dir.path());
+    }
+}
+
+#[test]
+fn a_directory_that_others_use_is_refused_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("theirs"), "").unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let refused = RedbStorage::open(dir.path(), OPTIONS).err().unwrap().to_string();
+    assert!(refused.contains("`theirs`") && refused.contains("chmod 700"), "{refused}");
+    assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o777);
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    RedbStorage::open(dir.path(), OPTIONS).unwrap();
+}
+
+#[test]
 fn one_process_has_a_directory() {
     let dir = tempfile::tempdir().unwrap();
     let log = RedbStorage::open(dir.path(), OPTIONS).unwrap();

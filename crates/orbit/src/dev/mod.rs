@@ -71,6 +71,7 @@ impl DevArgs {
             manager: url(self.listen_workers),
             state_dir: state_dir.join("worker"),
             publish: self.publish,
+            pinned_ports: pinnable(self.listen),
             logs: self.logs,
             ..built_in()
         };
@@ -88,6 +89,15 @@ fn built_in() -> orbit_worker::daemon::Config {
     let command = orbit_worker::daemon::Config::command().mut_args(|arg| arg.env(None::<&str>));
     let matches = command.try_get_matches_from(["orbit-worker"]).expect("the defaults are valid");
     FromArgMatches::from_arg_matches(&matches).expect("the defaults are valid")
+}
+
+/// Whoever tries a manifest on his own machine is its operator: any port that needs no privilege may be pinned, but for
+/// those on which Orbit listens (the worker leaves out the others).
+fn pinnable(users: SocketAddr) -> Vec<(u16, u16)> {
+    const UNPRIVILEGED: u16 = 1024;
+    let users = users.port();
+    let around = [(UNPRIVILEGED, users.saturating_sub(1)), (users.saturating_add(1).max(UNPRIVILEGED), u16::MAX)];
+    around.into_iter().filter(|(first, last)| first <= last).collect()
 }
 
 /// Where something is reached, from this machine, that listens there.
