@@ -6,22 +6,24 @@
 //! had. After 3 or 4 nothing comes.
 
 use super::*;
-use axum::extract::{
-    Path,
-    ws::{Message, WebSocket, WebSocketUpgrade},
-};
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use futures_util::{SinkExt, StreamExt};
 use orbit_core::model::{ExecRequest, TaskId};
 use orbit_proto::v1::{StdinEnd, TerminalSize, exec_input, exec_output};
+use tokio::sync::Mutex;
 
 /// The longest message that is taken from a client.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// What is written and not yet taken by a client is bounded: a client that pings and does not read would have its
+/// pongs pile up. Output comes in pieces, so that each fits.
+const WRITE_BYTES_MAX: usize = 1 << 20;
+const PIECE_BYTES_MAX: usize = 64 << 10;
 /// So many words, and so many bytes in all of them.
 const COMMAND_WORDS_MAX: usize = 1000;
 const COMMAND_BYTES_MAX: usize = 64 << 10;
 
 /// Start a process in an attempt's container. `command` stands once for each word.
-#[utoipa::path(get, path = "/v1/tasks/{id}/exec", tag = "tasks",
+#[utoipa::path(get, path = "/v1/tasks/{id}/exec", tag = "tasks", operation_id = "exec",
     params(("command" = Vec<String>, Query, description = "the program and its arguments"),
         ("tty" = Option<String>, Query, description = "`1`: with a terminal"),
         ("stdin" = Option<String>, Query, description = "`1`: its standard input will be written to")),
@@ -35,7 +37,7 @@ pub(super) async fn exec(
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Answered<Response> {
     let upgrade = upgrade
-        .map_err(|_| Fault(Problem::new(426, "websocket_required", "this route speaks WebSocket: use `orbit exec`")))?;
+        .map_err(|_| Fault(Problem::new(HttpCode::WebsocketRequired, "this route speaks WebSocket: use `orbit exec`")))?;
     let request = request(query.as_deref().unwrap_or(""))?;
     let attempt = match id.parse::<TaskId>() {
         Ok(attempt) => attempt,
@@ -43,7 +45,12 @@ pub(super) async fn exec(
     };
     // Refusals come before the upgrade, as ordinary answers.
     let exec = door.exec(attempt, request).await?;
-    Ok(upgrade.max_message_size(MESSAGE_BYTES_MAX).on_upgrade(move |socket| carry(socket, exec)))
+    let upgrade = upgrade
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
+        .write_buffer_size(PIECE_BYTES_MAX)
+        .max_write_buffer_size(WRITE_BYTES_MAX);
+    Ok(upgrade.on_upgrade(move |socket| carry(socket, exec)))
 }
 
 fn request(query: &str) -> Answered<ExecRequest> {
@@ -67,10 +74,17 @@ fn request(query: &str) -> Answered<ExecRequest> {
 /// Until either side ends it.
 async fn carry(socket: WebSocket, exec: crate::Exec) {
     let crate::Exec { input, mut output } = exec;
-    let (mut sink, mut source) = socket.split();
-    let receive = async move {
+    let (sink, mut source) = socket.split();
+    let sink = Mutex::new(sink);
+    let receive = async {
         while let Some(Ok(message)) = source.next().await {
-            let Message::Binary(bytes) = message else { continue };
+            let bytes = match message {
+                Message::Binary(bytes) => bytes,
+                // A ping has a pong follow. Nothing more is read before the client has taken it, and what was to be
+                // written before it.
+                Message::Ping(_) if sink.lock().await.flush().await.is_err() => return,
+                _ => continue,
+            };
             let Some(what) = input_of(bytes) else { continue };
             if input.send(what).await.is_err() {
                 // The process has ended; the client is told by the other half.
@@ -78,13 +92,15 @@ async fn carry(socket: WebSocket, exec: crate::Exec) {
             }
         }
     };
-    let send = async move {
+    let send = async {
         while let Some(what) = output.recv().await {
-            if sink.send(Message::Binary(output_of(what))).await.is_err() {
-                return;
+            for piece in output_of(what) {
+                if sink.lock().await.send(Message::Binary(piece)).await.is_err() {
+                    return;
+                }
             }
         }
-        let _ = sink.close().await;
+        let _ = sink.lock().await.close().await;
     };
     tokio::select! { biased; () = receive => {} () = send => {} }
 }
@@ -102,12 +118,18 @@ fn input_of(bytes: Bytes) -> Option<exec_input::What> {
     }
 }
 
-fn output_of(what: exec_output::What) -> Bytes {
+fn output_of(what: exec_output::What) -> Vec<Bytes> {
     let framed = |kind: u8, bytes: &[u8]| Bytes::from([&[kind], bytes].concat());
+    let pieces = |kind: u8, bytes: &[u8]| bytes.chunks(PIECE_BYTES_MAX).map(|piece| framed(kind, piece)).collect();
     match what {
-        exec_output::What::Stdout(bytes) => framed(1, &bytes),
-        exec_output::What::Stderr(bytes) => framed(2, &bytes),
-        exec_output::What::ExitCode(code) => framed(3, code.to_string().as_bytes()),
-        exec_output::What::Error(message) => framed(4, message.as_bytes()),
+        exec_output::What::Stdout(bytes) => pieces(1, &bytes),
+        exec_output::What::Stderr(bytes) => pieces(2, &bytes),
+        exec_output::What::ExitCode(code) => vec![framed(3, code.to_string().as_bytes())],
+        exec_output::What::Error(message) => vec![framed(4, cut(&message).as_bytes())],
     }
+}
+
+/// As much of a message as fits into one piece.
+fn cut(message: &str) -> &str {
+    &message[..message.floor_char_boundary(PIECE_BYTES_MAX)]
 }
