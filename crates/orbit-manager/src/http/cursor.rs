@@ -54,7 +54,8 @@ mod tests {
             assert_eq!(Cursor::parse(&cursor.to_string()).ok(), Some(cursor));
             assert!(cursor.since() < cursor.revision);
         }
-        for bad in ["", ".", "0.0", "0.5", "1", "1.", ".1", "1.2.3", "-1.0", "+1.0", "1.+1", "a.b", "99999999999999999999.0"]
+        for bad in
+            ["", ".", "0.0", "0.5", "1", "1.", ".1", "1.2.3", "-1.0", "+1.0", "1.+1", "a.b", "99999999999999999999.0"]
         {
             assert!(Cursor::parse(bad).is_err(), "{bad}");
         }

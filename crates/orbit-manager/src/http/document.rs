@@ -26,6 +26,12 @@ const OF_WRITES: &[(u16, &str)] = &[
     (429, "a limit of the whole cluster is reached"),
     (507, "the manager's disk is full: nothing was tried"),
 ];
+/// And those that a header brings with it.
+const OF_HEADERS: &[(&str, (u16, &str))] = &[
+    ("If-Match", (412, "the object is at another revision")),
+    ("If-None-Match", (412, "the object exists")),
+    ("Idempotency-Key", (422, "the key was used before, with another request")),
+];
 
 /// Completes what the handlers say of themselves.
 pub(super) fn complete(document: &mut OpenApi) {
@@ -67,7 +73,8 @@ fn problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
     // A problem is a problem document wherever a handler speaks of one.
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response
-            && let Some(content) = response.content.get("application/json").filter(|content| is_problem(content)).cloned()
+            && let Some(content) =
+                response.content.get("application/json").filter(|content| is_problem(content)).cloned()
         {
             response.content.shift_remove("application/json");
             response.content.insert(PROBLEM.to_string(), content);
@@ -77,8 +84,11 @@ fn problems(path: &str, method: &HttpMethod, operation: &mut Operation) {
     let writes = !matches!(method, HttpMethod::Get);
     let has_body = operation.request_body.is_some();
     let of = |holds: bool, problems: &'static [(u16, &'static str)]| problems.iter().filter(move |_| holds);
-    let all = of(true, OF_ALL).chain(of(has_body, OF_BODIES)).chain(of(asks, OF_READS)).chain(of(asks && writes, OF_WRITES));
-    for (status, why) in all {
+    let takes = |name: &str| operation.parameters.iter().flatten().any(|parameter| parameter.name == name);
+    let of_headers: Vec<_> = OF_HEADERS.iter().filter(|(name, _)| takes(name)).map(|(_, problem)| problem).collect();
+    let all =
+        of(true, OF_ALL).chain(of(has_body, OF_BODIES)).chain(of(asks, OF_READS)).chain(of(asks && writes, OF_WRITES));
+    for (status, why) in all.chain(of_headers) {
         let response = operation.responses.responses.entry(status.to_string());
         let response = response.or_insert_with(|| RefOr::T(ResponseBuilder::new().description(*why).build()));
         let RefOr::T(response) = response else { continue };

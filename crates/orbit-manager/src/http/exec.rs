@@ -36,8 +36,9 @@ pub(super) async fn exec(
     axum::extract::RawQuery(query): axum::extract::RawQuery,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Answered<Response> {
-    let upgrade = upgrade
-        .map_err(|_| Fault(Problem::new(HttpCode::WebsocketRequired, "this route speaks WebSocket: use `orbit exec`")))?;
+    let upgrade = upgrade.map_err(|_| {
+        Fault(Problem::new(HttpCode::WebsocketRequired, "this route speaks WebSocket: use `orbit exec`"))
+    })?;
     let request = request(query.as_deref().unwrap_or(""))?;
     let attempt = match id.parse::<TaskId>() {
         Ok(attempt) => attempt,
@@ -45,12 +46,15 @@ pub(super) async fn exec(
     };
     // Refusals come before the upgrade, as ordinary answers.
     let exec = door.exec(attempt, request).await?;
-    let upgrade = upgrade
+    Ok(bounded(upgrade).on_upgrade(move |socket| carry(socket, exec)))
+}
+
+fn bounded(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
+    upgrade
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
         .write_buffer_size(PIECE_BYTES_MAX)
-        .max_write_buffer_size(WRITE_BYTES_MAX);
-    Ok(upgrade.on_upgrade(move |socket| carry(socket, exec)))
+        .max_write_buffer_size(WRITE_BYTES_MAX)
 }
 
 fn request(query: &str) -> Answered<ExecRequest> {
@@ -132,4 +136,73 @@ fn output_of(what: exec_output::What) -> Vec<Bytes> {
 /// As much of a message as fits into one piece.
 fn cut(message: &str) -> &str {
     &message[..message.floor_char_boundary(PIECE_BYTES_MAX)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+        sync::mpsc,
+    };
+
+    /// A WebSocket to a process that says nothing, after its handshake.
+    async fn opened() -> (TcpStream, mpsc::Sender<exec_output::What>, mpsc::Receiver<exec_input::What>) {
+        let (output, outputs) = mpsc::channel(16);
+        let (inputs, input) = mpsc::channel(16);
+        let exec = std::sync::Mutex::new(Some(crate::Exec { input: inputs, output: outputs }));
+        let exec = std::sync::Arc::new(exec);
+        let open = move |upgrade: WebSocketUpgrade| async move {
+            let exec = exec.lock().unwrap().take().expect("opened once");
+            bounded(upgrade).on_upgrade(move |socket| carry(socket, exec))
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(open);
+        tokio::spawn(async { axum::serve(listener, router).await });
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let head = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+            sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(socket.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+        (socket, output, input)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_client_that_pings_and_does_not_read_is_not_read_either() {
+        const SENT_MAX: usize = 128 << 20;
+        let (mut socket, _output, _input) = opened().await;
+        // A ping of 125 bytes, masked with zeros.
+        let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'x'; 125]].concat();
+        let (pings, mut sent) = (ping.repeat(1000), 0);
+        // What the sockets' buffers hold is taken; then the other end takes nothing more.
+        while let Ok(written) =
+            tokio::time::timeout(Duration::from_secs(2), socket.write(&pings[sent % ping.len()..])).await
+        {
+            sent += written.unwrap();
+            assert!(sent < SENT_MAX, "{sent} bytes of pings were taken, whose pongs nobody reads");
+        }
+    }
+
+    #[tokio::test]
+    async fn large_output_comes_in_pieces() {
+        let (mut socket, output, _input) = opened().await;
+        let large = vec![b'x'; 3 * PIECE_BYTES_MAX];
+        output.send(exec_output::What::Stdout(large.into())).await.unwrap();
+        drop(output);
+        for _ in 0..3 {
+            assert_eq!((socket.read_u8().await.unwrap(), socket.read_u8().await.unwrap()), (0x82, 127));
+            let length = socket.read_u64().await.unwrap() as usize;
+            assert_eq!(length, 1 + PIECE_BYTES_MAX);
+            let mut piece = vec![0; length];
+            socket.read_exact(&mut piece).await.unwrap();
+            assert!(piece[0] == 1 && piece[1..].iter().all(|byte| *byte == b'x'));
+        }
+    }
 }

@@ -25,25 +25,25 @@ pub(super) struct BodyBytes(pub Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for BodyBytes {
     type Rejection = Fault;
-    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
-        let headers = request.headers().clone();
-        let Ok(read) = tokio::time::timeout(BODY_MAX, Bytes::from_request(request, state)).await else {
-            let detail = format!("the body did not come within {} s", BODY_MAX.as_secs());
-            return Err(Fault(Problem::new(HttpCode::BodyTimeout, detail)));
-        };
-        match read {
-            Ok(bytes) => {
-                if !bytes.is_empty() {
-                    browser::json_named(&headers)?;
-                }
-                Ok(BodyBytes(bytes))
-            }
-            Err(BytesRejection::FailedToBufferBody(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes");
-                Err(Fault(Problem::new(HttpCode::BodyTooLarge, detail)))
-            }
-            Err(error) => Err(malformed(error.body_text())),
+    async fn from_request(request: Request, _: &S) -> Result<Self, Fault> {
+        read_body(request, BODY_MAX).await.map(BodyBytes)
+    }
+}
+
+async fn read_body(request: Request, within: Duration) -> Result<Bytes, Fault> {
+    let headers = request.headers().clone();
+    let Ok(read) = tokio::time::timeout(within, Bytes::from_request(request, &())).await else {
+        let detail = format!("the body did not come within {} s", within.as_secs());
+        return Err(Fault(Problem::new(HttpCode::BodyTimeout, detail)));
+    };
+    match read {
+        Ok(bytes) if bytes.is_empty() => Ok(bytes),
+        Ok(bytes) => browser::json_named(&headers).map(|()| bytes),
+        Err(BytesRejection::FailedToBufferBody(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes");
+            Err(Fault(Problem::new(HttpCode::BodyTooLarge, detail)))
         }
+        Err(error) => Err(malformed(error.body_text())),
     }
 }
 
@@ -148,7 +148,8 @@ mod tests {
         assert_eq!(of(&[("if-match", b"\"57\"")]), Ok(Condition::Revision(57)));
         assert_eq!(of(&[("if-match", b" 57 ")]), Ok(Condition::Revision(57)));
         assert_eq!(of(&[("if-none-match", b"*")]), Ok(Condition::Absent));
-        for value in ["\"57\", \"58\"", "W/\"57\"", "*", "\"\"57\"\"", "+57", "", "\"", "99999999999999999999", "\"57"] {
+        for value in ["\"57\", \"58\"", "W/\"57\"", "*", "\"\"57\"\"", "+57", "", "\"", "99999999999999999999", "\"57"]
+        {
             assert_eq!(of(&[("if-match", value.as_bytes())]), Err(400), "{value}");
         }
         assert_eq!(of(&[("if-match", b"\"57\""), ("if-match", b"\"57\"")]), Err(400));
@@ -156,5 +157,18 @@ mod tests {
         assert_eq!(of(&[("if-match", b"\"57\""), ("if-none-match", b"*")]), Err(400));
         assert_eq!(of(&[("if-match", "\"57\u{e9}\"".as_bytes())]), Err(400));
         assert_eq!(of(&[("if-none-match", b"\xff")]), Err(400));
+    }
+
+    #[tokio::test]
+    async fn half_a_body_is_not_waited_for_for_ever() {
+        let half = futures_util::stream::unfold(0, |n: u32| async move {
+            match n {
+                0 => Some((Ok::<_, std::io::Error>("{\"kind\":"), 1)),
+                _ => std::future::pending().await,
+            }
+        });
+        let request = Request::new(axum::body::Body::from_stream(half));
+        let fault = read_body(request, Duration::from_millis(20)).await.unwrap_err();
+        assert_eq!((fault.0.status, fault.0.code.as_str()), (408, "body_timeout"));
     }
 }

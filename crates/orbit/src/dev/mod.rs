@@ -62,6 +62,7 @@ impl DevArgs {
             None => state_dir(env).ok_or("neither XDG_STATE_HOME nor HOME is set: say --state-dir DIR")?,
         };
         let manager = orbit_manager::daemon::Config {
+            names: Vec::new(),
             listen: self.listen,
             listen_workers: self.listen_workers,
             state_dir: state_dir.join("manager"),
