@@ -5,6 +5,7 @@
 
 mod blocking;
 mod buggify;
+pub mod plain;
 #[cfg(all(feature = "program", not(madsim)))]
 pub mod program;
 pub mod supervisor;

@@ -156,10 +156,18 @@ fn no_task(id: &str) -> Rejection {
     Rejection::new(Code::NotFound, format!("there is no task `{id}`"))
 }
 
+/// Either of the two, as the document has it.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "only its schema is used")]
+enum TaskOrDefinition {
+    Task(Box<view::Task>),
+    Definition(Box<view::TaskDefinition>),
+}
+
 /// An attempt by its ID, or a definition by its name.
 #[utoipa::path(get, path = "/v1/tasks/{id}", tag = "tasks", operation_id = "read_task",
-    responses((status = 200, description = "an attempt (Task) or a definition (TaskDefinition)",
-        content((view::Task = "application/json"), (view::TaskDefinition = "application/json"))),
+    responses((status = 200, body = TaskOrDefinition, description = "an attempt (Task) or a definition (TaskDefinition)"),
         (status = 404, body = Problem)))]
 async fn read(State(door): State<Door>, Path(id): Path<String>) -> Answered<Response> {
     if let Ok(attempt) = id.parse::<TaskId>() {
