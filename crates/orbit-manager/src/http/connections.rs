@@ -120,14 +120,19 @@ impl Table {
     }
 
     fn log(&self, peer: IpAddr, of_peer: bool, bound: usize, made_room: bool) {
+        let of = if of_peer { format!("from {peer}") } else { "of users".to_string() };
+        let done = if made_room { "those that wait longest for a request are closed" } else { "new ones are refused" };
+        self.warn(&format!("{bound} connections {of} are open, the most that there may be: {done}"));
+    }
+
+    /// Once in a while.
+    fn warn(&self, text: &str) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.is_some_and(|at| at.elapsed() < LOG_EVERY) {
             return;
         }
         *logged = Some(Instant::now());
-        let of = if of_peer { format!("from {peer}") } else { "of users".to_string() };
-        let done = if made_room { "those that wait longest for a request are closed" } else { "new ones are refused" };
-        tracing::warn!("{bound} connections {of} are open, the most that there may be: {done}");
+        tracing::warn!("{text}");
     }
 
     fn change(&self, id: u64, change: impl FnOnce(&mut Entry)) {
@@ -163,23 +168,30 @@ impl Drop for Admitted {
 
 /// A request under way: from its head until its answer was written whole, or given up.
 struct AtWork {
-    table: Arc<Table>,
+    table: Option<Arc<Table>>,
     id: u64,
 }
 
 impl AtWork {
     fn new(table: Arc<Table>, id: u64) -> AtWork {
         table.change(id, |entry| entry.at_work += 1);
-        AtWork { table, id }
+        AtWork { table: Some(table), id }
+    }
+
+    /// It is never over: the connection became a WebSocket, and gives its place back with its socket.
+    fn stays(mut self) {
+        self.table = None;
     }
 }
 
 impl Drop for AtWork {
     fn drop(&mut self) {
-        self.table.change(self.id, |entry| {
-            entry.at_work -= 1;
-            entry.waits_since = Instant::now();
-        });
+        if let Some(table) = &self.table {
+            table.change(self.id, |entry| {
+                entry.at_work -= 1;
+                entry.waits_since = Instant::now();
+            });
+        }
     }
 }
 
@@ -255,6 +267,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
                 Err(error) => {
                     // The peer may have gone by now; otherwise descriptors are short, and somebody's is needed.
                     if error.raw_os_error().is_some_and(|code| is_shortage(code)) {
+                        table.warn(&format!("no connection can be accepted ({error}): those that wait longest are closed"));
                         evict(&mut table.open(), None);
                         sleep(ACCEPT_AGAIN).await;
                     }
@@ -310,8 +323,7 @@ async fn answer(router: Router, request: hyper::Request<Incoming>, at_work: AtWo
     let request: Request = request.map(Body::new);
     let Ok(response) = router.oneshot(request).await;
     if response.status() == hyper::StatusCode::SWITCHING_PROTOCOLS {
-        // It is never idle again, and gives its place back with its socket.
-        std::mem::forget(at_work);
+        at_work.stays();
         return response;
     }
     response.map(|body| Body::new(Tracked { body, _at_work: at_work }))
