@@ -266,7 +266,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
                 Ok(taken) => taken,
                 Err(error) => {
                     // The peer may have gone by now; otherwise descriptors are short, and somebody's is needed.
-                    if error.raw_os_error().is_some_and(|code| is_shortage(code)) {
+                    if error.raw_os_error().is_some_and(is_shortage) {
                         table.warn(&format!("no connection can be accepted ({error}): those that wait longest are closed"));
                         evict(&mut table.open(), None);
                         sleep(ACCEPT_AGAIN).await;
