@@ -22,7 +22,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     cut(text, is_control)
 }
 
-/// Several lines, each as [`line`]: line ends and tabs stay.
+/// Several lines, each as [`line()`]: line ends and tabs stay.
 pub fn lines(text: &str) -> Cow<'_, str> {
     let cuts = |line: &str| line.len() > CHARS_MAX && line.chars().nth(CHARS_MAX).is_some();
     if !text.lines().any(cuts) && !text.contains(|c| is_control(c) && c != '\n' && c != '\t') {

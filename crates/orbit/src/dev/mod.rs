@@ -1,5 +1,5 @@
 //! `orbit dev`: manager and worker in one process. Here: its flags, where its state is kept, and the
-//! two daemons. What is said meanwhile is [`screen`]'s.
+//! two daemons. What is said meanwhile is `screen`'s.
 
 mod screen;
 
