@@ -33,7 +33,7 @@ demo: cargo ## three web servers, one killed and replaced (KEEP=1 leaves them up
 test: cargo ## every test; sets up a Docker engine where it may
 	@.ci/test
 
-lint: cargo ## formatting and clippy, warnings denied, also under madsim
+lint: cargo ## formatting, clippy and rustdoc, warnings denied, also under madsim; licences of dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked --workspace --all-targets --features orbit-core/planted,orbit-sim/planted -- -D warnings
@@ -41,6 +41,10 @@ lint: cargo ## formatting and clippy, warnings denied, also under madsim
 	cd fuzz/targets && $(CARGO) fmt --check
 	cd sim/daemons && env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_RUSTFLAGS \
 		$(CARGO) clippy --locked --all-targets -- -D warnings
+	@# Who reads these pages has the source: a link to a private item is of use.
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' $(CARGO) doc --locked --no-deps --workspace --quiet
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked --offline check bans licenses sources; \
+		else echo "lint: cargo-deny is not installed, so licences and sources were not looked at (cargo install cargo-deny --locked)"; fi
 
 bench: build ## every figure with its goal and what it was measured against
 	@.ci/engine >/dev/null || true

@@ -19,6 +19,11 @@ impl<'a> Draws<'a> {
     pub fn byte(&mut self) -> u8 {
         self.0.arbitrary().unwrap_or(0)
     }
+    /// So many bytes at most, as they are.
+    pub fn raw(&mut self, most: usize) -> Vec<u8> {
+        let length = self.below(most.min(255) + 1).min(self.0.len());
+        self.0.bytes(length).unwrap_or_default().to_vec()
+    }
     pub fn below(&mut self, end: usize) -> usize {
         usize::from(self.byte()) % end
     }

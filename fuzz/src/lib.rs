@@ -11,14 +11,18 @@
 mod bytes;
 mod draws;
 mod entries;
+mod http;
 mod manager;
 mod manifest;
+mod session;
 mod wire;
 mod worker;
 
 pub use entries::entries;
+pub use http::http;
 pub use manager::manager;
 pub use manifest::manifest;
+pub use session::session;
 pub use wire::wire;
 pub use worker::worker;
 
@@ -26,5 +30,12 @@ pub use worker::worker;
 pub type Body = fn(&[u8]);
 
 /// Every target, by name.
-pub const TARGETS: [(&str, Body); 5] =
-    [("manager", manager), ("worker", worker), ("entries", entries), ("manifest", manifest), ("wire", wire)];
+pub const TARGETS: [(&str, Body); 7] = [
+    ("manager", manager),
+    ("worker", worker),
+    ("entries", entries),
+    ("manifest", manifest),
+    ("wire", wire),
+    ("session", session),
+    ("http", http),
+];

@@ -113,6 +113,7 @@ fn hello(n: u64) -> ToManager {
         allocatable: Resources { cpu_millis: 100 * TASKS, memory_bytes: 64 << 30 },
         port_range: (20_000, 29_999),
         address: None,
+        pinned_ports: None,
     };
     ToManager::Register(Hello { cluster: None, seen: (0, 0), nonce: n, info, inventory: vec![], takes_parts: true })
 }

@@ -101,7 +101,7 @@ pub fn addresses(endpoints: &Endpoints) -> Vec<String> {
     endpoints.items.iter().filter_map(at).collect()
 }
 
-/// Asks, and reads the whole answer.
+/// Asks, and reads the whole answer. A body is JSON unless a header says otherwise.
 ///
 /// # Errors
 /// When there is no answer.
@@ -111,6 +111,9 @@ pub fn ask_with(method: &str, url: &str, headers: &[(&str, &str)], body: Vec<u8>
     let mut request = Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
+    }
+    if !body.is_empty() && headers.iter().all(|(name, _)| *name != "content-type") {
+        request = request.header("content-type", "application/json");
     }
     let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
     let asked = async {
@@ -130,6 +133,5 @@ pub fn ask_with(method: &str, url: &str, headers: &[(&str, &str)], body: Vec<u8>
 /// # Errors
 /// When there is no answer.
 pub fn ask(method: &str, url: &str, body: Vec<u8>) -> Result<Response, String> {
-    let json: &[_] = if body.is_empty() { &[] } else { &[("content-type", "application/json")] };
-    ask_with(method, url, json, body)
+    ask_with(method, url, &[], body)
 }

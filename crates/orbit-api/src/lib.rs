@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod errors;
 pub mod manifest;
 pub mod problem;
 pub mod quantity;

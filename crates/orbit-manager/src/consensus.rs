@@ -72,7 +72,7 @@ pub struct Consensus {
 }
 
 impl Consensus {
-    /// The state as the storage has it, without leading yet: call [`Consensus::elect`] next.
+    /// The state as the storage has it, without leading yet: call `Consensus::elect` next.
     ///
     /// # Errors
     /// When the storage cannot be read, or is damaged.

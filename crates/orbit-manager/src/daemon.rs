@@ -1,6 +1,12 @@
 //! The manager as a program: one validated configuration, the real log, the real listeners.
 
-use crate::{Door, Error, Parts, consensus::COMPACT_EVERY, http, sessions::Workers, start};
+use crate::{
+    Door, Error, Parts,
+    consensus::COMPACT_EVERY,
+    http::{self, browser::Names, connections::Limits},
+    sessions::Workers,
+    start,
+};
 use clap::Parser;
 use orbit_core::model::{ClusterId, Reach, Timing};
 use orbit_proto::{bounds, v1::worker_server::WorkerServer};
@@ -43,6 +49,10 @@ pub struct Config {
     /// unless told otherwise here.
     #[arg(long, env = "ORBIT_LISTEN", default_value = "127.0.0.1:7070", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// A name by which clients call this manager, beside those of the loopback: one that a reverse proxy on this
+    /// machine passes on in the header Host. Only a manager that listens on a loopback address asks.
+    #[arg(long = "name", env = "ORBIT_NAMES", value_delimiter = ',', value_name = "NAME")]
+    pub names: Vec<String>,
     /// Where workers come in. Without certificates yet: another address than the loopback is for
     /// networks that you trust.
     #[arg(long, env = "ORBIT_LISTEN_WORKERS", default_value = "127.0.0.1:7071", value_name = "ADDRESS")]
@@ -136,7 +146,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(),
     let (door, manager) = start(parts, farewell)?;
     tracing::info!(users = %config.listen, workers = %config.listen_workers, "listening");
     let users = async {
-        let served = http::serve(users, door.clone(), async { drop(closed.await) }).await;
+        let names = Names::of(config.listen.ip(), &config.names);
+        let router = http::router(door.clone(), names);
+        let served = http::serve(users, router, Limits::of_this_process(), async { drop(closed.await) }).await;
         match served {
             // Everything is answered: it is for the manager to end.
             Ok(()) => drop(say_answered),

@@ -168,7 +168,7 @@ impl Door {
 
     /// Lives until the stream is dialled. A worker that never dials is not waited for: the reader is told. A reader
     /// that has gone leaves nothing behind, wherever it went: this also ends what [`Self::open`] was dropped in.
-    async fn expect_dial(self, token: StreamToken, reader: Reader, dialled: oneshot::Receiver<Infallible>) {
+    async fn expect_dial(self, token: StreamToken, reader: StreamReader, dialled: oneshot::Receiver<Infallible>) {
         let late = tokio::select! { biased;
             _ = dialled => return,
             () = reader.closed() => false,
@@ -191,31 +191,31 @@ impl Door {
 }
 
 /// The side of a waiting stream that its reader holds the other end of.
-enum Reader {
+enum StreamReader {
     Logs(mpsc::Sender<Result<Bytes, String>>),
     Exec(mpsc::Sender<exec_output::What>),
 }
 
 impl Waiting {
-    fn reader(&self) -> Reader {
+    fn reader(&self) -> StreamReader {
         match self {
-            Waiting::Logs(sender) => Reader::Logs(sender.clone()),
-            Waiting::Exec(sender, _) => Reader::Exec(sender.clone()),
+            Waiting::Logs(sender) => StreamReader::Logs(sender.clone()),
+            Waiting::Exec(sender, _) => StreamReader::Exec(sender.clone()),
         }
     }
 }
 
-impl Reader {
+impl StreamReader {
     async fn closed(&self) {
         match self {
-            Reader::Logs(sender) => sender.closed().await,
-            Reader::Exec(sender) => sender.closed().await,
+            StreamReader::Logs(sender) => sender.closed().await,
+            StreamReader::Exec(sender) => sender.closed().await,
         }
     }
     async fn tell(self, error: String) {
         match self {
-            Reader::Logs(sender) => drop(sender.send(Err(error)).await),
-            Reader::Exec(sender) => drop(sender.send(exec_output::What::Error(error)).await),
+            StreamReader::Logs(sender) => drop(sender.send(Err(error)).await),
+            StreamReader::Exec(sender) => drop(sender.send(exec_output::What::Error(error)).await),
         }
     }
 }

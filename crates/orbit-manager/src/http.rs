@@ -2,9 +2,14 @@
 //! from the handlers and the types.
 
 mod apply;
+pub mod browser;
+pub mod connections;
+mod cursor;
+mod document;
 mod endpoints;
 mod events;
 mod exec;
+mod extract;
 mod metrics;
 mod nodes;
 mod selector;
@@ -16,21 +21,24 @@ use crate::door::Door;
 use axum::{
     Json, Router,
     body::Body,
-    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State, rejection::BytesRejection},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
 };
+use browser::Names;
 use bytes::Bytes;
-use orbit_api::{Manifest, Problem, manifest, view};
-use orbit_core::model::{Code, Condition, Rejection};
+use connections::Limits;
+pub use extract::BODY_BYTES_MAX;
+use extract::{BodyBytes, ManifestBody, Path, Query, condition, flag};
+use orbit_api::{Manifest, Problem, manifest, problem::HttpCode, view};
+use orbit_core::model::{Code, Rejection};
 use selector::Selector;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use std::{future::Future, sync::LazyLock};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// The largest body that is read.
-pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// The most objects on one page of a list.
 const PAGE_MAX: usize = 1000;
 
@@ -59,18 +67,24 @@ fn routes() -> OpenApiRouter<Door> {
 }
 
 /// What is known of all routes.
-static DOCUMENT: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(|| routes().split_for_parts().1);
+static DOCUMENT: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(|| {
+    let mut document = routes().split_for_parts().1;
+    document::complete(&mut document);
+    document
+});
 
-/// All routes, and what is said where there is none.
-pub fn router(door: Door) -> Router {
+/// All routes, and what is said where there is none. Clients call the manager by one of the names.
+pub fn router(door: Door, names: Names) -> Router {
     Router::from(routes())
         .fallback(|| async {
-            Fault(Problem::new(404, "no_such_route", "there is no such route: see /v1/openapi.json"))
+            Fault(Problem::new(HttpCode::NoSuchRoute, "there is no such route: see /v1/openapi.json"))
         })
         .method_not_allowed_fallback(|| async {
-            Fault(Problem::new(405, "method_not_allowed", "this route does not know that method: see /v1/openapi.json"))
+            let detail = "this route does not know that method: see /v1/openapi.json";
+            Fault(Problem::new(HttpCode::MethodNotAllowed, detail))
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(names, browser::guard))
         .with_state(door)
 }
 
@@ -79,21 +93,21 @@ fn json(text: String) -> Response {
 }
 
 /// This document.
-#[utoipa::path(get, path = "/v1/openapi.json", tag = "about",
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "about", operation_id = "read_openapi",
     responses((status = 200, content_type = "application/json", description = "OpenAPI 3.1")))]
 async fn openapi() -> Response {
     json(DOCUMENT.to_pretty_json().expect("the document is plain data"))
 }
 
 /// What a manifest may hold, for editors.
-#[utoipa::path(get, path = "/v1/manifest.schema.json", tag = "about",
+#[utoipa::path(get, path = "/v1/manifest.schema.json", tag = "about", operation_id = "read_manifest_schema",
     responses((status = 200, content_type = "application/json", description = "JSON Schema, draft 2020-12")))]
 async fn schema() -> Response {
     json(manifest_schema(&DOCUMENT))
 }
 
 /// Whether the manager lives.
-#[utoipa::path(get, path = "/healthz", tag = "about", responses((status = 200, content_type = "text/plain")))]
+#[utoipa::path(get, path = "/healthz", tag = "about", operation_id = "read_health", responses((status = 200, content_type = "text/plain")))]
 async fn healthy() -> &'static str {
     "ok\n"
 }
@@ -112,7 +126,7 @@ fn manifest_schema(document: &utoipa::openapi::OpenApi) -> String {
 }
 
 /// Whether the manager leads and knows everything that was committed before.
-#[utoipa::path(get, path = "/readyz", tag = "about",
+#[utoipa::path(get, path = "/readyz", tag = "about", operation_id = "read_readiness",
     responses((status = 200, content_type = "text/plain"), (status = 503, content_type = "text/plain")))]
 async fn ready(State(door): State<Door>) -> Response {
     match door.read(|state, _| state.is_ready()).await {
@@ -141,72 +155,6 @@ impl IntoResponse for Fault {
 }
 
 type Answered<T> = Result<T, Fault>;
-
-/// A body up to the limit.
-struct BodyBytes(Bytes);
-
-impl<S: Send + Sync> FromRequest<S> for BodyBytes {
-    type Rejection = Fault;
-    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
-        match Bytes::from_request(request, state).await {
-            Ok(bytes) => Ok(BodyBytes(bytes)),
-            Err(BytesRejection::FailedToBufferBody(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes");
-                Err(Fault(Problem::new(413, "body_too_large", detail)))
-            }
-            Err(error) => Err(Fault(Problem::new(400, "invalid", error.body_text()))),
-        }
-    }
-}
-
-/// The manifest in a body.
-struct ManifestBody(Manifest);
-
-impl<S: Send + Sync> FromRequest<S> for ManifestBody {
-    type Rejection = Fault;
-    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
-        let BodyBytes(bytes) = BodyBytes::from_request(request, state).await?;
-        Ok(ManifestBody(manifest::read_json(&bytes)?))
-    }
-}
-
-/// A query; what it does not know is an error.
-struct Query<T>(T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
-    type Rejection = Fault;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
-        match axum::extract::Query::from_request_parts(parts, state).await {
-            Ok(axum::extract::Query(query)) => Ok(Query(query)),
-            Err(error) => Err(Fault(Problem::new(400, "invalid", error.body_text()))),
-        }
-    }
-}
-
-/// `If-Match: "REV"` or `If-None-Match: *`.
-fn condition(headers: &HeaderMap) -> Answered<Condition> {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("").trim());
-    let wrong = |what: &str| Fault(Rejection::new(Code::Invalid, what).into());
-    match (text(header::IF_MATCH), text(header::IF_NONE_MATCH)) {
-        (None, None) => Ok(Condition::None),
-        (None, Some("*")) => Ok(Condition::Absent),
-        (Some(tag), None) => match tag.trim_matches('"').parse() {
-            Ok(revision) => Ok(Condition::Revision(revision)),
-            Err(_) => Err(wrong("If-Match takes a revision, for example \"57\"")),
-        },
-        (None, Some(_)) => Err(wrong("If-None-Match takes * only: create, but do not change")),
-        (Some(_), Some(_)) => Err(wrong("If-Match and If-None-Match exclude each other")),
-    }
-}
-
-/// `1` or `0`; whether a query asks for something.
-fn flag(field: &str, value: Option<&str>) -> Answered<bool> {
-    match value {
-        None | Some("0" | "false") => Ok(false),
-        Some("1" | "true" | "") => Ok(true),
-        Some(other) => Err(Rejection::invalid(field, format!("`{other}` is neither 1 nor 0")).into()),
-    }
-}
 
 /// An object with its revision as the ETag.
 fn tagged<T: Serialize>(status: StatusCode, revision: u64, body: T) -> Response {
@@ -259,18 +207,16 @@ fn streamed(chunks: impl futures_util::Stream<Item = Result<Bytes, std::io::Erro
 /// Serves the API until `closed` is ready, and then for as long as answers are under way.
 ///
 /// # Errors
-/// When the listener fails.
+/// When the listener cannot be used.
 pub async fn serve(
     listener: std::net::TcpListener,
-    door: Door,
-    closed: impl Future<Output = ()> + Send + 'static,
+    router: Router,
+    limits: Limits,
+    closed: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    axum::serve(listener, router(door)).with_graceful_shutdown(closed).await
+    connections::serve(tokio::net::TcpListener::from_std(listener)?, router, limits, closed).await;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod blocking;
 mod buggify;
 mod owned;
+pub mod plain;
 #[cfg(all(feature = "program", not(madsim)))]
 pub mod program;
 pub mod supervisor;

@@ -1,7 +1,7 @@
 //! The log on redb.
 
 use crate::{
-    Compactor, HardState, Options, Recovered, RedbCompactor, Result, Storage, StoreError,
+    Compactor, HardState, Options, Recovered, RedbCompactor, Result, Storage,
     database::{Content, Db, META},
     error::Trouble,
 };
@@ -52,8 +52,8 @@ impl RedbStorage {
     /// Opens the log in a state directory, which is made (for its owner alone) if it is not there.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when another process has it, [`StoreError::WrongVersion`] or
-    /// [`StoreError::Corrupt`] when it cannot be read.
+    /// [`StoreError::InUse`](crate::StoreError::InUse) when another process has it, [`StoreError::WrongVersion`](crate::StoreError::WrongVersion) or
+    /// [`StoreError::Corrupt`](crate::StoreError::Corrupt) when it cannot be read.
     pub fn open(dir: &Path, options: Options) -> Result<RedbStorage> {
         Self::new(Db::open(dir, "log.redb", Content::Log, options, tables)?)
     }

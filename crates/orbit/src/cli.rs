@@ -24,6 +24,8 @@ use std::{
 Exit codes: 0 done; 2 usage or API error; 3 cannot be placed; 4 what was applied failed;
 5 timed out; 6 revision conflict; 130 interrupted. `run` ends with the container's code, or 125.
 
+Errors have stable codes: `orbit help errors` lists them, `orbit help errors CODE` explains one.
+
 Environment: ORBIT_ADDR (the manager), ORBIT_FORMAT (as -o), ORBIT_CONTEXT (as --context),
 ORBIT_CONFIG (the configuration file), NO_COLOR. Flags are stronger; the file is weaker:
 

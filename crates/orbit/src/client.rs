@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind};
 use futures_util::StreamExt;
-use http_body_util::{BodyDataStream, BodyExt, Full};
+use http_body_util::{BodyDataStream, BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
@@ -20,6 +20,10 @@ use std::time::Duration;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the request to the answer's head, and again for the body of an answer that is no stream.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// An answer that is read whole, and a message of a stream, is not larger than this.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// All pages of a list together: half a million tasks or more.
+const LIST_BYTES_MAX: usize = 512 << 20;
 /// An answer of a stranger is quoted so far.
 const QUOTE_CHARS_MAX: usize = 120;
 
@@ -72,11 +76,16 @@ impl Client {
     /// All pages of a list as one. Its revision is that of the first page: what any page may have
     /// missed came after it.
     pub async fn list<T: DeserializeOwned>(&self, segment: &str, query: &[(&str, &str)]) -> Result<List<T>, Error> {
-        let mut all: List<T> = self.get(&path(&[segment], query)).await?;
+        let (mut all, mut bytes) = self.page::<T>(&path(&[segment], query)).await?;
         while let Some(next) = all.next.take() {
             let mut query = query.to_vec();
             query.push(("continue", &next));
-            let page: List<T> = self.get(&path(&[segment], &query)).await?;
+            let (page, more) = self.page::<T>(&path(&[segment], &query)).await?;
+            bytes += more;
+            if bytes > LIST_BYTES_MAX {
+                let size = LIST_BYTES_MAX >> 20;
+                return Err(self.stranger(&format!("the list of {segment} does not end within {size} MiB")));
+            }
             if page.next.as_ref() == Some(&next) {
                 return Err(
                     self.stranger(&format!("the list of {segment} does not end: its page `{next}` comes again"))
@@ -98,8 +107,19 @@ impl Client {
     ) -> Result<T, Error> {
         let response = self.send(method, path, headers, body).await?;
         let bytes = self.whole(path, response.into_body()).await?;
-        serde_json::from_slice(&bytes)
+        self.read(path, &bytes)
+    }
+
+    fn read<T: DeserializeOwned>(&self, path: &str, bytes: &[u8]) -> Result<T, Error> {
+        serde_json::from_slice(bytes)
             .map_err(|e| self.stranger(&format!("the answer to {path} is not of the expected form ({e})")))
+    }
+
+    /// A page of a list, and how large it was.
+    async fn page<T: DeserializeOwned>(&self, path: &str) -> Result<(List<T>, usize), Error> {
+        let response = self.send(Method::GET, path, &[], None::<&()>).await?;
+        let bytes = self.whole(path, response.into_body()).await?;
+        Ok((self.read(path, &bytes)?, bytes.len()))
     }
 
     /// The body of an answer, as it comes.
@@ -112,7 +132,7 @@ impl Client {
         let headers: Vec<_> =
             after.map(|id| (HeaderName::from_static("last-event-id"), id.to_string())).into_iter().collect();
         let body = self.send(Method::GET, path, &headers, None::<&()>).await?.into_body();
-        Ok(Events { body: BodyDataStream::new(body), read: Vec::new(), data: String::new(), seen: None })
+        Ok(Events { body: BodyDataStream::new(body), read: Vec::new(), searched: 0, data: String::new(), seen: None })
     }
 
     /// Where the manager is: `HOST:PORT`.
@@ -160,8 +180,12 @@ impl Client {
     }
 
     async fn whole(&self, path: &str, body: Incoming) -> Result<Bytes, Error> {
-        match tokio::time::timeout(ANSWER_TIMEOUT, body.collect()).await {
+        match tokio::time::timeout(ANSWER_TIMEOUT, Limited::new(body, ANSWER_BYTES_MAX).collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                let size = ANSWER_BYTES_MAX >> 20;
+                Err(self.stranger(&format!("the answer to {path} is larger than {size} MiB")))
+            }
             _ => Err(Error::new(Kind::Unanswered(format!(
                 "the manager at {} broke off its answer to {path}",
                 self.addr
@@ -186,6 +210,8 @@ impl Client {
 pub struct Events {
     body: BodyDataStream<Incoming>,
     read: Vec<u8>,
+    /// So much of it has no end of line.
+    searched: usize,
     /// Of the event that is being read.
     data: String,
     /// The ID that was seen last: everything up to it was told.
@@ -197,8 +223,9 @@ impl Events {
     /// waiting loses nothing.
     pub async fn next(&mut self) -> Option<String> {
         loop {
-            while let Some(end) = self.read.iter().position(|&byte| byte == b'\n') {
-                let line: Vec<u8> = self.read.drain(..=end).collect();
+            while let Some(end) = self.read[self.searched..].iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.read.drain(..=self.searched + end).collect();
+                self.searched = 0;
                 let line = String::from_utf8_lossy(&line);
                 match line.trim_end_matches(['\r', '\n']).split_once(':') {
                     None if !self.data.is_empty() => return Some(std::mem::take(&mut self.data)),
@@ -207,7 +234,12 @@ impl Events {
                     _ => {}
                 }
             }
+            self.searched = self.read.len();
             self.read.extend(self.body.next().await?.ok()?);
+            // A message without an end is as good as a stream that has ended.
+            if self.read.len() + self.data.len() > ANSWER_BYTES_MAX {
+                return None;
+            }
         }
     }
 }

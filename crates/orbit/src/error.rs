@@ -1,6 +1,7 @@
 //! What can go wrong, what is said of it, and the exit code.
 
 use orbit_api::Problem;
+use orbit_shell::plain;
 use std::io;
 
 /// The exit code after Ctrl-C.
@@ -50,8 +51,8 @@ pub enum Kind {
 fn problem_text(problem: &Problem) -> String {
     let detail = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
     match problem.field.is_empty() {
-        true => detail.clone(),
-        false => format!("{}: {detail}", problem.field),
+        true => plain::line(detail).into_owned(),
+        false => format!("{}: {}", plain::line(&problem.field), plain::line(detail)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use orbit_api::view::{Node, Task};
 use orbit_core::model::{Bytes, TaskState};
+use orbit_shell::plain;
 use std::time::{Duration, SystemTime};
 
 /// What stands where there is nothing.
@@ -63,7 +64,7 @@ pub fn reason(task: &Task, long: bool) -> String {
     if let Some(code) = task.exit_code {
         text = if text.is_empty() { format!("exit code {code}") } else { format!("{text} ({code})") };
     }
-    let message = task.message.trim().replace('\n', " ");
+    let message = plain::line(task.message.trim()).into_owned();
     if !message.is_empty() && (long || text.is_empty()) {
         text = if text.is_empty() { message } else { format!("{text}: {message}") };
     }

@@ -20,6 +20,7 @@ use clap::{CommandFactory, FromArgMatches};
 use cli::Cli;
 use client::Client;
 use error::{Error, Kind};
+use orbit_shell::plain;
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -87,7 +88,7 @@ struct Session<'a> {
 impl Session<'_> {
     /// Data.
     fn print(&mut self, text: &str) -> Result<(), Error> {
-        self.out.write_all(text.as_bytes())?;
+        self.out.write_all(plain::data(text).as_bytes())?;
         Ok(self.out.flush()?)
     }
     /// A stream of events, from where it broke off. A manager that does not answer for a while is
@@ -115,7 +116,7 @@ impl Session<'_> {
 }
 
 fn say(err: &mut dyn Write, line: &str) {
-    let _ = writeln!(err, "{line}").and_then(|()| err.flush());
+    let _ = writeln!(err, "{}", plain::lines(line)).and_then(|()| err.flush());
 }
 
 /// The whole program. Returns the exit code.
@@ -123,6 +124,20 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, host: Host) -> u8 {
     let Host { env, stdin, stdout, stderr, now, seed, timing, interrupt, .. } = host;
     let no_color =
         env.get("NO_COLOR").is_some_and(|set| !set.is_empty()) || env.get("TERM").is_some_and(|t| t == "dumb");
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let [_, help, errors, code @ ..] = &args[..]
+        && help == "help"
+        && errors == "errors"
+    {
+        let code: Vec<_> = code.iter().map(|code| code.to_string_lossy()).collect();
+        return match cmd::errors::help(&code) {
+            Ok(text) => match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+                Ok(()) => 0,
+                Err(error) => report(error.into(), stderr),
+            },
+            Err(error) => report(error, stderr),
+        };
+    }
     let mut command = Cli::command().max_term_width(100);
     if !host.stdout_is_terminal {
         command = command.term_width(100);

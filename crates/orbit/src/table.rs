@@ -2,13 +2,14 @@
 
 use crate::format::{NOTHING, age, node_cpu, node_memory, node_state, or_nothing, ports, reason};
 use orbit_api::view::{Endpoint, Event, Node, Service, Task, Version};
+use orbit_shell::plain;
 use std::{collections::BTreeMap, iter, time::SystemTime};
 use unicode_width::UnicodeWidthStr;
 
 /// Aligned columns under upper-case heads, two blanks between them, none at a line's end.
 pub fn render(head: &[&str], rows: Vec<Vec<String>>) -> String {
     // A line break or an escape in a message must not break the table or the terminal.
-    let clean = |cell: String| if cell.contains(char::is_control) { cell.replace(char::is_control, " ") } else { cell };
+    let clean = |cell: String| plain::line(&cell).into_owned();
     let head = head.iter().map(|name| name.to_string()).collect();
     let lines: Vec<Vec<String>> =
         iter::once(head).chain(rows.into_iter().map(|row| row.into_iter().map(clean).collect())).collect();

@@ -2,50 +2,52 @@
 
 use std::fmt;
 
-/// What kind of mistake. The text of a code is stable: programs match on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Code {
-    /// A field's value is outside its limits.
-    Invalid,
-    /// No object of that kind has the name or ID.
-    NotFound,
-    /// The name is held by another living object.
-    NameInUse,
-    /// The condition `If-Match` or `If-None-Match` does not hold.
-    RevisionConflict,
-    /// The idempotency key was used before, with another request.
-    KeyReused,
-    /// The object is in a state in which this cannot be done.
-    Conflict,
-    /// A limit of the whole cluster is reached.
-    LimitReached,
-    /// The node that has to answer is not reachable now.
-    NodeUnreachable,
-    /// The manager's disk is full: nothing was tried.
-    StorageFull,
-    /// This manager does not lead, or lost the lead while the request was under way.
-    Unavailable,
-    /// A bug of ours, which ended the request and nothing else.
-    Internal,
+/// Declares the codes once: the enum, all of them, and their text.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
+        /// What kind of mistake. The text of a code is stable: programs match on it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &[Code] = &[$(Code::$name,)*];
+
+            /// The stable text of the code.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Code::$name => $text,)*
+                }
+            }
+        }
+    };
 }
 
-impl Code {
-    /// The stable text of the code.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Code::Invalid => "invalid",
-            Code::NotFound => "not_found",
-            Code::NameInUse => "name_in_use",
-            Code::RevisionConflict => "revision_conflict",
-            Code::KeyReused => "idempotency_key_reused",
-            Code::Conflict => "conflict",
-            Code::LimitReached => "limit_reached",
-            Code::NodeUnreachable => "node_unreachable",
-            Code::StorageFull => "storage_full",
-            Code::Unavailable => "unavailable",
-            Code::Internal => "internal",
-        }
-    }
+codes! {
+    /// A field's value is outside its limits.
+    Invalid => "invalid",
+    /// No object of that kind has the name or ID.
+    NotFound => "not_found",
+    /// The name is held by another living object.
+    NameInUse => "name_in_use",
+    /// The condition `If-Match` or `If-None-Match` does not hold.
+    RevisionConflict => "revision_conflict",
+    /// The idempotency key was used before, with another request.
+    KeyReused => "idempotency_key_reused",
+    /// The object is in a state in which this cannot be done.
+    Conflict => "conflict",
+    /// A limit of the whole cluster is reached.
+    LimitReached => "limit_reached",
+    /// The node that has to answer is not reachable now.
+    NodeUnreachable => "node_unreachable",
+    /// The manager's disk is full: nothing was tried.
+    StorageFull => "storage_full",
+    /// This manager does not lead, or lost the lead while the request was under way.
+    Unavailable => "unavailable",
+    /// A bug of ours, which ended the request and nothing else.
+    Internal => "internal",
 }
 
 /// Why a request was refused: nothing was changed.

@@ -32,7 +32,7 @@ impl History {
     }
     /// Whether it may have forgotten something that happened after `index`.
     pub fn is_compacted(&self, index: u64) -> bool {
-        self.kept.len() == Self::MAX && self.kept.front().is_some_and(|oldest| oldest.index > index + 1)
+        self.kept.len() == Self::MAX && self.kept.front().is_some_and(|oldest| oldest.index > index.saturating_add(1))
     }
 
     pub(crate) fn record(&mut self, happening: Happening) {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::views;
-use axum::{extract::Path, response::sse::Event};
+use axum::response::sse::Event;
 use orbit_api::view::{Change, ChangeKind, Endpoints};
 use orbit_core::model::Kind;
 use tokio::sync::mpsc;
@@ -21,7 +21,7 @@ struct How {
 
 /// Where a service is reached now: the tasks that run, were not told to stop and have a node that is heard. A
 /// task leaves when it is told to stop, `stop.delay` before its stop signal.
-#[utoipa::path(get, path = "/v1/services/{name}/endpoints", tag = "services",
+#[utoipa::path(get, path = "/v1/services/{name}/endpoints", tag = "services", operation_id = "read_endpoints",
     params(("watch" = Option<String>, Query,
         description = "`1`: go on, as server-sent events (Change); all endpoints in each, and at the beginning")),
     responses((status = 200, body = view::Endpoints), (status = 404, body = Problem)))]

@@ -1,6 +1,6 @@
 //! `/v1/events`: what was done and what happened.
 
-use super::{watch, *};
+use super::{cursor::Cursor, watch, *};
 use crate::views;
 use axum::response::sse::Event;
 use orbit_core::model::{Happening, Subject};
@@ -35,7 +35,7 @@ impl Filter {
 }
 
 /// What was done and what happened, oldest first: the newest 10,000.
-#[utoipa::path(get, path = "/v1/events", tag = "events",
+#[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "list_events",
     params(("since" = Option<u64>, Query, description = "only what came after this revision"),
         ("kind" = Option<String>, Query, description = "`service`, `task` or `node`: of the object"),
         ("name" = Option<String>, Query, description = "of the object"), ("node" = Option<String>, Query),
@@ -47,35 +47,40 @@ impl Filter {
 async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query<Filter>) -> Answered<Response> {
     let since = watch::since(&headers, filter.since)?;
     let limit = Page { limit: filter.limit, after: None }.limit()?;
-    // A page goes on behind an event: its revision, and how many of that revision were shown.
-    let from = match filter.after.as_deref().map(|after| after.split_once('.').map(|(a, b)| (a.parse(), b.parse()))) {
-        None => (since.unwrap_or(0) + 1, 0),
-        Some(Some((Ok(revision), Ok(shown)))) => (revision, shown),
-        Some(_) => return Err(Rejection::invalid("continue", "is not from a page of events").into()),
+    let from = match filter.after.as_deref() {
+        None => Cursor::after(since.unwrap_or(0)),
+        Some(cursor) => Cursor::parse(cursor)?,
     };
+    let watched = flag("watch", filter.watch.as_deref())?;
     if let Some(since) = since {
-        let oldest = door.read(move |state, _| {
+        let looked = door.read(move |state, _| {
             let history = state.cluster().history();
-            history.is_compacted(since).then(|| history.iter().next().map_or(0, |oldest| oldest.index))
+            let oldest = || history.iter().next().map_or(0, |oldest| oldest.index);
+            (history.is_compacted(since).then(oldest), state.cluster().index)
         });
-        if let Some(oldest) = oldest.await? {
+        let (oldest, newest) = looked.await?;
+        if let Some(oldest) = oldest {
             return Err(watch::compacted(oldest));
         }
+        if watched && since > newest {
+            return Err(watch::ahead(since, newest));
+        }
     }
-    if flag("watch", filter.watch.as_deref())? {
+    if watched {
         let (sender, messages) = mpsc::channel(64);
-        tokio::spawn(tell(door, from.0 - 1, filter, sender));
+        tokio::spawn(tell(door, from.since(), filter, sender));
         return Ok(watch::stream(ReceiverStream::new(messages).map(Ok)));
     }
     let listed = door.read(move |state, _| {
         let mut place = (0, 0);
-        let numbered = state.cluster().history().after(from.0 - 1).map(|happening| {
+        let numbered = state.cluster().history().after(from.since()).map(|happening| {
             place = if place.0 == happening.index { (place.0, place.1 + 1) } else { (happening.index, 0) };
-            (place, happening)
+            (Cursor { revision: place.0, shown: place.1 }, happening)
         });
         let events = numbered.map(|(place, happening)| (place, happening, views::event(state, happening)));
         let chosen = events.filter(|(place, happening, event)| *place >= from && filter.matches(happening, event));
-        let key = |((revision, nth), ..): &((u64, u64), &Happening, view::Event)| format!("{revision}.{}", nth + 1);
+        let key =
+            |(place, ..): &(Cursor, &Happening, view::Event)| Cursor::behind(place.revision, place.shown).to_string();
         page(state.cluster().index, limit, chosen, key, |(_, _, event)| event)
     });
     Ok(Json(listed.await?).into_response())

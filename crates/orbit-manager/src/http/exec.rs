@@ -6,22 +6,24 @@
 //! had. After 3 or 4 nothing comes.
 
 use super::*;
-use axum::extract::{
-    Path,
-    ws::{Message, WebSocket, WebSocketUpgrade},
-};
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use futures_util::{SinkExt, StreamExt};
 use orbit_core::model::{ExecRequest, TaskId};
 use orbit_proto::v1::{StdinEnd, TerminalSize, exec_input, exec_output};
+use tokio::sync::Mutex;
 
 /// The longest message that is taken from a client.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// What is written and not yet taken by a client is bounded: a client that pings and does not read would have its
+/// pongs pile up. Output comes in pieces, so that each fits.
+const WRITE_BYTES_MAX: usize = 1 << 20;
+const PIECE_BYTES_MAX: usize = 64 << 10;
 /// So many words, and so many bytes in all of them.
 const COMMAND_WORDS_MAX: usize = 1000;
 const COMMAND_BYTES_MAX: usize = 64 << 10;
 
 /// Start a process in an attempt's container. `command` stands once for each word.
-#[utoipa::path(get, path = "/v1/tasks/{id}/exec", tag = "tasks",
+#[utoipa::path(get, path = "/v1/tasks/{id}/exec", tag = "tasks", operation_id = "exec",
     params(("command" = Vec<String>, Query, description = "the program and its arguments"),
         ("tty" = Option<String>, Query, description = "`1`: with a terminal"),
         ("stdin" = Option<String>, Query, description = "`1`: its standard input will be written to")),
@@ -34,8 +36,9 @@ pub(super) async fn exec(
     axum::extract::RawQuery(query): axum::extract::RawQuery,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Answered<Response> {
-    let upgrade = upgrade
-        .map_err(|_| Fault(Problem::new(426, "websocket_required", "this route speaks WebSocket: use `orbit exec`")))?;
+    let upgrade = upgrade.map_err(|_| {
+        Fault(Problem::new(HttpCode::WebsocketRequired, "this route speaks WebSocket: use `orbit exec`"))
+    })?;
     let request = request(query.as_deref().unwrap_or(""))?;
     let attempt = match id.parse::<TaskId>() {
         Ok(attempt) => attempt,
@@ -43,7 +46,15 @@ pub(super) async fn exec(
     };
     // Refusals come before the upgrade, as ordinary answers.
     let exec = door.exec(attempt, request).await?;
-    Ok(upgrade.max_message_size(MESSAGE_BYTES_MAX).on_upgrade(move |socket| carry(socket, exec)))
+    Ok(bounded(upgrade).on_upgrade(move |socket| carry(socket, exec)))
+}
+
+fn bounded(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
+    upgrade
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
+        .write_buffer_size(PIECE_BYTES_MAX)
+        .max_write_buffer_size(WRITE_BYTES_MAX)
 }
 
 fn request(query: &str) -> Answered<ExecRequest> {
@@ -67,10 +78,17 @@ fn request(query: &str) -> Answered<ExecRequest> {
 /// Until either side ends it.
 async fn carry(socket: WebSocket, exec: crate::Exec) {
     let crate::Exec { input, mut output } = exec;
-    let (mut sink, mut source) = socket.split();
-    let receive = async move {
+    let (sink, mut source) = socket.split();
+    let sink = Mutex::new(sink);
+    let receive = async {
         while let Some(Ok(message)) = source.next().await {
-            let Message::Binary(bytes) = message else { continue };
+            let bytes = match message {
+                Message::Binary(bytes) => bytes,
+                // A ping has a pong follow. Nothing more is read before the client has taken it, and what was to be
+                // written before it.
+                Message::Ping(_) if sink.lock().await.flush().await.is_err() => return,
+                _ => continue,
+            };
             let Some(what) = input_of(bytes) else { continue };
             if input.send(what).await.is_err() {
                 // The process has ended; the client is told by the other half.
@@ -78,13 +96,15 @@ async fn carry(socket: WebSocket, exec: crate::Exec) {
             }
         }
     };
-    let send = async move {
+    let send = async {
         while let Some(what) = output.recv().await {
-            if sink.send(Message::Binary(output_of(what))).await.is_err() {
-                return;
+            for piece in output_of(what) {
+                if sink.lock().await.send(Message::Binary(piece)).await.is_err() {
+                    return;
+                }
             }
         }
-        let _ = sink.close().await;
+        let _ = sink.lock().await.close().await;
     };
     tokio::select! { biased; () = receive => {} () = send => {} }
 }
@@ -102,12 +122,87 @@ fn input_of(bytes: Bytes) -> Option<exec_input::What> {
     }
 }
 
-fn output_of(what: exec_output::What) -> Bytes {
+fn output_of(what: exec_output::What) -> Vec<Bytes> {
     let framed = |kind: u8, bytes: &[u8]| Bytes::from([&[kind], bytes].concat());
+    let pieces = |kind: u8, bytes: &[u8]| bytes.chunks(PIECE_BYTES_MAX).map(|piece| framed(kind, piece)).collect();
     match what {
-        exec_output::What::Stdout(bytes) => framed(1, &bytes),
-        exec_output::What::Stderr(bytes) => framed(2, &bytes),
-        exec_output::What::ExitCode(code) => framed(3, code.to_string().as_bytes()),
-        exec_output::What::Error(message) => framed(4, message.as_bytes()),
+        exec_output::What::Stdout(bytes) => pieces(1, &bytes),
+        exec_output::What::Stderr(bytes) => pieces(2, &bytes),
+        exec_output::What::ExitCode(code) => vec![framed(3, code.to_string().as_bytes())],
+        exec_output::What::Error(message) => vec![framed(4, cut(&message).as_bytes())],
+    }
+}
+
+/// As much of a message as fits into one piece.
+fn cut(message: &str) -> &str {
+    &message[..message.floor_char_boundary(PIECE_BYTES_MAX)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+        sync::mpsc,
+    };
+
+    /// A WebSocket to a process that says nothing, after its handshake.
+    async fn opened() -> (TcpStream, mpsc::Sender<exec_output::What>, mpsc::Receiver<exec_input::What>) {
+        let (output, outputs) = mpsc::channel(16);
+        let (inputs, input) = mpsc::channel(16);
+        let exec = std::sync::Mutex::new(Some(crate::Exec { input: inputs, output: outputs }));
+        let exec = std::sync::Arc::new(exec);
+        let open = move |upgrade: WebSocketUpgrade| async move {
+            let exec = exec.lock().unwrap().take().expect("opened once");
+            bounded(upgrade).on_upgrade(move |socket| carry(socket, exec))
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(open);
+        tokio::spawn(async { axum::serve(listener, router).await });
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let head = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+            sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(socket.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+        (socket, output, input)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_client_that_pings_and_does_not_read_is_not_read_either() {
+        const SENT_MAX: usize = 128 << 20;
+        let (mut socket, _output, _input) = opened().await;
+        // A ping of 125 bytes, masked with zeros.
+        let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'x'; 125]].concat();
+        let (pings, mut sent) = (ping.repeat(1000), 0);
+        // What the sockets' buffers hold is taken; then the other end takes nothing more.
+        while let Ok(written) =
+            tokio::time::timeout(Duration::from_secs(2), socket.write(&pings[sent % ping.len()..])).await
+        {
+            sent += written.unwrap();
+            assert!(sent < SENT_MAX, "{sent} bytes of pings were taken, whose pongs nobody reads");
+        }
+    }
+
+    #[tokio::test]
+    async fn large_output_comes_in_pieces() {
+        let (mut socket, output, _input) = opened().await;
+        let large = vec![b'x'; 3 * PIECE_BYTES_MAX];
+        output.send(exec_output::What::Stdout(large.into())).await.unwrap();
+        drop(output);
+        for _ in 0..3 {
+            assert_eq!((socket.read_u8().await.unwrap(), socket.read_u8().await.unwrap()), (0x82, 127));
+            let length = socket.read_u64().await.unwrap() as usize;
+            assert_eq!(length, 1 + PIECE_BYTES_MAX);
+            let mut piece = vec![0; length];
+            socket.read_exact(&mut piece).await.unwrap();
+            assert!(piece[0] == 1 && piece[1..].iter().all(|byte| *byte == b'x'));
+        }
     }
 }

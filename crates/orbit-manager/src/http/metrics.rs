@@ -39,7 +39,7 @@ struct Counts {
 }
 
 /// Measures, for Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "about",
+#[utoipa::path(get, path = "/metrics", tag = "about", operation_id = "read_metrics",
     responses((status = 200, content_type = "application/openmetrics-text"), (status = 503, body = Problem)))]
 pub(super) async fn metrics(State(door): State<Door>) -> Answered<Response> {
     let counts = door.read(|state, _| count(state.cluster())).await?;

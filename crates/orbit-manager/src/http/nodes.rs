@@ -2,7 +2,6 @@
 
 use super::{watch::Watched, *};
 use crate::views;
-use axum::extract::Path;
 use orbit_core::{
     manager::{Request as Ask, View},
     model::{DutyOrder, Millis, NodeId, Time},
@@ -67,7 +66,7 @@ impl Watched for Nodes {
 }
 
 /// All nodes, by name.
-#[utoipa::path(get, path = "/v1/nodes", tag = "nodes",
+#[utoipa::path(get, path = "/v1/nodes", tag = "nodes", operation_id = "list_nodes",
     params(("selector" = Option<String>, Query, description = "KEY=VALUE,…"), ("limit" = Option<usize>, Query),
         ("continue" = Option<String>, Query, description = "from the page before"),
         ("watch" = Option<String>, Query, description = "`1`: go on, as server-sent events (Change)"),
@@ -94,7 +93,7 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
 }
 
 /// One node.
-#[utoipa::path(get, path = "/v1/nodes/{name}", tag = "nodes",
+#[utoipa::path(get, path = "/v1/nodes/{name}", tag = "nodes", operation_id = "read_node",
     responses((status = 200, body = view::Node), (status = 404, body = Problem)))]
 async fn read(State(door): State<Door>, Path(name): Path<String>) -> Answered<Json<view::Node>> {
     let found = door.read(move |state, now| {
@@ -106,14 +105,14 @@ async fn read(State(door): State<Door>, Path(name): Path<String>) -> Answered<Js
 }
 
 /// Place no more tasks on a node. What runs there goes on.
-#[utoipa::path(post, path = "/v1/nodes/{name}/cordon", tag = "nodes",
+#[utoipa::path(post, path = "/v1/nodes/{name}/cordon", tag = "nodes", operation_id = "cordon_node",
     responses((status = 200, body = view::Node), (status = 404, body = Problem)))]
 async fn cordon(door: State<Door>, name: Path<String>) -> Answered<Json<view::Node>> {
     set_duty(door, name, DutyOrder::Cordon).await
 }
 
 /// Let a node take tasks again, also where it is being drained.
-#[utoipa::path(post, path = "/v1/nodes/{name}/uncordon", tag = "nodes",
+#[utoipa::path(post, path = "/v1/nodes/{name}/uncordon", tag = "nodes", operation_id = "uncordon_node",
     responses((status = 200, body = view::Node), (status = 404, body = Problem)))]
 async fn uncordon(door: State<Door>, name: Path<String>) -> Answered<Json<view::Node>> {
     set_duty(door, name, DutyOrder::Uncordon).await
@@ -121,7 +120,7 @@ async fn uncordon(door: State<Door>, name: Path<String>) -> Answered<Json<view::
 
 /// Have a node's tasks go: those of services are replaced elsewhere one by one, what runs once may come to
 /// its end. `duty` is `drained` when all are seen to have ended. A silent node's are replaced at once.
-#[utoipa::path(post, path = "/v1/nodes/{name}/drain", tag = "nodes", request_body = Option<view::Drain>,
+#[utoipa::path(post, path = "/v1/nodes/{name}/drain", tag = "nodes", operation_id = "drain_node", request_body = Option<view::Drain>,
     responses((status = 200, body = view::Node), (status = 400, body = Problem), (status = 404, body = Problem)))]
 async fn drain(door: State<Door>, name: Path<String>, BodyBytes(body): BodyBytes) -> Answered<Json<view::Node>> {
     let view::Drain { deadline } = if body.is_empty() { view::Drain::default() } else { manifest::read_json(&body)? };
@@ -135,7 +134,7 @@ async fn set_duty(State(door): State<Door>, Path(name): Path<String>, order: Dut
 }
 
 /// Forget a node that is gone for good: its tasks are lost, and run elsewhere.
-#[utoipa::path(delete, path = "/v1/nodes/{name}", tag = "nodes",
+#[utoipa::path(delete, path = "/v1/nodes/{name}", tag = "nodes", operation_id = "forget_node",
     responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
 async fn forget(State(door): State<Door>, Path(name): Path<String>) -> Answered<StatusCode> {
     door.request(Ask::Forget { name }).await.result?;

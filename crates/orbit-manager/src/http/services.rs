@@ -2,7 +2,6 @@
 
 use super::{watch::Watched, *};
 use crate::views;
-use axum::extract::Path;
 use orbit_core::{
     manager::{Request as Ask, View},
     model::{Answer, Kind, Put, RolloutOrder, Time, Workload},
@@ -53,7 +52,7 @@ impl Watched for Selector {
 }
 
 /// All services, by name.
-#[utoipa::path(get, path = "/v1/services", tag = "services",
+#[utoipa::path(get, path = "/v1/services", tag = "services", operation_id = "list_services",
     params(("selector" = Option<String>, Query, description = "KEY=VALUE,…"), ("limit" = Option<usize>, Query),
         ("continue" = Option<String>, Query, description = "from the page before"),
         ("watch" = Option<String>, Query, description = "`1`: go on, as server-sent events (Change)"),
@@ -78,7 +77,7 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
 }
 
 /// One service, desired beside actual. The ETag is the revision of its last change.
-#[utoipa::path(get, path = "/v1/services/{name}", tag = "services",
+#[utoipa::path(get, path = "/v1/services/{name}", tag = "services", operation_id = "read_service",
     responses((status = 200, body = view::Service), (status = 404, body = Problem)))]
 async fn read(State(door): State<Door>, Path(name): Path<String>) -> Answered<Response> {
     let found = door.read(move |state, now| {
@@ -95,7 +94,7 @@ pub(super) fn no_service(name: &str) -> Rejection {
 }
 
 /// Create or change a service.
-#[utoipa::path(put, path = "/v1/services/{name}", tag = "services", request_body = Manifest,
+#[utoipa::path(put, path = "/v1/services/{name}", tag = "services", operation_id = "store_service", request_body = Manifest,
     params(("If-Match" = Option<String>, Header, description = "only if it is at this revision"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only if it does not exist"),
         ("Idempotency-Key" = Option<String>, Header, description = "a repetition changes nothing and has the same answer"),
@@ -151,11 +150,7 @@ pub(super) async fn preview(door: &Door, name: String, put: Put) -> Answered<Res
 
 /// The key of a request that may be repeated.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Answered<Option<String>> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    match value.to_str() {
-        Ok(key) => Ok(Some(key.to_string())),
-        Err(_) => Err(Rejection::new(Code::Invalid, "an idempotency key has 1 to 252 ASCII characters").into()),
-    }
+    Ok(extract::header(headers, "idempotency-key")?.map(str::to_string))
 }
 
 fn stored(name: String, replied: crate::Replied) -> Answered<Response> {
@@ -168,7 +163,7 @@ fn stored(name: String, replied: crate::Replied) -> Answered<Response> {
 }
 
 /// Delete a service: its name is free at once, its tasks are stopped.
-#[utoipa::path(delete, path = "/v1/services/{name}", tag = "services",
+#[utoipa::path(delete, path = "/v1/services/{name}", tag = "services", operation_id = "delete_service",
     params(("If-Match" = Option<String>, Header, description = "only if it is at this revision")),
     responses((status = 204), (status = 404, body = Problem), (status = 412, body = Problem)))]
 async fn delete(State(door): State<Door>, Path(name): Path<String>, headers: HeaderMap) -> Answered<StatusCode> {
@@ -178,7 +173,7 @@ async fn delete(State(door): State<Door>, Path(name): Path<String>, headers: Hea
 }
 
 /// Change the number of replicas and nothing else.
-#[utoipa::path(post, path = "/v1/services/{name}/scale", tag = "services", request_body = view::Scale,
+#[utoipa::path(post, path = "/v1/services/{name}/scale", tag = "services", operation_id = "scale_service", request_body = view::Scale,
     params(("If-Match" = Option<String>, Header, description = "only if it is at this revision")),
     responses((status = 200, body = view::Stored), (status = 400, body = Problem), (status = 404, body = Problem)))]
 async fn scale(
@@ -194,7 +189,7 @@ async fn scale(
 
 /// Replace every task, slot by slot, by one of the same spec. What waits to be tried again is tried at
 /// once.
-#[utoipa::path(post, path = "/v1/services/{name}/restart", tag = "services",
+#[utoipa::path(post, path = "/v1/services/{name}/restart", tag = "services", operation_id = "restart_service",
     params(("If-Match" = Option<String>, Header, description = "only if it is at this revision")),
     responses((status = 200, body = view::Stored), (status = 404, body = Problem), (status = 412, body = Problem)))]
 async fn restart(State(door): State<Door>, Path(name): Path<String>, headers: HeaderMap) -> Answered<Response> {
@@ -203,7 +198,7 @@ async fn restart(State(door): State<Door>, Path(name): Path<String>, headers: He
 }
 
 /// The versions of a service that are remembered, oldest first: what `undo` can go back to.
-#[utoipa::path(get, path = "/v1/services/{name}/versions", tag = "services",
+#[utoipa::path(get, path = "/v1/services/{name}/versions", tag = "services", operation_id = "list_versions",
     responses((status = 200, body = view::List<view::Version>), (status = 404, body = Problem)))]
 async fn versions(State(door): State<Door>, Path(name): Path<String>) -> Answered<Response> {
     let found = door.read(move |state, _| {
@@ -216,7 +211,7 @@ async fn versions(State(door): State<Door>, Path(name): Path<String>) -> Answere
 }
 
 /// What somebody wants of a service's rollout: `pause`, `resume`, `promote` or `undo`.
-#[utoipa::path(post, path = "/v1/services/{name}/rollout/{order}", tag = "services",
+#[utoipa::path(post, path = "/v1/services/{name}/rollout/{order}", tag = "services", operation_id = "order_rollout",
     request_body(content = view::Undo, description = "of `undo`; may be left out"),
     params(("order" = String, Path, description = "`pause`, `resume`, `promote` or `undo`"),
         ("If-Match" = Option<String>, Header, description = "only if the service is at this revision")),

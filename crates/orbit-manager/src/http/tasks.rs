@@ -8,7 +8,6 @@ use super::{
     *,
 };
 use crate::views;
-use axum::extract::Path;
 use futures_util::StreamExt;
 use orbit_core::{
     manager::{Request as Ask, View},
@@ -85,7 +84,7 @@ impl Filter {
 }
 
 /// All attempts, by ID, which is by age.
-#[utoipa::path(get, path = "/v1/tasks", tag = "tasks",
+#[utoipa::path(get, path = "/v1/tasks", tag = "tasks", operation_id = "list_tasks",
     params(("kind" = Option<String>, Query, description = "`service` or `task`"),
         ("name" = Option<String>, Query, description = "of the object they belong to"),
         ("service" = Option<String>, Query), ("node" = Option<String>, Query), ("state" = Option<String>, Query),
@@ -122,7 +121,7 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
 }
 
 /// Submit a task definition: one run. Answers with its first attempt.
-#[utoipa::path(post, path = "/v1/tasks", tag = "tasks", request_body = Manifest,
+#[utoipa::path(post, path = "/v1/tasks", tag = "tasks", operation_id = "submit_task", request_body = Manifest,
     params(("Idempotency-Key" = Option<String>, Header, description = "a repetition changes nothing and has the same answer"),
         ("dry_run" = Option<String>, Query, description = "`1`: say what would be done (Stored), and do nothing")),
     responses((status = 200, body = view::Submitted, description = "it stood already"), (status = 201, body = view::Submitted),
@@ -158,10 +157,18 @@ fn no_task(id: &str) -> Rejection {
     Rejection::new(Code::NotFound, format!("there is no task `{id}`"))
 }
 
+/// Either of the two, as the document has it.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "only its schema is used")]
+enum TaskOrDefinition {
+    Task(Box<view::Task>),
+    Definition(Box<view::TaskDefinition>),
+}
+
 /// An attempt by its ID, or a definition by its name.
-#[utoipa::path(get, path = "/v1/tasks/{id}", tag = "tasks",
-    responses((status = 200, description = "an attempt (Task) or a definition (TaskDefinition)",
-        content((view::Task = "application/json"), (view::TaskDefinition = "application/json"))),
+#[utoipa::path(get, path = "/v1/tasks/{id}", tag = "tasks", operation_id = "read_task",
+    responses((status = 200, body = TaskOrDefinition, description = "an attempt (Task) or a definition (TaskDefinition)"),
         (status = 404, body = Problem)))]
 async fn read(State(door): State<Door>, Path(id): Path<String>) -> Answered<Response> {
     if let Ok(attempt) = id.parse::<TaskId>() {
@@ -179,7 +186,7 @@ async fn read(State(door): State<Door>, Path(id): Path<String>) -> Answered<Resp
 }
 
 /// Stop an attempt (a service brings a new one), or delete a definition.
-#[utoipa::path(delete, path = "/v1/tasks/{id}", tag = "tasks",
+#[utoipa::path(delete, path = "/v1/tasks/{id}", tag = "tasks", operation_id = "delete_task",
     params(("If-Match" = Option<String>, Header, description = "only if the definition is at this revision")),
     responses((status = 204), (status = 404, body = Problem)))]
 async fn delete(State(door): State<Door>, Path(id): Path<String>, headers: HeaderMap) -> Answered<StatusCode> {
@@ -200,7 +207,7 @@ struct Output {
 }
 
 /// What an attempt has written, standard output and standard error as they came.
-#[utoipa::path(get, path = "/v1/tasks/{id}/logs", tag = "tasks",
+#[utoipa::path(get, path = "/v1/tasks/{id}/logs", tag = "tasks", operation_id = "read_logs",
     params(("follow" = Option<String>, Query, description = "`1`: go on until it has ended"),
         ("tail" = Option<u32>, Query, description = "only so many of the last lines"),
         ("since" = Option<String>, Query, description = "only what was written since (RFC 3339)")),

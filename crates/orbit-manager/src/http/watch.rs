@@ -30,14 +30,17 @@ pub(super) trait Watched: Send + Sync + 'static {
 
 /// From which revision on: `Last-Event-ID` is newer than what the URL says.
 pub(super) fn since(headers: &HeaderMap, query: Option<u64>) -> Answered<Option<u64>> {
-    let Some(id) = headers.get("last-event-id") else { return Ok(query) };
-    let parsed = id.to_str().ok().and_then(|id| id.parse().ok());
-    parsed.map(Some).ok_or_else(|| Rejection::invalid("Last-Event-ID", "is not a revision").into())
+    let Some(id) = extract::header(headers, "last-event-id")? else { return Ok(query) };
+    extract::revision(id).map(Some).ok_or_else(|| Rejection::invalid("last-event-id", "is not a revision").into())
 }
 
 pub(super) fn compacted(complete_after: u64) -> Fault {
     let detail = format!("changes are known after revision {complete_after} only: list again, and watch from there");
-    Fault(Problem::new(410, "compacted", detail))
+    Fault(Problem::new(HttpCode::Compacted, detail))
+}
+
+pub(super) fn ahead(since: u64, newest: u64) -> Fault {
+    Rejection::invalid("since", format!("{since} is ahead of the revision, {newest}")).into()
 }
 
 /// Begins a watch: with everything that there is, or with what changed after a revision.
@@ -46,7 +49,7 @@ pub(super) async fn watch(door: Door, since: Option<u64>, watched: impl Watched)
         door.feed.check(since).map_err(|error| compacted(error.complete_after))?;
         let newest = door.read(|state, _| state.cluster().index).await?;
         if since > newest {
-            return Err(Rejection::invalid("since", format!("{since} is ahead of the revision, {newest}")).into());
+            return Err(ahead(since, newest));
         }
     }
     let (sender, messages) = mpsc::channel(MESSAGES_MAX);

@@ -1,5 +1,6 @@
 //! The log of a daemon: lines on standard error.
 
+use crate::plain::OneLine;
 use clap::ValueEnum;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
@@ -32,12 +33,17 @@ pub fn log_to_stderr(format: LogFormat, usual: &str) {
             Err(error) => (usual.into(), Some(error)),
         },
     };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let log = log.with_target(false);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     let begun = match format {
-        LogFormat::Text => log.with_ansi(colours).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        LogFormat::Text => log.with_writer(|| OneLine(std::io::stderr())).with_ansi(colours).try_init(),
+        LogFormat::Json => log
+            .with_writer(std::io::stderr)
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .try_init(),
     };
     if begun.is_ok() && format == LogFormat::Json {
         std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));

@@ -46,7 +46,7 @@ pub fn daemon<S: Settings, E: Display, F: Future<Output = Result<(), E>>>(
     let Err(error) = served else { return ExitCode::SUCCESS };
     supervisor::status(&format!("failed: {error}"));
     match format {
-        LogFormat::Text => eprintln!("{name}: {error}"),
+        LogFormat::Text => eprintln!("{name}: {}", crate::plain::line(&error.to_string())),
         LogFormat::Json => tracing::error!("{error}"),
     }
     ExitCode::from(2)

@@ -15,6 +15,7 @@ use orbit_api::{
     view::{Event, List, Node, Service, Task, TaskDefinition},
 };
 use orbit_core::model::TaskId;
+use orbit_shell::plain;
 use serde::Serialize;
 
 pub async fn describe(session: &mut Session<'_>, args: Describe) -> Result<u8, Error> {
@@ -68,7 +69,7 @@ impl Page {
     fn field(&mut self, name: &str, value: impl std::fmt::Display) {
         let value = or_nothing(&value.to_string());
         let label = format!("{name}:");
-        self.text += &format!("{label:<VALUE_COLUMN$}{}\n", value.replace(|c: char| c.is_control(), " "));
+        self.text += &format!("{label:<VALUE_COLUMN$}{}\n", plain::line(&value));
     }
     /// A field that is left out where there is nothing.
     fn field_if_any(&mut self, name: &str, value: &str) {
@@ -248,7 +249,7 @@ impl Page {
             self.text += "\nMessages:\n";
         }
         for task in messages {
-            self.text += &format!("  {}: {}\n", task.id, task.message.replace(|c: char| c.is_control(), " "));
+            self.text += &format!("  {}: {}\n", task.id, plain::line(&task.message));
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::{
 };
 use orbit_api::view::{self, Change, ChangeKind, List};
 use orbit_core::model::TaskId;
+use orbit_shell::plain;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -217,11 +218,11 @@ fn name_line(kind: ObjectKind, item: &Value) -> String {
 }
 
 fn json_line(value: &impl Serialize) -> Result<String, Error> {
-    serde_json::to_string(value).map(|text| format!("{text}\n")).map_err(|e| Error::usage(e.to_string()))
+    serde_json::to_string(value).map(|text| format!("{}\n", plain::json(text))).map_err(|e| Error::usage(e.to_string()))
 }
 pub(super) fn json(value: &impl Serialize) -> Result<String, Error> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Error::usage(e.to_string()))?;
-    Ok(format!("{text}\n"))
+    Ok(format!("{}\n", plain::json(text)))
 }
 pub(super) fn yaml(value: &impl Serialize) -> Result<String, Error> {
     serde_yaml_ng::to_string(value).map_err(|e| Error::usage(e.to_string()))

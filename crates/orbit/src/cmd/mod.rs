@@ -5,6 +5,7 @@ mod context;
 mod delete;
 mod describe;
 mod endpoints;
+pub mod errors;
 mod events;
 mod exec;
 mod get;

@@ -1,5 +1,5 @@
 //! `orbit dev`: manager and worker in one process. Here: its flags, where its state is kept, and the
-//! two daemons. What is said meanwhile is [`screen`]'s.
+//! two daemons. What is said meanwhile is `screen`'s.
 
 mod screen;
 
@@ -62,6 +62,7 @@ impl DevArgs {
             None => state_dir(env).ok_or("neither XDG_STATE_HOME nor HOME is set: say --state-dir DIR")?,
         };
         let manager = orbit_manager::daemon::Config {
+            names: Vec::new(),
             listen: self.listen,
             listen_workers: self.listen_workers,
             state_dir: state_dir.join("manager"),

@@ -8,6 +8,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use jiff::{Timestamp, tz::TimeZone};
 use orbit_api::view::{Event, List, Node, Task};
 use orbit_runtime::{ContainerRuntime, EngineInfo, docker::DockerRuntime};
+use orbit_shell::plain;
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -166,7 +167,7 @@ impl Styled {
 
 fn banner(facts: &Facts, engine: &Engine) -> Styled {
     let field = |shown: Styled, name: &str, value: &str| {
-        shown.with(DIM, format!("  {name:<9}")).with(PLAIN, format!("{value}\n"))
+        shown.with(DIM, format!("  {name:<9}")).with(PLAIN, format!("{}\n", plain::line(value)))
     };
     let version = env!("CARGO_PKG_VERSION");
     let mut shown = Styled::default().with(BOLD, format!("Orbit {version}")).with(PLAIN, " runs on this machine.\n\n");
@@ -174,13 +175,16 @@ fn banner(facts: &Facts, engine: &Engine) -> Styled {
     shown = field(shown, "Node", &facts.node);
     shown = match engine {
         Ok(engine) => field(shown, "Engine", &engine_words(engine)),
-        Err(why) => shown.with(DIM, format!("  {:<9}", "Engine")).with(BAD, format!("none answers: {why}\n")).with(
-            PLAIN,
-            format!(
-                "  {:<9}Start Docker (systemctl start docker) or set DOCKER_HOST; Orbit goes on when it comes.\n",
-                ""
+        Err(why) => shown
+            .with(DIM, format!("  {:<9}", "Engine"))
+            .with(BAD, format!("none answers: {}\n", plain::line(why)))
+            .with(
+                PLAIN,
+                format!(
+                    "  {:<9}Start Docker (systemctl start docker) or set DOCKER_HOST; Orbit goes on when it comes.\n",
+                    ""
+                ),
             ),
-        ),
     };
     shown = field(shown, "State", &facts.state_dir.display().to_string());
     if let Some(port) = facts.workers {
@@ -213,9 +217,9 @@ const NAME_COLUMNS: usize = 10;
 
 fn told(hour: &str, name: &str, style: Style, text: &str) -> Styled {
     // A message is an engine's, and an engine's are anybody's: none breaks the line or the terminal.
-    let plain = text.replace(|c: char| c.is_control(), " ");
-    let shown = Styled::default().with(DIM, hour).with(BOLD, format!("  {name:<NAME_COLUMNS$}"));
-    shown.with(style, format!("  {plain}\n"))
+    let text = plain::line(text);
+    let shown = Styled::default().with(DIM, hour).with(BOLD, format!("  {:<NAME_COLUMNS$}", plain::line(name)));
+    shown.with(style, format!("  {text}\n"))
 }
 
 /// `12:01:03  web         task 1.57.0 running on node-1`

@@ -119,3 +119,64 @@ fn a_reader_that_has_enough_is_no_error_and_a_full_disk_is() {
     assert_eq!(full.code, 2);
     assert!(full.err.starts_with("orbit: writing the output: "), "{}", full.err);
 }
+
+#[test]
+fn every_code_has_a_page_and_help_is_as_it_was() {
+    let line = || Line::addr("http://127.0.0.1:1");
+    let listed = line().run(&["help", "errors"]);
+    assert_eq!((listed.code, listed.err.as_str()), (0, ""));
+    for page in orbit_api::errors::pages() {
+        assert!(listed.out.lines().any(|line| line.starts_with(&format!("{} ", page.code))), "{}", page.code);
+        let shown = line().run(&["help", "errors", page.code]);
+        assert_eq!(shown.code, 0);
+        for text in [page.means, page.example, page.remedy] {
+            assert!(shown.out.contains(text), "{}", shown.out);
+        }
+    }
+    let unknown = line().run(&["help", "errors", "nothing"]);
+    assert_eq!((unknown.code, unknown.out.as_str()), (2, ""));
+    assert!(unknown.err.contains("`nothing`"));
+    assert!(line().run(&["help", "apply"]).out.contains("orbit apply -f web.yaml"), "clap's own help goes on");
+    assert!(line().run(&["help"]).out.contains("orbit help errors"));
+}
+
+#[test]
+fn nothing_that_somebody_else_says_acts_on_the_terminal() {
+    let bad = "x\u{1b}[2J\u{9b}31m\u{202e}\r\ny";
+    let of_service = service("web", 3, 3, bad);
+    let fake = Fake::new([
+        ("GET /v1/services", vec![ok(list(vec![of_service.clone()])); 4]),
+        ("GET /v1/services/none", vec![problem(404, "not_found", bad, bad)]),
+        ("GET /v1/services/html", vec![text(500, bad)]),
+    ]);
+    for args in [
+        &["get", "services"][..],
+        &["get", "services", "-o", "json"],
+        &["get", "services", "-o", "yaml"],
+        &["get", "services", "-o", "name"],
+        &["get", "service", "none"],
+        &["get", "service", "html"],
+    ] {
+        let ran = Line::to(&fake).run(args);
+        let said = format!("{}{}", ran.out, ran.err);
+        assert!(!said.is_empty() && !said.contains(|c: char| c.is_control() && c != '\n'), "{args:?}: {said:?}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&Line::to(&fake).run(&["get", "services", "-o", "json"]).out).unwrap_or_default();
+    assert!(json.is_null() || json["items"][0]["actual"]["message"] == bad, "data stay the same");
+}
+
+#[test]
+fn an_answer_that_does_not_end_does_not_fill_the_memory() {
+    let piece = "x".repeat(1 << 20);
+    let endless: Vec<&str> = std::iter::repeat_n(piece.as_str(), 70).collect();
+    let fake = Fake::new([
+        ("GET /v1/services/web", vec![log(&endless, End::Open)]),
+        ("GET /v1/services?watch=1", vec![log(&endless, End::Open), problem(404, "not_found", "", "gone")]),
+    ]);
+    let ran = Line::to(&fake).run(&["get", "service", "web"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("is larger than 64 MiB"), "{}", ran.err);
+    let ran = Line::to(&fake).run(&["get", "services", "-w"]);
+    assert!(ran.err.contains("gone"), "the stream was given up: {}", ran.err);
+}

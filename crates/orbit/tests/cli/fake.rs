@@ -47,7 +47,8 @@ pub fn no_content() -> Reply {
     Reply { status: 204, content_type: "text/plain", chunks: Vec::new(), end: End::Whole }
 }
 pub fn problem(status: u16, code: &str, field: &str, detail: &str) -> Reply {
-    let problem = Problem { field: field.to_string(), ..Problem::new(status, code, detail) };
+    let (code, detail, field) = (code.to_string(), detail.to_string(), field.to_string());
+    let problem = Problem { status, title: code.replace('_', " "), code, detail, field };
     Reply { content_type: "application/problem+json", ..json(status, problem) }
 }
 pub fn text(status: u16, body: &str) -> Reply {
