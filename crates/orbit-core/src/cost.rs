@@ -1,25 +1,24 @@
-//! Counts the work of the machines: rows of the state that were looked at.
+//! Counts the work of the machines: the rows of the state that they look at.
 //!
-//! A manager of a large fleet fails not by a wrong decision but by one that costs too much, again and
-//! again. So cost is part of what tests and the simulator see: a test holds how it grows with the
-//! fleet, and the simulated world charges virtual time for it. Without the feature `cost` nothing of
-//! it is compiled.
+//! A manager of a large fleet may fail because its decisions cost too much, and not because one of them is wrong. So
+//! the tests count the cost: `sim/tests/cost.rs` holds that an event costs no more in a larger fleet. Without the
+//! feature `cost` nothing of it is compiled.
 
 #[cfg(feature = "cost")]
 mod counted {
     use std::cell::Cell;
 
     thread_local! {
-        /// Of this thread: worlds that run side by side do not see each other's work.
+        /// One count per thread, so that worlds that run in parallel do not see each other's work.
         static ROWS: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// So many rows were looked at.
+    /// Adds rows that were looked at.
     pub fn rows(count: usize) {
         ROWS.set(ROWS.get() + count as u64);
     }
 
-    /// The rows that this thread has looked at since it asked last.
+    /// The rows that this thread has looked at since the last call.
     pub fn take() -> u64 {
         ROWS.replace(0)
     }

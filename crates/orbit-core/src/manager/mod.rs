@@ -1,13 +1,15 @@
 //! The manager's pure machine: it decides what should run where.
 //!
 //! Order of calls: [`Manager::restore`], then [`Manager::step`] with [`Event::Elected`], then `step`
-//! with whatever happens; carry out the actions of a step, in order, before the next one. Sleep
+//! with each further event. Carry out the actions of a step, in order, before the next step. Sleep
 //! until [`Manager::deadline`] at most, then send [`Event::Wake`].
 //!
-//! A change of the replicated state is proposed, made durable by the shell, and comes back as
-//! [`Event::Committed`]; nothing is answered before that. The plan is made on the leader, and
-//! checked again in [`Cluster::apply`], which is the only place where the
-//! state changes.
+//! The machine proposes each change of the replicated state, the shell makes it durable and returns it as
+//! [`Event::Committed`], and only then is a request answered. The leader makes the plans. [`Cluster::apply`]
+//! checks them again, and is the only function that changes the state.
+//!
+//! `planner` decides which workloads to look at, `leases` which nodes are unreachable, `sessions` which
+//! worker is connected, and `dispatcher` what each node is told. `view` is what readers see.
 
 mod dispatcher;
 mod leases;
@@ -35,27 +37,27 @@ use sessions::{PendingSession, Sessions};
 use std::collections::{BTreeMap, BTreeSet};
 use view::LeadRef;
 
-/// At most about so many reports go into one entry.
+/// About how many reports go into one entry at most.
 const REPORTS_MAX: usize = 10_000;
 
-/// The number of a proposal, given by the machine; the shell names it when it is committed.
+/// The number of a proposal. The machine assigns it, and the shell returns it with the committed entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProposalId(pub u64);
 
-/// The number of a request, given by the shell; the reply names it.
+/// The number of a request. The shell assigns it, and the reply returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
 /// What happens to a manager.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// This replica leads from now on. Everything committed before was given to it.
+    /// This replica leads from now on. It was given every entry that was committed before.
     Elected {
         /// Higher than every term before.
         term: u64,
         /// Fresh randomness.
         seed: u64,
-        /// The cluster's ID, should it have none yet.
+        /// The cluster's ID, if it has none yet.
         cluster: ClusterId,
         /// The wall clock in milliseconds since 1970, to know how long the cluster was without a
         /// leader.
@@ -63,14 +65,14 @@ pub enum Event {
     },
     /// This replica leads no longer.
     Deposed,
-    /// An entry is durable. With the proposal that it was, if it was this process's.
+    /// An entry is durable.
     Committed {
         /// The entry, with the next index.
         entry: Entry,
-        /// Of this process, if it was.
+        /// The proposal of this process that became the entry, if it was one.
         proposal: Option<ProposalId>,
     },
-    /// It is not known whether the proposal will be committed: nobody is to be told either.
+    /// Nobody knows whether the proposal will be committed, so the answer must claim neither.
     ProposalLost(ProposalId),
     /// A snapshot replaces the state.
     Install(Box<Snapshot>),
@@ -94,7 +96,7 @@ pub enum Event {
     Wake,
 }
 
-/// What a user can ask for. Reading needs no request: the shell reads the [`Cluster`].
+/// What a user can ask for. A read needs no request: the shell answers it from a [`View`] of its own replica.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 pub enum Request {
@@ -116,7 +118,7 @@ pub enum Request {
         /// If-Match.
         condition: Condition,
     },
-    /// What somebody wants of a service's rollout.
+    /// Pause, resume, promote or undo a service's rollout.
     Rollout {
         /// The service's name.
         name: String,
@@ -141,7 +143,7 @@ pub enum Request {
         /// Its name.
         name: String,
     },
-    /// What an operator wants of a node.
+    /// Change the availability of a node.
     SetDuty {
         /// Its name.
         name: String,
@@ -158,7 +160,7 @@ pub enum Request {
 pub enum Action {
     /// Append to the log; once durable, come back with [`Event::Committed`].
     Propose {
-        /// To be named then.
+        /// Returned with the committed entry.
         proposal: ProposalId,
         /// The entry's time, if the last entry's is not later.
         at: Time,
@@ -188,20 +190,20 @@ pub enum Action {
 pub struct Manager {
     cluster: Cluster,
     timing: Timing,
-    /// Counts proposals over every term of this process: what an earlier one left under way is
-    /// never taken for another's.
+    /// Counts proposals over all terms of this process, so that a proposal of an earlier term is never
+    /// taken for a later one.
     proposals: u64,
     leader: Option<Leader>,
 }
 
-/// What only a leader has. All of it may be lost: it is rebuilt at the next election.
+/// What only the leader remembers. All of it may be lost: the next election rebuilds it.
 #[derive(Clone, Debug)]
 struct Leader {
     /// Cluster time and the caller's time at the election.
     elected: (Time, Time),
     /// The wall clock at the election, in milliseconds since 1970.
     elected_wall_ms: u64,
-    /// The seed's entry is committed: everything before it is known.
+    /// The barrier is committed, so the leader knows everything that was committed before its term.
     barrier_passed: bool,
     proposals: u64,
     /// What each outstanding proposal is for.
@@ -215,13 +217,13 @@ struct Leader {
     plan_outstanding: bool,
     reach_outstanding: bool,
     reports_outstanding: bool,
-    /// Unreachable nodes that were heard again.
+    /// Unreachable nodes whose heartbeats have come again.
     returned: BTreeSet<NodeId>,
-    /// What workers reported since the last entry of reports was proposed.
+    /// Reports that came since the last entry of reports was proposed.
     reports: Vec<(SessionId, NodeReports)>,
-    /// The deadline that was given out last.
+    /// The last deadline that the caller was given.
     due: Option<Time>,
-    /// When something happened last.
+    /// When the last step was.
     stepped_at: Time,
 }
 
@@ -246,7 +248,7 @@ impl Manager {
     pub fn snapshot(&self) -> Snapshot {
         self.cluster.snapshot()
     }
-    /// The timing it was made with.
+    /// The timing that it was made with.
     pub fn timing(&self) -> &Timing {
         &self.timing
     }
@@ -262,7 +264,7 @@ impl Manager {
         });
         look(View::of_leader(&self.cluster, &self.timing, lead))
     }
-    /// What a reader elsewhere has to be told beside the log; nothing if this replica does not lead.
+    /// What a reader on another thread has to be told beside the log. `None` if this replica does not lead.
     pub fn lead(&self) -> Option<Lead> {
         self.leader.as_ref().map(|leader| Lead {
             ready: leader.barrier_passed,
@@ -271,13 +273,13 @@ impl Manager {
             brake: leader.leases.brake().clone(),
         })
     }
-    /// Another number whenever [`Manager::lead`] is another: it costs nothing to ask.
+    /// Changes whenever [`Manager::lead`] changes. It is cheap to ask after every step.
     pub fn lead_changes(&self) -> (u64, bool, u64) {
         let leader = self.leader.as_ref();
         let (ready, changes) = leader.map_or((false, 0), |it| (it.barrier_passed, it.leases.changes()));
         (self.cluster.term, ready, changes)
     }
-    /// Whether it leads and knows everything that was committed before.
+    /// Whether this replica leads and knows everything that was committed before its term.
     pub fn is_ready(&self) -> bool {
         self.read(|view| view.is_ready())
     }
@@ -293,7 +295,7 @@ impl Manager {
     pub fn outages(&self) -> BTreeMap<NodeId, Outage> {
         self.read(|view| view.outages())
     }
-    /// The live sessions: each with its node and the registration that it belongs to.
+    /// The live sessions, each with its node and its registration.
     pub fn connected(&self) -> impl Iterator<Item = (SessionId, NodeId, u64)> + '_ {
         self.leader.iter().flat_map(|leader| leader.sessions.live())
     }
@@ -341,9 +343,9 @@ impl Manager {
         actions
     }
 
-    /// A step that comes later than a heartbeat after it was due means that this process did not
-    /// run. So does one that comes after a silence in which some lease must have been looked at: a
-    /// sync that lasts can leave nothing due. Its own outage is not held against the nodes.
+    /// Re-arms all leases after a pause of this process, because the nodes are not to blame for it. The process was
+    /// paused if a step comes more than a heartbeat after it was due. It was also paused if no step came for longer
+    /// than a lease and a heartbeat: while a sync lasts, nothing may be due.
     fn forgive_own_outage(&mut self, now: Time) {
         let Some(leader) = &mut self.leader else { return };
         let at = leader.time(now);
@@ -433,7 +435,7 @@ impl Manager {
             Some(Purpose::Plan) => leader.plan_outstanding = false,
             Some(Purpose::Reports(keys)) => {
                 leader.reports_outstanding = false;
-                // Also where the incarnation was stale: that worker has a newer session by now.
+                // Also if the incarnation was stale: that worker has a newer session by now.
                 for (session, states) in keys {
                     if leader.reports_are_through(session, &states) {
                         actions.push(Action::Send { session, message: ToWorker::Committed { states } });
@@ -470,7 +472,7 @@ impl Manager {
         }
     }
 
-    /// What is due after every event: lost nodes, unanswered probes, the next plan, orders.
+    /// Does what is due after every event: reachability changes, unanswered probes, reports, the next plan, orders.
     fn follow_up(&mut self, now: Time, actions: &mut Vec<Action>) {
         self.settle_probes(now, actions);
         let Some(leader) = &mut self.leader else { return };
@@ -514,20 +516,21 @@ impl Leader {
         actions.push(Action::Propose { proposal, at: self.proposed_at, command });
     }
 
-    /// A connection is no session any more.
+    /// Ends a session.
     fn close(&mut self, session: SessionId) {
         self.sessions.close(session);
         self.dispatcher.unsubscribe(session);
     }
 
-    /// These reports of a session are no longer under way. Returns false where the session has ended.
+    /// These reports of a session are no longer on their way through the log. Returns false if the session has ended.
     fn reports_are_through(&mut self, session: SessionId, keys: &[ReportKey]) -> bool {
         let Some(live) = self.sessions.get_mut(session) else { return false };
         keys.iter().for_each(|key| _ = live.proposed.remove(key));
         true
     }
 
-    /// Unreachable nodes that were heard again, all at once: one entry for a fleet that returns.
+    /// The unreachable nodes whose heartbeats have come again, all in one entry, because a whole fleet may return at
+    /// once.
     fn returns(&mut self, cluster: &Cluster) -> Vec<ReachChange> {
         let silent = |node: &NodeId| cluster.node(*node).is_some_and(|node| node.silent_since().is_some());
         let returned = std::mem::take(&mut self.returned).into_iter().filter(silent);
@@ -538,7 +541,8 @@ impl Leader {
         returned.filter_map(change).collect()
     }
 
-    /// A forgotten node that speaks again is another node: it has to register anew.
+    /// Closes the sessions of forgotten nodes. A forgotten node is another node when it returns, and has to register
+    /// again.
     fn dismiss_forgotten(&mut self, cluster: &Cluster, touched: &Touched, actions: &mut Vec<Action>) {
         if planted(Bug::ForgottenNotDismissed) {
             return;

@@ -27,7 +27,7 @@ pub enum TaskState {
     Stopped,
     /// The node will not run it: trying again there would not help.
     Rejected,
-    /// Its node was forgotten, or came back without it.
+    /// Its node was forgotten.
     Lost,
 }
 
@@ -115,7 +115,7 @@ pub enum Reason {
     NameTaken,
     /// Its container was there, and is gone.
     Vanished,
-    /// Its node was forgotten, or came back without it.
+    /// Its node was forgotten.
     NodeLost,
     /// Its node did not hear of its manager for so long that it may have been replaced, and stopped it.
     Fenced,

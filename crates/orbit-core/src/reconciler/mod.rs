@@ -1,7 +1,11 @@
-//! The reconciler: compares what a workload wants with what is, slot by slot, and says what to do.
+//! The reconciler: compares the desired with the actual state of a workload, slot by slot, and returns the changes.
 //!
-//! It takes the state and never the change that woke it, so a lost or doubled wake-up cannot mislead
-//! it: reconciling a reconciled workload gives nothing (invariant I24).
+//! It takes the state, and never the event that woke it, so a lost or repeated wake-up cannot mislead
+//! it. Reconciling a reconciled workload gives no change (invariant I24).
+//!
+//! [`reconcile`] classifies the tasks of each wanted slot (`stand`), gives out the update budget (`turns`), and
+//! fills or empties the slots (`reconcile_slot`). `rollout` says which version a slot gets, and `outage` when a task
+//! of an unreachable node is replaced.
 
 mod outage;
 mod rollout;
@@ -16,35 +20,35 @@ pub use outage::{Outage, Outages};
 pub use rollout::{canaries, deadline, latest_settled_at, may_step, next_step, own, settled, target};
 use turns::{Turn, Turns};
 
-/// So many ended attempts are remembered in a slot, for their logs and their reasons.
+/// How many ended attempts a slot keeps, for their logs and their reasons.
 pub const HISTORY_MAX: usize = 3;
 
-/// What is not in the state and still decides: the time, and which silent nodes are given up.
+/// What decides besides the state: the time, and what happens to the tasks of unreachable nodes.
 pub struct Context<'a> {
     /// The cluster's clock.
     pub at: Time,
-    /// What becomes of the tasks of each unreachable node.
+    /// What happens to the tasks of each unreachable node.
     pub outages: &'a dyn Outages,
-    /// After how long a silence a task is replaced whose spec does not say.
+    /// The silence after which a task is replaced if its spec does not say.
     pub replace_after: Millis,
-    /// At most so many new tasks.
+    /// How many new tasks may be made at most.
     pub creates_max: usize,
 }
 
 /// What to do for one workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Slots that get a new task, with its version and the newest attempt that was seen in each. Ascending.
+    /// Slots that get a new task, each with its version and the newest attempt that was seen there. Ascending.
     pub creates: Vec<(u32, u32, Option<TaskId>)>,
     /// Tasks that are told to stop.
     pub stops: Vec<TaskId>,
     /// Ended tasks that are no longer remembered.
     pub removes: Vec<TaskId>,
-    /// Slots from this one on are surplus and will be empty.
+    /// The slots from this one on are surplus and empty: they are cut off.
     pub trim: Option<u32>,
     /// Nothing is left of a deleted workload.
     pub drop: bool,
-    /// Its rollout has come further.
+    /// The next step of its rollout.
     pub rollout: Option<RolloutStep>,
     /// Look again at this time, even if nothing happens.
     pub wake_at: Option<Time>,
@@ -58,7 +62,7 @@ impl Changes {
     }
 }
 
-/// Compares what the workload wants with what is.
+/// Compares the desired with the actual state of a workload.
 pub fn reconcile(cluster: &Cluster, workload: &Workload, context: &Context) -> Changes {
     let mut changes = Changes::default();
     let wanted = workload.wanted();
@@ -88,7 +92,7 @@ fn create(changes: &mut Changes, context: &Context, slot: u32, version: u32, aft
     }
 }
 
-/// A slot beyond the wanted number: stop what lives, forget what has ended.
+/// Empties a slot beyond the wanted number: stops live tasks, forgets ended ones.
 fn empty_slot(cluster: &Cluster, slot: &Slot, changes: &mut Changes) {
     for task in cluster.attempts(slot) {
         if task.state.is_terminal() {
@@ -99,7 +103,7 @@ fn empty_slot(cluster: &Cluster, slot: &Slot, changes: &mut Changes) {
     }
 }
 
-/// Surplus slots are cut off once nothing in them and behind them has yet to end.
+/// Cuts off the surplus slots in which, and behind which, every task has ended.
 fn finish_shrinking(cluster: &Cluster, workload: &Workload, changes: &mut Changes) {
     let wanted = workload.wanted() as usize;
     let ended = |slot: &Slot| cluster.attempts(slot).all(|task| task.state.is_terminal());
@@ -113,44 +117,48 @@ fn finish_shrinking(cluster: &Cluster, workload: &Workload, changes: &mut Change
     }
 }
 
-/// What stands in one wanted slot, by what is to be done with it.
+/// The slot view: the tasks of one wanted slot, sorted by what is to be done with them. Tasks that were given up with
+/// their node are not in it.
 #[derive(Default)]
 struct Standing<'a> {
-    /// The version that the slot shall be of: the current one, unless its rollout is held or has not come here.
+    /// The target version of the slot: the current one, unless the rollout is held or has not reached the slot.
     version: u32,
-    /// Where a silent node returns with a task that was replaced, that one stays.
+    /// When an unreachable node returns with a task that was replaced, the original task stays.
     keeps_original: bool,
-    /// No two tasks of the slot may run at the same time: the old one always has to go first.
+    /// No two tasks of the slot may run at the same time, so the old one always has to end first.
     alone: bool,
-    /// Of that version, seen running; one that serves before others.
+    /// A running task of the target version, which stays. A task that serves is preferred.
     keeper: Option<&'a Task>,
-    /// When the keeper will have served for long enough to count. Nothing while its probes fail.
+    /// When the keeper will be stable. `None` while its probes fail.
     settles_at: Option<Time>,
-    /// The keeper has served for long enough.
+    /// The keeper is stable: it has served for `min_healthy`.
     settled: bool,
-    /// The newest attempt is of that version and does not serve: its turn has come.
+    /// The newest attempt is of the target version and is not the fallback: the slot has used its update budget
+    /// already.
     tried: bool,
-    /// Of that version, on its way to running: the most advanced, then the newest.
+    /// A task of the target version on its way to running: the most advanced, then the newest.
     candidate: Option<&'a Task>,
-    /// Of another version or of no good health, still running: stays until the right one serves.
+    /// A running task that has to make way (it is of another version, unhealthy, or on a draining node). It stays until
+    /// its replacement serves.
     fallback: Option<&'a Task>,
-    /// The fallback is of no good health, and what replaces it is not made before this time.
+    /// The fallback is unhealthy, and its replacement is not made before this time.
     rests_until: Option<Time>,
-    /// Told to stop, not seen to have ended, on a node that is there.
+    /// A task was told to stop and was not seen to end, and was not given up with its node.
     leaving: bool,
-    /// Only the node of its task, which is silent, or an operator can say that that has ended.
+    /// A task with a confirmed fence is on an unreachable node. Only that node or an operator can say that it has
+    /// ended.
     unconfirmed: bool,
-    /// There is nothing in it, and what comes next is not made yet: its tasks have failed.
+    /// The slot is empty, and its next task is not made yet, because tasks have failed there.
     backs_off: bool,
-    /// There was a new task beside the one that serves, which has ended, and the next one is not made yet.
+    /// A new task ran beside the one that serves and has ended, and the next one waits for the backoff.
     is_retried_later: bool,
-    /// When the next of the slot's tasks is given up with its node, or has to leave it.
+    /// When the next task of the slot is given up with its node, or has to leave a draining node.
     replace_at: Option<Time>,
 }
 
 impl<'a> Standing<'a> {
-    /// A task that shall make place: it stays until the right one serves where it serves itself, and goes in
-    /// this plan where it does not. Of several, one that is heard stays.
+    /// Takes in a task that has to make way. If it serves, it becomes the fallback and stays until its replacement
+    /// serves; otherwise it is stopped in this plan. Of several that serve, one on a reachable node stays.
     fn replace(&mut self, task: &'a Task, context: &Context) {
         let stays = |fallback: &Task| fallback.serves() && (!is_absent(fallback, context) || is_absent(task, context));
         match task.serves() {
@@ -161,19 +169,19 @@ impl<'a> Standing<'a> {
     fn serves(&self) -> bool {
         self.settled || self.fallback.is_some_and(Task::serves)
     }
-    /// What stays until it is replaced is of no good health.
+    /// Whether the fallback is unhealthy.
     fn is_sick(&self) -> bool {
         self.fallback.is_some_and(Task::is_unhealthy)
     }
-    /// What is of no good health goes where its replacement finds no node: it may be what takes the room.
+    /// Whether an unhealthy task is stopped because its replacement cannot be placed: it may hold the capacity.
     fn makes_room(&self) -> bool {
         self.is_sick() && self.candidate.is_some_and(|task| task.state == TaskState::Pending)
     }
-    /// There is a new task beside the old one, which serves still.
+    /// Whether there is a new task beside the old one, and the new one is not stable yet.
     fn is_surging(&self) -> bool {
         self.fallback.is_some() && !self.settled && (self.keeper.is_some() || self.candidate.is_some())
     }
-    /// There was one, which has ended.
+    /// Whether there was a new task beside the old one, which has ended.
     fn is_retrying(&self) -> bool {
         self.fallback.is_some() && self.keeper.is_none() && self.candidate.is_none() && self.tried
     }
@@ -183,14 +191,14 @@ impl<'a> Standing<'a> {
     }
 }
 
-/// What a node's drain means for a task on it that shall run.
+/// What the drain of a node means for a task on it that should run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stay {
     /// Nothing.
     Stays,
-    /// It goes once another has taken its place.
+    /// The task goes once another task has replaced it.
     UntilReplaced,
-    /// It goes now: the drain's deadline has passed.
+    /// The task goes now, because the deadline of the drain has passed.
     Leaves,
 }
 
@@ -201,7 +209,7 @@ fn stay(cluster: &Cluster, workload: &Workload, task: &Task, context: &Context) 
     match workload.kind {
         _ if grace_over => Stay::Leaves,
         Kind::Service => Stay::UntilReplaced,
-        // It runs once: another in its place would be a second run.
+        // A task definition runs once: a replacement would be a second run.
         Kind::Task => Stay::Stays,
     }
 }
@@ -218,7 +226,7 @@ fn stand<'a>(
     let mut standing = Standing { version: current, keeps_original, alone: runs_alone(spec), ..Standing::default() };
     for task in cluster.attempts(slot).filter(|task| !task.state.is_terminal()) {
         if is_given_up(cluster, workload, slot, task, context) {
-            continue; // neither counted nor, until its replacement serves, stopped
+            continue; // not counted, and not stopped until its replacement serves
         }
         let confirmed = cluster.spec_of(task).disconnect.fence == Fence::Confirmed;
         standing.unconfirmed |= confirmed && is_absent(task, context);
@@ -237,27 +245,28 @@ fn stand<'a>(
         } else if stay == Stay::Leaves {
             standing.leaving = true; // it is told to stop in this plan
         } else if stay == Stay::UntilReplaced {
-            // Where it does not serve, its place is sought anew at once.
+            // If it does not serve, another place is sought at once.
             standing.replace(task, context);
         } else if task.version == current && task.is_unhealthy() && !planted(Bug::UnhealthyKept) {
-            // It goes in its turn, so that a probe that fails everywhere does not end everything at once.
+            // It is replaced within the update budget, so that a probe that fails everywhere does not end every task
+            // at once.
             standing.fallback = standing.fallback.or(Some(task));
         } else if task.version == current && task.state == TaskState::Running {
             // The newer one comes first.
             let returned = || keeps_original && !is_absent(task, context);
             let better = standing.keeper.is_none_or(|keeper| task.serves() && (!keeper.serves() || returned()));
             if let Some(newer) = standing.keeper.filter(|newer| better && !is_absent(newer, context)) {
-                // It may serve soon, and the one that does may be gone.
+                // The newer task may serve soon, and the one on the unreachable node may be gone.
                 standing.candidate = standing.candidate.or(Some(newer).filter(|_| is_absent(task, context)));
             }
             standing.keeper = if better { Some(task) } else { standing.keeper };
         } else if task.version == current {
-            // How far one has come whose node is silent, nobody knows.
+            // Nobody knows the progress of a task on an unreachable node.
             let progress = |task: &Task| (!is_absent(task, context), task.state);
             let ahead = standing.candidate.is_none_or(|candidate| progress(task) > progress(candidate));
             standing.candidate = if ahead { Some(task) } else { standing.candidate };
         } else {
-            // A version that never came to serve does not hold up the one that mends it.
+            // A task that does not serve does not delay the version that replaces it.
             standing.replace(task, context);
         }
     }
@@ -279,13 +288,13 @@ fn stand<'a>(
     standing
 }
 
-/// Whether a task of this workload may run again elsewhere while it is not known to have ended.
-/// One that its user wants to run once may not: it may well be running still.
+/// Whether a task of this workload may run again elsewhere while it is not known to have ended. Under the
+/// restart policy `never` it may not, because it may still be running.
 pub fn may_rerun(workload: &Workload) -> bool {
     workload.current().spec.restart.policy != RestartPolicy::Never || planted(Bug::NeverIsRerun)
 }
 
-/// One wanted slot.
+/// Decides what to do in one wanted slot: which tasks are stopped, and whether a new one is made.
 fn reconcile_slot(
     cluster: &Cluster,
     workload: &Workload,
@@ -295,14 +304,14 @@ fn reconcile_slot(
     context: &Context,
     changes: &mut Changes,
 ) {
-    // What nobody hears of takes nobody's place: whether it serves still is not known.
+    // A task on an unreachable node never replaces another: nobody knows whether it still serves.
     let heard = |task: &Task| !is_absent(task, context) || planted(Bug::UnheardTakesItsPlace);
     let is_followed = standing.keeper.is_some_and(|keeper| heard(keeper) || !standing.fallback.is_some_and(heard));
     let goes = turn == Turn::Instead || (standing.settled && is_followed) || standing.makes_room();
     let fallback = standing.fallback.filter(|_| !goes);
     let newer = standing.keeper.or(standing.candidate);
     let is_of_version = |task: &Task| task.version == standing.version;
-    // What was made when its node was silent before is not stopped for the sake of one that is silent again.
+    // The keeper's node is unreachable again: what was made during an earlier silence is not stopped for its sake.
     let beside = standing.candidate.filter(|_| {
         let silent = |keeper: &Task| is_absent(keeper, context);
         standing.keeper.is_some_and(silent) && !standing.alone && !planted(Bug::GiveUpTakenBack)
@@ -310,15 +319,15 @@ fn reconcile_slot(
     let keeps = |task: &Task| [newer, fallback, beside].into_iter().flatten().any(|kept| task.id == kept.id);
     for task in cluster.attempts(slot).filter(|task| task.is_live()) {
         let given_up = is_given_up(cluster, workload, slot, task, context);
-        // What was given up is told to stop only once its replacement serves: its node may return
-        // before that. Where it is the one to keep, it is not told at all.
+        // A task that was given up is told to stop only once its replacement serves, because its node may return
+        // before that. If the spec keeps the original, it is not told at all.
         let replaced = standing.keeper.is_some_and(Task::serves);
         let awaited = standing.keeps_original
             && is_of_version(task)
             && is_absent(task, context)
             && replaced
             && stay(cluster, workload, task, context) == Stay::Stays;
-        // And where it has stopped by itself, it must not be started when its node returns.
+        // A task with a timed fence has stopped by itself, and must not be started when its node returns.
         let fenced = cluster.spec_of(task).disconnect.fence == Fence::Timed && !planted(Bug::FencedNotTold);
         let waits = awaited || (given_up && !replaced);
         if !keeps(task) && (fenced || !waits) {
@@ -329,8 +338,8 @@ fn reconcile_slot(
         forget_old_attempts(cluster, slot, changes);
     }
     if standing.keeper.is_none() && standing.candidate.is_none() {
-        // Where the old one goes first, it has to be seen gone: its port may be pinned, or its user
-        // does not want two of them.
+        // If the old task goes first, it has to be seen to end: its port may be pinned, or its user
+        // wants no two of them.
         let stop_first = standing.alone || workload.update.max_surge == 0;
         let waits_for_end = stop_first && (standing.leaving || standing.fallback.is_some());
         let waits_for_turn = standing.fallback.is_some() && turn == Turn::Later;
@@ -350,31 +359,31 @@ fn reconcile_slot(
     }
 }
 
-/// Whether a task is not counted on any more, though it is not known to have ended: its node has been
-/// silent for too long, or was, and it was replaced, with whatever success. That is not taken back when
-/// a leader gives the node more time, because it is new or was asleep: it would begin again later.
+/// Whether a task is given up although it is not known to have ended: its node has been silent for too long, or
+/// the task was already replaced in this silence, with or without success. A replacement is not taken back when a
+/// leader that is new or was paused gives the node more time, because it would only be made again later.
 fn is_given_up(cluster: &Cluster, workload: &Workload, slot: &Slot, task: &Task, context: &Context) -> bool {
     let silent_for_too_long = || replace_at(cluster, task, context).is_some_and(|at| at <= context.at);
-    // In this silence: what was made in an earlier one ended when the node returned, or before that.
+    // Only in this silence: a replacement of an earlier silence ended at the latest when the node returned.
     let silent_since = cluster.node_of(task).and_then(Node::silent_since);
     let in_this_silence = |newer: &Task| {
         planted(Bug::EarlierSilenceCounts) || silent_since.is_some_and(|since| newer.created_at >= since)
     };
     let replaced = || {
         let mut newer = cluster.attempts(slot).take_while(|newer| newer.id != task.id);
-        // One that was told to stop takes nobody's place.
+        // A task that was told to stop replaces no other.
         let replaces = |newer: &Task| newer.version == task.version && newer.desired == Desired::Running;
         newer.any(|newer| replaces(newer) && in_this_silence(newer)) && !planted(Bug::GiveUpTakenBack)
     };
     may_rerun(workload) && is_absent(task, context) && (silent_for_too_long() || replaced())
 }
 
-/// Whether a task's node is silent.
+/// Whether the node of a task is unreachable.
 fn is_absent(task: &Task, context: &Context) -> bool {
     task.node.is_some_and(|node| context.outages.of(node).is_some())
 }
 
-/// When a task is replaced because its node is silent, unless that returns.
+/// When a task is replaced because its node is unreachable, unless the node returns before.
 fn replace_at(cluster: &Cluster, task: &Task, context: &Context) -> Option<Time> {
     let outage = context.outages.of(task.node?)?;
     outage.replace_at(cluster.spec_of(task), context.replace_after)
@@ -385,7 +394,7 @@ fn runs_alone(spec: &Spec) -> bool {
     if planted(Bug::FencedBesideOthers) { spec.pins_host_port() } else { spec.runs_alone() }
 }
 
-/// A new attempt, unless there is to be none, or not yet.
+/// Makes a new attempt, unless the slot gets none, or has to wait.
 fn fill_slot(
     cluster: &Cluster,
     workload: &Workload,
@@ -395,7 +404,7 @@ fn fill_slot(
     changes: &mut Changes,
 ) {
     let newest = cluster.attempts(slot).next();
-    // One that runs once and is told to stop now is not followed.
+    // A task definition that is told to stop in this plan gets no further attempt.
     let told_now = |task: &Task| workload.kind == Kind::Task && changes.stops.contains(&task.id);
     if newest.is_some_and(|task| workload.is_over(task) || told_now(task)) {
         return;

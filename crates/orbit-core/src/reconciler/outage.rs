@@ -1,4 +1,4 @@
-//! What becomes of the tasks of an unreachable node, and when.
+//! Outages: what happens to the tasks of an unreachable node, and when.
 
 use crate::{
     model::{Fence, Millis, NodeId, Spec, Time},
@@ -6,10 +6,10 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Which nodes are unreachable, and what follows for their tasks. Asked node by node, because most
+/// Which nodes are unreachable, and what follows for their tasks. The reconciler asks node by node, because most
 /// questions are about a few nodes of many.
 pub trait Outages {
-    /// `None` where the node is reachable.
+    /// `None` if the node is reachable.
     fn of(&self, node: NodeId) -> Option<Outage>;
 }
 
@@ -25,35 +25,37 @@ impl Outages for BTreeMap<NodeId, Outage> {
     }
 }
 
-/// What becomes of the tasks of an unreachable node.
+/// What happens to the tasks of an unreachable node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outage {
-    /// Each is replaced when its node has been silent for as long as its spec says, from this time on, unless the node
-    /// returns.
+    /// Each task is replaced once its node has been silent for as long as its spec says, unless the node returns
+    /// before.
     Silent {
-        /// The last that was heard, or the last time that its silence was held against nobody.
+        /// From when the silence counts: the last message, or the last re-arming or release by the brake if that is
+        /// later.
         since: Time,
     },
-    /// Draining it was an operator's word that they shall run elsewhere, from this time on.
+    /// An operator drains the node, so the tasks are replaced without waiting for the silence to last.
     Drained {
         /// As above.
         since: Time,
-        /// The drain's beginning, or the end of the lease.
+        /// The beginning of the drain, or the end of the lease if that is later.
         at: Time,
     },
-    /// Too many nodes fell silent together: they are left alone until some return.
+    /// The brake holds, because too many nodes fell silent together: nothing is replaced until it releases the node.
     Braked,
 }
 
 impl Outage {
-    /// When a task of this spec is replaced, unless its node returns; `None` where that does not follow from silence.
+    /// When a task of this spec is replaced, unless its node returns before. `None` if silence alone does not replace
+    /// it.
     pub fn replace_at(self, spec: &Spec, replace_after: Millis) -> Option<Time> {
         let replace_after = spec.disconnect.replace_after.unwrap_or(replace_after);
         match (self, spec.disconnect.fence) {
             (_, Fence::Confirmed) if !planted(Bug::ConfirmedIsReplaced) => None,
             (Outage::Braked, _) => None,
             (Outage::Silent { since }, _) => Some(since + replace_after),
-            // An operator's word does not stop what runs there.
+            // A drain does not stop what runs on an unreachable node: the timed fence has to pass first.
             (Outage::Drained { since, at }, Fence::Timed) if !planted(Bug::DrainBeforeFence) => {
                 Some(at.max(since + replace_after))
             }

@@ -1,5 +1,7 @@
-//! How far a rollout has come: which version each slot shall be of, and what the log is told of it
-//! (invariant I28). A function of the state and the time: `apply` asks the same questions again.
+//! Rollouts: the target version of each slot, and the next step of a rollout (invariant I28).
+//!
+//! These are functions of the state and the time. The planner proposes the step that [`next_step`] gives, and `apply`
+//! asks [`may_step`] again before it takes the step.
 
 use crate::{
     model::*,
@@ -7,15 +9,16 @@ use crate::{
     state::Cluster,
 };
 
-/// The version that a slot shall be of: the current one, where the rollout goes on. Where it is held, or waits for
-/// its canaries in other slots, a slot stays at its [own](own) version, so that an old task that ends meanwhile is
-/// followed by one like it; a new slot is of the stable version.
+/// The target version of a slot. It is the current version while the rollout goes on. While the rollout is held, a
+/// slot keeps its held version (see [`own`]), so that a task that ends is replaced by one of the same version. While
+/// the rollout waits for canaries in other slots, a slot keeps the version of its newest task. A new slot then gets
+/// the stable version.
 pub fn target(cluster: &Cluster, workload: &Workload, number: u32) -> u32 {
     let current = workload.version;
     let Some(rollout) = &workload.rollout else { return current };
     let is_canary = rollout.promoted || number < workload.update.canary || planted(Bug::CanaryUnbounded);
     let held = rollout.is_held() && !planted(Bug::PauseIgnored);
-    // Canaries are what is looked at: one that is lost is followed by another.
+    // While canaries wait for promotion, a canary that is lost is replaced, because people look at it.
     if is_canary && (!held || (rollout.state == RolloutState::Canary && !rollout.promoted)) {
         return current;
     }
@@ -30,9 +33,10 @@ pub fn target(cluster: &Cluster, workload: &Workload, number: u32) -> u32 {
     own.or(newest).or(workload.stable).unwrap_or(current)
 }
 
-/// The version that a slot keeps from now on, when its rollout begins to stand still: the current one where that has
-/// settled in it, or is on its way for the first time and somebody only pauses it. What failed before it counted takes
-/// nobody's place.
+/// The held version of a slot, which it keeps from the moment at which its rollout becomes held. It is the current
+/// version if the slot has settled, or if its first task of that version is on its way and the rollout has not
+/// failed. A new version that failed in the slot before it was stable never becomes the held version while an older
+/// task is there.
 pub fn own(cluster: &Cluster, workload: &Workload, slot: &Slot, at: Time) -> u32 {
     let (current, attempts) = (workload.version, || cluster.attempts(slot));
     let newest = attempts().next().map(|task| task.version);
@@ -51,8 +55,8 @@ pub fn own(cluster: &Cluster, workload: &Workload, slot: &Slot, at: Time) -> u32
     }
 }
 
-/// When a slot's task of the current version will have served, or has served, for long enough to count. Nothing where
-/// none serves, or its node is not heard.
+/// When the slot settles, or did: when its task of the current version is stable, having served for `min_healthy`.
+/// `None` if no such task serves on a reachable node.
 fn settles_at(cluster: &Cluster, workload: &Workload, slot: &Slot) -> Option<Time> {
     let min_healthy = if planted(Bug::DoneAtOnce) { Millis(0) } else { workload.update.min_healthy };
     let counts = |task: &&Task| {
@@ -68,32 +72,32 @@ pub fn settled(cluster: &Cluster, workload: &Workload, slots: u32, at: Time) -> 
     first.filter(|slot| settles_at(cluster, workload, slot).is_some_and(|settled| settled <= at)).count() as u32
 }
 
-/// How many of its canaries have settled, and how many it has.
+/// How many canary slots have settled, and how many canary slots there are.
 pub fn canaries(cluster: &Cluster, workload: &Workload, at: Time) -> (u32, u32) {
     (settled(cluster, workload, workload.canaries(), at), workload.canaries())
 }
 
-/// When the latest of the wanted slots that have settled did so.
+/// When the last of the settled slots has settled.
 pub fn latest_settled_at(cluster: &Cluster, workload: &Workload, at: Time) -> Option<Time> {
     let wanted = workload.slots.iter().take(workload.wanted() as usize);
     wanted.filter_map(|slot| settles_at(cluster, workload, slot)).filter(|settled| *settled <= at).max()
 }
 
-/// When a rollout fails, unless more slots have settled by then.
+/// When a rollout fails, unless more slots have settled by then than ever before.
 pub fn deadline(workload: &Workload) -> Option<Time> {
-    // What shall have no replicas has nothing to show for itself, in whatever time.
+    // A service with no replicas cannot make progress, however long it takes.
     let rollout = workload.rollout.filter(|rollout| rollout.state == RolloutState::Running && workload.wanted() > 0)?;
     Some(rollout.progress_at + workload.update.deadline?)
 }
 
-/// What the log has to be told of a workload's rollout now.
+/// The step that a workload's rollout takes now, if there is one.
 pub fn next_step(cluster: &Cluster, workload: &Workload, at: Time) -> Option<RolloutStep> {
     use RolloutStep::{AwaitPromotion, Extend, Fail, Finish};
     [Finish, AwaitPromotion, Extend, Fail].into_iter().find(|step| may_step(cluster, workload, *step, at))
 }
 
-/// Whether a workload's rollout has come so far. Of several, the log is told of the first; that another one holds by
-/// the time it is told is no reason to refuse it.
+/// Whether a workload's rollout may take this step now. If several steps are possible, [`next_step`] takes the first;
+/// `apply` does not refuse it because another step has become possible meanwhile.
 pub fn may_step(cluster: &Cluster, workload: &Workload, step: RolloutStep, at: Time) -> bool {
     let Some(rollout) = workload.rollout.filter(|_| workload.wanted() > 0) else { return false };
     let wanted = workload.wanted();
@@ -114,7 +118,7 @@ pub fn may_step(cluster: &Cluster, workload: &Workload, step: RolloutStep, at: T
     }
 }
 
-/// Whether more slots have settled than ever before, the last of them after its deadline began.
+/// Whether more slots have settled than ever before, and the last of them after the deadline began to count.
 fn has_progressed(cluster: &Cluster, workload: &Workload, rollout: &Rollout, at: Time) -> bool {
     let more = settled(cluster, workload, workload.wanted(), at) > rollout.settled || planted(Bug::DeadlineAlwaysMoves);
     more && latest_settled_at(cluster, workload, at).is_some_and(|latest| latest > rollout.progress_at)

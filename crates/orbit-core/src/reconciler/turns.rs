@@ -1,5 +1,7 @@
-//! Whose turn it is to give up a task that serves: an update and a drain go from slot to slot, and no
-//! faster than the service's [`Update`] allows (invariants I3, I4).
+//! The update budget: which slot may give up its old task now. Updates, drains and replacements of unhealthy tasks go
+//! from slot to slot, and no faster than the service's [`Update`] allows (invariants I3, I4).
+//!
+//! Order of calls: [`Turns::new`] with the views of all wanted slots, then [`Turns::take`] for each of them, in order.
 
 use super::Standing;
 use crate::{
@@ -7,44 +9,44 @@ use crate::{
     planted::{Bug, planted},
 };
 
-/// How a slot comes to a task of the current version while an older one serves.
+/// How a slot gets a task of its target version while another task is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// A new task is made beside the old one, which serves until the new one does.
+    /// A new task is made beside the old one, which stays until the new one is stable.
     Beside,
-    /// The old one goes, and then the new one is made.
+    /// The old task is stopped first, and then the new one is made.
     Instead,
-    /// Not yet.
+    /// The slot waits.
     Later,
 }
 
-/// How much of an update is under way, and what it leaves to the slots behind.
+/// How much of the budget is used, and what is left for the slots that follow.
 pub(super) struct Turns {
     update: Update,
-    /// Slots that have a new task beside the one that serves, so far.
+    /// Slots that have a new task beside the old one.
     surging: u32,
-    /// Those of them whose new task waits for a node.
+    /// Of those, slots whose new task waits for a node.
     stuck: u32,
-    /// Slots whose turn has come, but whose new task has ended: they are the next to try. Those before this slot are
+    /// Slots that were given budget and whose new task has ended: they keep their budget. Those before this slot are
     /// counted as waiting, or as surging again.
     retrying: u32,
-    /// Slots before this one that are tried beside what serves again, once their backoff is over.
+    /// Slots before this one that get another new task beside the old one after their backoff.
     waiting: u32,
-    /// Slots in which nothing serves, other than those that wait for a node.
+    /// Slots in which no task serves, except those that wait for a node.
     down: u32,
-    /// Those of them that have a task of no good health, which runs still.
+    /// Of those, slots whose old task is unhealthy and still runs.
     sick: u32,
-    /// Those of them that have failed, and are not tried again yet.
+    /// Of those, slots whose tasks have failed and that wait for the backoff.
     backing_off: u32,
-    /// Slots before this one that wait for a node. Those behind it do not count: a service that is too
-    /// large for the cluster could not be updated at all.
+    /// Slots before this one that wait for a node. Later slots do not count, because otherwise a service that is too
+    /// large for the cluster could never be updated.
     waiting_before: u32,
-    /// Slots before this one in which nothing serves.
+    /// Slots before this one in which no task serves.
     down_before: u32,
 }
 
 impl Turns {
-    /// Of all wanted slots of a workload.
+    /// The budget of a workload, from the views of all its wanted slots.
     pub fn new<'a>(workload: &Workload, standings: impl Iterator<Item = &'a Standing<'a>>) -> Turns {
         let update = workload.update;
         let mut turns = Turns {
@@ -70,32 +72,32 @@ impl Turns {
             turns.sick += u32::from(is_down && standing.is_sick());
             turns.backing_off += u32::from(is_down && standing.backs_off && !uncounted);
         }
-        // Those that are made now serve no sooner than the others.
+        // The slots that are made now do not serve yet.
         turns.down += workload.wanted().saturating_sub(workload.slots.len() as u32);
         turns
     }
 
-    /// The next slot's. To be asked of every wanted slot, in order.
+    /// What the next slot may do. Call it for every wanted slot, in order.
     pub fn take(&mut self, standing: &Standing) -> Turn {
-        // One that waits for a silent node says nothing about the new version.
+        // A slot that waits for an unreachable node says nothing about the new version.
         if !standing.serves() && !standing.unconfirmed {
             self.down_before += 1;
             self.waiting_before += u32::from(standing.waits_for_node());
         }
         let begun = standing.keeper.is_some() || standing.candidate.is_some();
-        // What is sick where nobody hears of it is not made well by being told to stop.
+        // An unhealthy task on an unreachable node receives no order, and a confirmed fence forbids its replacement.
         let unheard = standing.is_sick() && standing.unconfirmed;
         if standing.fallback.is_none() || begun || standing.rests_until.is_some() || unheard {
-            return Turn::Later; // nothing is to be begun, or not yet
+            return Turn::Later; // there is nothing to begin, or the slot has to wait
         }
         if planted(Bug::EverySlotAtOnce) || (planted(Bug::UnhealthyAtOnce) && standing.is_sick()) {
             return Turn::Beside;
         }
         let retries = standing.is_retrying();
         self.retrying -= u32::from(retries);
-        // Another of the same version, for a drain or its health, proves nothing about a new one.
+        // A replacement of the same version, for a drain or for health, proves nothing about a new version.
         let moves = standing.fallback.is_some_and(|fallback| fallback.version == standing.version);
-        // What fails for ever keeps its turn, but not from the health of others.
+        // A slot that fails for ever keeps its budget, but unhealthy tasks of other slots do not wait for it.
         let first = moves && standing.is_sick() && !planted(Bug::MoveWaitsForRetries);
         if !standing.alone && self.may_surge(retries, moves, first) {
             match standing.is_retried_later {
@@ -104,15 +106,15 @@ impl Turns {
             }
             return Turn::Beside;
         }
-        // One that was tried beside the old one goes on so, where it may.
+        // A slot whose new task ran beside the old one continues in this way if it may.
         let begun_beside = retries && !standing.alone && self.update.max_surge > 0;
-        // What does not serve is no loss; but not all of it goes at the same time. Slots that fail for ever do not
-        // hold it up.
+        // Stopping an unhealthy task loses nothing, but not all unhealthy tasks may stop at the same time. Slots that
+        // fail for ever do not delay them.
         let without = match standing.is_sick() {
             true => self.down - self.sick - self.backing_off,
             false => self.down + self.waiting_before,
         };
-        // It may be what takes the room that the others wait for.
+        // The unhealthy task may hold the capacity that the new tasks wait for.
         let makes_room = standing.is_sick() && self.stuck > 0 && self.stuck == self.surging;
         let most = self.update.max_unavailable.max(u32::from(standing.alone || makes_room));
         if !begun_beside && without < most {
@@ -134,7 +136,7 @@ impl Turns {
         } else {
             self.waiting + self.retrying
         };
-        // A slot behind one that does not serve waits for it: a bad version gets no further.
+        // A slot waits for slots before it that do not serve, so that a bad version gets no further.
         let in_order = retries || moves || self.down_before <= self.update.max_unavailable;
         in_order && surging.saturating_add(reserved) < self.update.max_surge
     }

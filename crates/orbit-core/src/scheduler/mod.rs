@@ -1,8 +1,8 @@
-//! The scheduler: `filter → fit → score`, over nodes, for a class of interchangeable tasks.
+//! The scheduler: `filter → fit → score`, over nodes, for a placement class of interchangeable tasks.
 //!
-//! Use: make a [`Scheduler`] over the state, call [`Scheduler::place`] for each class, put the
-//! targets into a plan. It sees its own earlier placements; the state it never changes. Integers
-//! only, and every order ends in a node's ID, so the same state gives the same plan.
+//! Order of calls: make a [`Scheduler`] over the state, call [`Scheduler::place`] for each placement class, and put
+//! the targets into a plan. The scheduler takes its own earlier placements into account and never changes the
+//! state. It computes with integers only, and every order ends in a node's ID, so the same state gives the same plan.
 
 pub mod filter;
 
@@ -18,7 +18,7 @@ use std::{
     collections::{BTreeMap, BinaryHeap},
 };
 
-/// So many of the best scores are kept in a decision.
+/// How many of the best scores a decision keeps.
 const BEST_MAX: usize = 3;
 
 /// The score of an empty node for [`Strategy::Spread`]: each task of the same service there costs
@@ -29,20 +29,20 @@ const SPREAD_BEST: u64 = 1_000_000;
 pub struct Scheduler<'a> {
     cluster: &'a Cluster,
     at: Time,
-    /// What this plan has taken so far, by node.
+    /// What this plan has reserved so far, by node.
     demand: Vec<Demand>,
 }
 
-/// What came of placing tasks of one class.
+/// The result of placing tasks of one class.
 pub struct Placed {
-    /// One for each task that found a node, in order.
+    /// A target for each task that found a node, in order.
     pub targets: Vec<Target>,
     /// The best few nodes with their scores before the first placement, best first.
     pub best: Vec<(NodeId, u64)>,
 }
 
 impl<'a> Scheduler<'a> {
-    /// Over a state, at a time.
+    /// A scheduler over a state, at a time.
     pub fn new(cluster: &'a Cluster, at: Time) -> Self {
         cost::rows(cluster.nodes.len());
         Scheduler { cluster, at, demand: vec![Demand::default(); cluster.nodes.len()] }
@@ -63,8 +63,8 @@ impl<'a> Scheduler<'a> {
         filter::check(node, class, &self.demand[node.id.slot()], self.at).is_ok()
     }
 
-    /// Why no node takes a task of the class: how many nodes each filter refused, and what it said
-    /// of the one that came nearest.
+    /// Why no node takes a task of the class: how many nodes each filter refused, and its explanation for the
+    /// node that came nearest.
     pub fn refusals(&self, class: &Class) -> Vec<Refusals> {
         let mut by_filter: BTreeMap<&'static str, (u32, u64, String)> = BTreeMap::new();
         for node in self.cluster.nodes() {
@@ -148,7 +148,7 @@ impl<'a> Scheduler<'a> {
         Placed { targets, best }
     }
 
-    /// Takes room for one task on the node, if there is any.
+    /// Reserves room for one task on the node, if there is any.
     fn take(&mut self, class: &Class, id: NodeId) -> Option<Target> {
         let node = &self.cluster.nodes[id.slot()];
         let demand = &mut self.demand[id.slot()];

@@ -1,9 +1,9 @@
-//! `apply`: the only way in which the replicated state changes.
+//! `apply`: the only function that changes the replicated state.
 //!
-//! A function of the state and the entry. It decides nothing that the leader has decided already,
-//! but it believes nothing either: every part of a plan is checked again, with the scheduler's own
-//! filters, because the state may have moved since the plan was made. What has become stale is
-//! refused and reported in the outcome, and its workload is looked at again.
+//! It is a function of the state and the entry. It repeats no decision of the leader, but it trusts
+//! none: it checks every part of a plan again, with the scheduler's own filters, because the state may
+//! have changed since the plan was made. It refuses a part that has become stale and reports that in the
+//! outcome; the planner then looks at that workload again.
 
 mod nodes;
 mod plan;
@@ -21,16 +21,17 @@ use rand_chacha::{
     rand_core::{Rng, SeedableRng},
 };
 
-/// How long a host port rests after it was found to be held by a stranger.
+/// How long a host port is quarantined after a stranger was found to hold it.
 pub const PORT_REST: Millis = Millis::secs(60);
-/// An end is dated back by so much at most: a node that was told long before it could look was not well.
+/// An end is dated back by this much at most. An engine that takes longer to let its worker look has trouble of its
+/// own.
 pub const ENDED_AGO_MAX: Millis = Millis::secs(1);
 
 impl Cluster {
     /// Applies the next entry.
     ///
     /// # Panics
-    /// If the entry is not the next one: a log without gaps is the storage's duty.
+    /// If the entry is not the next one. The storage guarantees a log without gaps.
     pub fn apply(&mut self, entry: &Entry) -> Outcome {
         assert_eq!(entry.index, self.index + 1, "the log has no gaps");
         self.index = entry.index;
@@ -86,7 +87,7 @@ impl Cluster {
     }
 }
 
-// What people read later.
+// The history, for people.
 impl Cluster {
     fn record(&mut self, what: What, subject: Subject, task: Option<TaskId>, node: Option<NodeId>, message: String) {
         let (index, at) = (self.index, self.at);
@@ -114,8 +115,8 @@ fn count(number: u32, of: &str) -> String {
 
 // The lives of tasks.
 impl Cluster {
-    /// A task has ended: what it held is free, and its slot counts the failure in the same entry
-    /// (invariant I13).
+    /// Ends a task. What it held becomes free, and its slot counts the failure in the same entry
+    /// (invariant I13). A host port that a stranger was found to hold is quarantined.
     fn end_task(&mut self, key: TaskKey, state: TaskState, end: End, ended_at: Time, touched: &mut Touched) {
         let (reason, named) = (end.reason, end.port);
         let port_taken = reason == Reason::PortTaken;
@@ -126,10 +127,10 @@ impl Cluster {
         let task = self.tasks.at(key);
         let (uid, id, node) = (task.workload, task.id, task.node);
         let since = if planted(Bug::HealthFromCreation) { Some(task.created_at) } else { task.serving_since };
-        // Of one that was unhealthy, the failure is counted already.
+        // The failure of an unhealthy task was counted when it became unhealthy.
         let fenced = reason == Reason::Fenced && !planted(Bug::FencedIsFailure);
         let counts = state != TaskState::Lost && !fenced && task.probed.health != Some(false);
-        // The one that the engine named; any of them may be meant where it named none.
+        // The port that the engine named. If it named none, it may mean any of them.
         let named = named.filter(|port| task.host_ports.contains(port) && !planted(Bug::AllPortsRest));
         let is_taken = |port: &u16| port_taken && named.is_none_or(|named| named == *port);
         let ports = Vec::from_iter(task.host_ports.iter().copied().filter(is_taken));
@@ -156,8 +157,9 @@ impl Cluster {
         node.into_iter().for_each(|node| self.record_if_drained(node));
     }
 
-    /// Counts a failure of the task's slot, and says how long it waits now; nothing where it does not count: a task
-    /// that was told to stop, or of an older version, says nothing about the current one.
+    /// Counts a failure of the task's slot and returns the backoff that follows. Returns `None` if the failure does not
+    /// count: a task that was told to stop, or that is not of the slot's target version, says nothing about that
+    /// version.
     fn count_failure(&mut self, key: TaskKey, serving_since: Option<Time>, at: Time) -> Option<Millis> {
         if !self.counts_failures(key) {
             return None;
@@ -174,14 +176,14 @@ impl Cluster {
         Some(wait)
     }
 
-    /// Whether what becomes of a task says something about the current version in its slot.
+    /// Whether the end or the health of a task says something about the target version of its slot.
     fn counts_failures(&self, key: TaskKey) -> bool {
         let task = self.tasks.at(key);
         let shall_be = reconciler::target(self, &self.workloads[&task.workload], task.slot);
         (shall_be == task.version || planted(Bug::OldVersionCounts)) && task.desired == Desired::Running
     }
 
-    /// A task whose failures count serves no longer: where it did for long enough, its slot's row of failures was over.
+    /// Ends the failure streak of a slot if its task, which no longer serves, had served for `reset_after`.
     fn end_row_of_failures(&mut self, key: TaskKey, serving_since: Option<Time>, at: Time) {
         let reset_after = self.spec_of(self.tasks.at(key)).restart.reset_after;
         if serving_since.is_some_and(|since| at.since(since) >= reset_after) {
@@ -194,7 +196,7 @@ impl Cluster {
         &mut self.workloads.get_mut(&uid).expect("a task's workload lives as long as it").slots[slot as usize]
     }
 
-    /// Tells a task to stop. One that was never placed has nothing to stop, and ends here.
+    /// Tells a task to stop. A task that was never placed ends at once, because nothing of it runs.
     fn stop_task(&mut self, key: TaskKey, touched: &mut Touched) {
         let task = self.tasks.at_mut(key);
         if !task.is_live() {
@@ -218,7 +220,7 @@ impl Cluster {
     }
 }
 
-/// A draw from 0 to `most`, from the term's seed and a stream of the task's own.
+/// Draws a number from 0 to `most`. It depends on the seed of the term and on the task's ID alone.
 fn jitter(seed: u64, task: TaskId, most: u64) -> u64 {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ task.index.rotate_left(32));
     rng.set_stream(u64::from(task.epoch) << 32 | u64::from(task.ordinal));

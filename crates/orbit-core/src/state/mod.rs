@@ -1,8 +1,8 @@
-//! The replicated state machine: what every replica of the log holds and applies.
+//! The replicated state machine: each replica of the log holds this state and applies the same entries.
 //!
-//! Nothing of a leader is in it, so followers, the reader, the compactor and `plan` use it alone:
-//! [`Cluster::restore`], then [`Cluster::apply`] with every entry. The same entries give the same
-//! state in any process. What only a leader remembers is in [`crate::manager`].
+//! Order of calls: [`Cluster::restore`], then [`Cluster::apply`] with every entry, in order. The same
+//! entries give the same state in any process. The state knows nothing of who leads, so a follower, the
+//! reader and a recovery need nothing else. What only the leader remembers is in [`crate::manager`].
 
 mod apply;
 mod check;

@@ -1,13 +1,13 @@
-//! The worker's own pure machine: it makes so what the manager wants, through the container engine.
+//! The worker's pure machine: it carries out the manager's orders through the container engine.
 //!
 //! Order of calls: [`Worker::restore`], then [`Worker::step`] with [`Event::Wake`], then `step` with
-//! whatever happens; carry out the actions of a step, in order, before the next one (a
-//! [`Action::Persist`] is durable before any action behind it is begun). Sleep until
+//! each further event. Carry out the actions of a step, in order, before the next step; an
+//! [`Action::Persist`] is durable before any action behind it is begun. Sleep until
 //! [`Worker::deadline`] at most, then send [`Event::Wake`].
 //!
-//! It is level-triggered: for each task it compares what is wanted, what the ledger remembers and
-//! what the engine shows, and begins at most one operation. Hints (an engine's event) only make it
-//! look. A crash at any point is ordinary input.
+//! The machine is level-triggered. For each task it compares the order of the manager, the memory of the ledger and
+//! the state in the engine, and begins at most one operation. Hints (events of the engine) only make it look. A
+//! crash at any point is ordinary input.
 
 mod ledger;
 mod link;
@@ -31,10 +31,10 @@ use task::{Known, Step, WorkerTask, container_name};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
-/// What a worker is told by its operator.
+/// The settings that an operator gives a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// What it says of its machine. The node's own ID is the ledger's.
+    /// The description of the machine. The node's own ID comes from the ledger.
     pub info: NodeInfo,
     /// How long pulling an image may take.
     pub pull_deadline: Millis,
@@ -47,7 +47,7 @@ pub struct Config {
 /// What happens to a worker.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The connection that was asked for stands.
+    /// The connection that was asked for is open.
     LinkUp(LinkId),
     /// The connection has ended, or could not be made.
     LinkDown(LinkId),
@@ -85,8 +85,8 @@ pub enum Action {
         /// What to do.
         request: Op,
     },
-    /// Give up an operation that is under way: nobody wants what it would give. Its [`Event::Done`] does not come any more,
-    /// also where it has ended meanwhile.
+    /// Give up an operation that is under way, because nobody needs its result any more. Its [`Event::Done`] must not
+    /// come after this, even if the operation has ended meanwhile.
     Cancel(OpId),
     /// Dial the manager; come back with [`Event::LinkUp`] or [`Event::LinkDown`].
     Connect(LinkId),
@@ -136,17 +136,17 @@ pub struct Worker {
     /// When to look at a task again, though nothing happened: the delay before its signal has passed, or it is
     /// to be probed.
     looks: BTreeSet<(Time, TaskId)>,
-    /// Images that are being fetched, with the tasks that wait for each. One for which nobody waits at the end of a step is
-    /// given up.
+    /// Images that are being pulled, with the tasks that wait for each. A pull for which no task waits at the end of
+    /// a step is given up.
     fetching: BTreeMap<(String, Pull), BTreeSet<TaskId>>,
-    /// Containers of the last listing that carry our labels and not the name that we gave: somebody else's.
+    /// Containers of the last listing that have our labels but not the name that this worker gives: they are not ours.
     foreign: BTreeSet<String>,
 }
 
 /// What is known of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Engine {
-    /// Everything was listed once, so that outage means something.
+    /// Everything was listed once, so an absent container is known to be absent.
     listed: bool,
     /// It did not answer: nothing is begun before this time, when it is asked again.
     down_until: Option<Time>,
@@ -279,8 +279,8 @@ impl Worker {
     }
 }
 
-/// All that a step remembers, in one transaction before anything else: it is never wrong for a
-/// write to be durable early, and one sync costs as much as the next.
+/// Puts all ledger writes of a step into one transaction before its other actions. A write may always be durable
+/// early, and one sync costs less than several.
 fn persist_first(actions: Vec<Action>) -> Vec<Action> {
     let (mut writes, mut others) = (Vec::new(), Vec::new());
     for action in actions {
@@ -345,8 +345,8 @@ impl Worker {
         self.engine.down_until = Some(now + ENGINE_RETRY);
     }
 
-    /// Everything that the engine has of ours. What was begun or ended since the listing was begun
-    /// is newer than it, and is left alone.
+    /// Takes in a listing of all our containers. A task whose operation began or ended after the listing began is left
+    /// alone, because its state is newer than the listing.
     fn listed(&mut self, begun: u64, containers: Vec<Container>, actions: &mut Vec<Action>) {
         self.engine.listed = true;
         self.engine.down_until = None;
@@ -355,8 +355,8 @@ impl Worker {
         let (ours, foreign): (Vec<Container>, Vec<Container>) = containers.into_iter().partition(is_ours);
         self.meet_foreign(foreign, actions);
         let mut present: BTreeMap<TaskId, Container> = ours.into_iter().map(|c| (c.task, c)).collect();
-        // Whoever has been told everything it shall run knows that nobody wants the others: what an
-        // earlier life asked for may take place only now. Before that, the welcome will say.
+        // After the welcome the worker knows all its orders, so no other container is wanted: a create of an earlier
+        // process may take effect only now. Before the welcome nobody knows that yet.
         let unwanted = self.link.welcomed().is_some() && !planted(Bug::EarlierLifeKept);
         for id in present.keys() {
             self.tasks.entry(*id).or_insert_with(|| WorkerTask { unwanted, ..WorkerTask::default() });
@@ -377,8 +377,8 @@ impl Worker {
         }
     }
 
-    /// Anybody can give a container our labels, and an engine has each name once: so one of ours is known by both. The
-    /// others speak for no task and are not touched; the operator is told once of each.
+    /// Warns once of each container that has our labels but not our name. Anybody can set labels, but an engine has
+    /// each name once, so a container of ours is known by both. The others belong to no task and are not touched.
     fn meet_foreign(&mut self, foreign: Vec<Container>, actions: &mut Vec<Action>) {
         let names: BTreeSet<String> = foreign.into_iter().map(|container| container.name).collect();
         for name in names.difference(&self.foreign) {
@@ -430,7 +430,7 @@ impl Worker {
         self.link.up(now, link, hello, actions);
     }
 
-    /// What is known of every task, for the manager. A state is only said once it was observed.
+    /// What is known of each task, for the manager. A state is reported only after it was observed.
     fn reports(&self) -> Vec<TaskReport> {
         self.tasks.iter().filter_map(|(id, task)| self.report_of(*id, task)).collect()
     }
@@ -479,7 +479,7 @@ impl Worker {
                 }
             }
             ToWorker::HeartbeatAck { seq } => {
-                // What was not to be begun any more may be, now.
+                // Tasks whose fence had passed may be started again now.
                 let heard_of_at = self.link.heard_of_at();
                 let had_passed =
                     |task: &WorkerTask| task.fence().is_some_and(|fence| fence.passes_at(heard_of_at) <= now);
@@ -514,14 +514,14 @@ impl Worker {
             return;
         }
         if seen.0 > self.ledger.seen.0 {
-            // A restored manager counts its orders anew.
+            // A manager that was restored from a backup counts its orders anew.
             self.tasks.values_mut().for_each(|task| task.order = None);
         }
         if (self.ledger.cluster, self.ledger.seen) != (Some(welcome.cluster), seen) {
             self.persist(LedgerWrite::Seen { cluster: welcome.cluster, seen }, actions);
         }
-        // The manager has what the hello said of the probes, which may be another finding than the last that was confirmed:
-        // what they find now is said again.
+        // The manager has the probe results of the hello, which may differ from the last confirmed ones: the present
+        // results are reported again.
         if !planted(Bug::HelloUnsays) {
             let confirmed = self.tasks.values_mut().filter_map(|task| task.confirmed.as_mut());
             confirmed.for_each(|(_, probed)| *probed = Probed::default());
@@ -530,7 +530,7 @@ impl Worker {
         self.assigned(welcome.assigned);
     }
 
-    /// Takes up orders. An order with a lower generation than one already taken up is stale.
+    /// Takes up orders. An order is stale if its generation is lower than that of an order taken up before.
     fn assigned(&mut self, assigned: Assigned) {
         if assigned.full && (assigned.seq == 1 || !planted(Bug::OnlyWelcomeIsFull)) {
             let orders = assigned.tasks.iter().map(|order| order.task);
@@ -541,7 +541,7 @@ impl Worker {
             self.due.extend(self.tasks.keys());
         }
         for id in assigned.removed {
-            // Even one that is not known here: its container may be.
+            // Also a task that is not known here: its container may exist.
             self.tasks.entry(id).or_default().unwanted = true;
             self.due.insert(id);
         }
