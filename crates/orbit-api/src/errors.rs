@@ -39,7 +39,7 @@ fn of(code: Code) -> [&'static str; 3] {
     match code {
         Code::Invalid => [
             "The request or the object in it cannot be read, or a value is outside its limits. Nothing was changed.",
-            "orbit apply -f web.yaml\n  web.yaml: replicas: 20000 is more than 10000",
+            "orbit apply -f web.yaml\n  web.yaml: replicas: 200000 is more than 100000",
             "Correct the field that is named. /v1/manifest.schema.json describes manifests, /v1/openapi.json every route.",
         ],
         Code::NotFound => [
@@ -49,12 +49,12 @@ fn of(code: Code) -> [&'static str; 3] {
         ],
         Code::NameInUse => [
             "Another living object has the name. A task definition runs once: another spec needs another name.",
-            "orbit apply -f import.yaml\n  name: `import` is the name of a task with another spec",
+            "orbit apply -f import.yaml\n  name: another task named `import` exists: delete it or choose another name",
             "Choose another name, or delete the older object first: orbit delete task import",
         ],
         Code::RevisionConflict => [
             "The object was changed since it was read: it is not at the revision that the request names.",
-            "orbit apply -f web.yaml --if-revision 57\n  the service is at revision 61",
+            "orbit apply -f web.yaml --if-revision 57\n  service `web` is at revision 61, not 57: read it again",
             "Read it again, look at what changed, and apply your change to that.",
         ],
         Code::KeyReused => [
@@ -64,12 +64,12 @@ fn of(code: Code) -> [&'static str; 3] {
         ],
         Code::Conflict => [
             "The object is in a state in which this cannot be done.",
-            "orbit rollout promote web\n  no rollout of `web` waits to be promoted",
+            "orbit rollout promote web\n  the rollout of service `web` has no canaries to promote",
             "The text says which state it is in. `orbit describe` shows it, and what happened before.",
         ],
         Code::LimitReached => [
-            "A limit of the whole cluster is reached, for example the number of services.",
-            "orbit apply -f many.yaml\n  the cluster has as many services as it may have",
+            "A limit of the whole cluster is reached: the number of slots, which all replicas and task definitions have together.",
+            "orbit apply -f many.yaml\n  the cluster would have more than 4000000 slots",
             "Delete what is not needed any more, then try again.",
         ],
         Code::Internal => [
@@ -79,7 +79,7 @@ fn of(code: Code) -> [&'static str; 3] {
         ],
         Code::NodeUnreachable => [
             "The node that has to answer is not connected to the manager now.",
-            "orbit logs web\n  node `worker-2` is not reachable",
+            "orbit logs web\n  node `worker-2`, where task 1.57.0 is, is not connected",
             "Look with `orbit node ls`. Start the worker again, or ask about a task on another node.",
         ],
         Code::StorageFull => [

@@ -31,33 +31,33 @@ use tokio::sync::oneshot;
     name = "orbit-manager",
     version,
     after_help = "\
-Flags are stronger than the environment, that than the file, and that than the defaults. The file is
+Flags override the environment, which overrides the file, which overrides the defaults. The file is
 TOML; its keys are the flags' names with underscores, and an unknown key is refused:
 
   # /etc/orbit/manager.toml
   listen_workers = \"10.0.0.5:7071\"
   log_format = \"json\"
 
-SIGTERM and Ctrl-C end the manager; workers and containers go on without it.
+SIGTERM and Ctrl-C end the manager; workers and containers keep running.
 
 Examples:
   orbit-manager --config /etc/orbit/manager.toml
   orbit-manager --state-dir /var/lib/orbit/manager --listen-workers 0.0.0.0:7071"
 )]
 pub struct Config {
-    /// Where users come in. Without certificates yet: nobody outside of this machine reaches it
-    /// unless told otherwise here.
+    /// The address for users: the REST API. There are no certificates yet, so only this machine reaches it
+    /// unless this names another address.
     #[arg(long, env = "ORBIT_LISTEN", default_value = "127.0.0.1:7070", value_name = "ADDRESS")]
     pub listen: SocketAddr,
-    /// A name by which clients call this manager, beside those of the loopback: one that a reverse proxy on this
-    /// machine passes on in the header Host. Only a manager that listens on a loopback address asks.
+    /// A further name by which clients may call this manager, such as the name that a reverse proxy on this machine passes
+    /// on in the header Host. It matters only if --listen is a loopback address: other names are refused there.
     #[arg(long = "name", env = "ORBIT_NAMES", value_delimiter = ',', value_name = "NAME")]
     pub names: Vec<String>,
-    /// Where workers come in. Without certificates yet: another address than the loopback is for
+    /// The address for workers. There are no certificates yet: use another address than the loopback only in
     /// networks that you trust.
     #[arg(long, env = "ORBIT_LISTEN_WORKERS", default_value = "127.0.0.1:7071", value_name = "ADDRESS")]
     pub listen_workers: SocketAddr,
-    /// Where the manager keeps its log; one directory per manager.
+    /// The directory of the manager's log; each manager needs its own.
     #[arg(long, env = "ORBIT_MANAGER_STATE", default_value = "/var/lib/orbit/manager", value_name = "DIR")]
     pub state_dir: PathBuf,
     /// The log.

@@ -32,7 +32,7 @@ const ORBITS_PORTS: [u16; 2] = [7070, 7071];
     name = "orbit-worker",
     version,
     after_help = "\
-Flags are stronger than the environment, that than the file, and that than the defaults. The file is
+Flags override the environment, which overrides the file, which overrides the defaults. The file is
 TOML; its keys are the flags' names with underscores (`labels` is a table), and an unknown key is
 refused:
 
@@ -42,18 +42,18 @@ refused:
   [labels]
   disk = \"ssd\"
 
-The engine is the local one, or that of DOCKER_HOST; one that does not answer is waited for. SIGTERM
-and Ctrl-C end the worker; its containers go on, and are taken up again at the next start.
+The engine is the local one, or that of DOCKER_HOST; the worker waits for an engine that does not answer.
+SIGTERM and Ctrl-C end the worker; its containers keep running, and the next start adopts them.
 
 Examples:
   orbit-worker --config /etc/orbit/worker.toml
   orbit-worker --manager http://10.0.0.5:7071 --publish 0.0.0.0 --label disk=ssd"
 )]
 pub struct Config {
-    /// Where the manager listens for workers.
+    /// The address at which the manager listens for workers.
     #[arg(long, env = "ORBIT_MANAGER", default_value = "http://127.0.0.1:7071", value_name = "URL", value_parser = url)]
     pub manager: String,
-    /// Where the worker keeps its ledger; one directory per worker.
+    /// The directory of the worker's ledger; each worker needs its own.
     #[arg(long, env = "ORBIT_WORKER_STATE", default_value = "/var/lib/orbit/worker", value_name = "DIR")]
     pub state_dir: PathBuf,
     /// The node's name, unique in the cluster [default: the machine's name].
@@ -68,26 +68,26 @@ pub struct Config {
     /// Memory that tasks may use in all, in MiB [default: the machine's].
     #[arg(long, value_name = "MIB")]
     pub memory_mib: Option<u64>,
-    /// From which host ports are chosen. Workers that share a machine need ranges of their own.
+    /// The range from which host ports are chosen. Workers that share a machine need separate ranges.
     #[arg(long, default_value = "20000-29999", value_name = "FIRST-LAST", value_parser = port_range)]
     pub ports: (u16, u16),
-    /// Which ports beyond those a service may pin (`host` in its manifest): 80, or 8000-8999; may be given several times. Never
-    /// those on which Orbit itself listens. [default: none]
+    /// Further ports that a service may pin (`host` in its manifest), beside those of --ports: 80, or 8000-8999; may be given
+    /// several times. The ports on which Orbit listens can never be pinned. [default: none]
     #[arg(long = "pinned-ports", value_name = "PORT|FIRST-LAST", value_parser = ports_of, value_delimiter = ',')]
     pub pinned_ports: Vec<(u16, u16)>,
-    /// On which of the machine's addresses tasks publish their ports. Nothing outside of this
-    /// machine reaches them unless told otherwise here (0.0.0.0: on all).
+    /// The address of this machine on which tasks publish their ports. Only this machine reaches them unless this
+    /// names another address (0.0.0.0: all addresses).
     #[arg(long, env = "ORBIT_PUBLISH", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDRESS")]
     pub publish: IpAddr,
-    /// Under which address others reach the ports of this machine's tasks, as a service's endpoints name it
-    /// [default: that of --publish, or the one from which the manager is dialled].
+    /// The address under which others reach the ports of this machine's tasks; the endpoints of a service name it
+    /// [default: that of --publish, or the address from which the worker dials the manager].
     #[arg(long, env = "ORBIT_ADVERTISE", value_name = "ADDRESS")]
     pub advertise: Option<IpAddr>,
     /// How long pulling an image may take, in seconds.
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     pub pull_deadline: u64,
-    /// Credentials for registries, in a file as `docker login` writes it, which is read (and its helpers asked) for every pull
-    /// [default: that of Docker's own command line, if it is there].
+    /// Credentials for registries: a file as `docker login` writes it. It is read, and its helpers are asked, for every pull
+    /// [default: the file of Docker's own command line, if there is one].
     #[arg(long, env = "ORBIT_REGISTRY_AUTH", value_name = "FILE")]
     pub registry_auth: Option<PathBuf>,
     /// The log.

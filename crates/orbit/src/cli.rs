@@ -1,4 +1,4 @@
-//! What may be written on the line.
+//! The command line: commands, arguments and help.
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
@@ -27,7 +27,7 @@ Exit codes: 0 done; 2 usage or API error; 3 cannot be placed; 4 what was applied
 Errors have stable codes: `orbit help errors` lists them, `orbit help errors CODE` explains one.
 
 Environment: ORBIT_ADDR (the manager), ORBIT_FORMAT (as -o), ORBIT_CONTEXT (as --context),
-ORBIT_CONFIG (the configuration file), NO_COLOR. Flags are stronger; the file is weaker:
+ORBIT_CONFIG (the configuration file), NO_COLOR. Flags override these; these override the file:
 
   # ~/.config/orbit/config.toml
   current = \"home\"
@@ -50,8 +50,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a manager and a worker on this machine, on the local Docker engine
     #[command(after_help = "\
-Shows what happens, one line each. An engine that does not answer is waited for. Ctrl-C ends both daemons;
-containers go on running, and are taken up again at the next start.
+Shows what happens, one line per event. If the engine does not answer, it waits for it. Ctrl-C ends
+both daemons; containers keep running, and the next start adopts them.
 
 Examples:
   orbit dev
@@ -59,20 +59,20 @@ Examples:
   orbit dev --listen-workers 0.0.0.0:7071      # other machines may join, on a network that you trust
   orbit dev --state-dir /tmp/orbit --listen 127.0.0.1:8070 --listen-workers 127.0.0.1:8071")]
     Dev(crate::dev::DevArgs),
-    /// Create or change what files describe
+    /// Create or change the objects that files describe
     #[command(after_help = "\
 Examples:
   orbit apply -f web.yaml
   orbit apply -f web.yaml -f jobs.yaml --wait --timeout 2m
   orbit apply -f shop/                         # every .yaml, .yml and .json file in it
   orbit apply -f shop/ --prune -l team=shop    # and delete the team's other services
-  orbit apply -f web.yaml --dry-run            # say what would be done
+  orbit apply -f web.yaml --dry-run            # say what would change
   cat web.yaml | orbit apply -f -
   orbit apply -f web.yaml --if-revision 57     # only if nobody changed it since")]
     Apply(Apply),
     /// Run one task, now
     #[command(after_help = "\
-Follows the task's log and ends with the container's exit code, or with 125 where there is none.
+Follows the task's log and ends with the container's exit code, or with 125 if there is none.
 
 Examples:
   orbit run alpine:3.20 -- echo hello
@@ -96,9 +96,9 @@ Examples:
   orbit describe task 1.57.0
   orbit describe node worker-1")]
     Describe(Describe),
-    /// Delete objects; what runs of them is stopped
+    /// Delete objects and stop their tasks
     #[command(after_help = "\
-An attempt of a service that is deleted is replaced by a new one; delete the service to stop it.
+If you delete a task of a service, a new task replaces it; delete the service to stop it.
 
 Examples:
   orbit delete service web
@@ -114,7 +114,7 @@ Examples:
     Scale(Scale),
     /// Replace every task of a service, one by one, by one of the same spec
     #[command(after_help = "\
-What waits to be tried again after a failure is tried at once.
+A slot that waits for its backoff after a failure is tried again at once.
 
 Examples:
   orbit restart web")]
@@ -123,13 +123,13 @@ Examples:
         #[arg(value_name = "NAME", value_parser = service)]
         name: String,
     },
-    /// Follow a new version taking its place, hold it, take it back
+    /// Follow, pause, resume, promote or undo the rollout of a new version
     #[command(subcommand)]
     Rollout(Rollout),
-    /// Where a service is reached now
+    /// Show where a service is reached now
     #[command(after_help = "\
-The tasks that run, were not told to stop, and have a node that is heard. One that is told to stop leaves them
-first: its stop signal follows after stop.delay.
+Lists the tasks that run and whose probes pass, were not told to stop, and have a reachable node. A
+task that is told to stop leaves the list at once; its stop signal follows after stop.delay.
 
 Examples:
   orbit endpoints web
@@ -138,8 +138,8 @@ Examples:
     Endpoints(Endpoints),
     /// Start a process in the container of a running task
     #[command(after_help = "\
-Ends with the process's exit code, or with 125 where it could not be started. SERVICE means its oldest
-running task.
+Ends with the process's exit code, or with 125 if it could not be started. With the name of a
+service, the process runs in the oldest running task of that service.
 
 Examples:
   orbit exec web -- ls /srv
@@ -159,12 +159,12 @@ Examples:
   orbit logs 1.57.0
   orbit logs --since 10m web
   orbit logs -f --tail 20 web
-  orbit logs task/import           # where a service and a task have the same name")]
+  orbit logs task/import           # if a service and a task have the same name")]
     Logs(Logs),
     /// Show, cordon, drain and forget nodes
     #[command(subcommand)]
     Node(Node),
-    /// Show and choose among the managers of the configuration file
+    /// List the managers of the configuration file, and choose one
     #[command(subcommand)]
     Context(Context),
     /// Print a completion script
@@ -178,17 +178,17 @@ Examples:
     },
 }
 
-/// What is wanted of a service's rollout.
+/// The commands about a service's rollout.
 #[derive(Subcommand)]
 pub enum Rollout {
-    /// Follow it to its end
+    /// Follow a rollout to its end
     #[command(after_help = "\
-Ends with exit code 4 where it has failed or was rolled back. One that is paused, or waits for its canaries to be
-promoted, is at an end until somebody says more.
+Ends with exit code 4 if the rollout has failed or was rolled back. Also ends if the rollout is
+paused, or waits for its canaries to be promoted.
 
 Examples:
   orbit rollout status web
-  orbit rollout status web --timeout 1s        # as it is now: exit code 5 while it is under way")]
+  orbit rollout status web --timeout 1s        # the present state: exit code 5 while it is under way")]
     Status {
         /// The service
         #[arg(value_parser = service)]
@@ -197,22 +197,22 @@ Examples:
         #[arg(long, value_name = "SPAN", value_parser = span)]
         timeout: Option<Duration>,
     },
-    /// Show the versions that are remembered
+    /// Show the versions that are kept
     #[command(after_help = "\
 Examples:
   orbit rollout history web
-  orbit rollout history web -o yaml            # with what each of them runs")]
+  orbit rollout history web -o yaml            # with the spec of each version")]
     History {
         /// The service
         #[arg(value_parser = service)]
         name: String,
-        /// How they are shown
+        /// The output format
         #[arg(short, long, value_enum)]
         output: Option<Format>,
     },
-    /// Let it stand still: no other replica is replaced for it
+    /// Pause a rollout: no further replica is replaced for it
     #[command(after_help = "\
-A replica that ends meanwhile is followed by one of its own version.
+A task that ends meanwhile is replaced by one of the same version.
 
 Examples:
   orbit rollout pause web")]
@@ -221,7 +221,7 @@ Examples:
         #[arg(value_parser = service)]
         name: String,
     },
-    /// Let it go on; its deadline begins anew
+    /// Resume a rollout; its deadline starts again
     #[command(after_help = "\
 Examples:
   orbit rollout resume web")]
@@ -230,7 +230,7 @@ Examples:
         #[arg(value_parser = service)]
         name: String,
     },
-    /// The canaries are good: the other replicas follow
+    /// Promote the canaries: the other replicas are updated, too
     #[command(after_help = "\
 Examples:
   orbit rollout promote web")]
@@ -241,7 +241,7 @@ Examples:
     },
     /// Go back to an earlier version
     #[command(after_help = "\
-The manifest that was applied last is not asked: apply the earlier one, too, before you apply it again.
+An undo does not change your manifest. Put the earlier version into it before you apply it again.
 
 Examples:
   orbit rollout undo web
@@ -250,7 +250,7 @@ Examples:
         /// The service
         #[arg(value_parser = service)]
         name: String,
-        /// A version of `orbit rollout history` [default: the last one before that served in every replica]
+        /// A version of `orbit rollout history` [default: the last version before it that was stable in every replica]
         #[arg(long, value_name = "VERSION")]
         to: Option<u32>,
     },
@@ -261,16 +261,16 @@ pub struct Apply {
     /// A file with manifests in YAML or JSON, or a directory of such files; `-` is standard input
     #[arg(short, long = "file", value_name = "FILE", required = true)]
     pub files: Vec<String>,
-    /// Say what would be done, and do nothing
+    /// Say what would change, and change nothing
     #[arg(long, conflicts_with = "wait")]
     pub dry_run: bool,
-    /// Delete the services that are not in the files: of those that -l chooses, or --all
+    /// Delete the services that are not in the files, among those that -l selects, or among all with --all
     #[arg(long)]
     pub prune: bool,
     /// With --prune: only services with these labels
     #[arg(short = 'l', long, value_name = "K=V[,K=V]", value_parser = selector, requires = "prune")]
     pub selector: Option<String>,
-    /// With --prune: of all services
+    /// With --prune: all services
     #[arg(long, requires = "prune", conflicts_with = "selector")]
     pub all: bool,
     /// Wait until every service runs as desired and every task has ended
@@ -331,16 +331,16 @@ pub struct Get {
     pub state: Option<String>,
 }
 
-/// Which objects of a list, and how.
+/// Which objects of a list are shown, and in which format.
 #[derive(Args)]
 pub struct Show {
     /// Only objects with these labels
     #[arg(short = 'l', long, value_name = "K=V[,K=V]", value_parser = selector)]
     pub selector: Option<String>,
-    /// How they are shown [env: ORBIT_FORMAT] [default: table]
+    /// The output format [env: ORBIT_FORMAT] [default: table]
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
-    /// Go on: show every change
+    /// Keep running and show every change
     #[arg(short, long)]
     pub watch: bool,
 }
@@ -372,10 +372,10 @@ pub struct Endpoints {
     /// The service
     #[arg(value_name = "NAME", value_parser = service)]
     pub name: String,
-    /// Print them anew whenever they change, until Ctrl-C
+    /// Print them again whenever they change, until Ctrl-C
     #[arg(short, long)]
     pub watch: bool,
-    /// How they are shown; `name` is ADDRESS:PORT
+    /// The output format; `name` is ADDRESS:PORT
     #[arg(short, long, value_enum)]
     pub output: Option<Format>,
 }
@@ -405,10 +405,10 @@ pub struct Logs {
 
 #[derive(Args)]
 pub struct Exec {
-    /// Pass standard input on
+    /// Pass standard input to the process
     #[arg(short, long)]
     pub interactive: bool,
-    /// With a terminal
+    /// Give the process a terminal
     #[arg(short, long)]
     pub tty: bool,
     /// An attempt's ID, a task definition's name or a service's name
@@ -421,28 +421,28 @@ pub struct Exec {
 
 #[derive(Args)]
 pub struct Events {
-    /// Go on: show what happens
+    /// Keep running and show new events
     #[arg(short, long)]
     pub follow: bool,
     /// Only what happened since: a span such as 2h, or a time such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "SPAN|TIME", value_parser = moment)]
     pub since: Option<Moment>,
-    /// Only what a person should look at
+    /// Only events that need a person's attention
     #[arg(long)]
     pub warnings: bool,
-    /// How they are shown [env: ORBIT_FORMAT] [default: table]
+    /// The output format [env: ORBIT_FORMAT] [default: table]
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
-    /// Only those of one object: KIND/NAME
+    /// Only the events of one object: KIND/NAME
     #[arg(value_name = "KIND/NAME", value_parser = TargetParser)]
     pub target: Option<Target>,
 }
 
 #[derive(Subcommand)]
 pub enum Context {
-    /// Show the contexts, the present one marked
+    /// List the contexts, with a mark at the current one
     Ls,
-    /// Make one the present one
+    /// Choose the current context
     Use {
         /// Its name
         name: String,
@@ -453,7 +453,7 @@ pub enum Context {
 pub enum Node {
     /// Show the nodes
     Ls(Show),
-    /// Place no more tasks on a node; what runs there goes on
+    /// Place no more tasks on a node; its tasks keep running
     #[command(after_help = "\
 Examples:
   orbit node cordon worker-1")]
@@ -462,7 +462,7 @@ Examples:
         #[arg(value_parser = node)]
         name: String,
     },
-    /// Let a node take tasks again, also where it is being drained
+    /// Let a node take tasks again; this also ends a drain
     #[command(after_help = "\
 Examples:
   orbit node uncordon worker-1")]
@@ -471,10 +471,11 @@ Examples:
         #[arg(value_parser = node)]
         name: String,
     },
-    /// Have a node's tasks go, and wait until they are gone
+    /// Move the tasks of a node elsewhere, and wait until they have ended
     #[command(after_help = "\
-Tasks of services are replaced elsewhere one by one; what runs once may come to its end. At the deadline
-whatever is left is told to stop. Ctrl-C ends the waiting, not the drain: `orbit node uncordon` does.
+Tasks of services are replaced elsewhere, within the update budget of each service. A task that
+runs once may come to its end. At the deadline the tasks that are left are told to stop. Ctrl-C
+ends the waiting, but not the drain; `orbit node uncordon` ends the drain.
 
 Examples:
   orbit node drain worker-1
@@ -484,7 +485,7 @@ Examples:
         /// The node
         #[arg(value_parser = node)]
         name: String,
-        /// After which time whatever is left is told to stop [default: never]
+        /// The time after which the tasks that are left are told to stop [default: never]
         #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
         deadline: Option<Span>,
         /// Do not wait
@@ -502,7 +503,7 @@ Examples:
     },
 }
 
-/// How objects are shown.
+/// The output formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Aligned columns

@@ -19,11 +19,11 @@ struct How {
     watch: Option<String>,
 }
 
-/// Where a service is reached now: the tasks that run, were not told to stop and have a node that is heard. A
-/// task leaves when it is told to stop, `stop.delay` before its stop signal.
+/// Where a service is reached now: the tasks that run and whose probes pass, were not told to stop, and have a reachable
+/// node. A task leaves the list when it is told to stop, `stop.delay` before its stop signal.
 #[utoipa::path(get, path = "/v1/services/{name}/endpoints", tag = "services", operation_id = "read_endpoints",
     params(("watch" = Option<String>, Query,
-        description = "`1`: go on, as server-sent events (Change); all endpoints in each, and at the beginning")),
+        description = "`1`: keep sending server-sent events (Change), the first at once; each has all endpoints")),
     responses((status = 200, body = view::Endpoints), (status = 404, body = Problem)))]
 async fn read(State(door): State<Door>, Path(name): Path<String>, Query(how): Query<How>) -> Answered<Response> {
     let (_, endpoints) = look(&door, name.clone()).await?;

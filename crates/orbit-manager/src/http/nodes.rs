@@ -115,15 +115,16 @@ async fn cordon(door: State<Door>, name: Path<String>) -> Answered<Json<view::No
     set_duty(door, name, DutyOrder::Cordon).await
 }
 
-/// Let a node take tasks again, also where it is being drained.
+/// Let a node take tasks again. This also ends a drain.
 #[utoipa::path(post, path = "/v1/nodes/{name}/uncordon", tag = "nodes", operation_id = "uncordon_node",
     responses((status = 200, body = view::Node), (status = 404, body = Problem)))]
 async fn uncordon(door: State<Door>, name: Path<String>) -> Answered<Json<view::Node>> {
     set_duty(door, name, DutyOrder::Uncordon).await
 }
 
-/// Have a node's tasks go: those of services are replaced elsewhere one by one, what runs once may come to
-/// its end. `duty` is `drained` when all are seen to have ended. A silent node's are replaced at once.
+/// Drain a node. Tasks of services are replaced elsewhere, within the update budget of each service; a task that runs
+/// once may come to its end. `duty` is `drained` when all tasks were seen to end. The tasks of an unreachable node are
+/// replaced at once, unless a fence forbids it.
 #[utoipa::path(post, path = "/v1/nodes/{name}/drain", tag = "nodes", operation_id = "drain_node", request_body = Option<view::Drain>,
     responses((status = 200, body = view::Node), (status = 400, body = Problem), (status = 404, body = Problem)))]
 async fn drain(door: State<Door>, name: Path<String>, BodyBytes(body): BodyBytes) -> Answered<Json<view::Node>> {

@@ -1,4 +1,4 @@
-//! `orbit node`: what operators want of nodes.
+//! `orbit node`: list, cordon, drain, uncordon and forget nodes.
 
 use super::{delete, get};
 use crate::{
@@ -36,14 +36,14 @@ async fn order(session: &Session<'_>, name: &str, what: &str, body: Option<&view
     session.client.ask(Method::POST, &path(&["nodes", name, what], &[]), &[], body).await
 }
 
-/// Says what blocks it whenever that changes, and never that it is done before the tasks are gone.
+/// Prints what blocks the drain whenever that changes. Reports `drained` only after every task was seen to end.
 async fn drain(session: &mut Session<'_>, name: &str, deadline: Option<Span>, detach: bool) -> Result<u8, Error> {
     let mut node = order(session, name, "drain", Some(&view::Drain { deadline })).await?;
     if detach {
         session.print(&format!("node/{name} {}\n", node.duty))?;
         return Ok(0);
     }
-    *session.farewell.borrow_mut() = format!("node/{name} is drained further; `orbit node uncordon {name}` ends that");
+    *session.farewell.borrow_mut() = format!("the drain of node/{name} goes on; `orbit node uncordon {name}` ends it");
     let mut said = String::new();
     while node.duty == "draining" {
         if node.message != said {

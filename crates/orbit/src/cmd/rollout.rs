@@ -1,4 +1,4 @@
-//! `orbit rollout`: a new version of a service taking its place.
+//! `orbit rollout`: follow, pause, resume, promote and undo the rollout of a service.
 
 use super::get::{json, yaml};
 use crate::{
@@ -20,7 +20,7 @@ pub async fn rollout(session: &mut Session<'_>, command: Rollout) -> Result<u8, 
         Rollout::History { name, output } => return history(session, &name, output).await,
         Rollout::Pause { name } => {
             order(session, &name, "pause", None).await?;
-            session.print(&format!("service/{name} stands still\n"))?;
+            session.print(&format!("service/{name} rollout paused\n"))?;
         }
         Rollout::Resume { name } => {
             let stored = order(session, &name, "resume", None).await?;
@@ -42,11 +42,11 @@ async fn order(session: &Session<'_>, name: &str, order: &str, undo: Option<&Und
     session.client.ask(Method::POST, &path(&["services", name, "rollout", order], &[]), &[], undo).await
 }
 
-/// Says how far it is whenever that changes, and what came of it at last.
+/// Prints the progress whenever it changes, and the outcome at the end.
 async fn status(session: &mut Session<'_>, name: &str, timeout: Option<Duration>) -> Result<u8, Error> {
     let service: Service = session.client.get(&path(&["services", name], &[])).await?;
     *session.farewell.borrow_mut() = format!("the rollout of service/{name} goes on; only the waiting has ended");
-    // For ever, as a clock can say it.
+    // For ever, as far as a clock can express it.
     let deadline = Instant::now() + timeout.unwrap_or(Duration::from_secs(10 * 365 * 86_400));
     wait::wait(session, vec![Awaited::rollout(name, &service.uid)], deadline).await?;
     let service: Service = session.client.get(&path(&["services", name], &[])).await?;
