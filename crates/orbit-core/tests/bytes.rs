@@ -67,13 +67,9 @@ fn of_one_object_so_many_bytes_of_old_versions_are_kept_and_no_more() {
 #[test]
 fn all_specs_together_are_bounded_and_what_is_deleted_makes_room() {
     let mut cluster = Cluster::default();
-    let (mut stored, refused) = (Vec::new(), loop {
-        match put(&mut cluster, large(&format!("service-{}", cluster.index), 7)) {
-            Ok(_) => assert!(cluster.index < 1000, "it has an end"),
-            Err(refused) => break refused,
-        }
-    });
-    stored.extend(cluster.workloads().map(|workload| (workload.uid, workload.name.to_string())));
+    let mut all = (0..1000).map(|n| put(&mut cluster, large(&format!("service-{n}"), 7)));
+    let refused = all.find_map(Result::err).expect("it has an end");
+    let mut stored = Vec::from_iter(cluster.workloads().map(|workload| (workload.uid, workload.name.to_string())));
     assert_eq!(refused.code, Code::LimitReached);
     assert!(refused.message.contains("of 268435456"), "{refused}");
     assert!(stored.len() > 300, "{} were stored", stored.len());
