@@ -68,7 +68,8 @@ fn of(code: Code) -> [&'static str; 3] {
             "The text says which state it is in. `orbit describe` shows it, and what happened before.",
         ],
         Code::LimitReached => [
-            "A limit of the whole cluster is reached: the number of slots, which all replicas and task definitions have together.",
+            "A limit of the whole cluster is reached: the number of slots (all replicas and task definitions), or the bytes \
+             of all specs with their kept versions.",
             "orbit apply -f many.yaml\n  the cluster would have more than 4000000 slots",
             "Delete what is not needed any more, then try again.",
         ],

@@ -123,6 +123,11 @@ impl Cluster {
             let found = "the counts of tasks and workloads are not what a recomputation gives".to_string();
             violations.push(Violation { invariant: "I2", found });
         }
+        let bytes: u64 = self.workloads().map(Workload::spec_bytes).sum();
+        if bytes != self.spec_bytes {
+            let found = format!("{} bytes of specs by the cache, {bytes} by the workloads", self.spec_bytes);
+            violations.push(Violation { invariant: "I2", found });
+        }
         let slots: u64 = self.workloads().map(|w| u64::from(w.replicas)).sum();
         if slots != self.slots {
             let found = format!("{} slots by the cache, {slots} by the workloads", self.slots);
@@ -222,6 +227,7 @@ mod tests {
         assert_eq!(spoiled(|c| _ = c.finished.insert((Time(1), UID))), ["I2"], "finished");
         assert_eq!(spoiled(|c| c.slots += 1), ["I2"], "slots");
         assert_eq!(spoiled(|c| _ = c.silent.insert((Time(1), NodeId(0)))), ["I2"], "silent nodes");
+        assert_eq!(spoiled(|c| c.spec_bytes += 1), ["I2"], "bytes of specs");
         assert_eq!(spoiled(|c| c.present += 1), ["I2"], "how many nodes");
         assert_eq!(spoiled(|c| c.task_counts.clear()), ["I2"], "tasks by state");
         assert_eq!(spoiled(|c| c.workload_counts.clear()), ["I2"], "workloads by kind");

@@ -53,6 +53,8 @@ pub struct Cluster {
     pub(crate) silent: BTreeSet<(Time, NodeId)>,
     /// How many nodes were not forgotten.
     pub(crate) present: usize,
+    /// About how many bytes all kept versions take.
+    pub(crate) spec_bytes: u64,
     /// How many tasks there are in each state, and how those ended.
     pub(crate) task_counts: BTreeMap<(TaskState, Option<Reason>), usize>,
     /// How many living workloads there are of each kind.
@@ -87,6 +89,7 @@ impl Default for Cluster {
             slots: 0,
             silent: BTreeSet::new(),
             present: 0,
+            spec_bytes: 0,
             task_counts: BTreeMap::new(),
             workload_counts: BTreeMap::new(),
         }
@@ -268,6 +271,7 @@ impl Cluster {
 
     pub(crate) fn insert_workload(&mut self, workload: Workload) {
         self.slots += u64::from(workload.replicas);
+        self.spec_bytes += workload.spec_bytes();
         if !workload.deleting {
             self.names.insert((workload.kind, workload.name.clone()), workload.uid);
             *self.workload_counts.entry(workload.kind).or_default() += 1;
@@ -300,6 +304,7 @@ impl Cluster {
         self.changed_workload(uid);
         let workload = self.workloads.remove(&uid).expect("the caller found it");
         self.slots -= u64::from(workload.replicas);
+        self.spec_bytes -= workload.spec_bytes();
         if !workload.deleting {
             *self.workload_counts.entry(workload.kind).or_default() -= 1;
         }
@@ -427,7 +432,7 @@ impl Cluster {
         }
         let version = workload.versions.iter_mut().find(|v| v.number == number);
         version.expect("a version lives as long as a task refers to it").tasks -= 1;
-        drop_unused_versions(workload);
+        self.spec_bytes -= drop_unused_versions(workload);
         if let Some(node) = node {
             self.nodes[node.slot()].tasks.remove(&id);
         }
@@ -476,13 +481,22 @@ impl Cluster {
     }
 }
 
-/// Drops versions to which nothing refers any more; the current one, the stable one and the newest ones stay.
-pub(crate) fn drop_unused_versions(workload: &mut Workload) {
+/// Drops versions to which nothing refers any more. The current one and the stable one stay, and as many of
+/// the newest ones as may be kept, by number and by bytes. Returns how many bytes that makes free.
+pub(crate) fn drop_unused_versions(workload: &mut Workload) -> u64 {
+    let before = workload.spec_bytes();
     let (current, stable) = (workload.version, workload.stable);
-    let old = workload.versions.len().saturating_sub(Workload::VERSIONS_MAX);
-    let first_kept = workload.versions.get(old).map_or(0, |v| v.number);
-    let kept = |v: &Version| v.number >= first_kept || v.number == current || Some(v.number) == stable;
-    workload.versions.retain(|v| v.tasks > 0 || kept(v));
+    let mut room = (Workload::VERSIONS_MAX, limits::VERSIONS_BYTES_MAX);
+    let mut is_kept = |version: &Version| {
+        let bytes = version.spec.bytes();
+        let fits = room.0 > 0 && bytes <= room.1;
+        // Those behind one that does not fit are older still.
+        room = if fits { (room.0 - 1, room.1 - bytes) } else { (0, 0) };
+        fits || version.tasks > 0 || version.number == current || Some(version.number) == stable
+    };
+    let kept: BTreeSet<u32> = workload.versions.iter().rev().filter(|v| is_kept(v)).map(|v| v.number).collect();
+    workload.versions.retain(|version| kept.contains(&version.number));
+    before - workload.spec_bytes()
 }
 
 /// As what a task is counted.
