@@ -1,5 +1,5 @@
-//! When the log is shortened: after so many entries or bytes since the last snapshot, whatever process
-//! wrote them. The snapshot comes from the reader, so nothing is replayed for it and no step waits.
+//! When the log is compacted: after a number of entries or bytes since the last snapshot, no matter which process wrote
+//! them. The snapshot comes from the reader, so nothing is replayed for it and no step waits.
 
 use crate::{consensus::Committed, reader::Reader};
 use orbit_shell::{BlockingExecutor, call};

@@ -1,4 +1,4 @@
-//! The door through which requests come in: REST in production, the workload in simulation.
+//! The manager handle: the REST API uses it in production, the simulated users in simulation.
 
 use crate::{driver::Input, feed::Feed, metrics::Metrics, reader::Reader};
 use bytes::Bytes;

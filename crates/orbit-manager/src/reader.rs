@@ -1,13 +1,12 @@
-//! The reader: a replica for those who look and do not decide.
+//! The reader: a replica that answers reads and decides nothing.
 //!
-//! Lists, watches, metrics and snapshots are answered from a copy of the state, on a thread of its own,
-//! which applies the same committed entries as the machine. So however much is read, and however long
-//! it takes, no step of the machine and no heartbeat waits for it. A question is answered at an entry
-//! that is at least as new as everything that was committed when it was asked: questions and entries
-//! come through one queue.
+//! It answers lists, watches, metrics and snapshots from a copy of the state, on a thread of its own. It applies the
+//! same committed entries as the manager machine, so no step of that machine and no heartbeat waits for a read, however
+//! long the read takes. Questions and entries come through one queue, so an answer is at least as new as everything
+//! that was committed when the question was asked.
 //!
-//! A question sees the state behind a shared reference. One that panics has changed nothing: whoever
-//! asked is told, and the reader goes on.
+//! A question has only a shared reference to the state. A question that panics has changed nothing: its caller gets an
+//! error, and the reader goes on.
 
 use orbit_core::{
     manager::{Lead, View},

@@ -1,11 +1,11 @@
-//! The dispatcher: what each node has to be told, and what it has been told.
+//! The dispatcher: tells each node its orders, and remembers what it has told.
 //!
-//! A session is a subscription to what its node shall run. It begins with everything; from then on
-//! the node is told differences, each numbered. A heartbeat acknowledges the last number that was
-//! taken up: where one seems lost, everything is told again. What does not fit into one message
-//! follows in others, so that a worker is never sent a message that it has to refuse.
+//! A session is a subscription to the orders of its node. The worker is first told everything, and then numbered
+//! differences. Each heartbeat acknowledges the last number that the worker took up; if an assignment seems lost, the
+//! worker is told everything again. Orders that do not fit into one message follow in further ones, so that a worker
+//! never receives a message that it has to refuse.
 //!
-//! Cost: a step looks at the subscriptions that have something to tell, and at no other.
+//! Cost: a step looks only at the subscriptions that have something to tell.
 
 use super::{Action, SessionId};
 use crate::{

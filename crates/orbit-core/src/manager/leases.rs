@@ -1,12 +1,10 @@
-//! Leases: when each node was heard last, and what follows from silence.
+//! Leases: when each node sent its last message, and what follows from silence.
 //!
-//! Heartbeats touch memory only. What is proposed are changes of reachability. A new leader, and one
-//! that was asleep itself, re-arms every lease in full, so that its own outage is never held against
-//! a node.
+//! Heartbeats change memory only. Reachability changes go through the log. A new leader re-arms every lease
+//! in full, and so does a leader whose process was paused, so that a node is never blamed for that.
 //!
-//! Cost: a heartbeat writes one row. A lease that comes up is looked at once per lease, not once per
-//! heartbeat. What the brake holds is reckoned anew only while more than a third of the nodes are
-//! silent, or while it holds some.
+//! Cost: a heartbeat writes one row. A lease is looked at once per lease, and not once per heartbeat. The brake
+//! is computed again only while more than a third of the nodes are unreachable, or while it holds for some.
 
 use crate::{
     cost,

@@ -1,9 +1,9 @@
 //! The planner: which workloads to look at, and what to propose for them.
 //!
-//! Memory of the leader, rebuilt at every election by looking at everything once. One plan is
-//! outstanding at a time; what is touched meanwhile waits for the next. A class of tasks that
-//! found no node is not tried again until a node has changed, so a full cluster costs nothing and
-//! an unchanged state never gives the same plan twice.
+//! It is memory of the leader; every election rebuilds it by looking at everything once. One plan is
+//! outstanding at a time, and workloads that are touched meanwhile wait for the next plan. A placement class that
+//! found no node is not tried again until a node has changed. So a full cluster costs nothing, and an unchanged
+//! state never gives the same plan twice.
 
 use crate::{
     cost,

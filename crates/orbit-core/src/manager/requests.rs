@@ -1,4 +1,4 @@
-//! What users ask for: refused at once, or proposed.
+//! Requests of users: refused at once, answered at once, or proposed.
 
 use super::*;
 

@@ -1,11 +1,11 @@
-//! Sessions: which worker is connected how.
+//! Sessions: which worker is connected on which connection.
 //!
-//! A session begins with `Register`, which goes through the log; when that is committed the worker
-//! is welcomed with everything it shall run, and from then on told differences (see
-//! [`super::dispatcher`]). A node has at most one session (invariant I20): a new process of the same
-//! worker takes over only when the old one has closed or does not answer a probe.
+//! A session begins with `Register`, which goes through the log. Until it is committed the session is pending.
+//! Then the worker is welcomed with all its orders, and told differences after that (see [`super::dispatcher`]).
+//! A node has at most one live session (invariant I20). A new process of the same worker takes over only if the old
+//! session has closed or does not answer a probe.
 //!
-//! Cost: every question is about one session, one node or one worker, and has an index.
+//! Cost: each question is about one session, one node or one worker, and an index answers it.
 
 use crate::model::{Hello, NodeId, NodeUid, ReportKey, Time};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
-//! What a reader sees: the replicated state, and what only the leader knows of it.
+//! What a reader sees: the replicated state, and beside it what only the leader knows.
 //!
-//! Readers need no machine that decides. They apply the committed entries to a [`Cluster`] of their
-//! own, and are told a [`Lead`] when it changes.
+//! A reader needs no manager machine. It applies the committed entries to a [`Cluster`] of its own, and is
+//! told a [`Lead`] whenever that changes.
 
 use super::{Brake, requests};
 use crate::{

@@ -1,4 +1,4 @@
-//! What workers say: hello, heartbeats, reports; and who of two that claim to be one is the clone.
+//! Messages of workers: hello, heartbeats, reports; and which of two processes with one identity is the clone.
 
 use super::*;
 
