@@ -225,6 +225,9 @@ struct Leader {
     stepped_at: Time,
 }
 
+/// When it was elected, whether it is ready, and how often the leases' brake has changed; nothing where it does not lead.
+pub type LeadChanges = Option<((Time, Time), u64, bool, u64)>;
+
 #[derive(Clone, Debug)]
 enum Purpose {
     Init,
@@ -271,11 +274,10 @@ impl Manager {
             brake: leader.leases.brake().clone(),
         })
     }
-    /// Another number whenever [`Manager::lead`] is another: it costs nothing to ask.
-    pub fn lead_changes(&self) -> (u64, bool, u64) {
-        let leader = self.leader.as_ref();
-        let (ready, changes) = leader.map_or((false, 0), |it| (it.barrier_passed, it.leases.changes()));
-        (self.cluster.term, ready, changes)
+    /// Another value whenever [`Manager::lead`] is another: it costs nothing to ask.
+    pub fn lead_changes(&self) -> LeadChanges {
+        let leader = self.leader.as_ref()?;
+        Some((leader.elected, leader.elected_wall_ms, leader.barrier_passed, leader.leases.changes()))
     }
     /// Whether it leads and knows everything that was committed before.
     pub fn is_ready(&self) -> bool {
