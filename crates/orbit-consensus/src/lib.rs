@@ -84,6 +84,7 @@ pub enum In {
 
 /// What the shell has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 pub enum Out {
     /// Write this, then answer with its number. No second one is asked for before that answer.
     Persist(Batch),
@@ -106,6 +107,7 @@ pub struct Batch {
 
 /// What the manager's machine is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 pub enum Event {
     /// This replica leads from now on. Everything committed before was handed out, or was in the log at the start.
     Elected {

@@ -154,7 +154,9 @@ fn the_next_batch_is_asked_for_before_the_last_is_told_of() {
     alone.propose(&[20]);
     let number = alone.writing.take().unwrap().number;
     let outs = alone.replica.step(Time(1000), In::Persisted(number));
-    assert!(matches!(&outs[..], [Out::Persist(next), Out::Event(Event::Committed { .. })] if next.number == number + 1));
+    assert!(
+        matches!(&outs[..], [Out::Persist(next), Out::Event(Event::Committed { .. })] if next.number == number + 1)
+    );
 }
 
 #[test]

@@ -398,8 +398,11 @@ impl Manager {
         let Some(leader) = self.leader.take() else { return };
         self.proposals = leader.proposals;
         for purpose in leader.outstanding.into_values() {
+            // Its entry may be committed yet, by this replica or by another.
             if let Purpose::Request(id) = purpose {
-                actions.push(Action::Reply { id, result: Err(unavailable("lost the lead: ask again")) });
+                let result =
+                    Err(unavailable("lost the lead: it is not known whether this was done: look, then ask again"));
+                actions.push(Action::Reply { id, result });
             }
         }
         actions.extend(leader.sessions.ids().map(Action::Close));
