@@ -175,6 +175,12 @@ impl ManagerHost {
         self.consensus(now, In::Persisted(number))
     }
 
+    /// The sync has failed and nothing of its batch is durable. What the machine is to be told of it.
+    pub fn not_synced(&mut self, now: u64) -> Vec<Event> {
+        let batch = self.syncing.take().expect("a batch is being synced");
+        self.consensus(now, In::NotPersisted(batch.number))
+    }
+
     /// Steps the replica: what the machine is to be told.
     fn consensus(&mut self, now: u64, input: In) -> Vec<Event> {
         let clock = self.clock(now);

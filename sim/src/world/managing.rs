@@ -155,8 +155,16 @@ impl World {
             return Ok(());
         }
         if self.now < self.disk_full_until {
-            // Nothing was written. Any error of the store ends the process.
+            // Nothing was written. After any error of the store the replica leads no longer, whoever waits is told,
+            // and the process ends.
             let down_ms = self.disk_full_until - self.now;
+            self.report.tally.reach(Situation::LeadLost);
+            for event in self.managers[ONLY].not_synced(self.now) {
+                self.manager_step(event)?;
+                if life != self.managers[ONLY].life {
+                    return Ok(());
+                }
+            }
             self.manager_crash(down_ms, 0);
             return Ok(());
         }
