@@ -9,7 +9,7 @@ use orbit_core::{
     model::*,
     worker::{Config, ContainerState},
 };
-use orbit_manager::{Door, Exec};
+use orbit_manager::{Door, Exec, http};
 use orbit_proto::{
     bounds,
     v1::{self, exec_output, worker_client::WorkerClient},
@@ -84,8 +84,8 @@ impl Manager {
         until("the service is taken", async || self.door.request(Request::Put(put.clone())).await.result.is_ok()).await;
         let mut found = None;
         until("its task has come so far", async || {
-            let look = move |manager: &orbit_core::manager::Manager, _| {
-                manager.cluster().tasks().find(|task| task.state == state).map(|task| task.id)
+            let look = move |view: orbit_core::manager::View, _| {
+                view.cluster().tasks().find(|task| task.state == state).map(|task| task.id)
             };
             found = self.door.read(look).await.expect("the manager runs");
             found.is_some()
@@ -268,7 +268,14 @@ impl Node {
     }
     fn hello(inventory: Vec<TaskReport>) -> ToManager {
         let nonce = orbit_shell::random();
-        ToManager::Register(Hello { cluster: None, seen: (0, 0), nonce, info: info("node"), inventory })
+        ToManager::Register(Hello {
+            cluster: None,
+            seen: (0, 0),
+            nonce,
+            info: info("node"),
+            inventory,
+            takes_parts: true,
+        })
     }
 }
 
@@ -399,7 +406,11 @@ async fn a_reader_over_http_that_hangs_up_is_noticed_while_the_log_is_quiet() {
     let users = TcpListener::bind("127.0.0.1:0").expect("the loopback has ports");
     let address = users.local_addr().expect("it is bound");
     let (door, idle) = (manager.door.clone(), Handle::current().metrics().num_alive_tasks() + 1);
-    let _serving = Owned::spawn(async move { drop(orbit_manager::http::serve(users, door, pending()).await) });
+    let _serving = Owned::spawn(async move {
+        let router = http::router(door, http::browser::Names::of(address.ip(), &[]));
+        let limits = http::connections::Limits::of_this_process();
+        drop(http::serve(users, router, limits, pending()).await)
+    });
     // What serves them is there from the first connection on.
     drop(tokio::net::TcpStream::connect(address).await.expect("it listens"));
     until("it is served", async || Handle::current().metrics().num_alive_tasks() > idle).await;

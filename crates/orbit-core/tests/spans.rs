@@ -78,6 +78,7 @@ fn steps(heartbeat: Millis, lease: Millis, probe: Probe, answer: OpResult) -> (u
                                 seq: 1,
                                 full: true,
                                 tasks: vec![order(probe.clone())],
+                                follow: vec![],
                                 removed: vec![],
                             },
                         }),

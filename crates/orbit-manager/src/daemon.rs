@@ -8,7 +8,7 @@ use crate::{
     start,
 };
 use clap::Parser;
-use orbit_core::model::{ClusterId, Reach, Timing};
+use orbit_core::model::{ClusterId, Timing};
 use orbit_proto::{bounds, v1::worker_server::WorkerServer};
 use orbit_shell::{
     TokioBlocking,
@@ -170,8 +170,8 @@ async fn report(door: Door) {
     loop {
         let looked = door.read(|state, _| {
             let cluster = state.cluster();
-            let reached = cluster.nodes().filter(|node| node.reach == Reach::Reachable).count();
-            (state.is_ready(), cluster.index, reached, cluster.nodes().count())
+            let nodes = cluster.node_count();
+            (state.is_ready(), cluster.index, nodes - cluster.silent().len(), nodes)
         });
         let Ok((leads, revision, reached, nodes)) = looked.await else { return std::future::pending().await };
         let status = format!("leads; {reached} of {nodes} nodes ready");

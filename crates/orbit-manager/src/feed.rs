@@ -13,6 +13,9 @@ use tokio::sync::watch;
 /// So many changes are kept.
 const CHANGES_MAX: usize = 100_000;
 
+/// About so many are given at a time: whoever is far behind takes them in parts.
+const GIVEN_MAX: usize = 5_000;
+
 /// The newest changes.
 pub(crate) struct Feed {
     kept: Mutex<Kept>,
@@ -82,7 +85,13 @@ impl Feed {
                     return Err(Compacted { complete_after: kept.complete_after });
                 }
                 let from = kept.changes.partition_point(|(at, _)| *at <= revision);
-                let until = kept.changes.partition_point(|(at, _)| *at <= reached);
+                let mut until = kept.changes.partition_point(|(at, _)| *at <= reached);
+                let mut reached = reached;
+                if until - from > GIVEN_MAX {
+                    // Whole revisions, and at least one.
+                    reached = kept.changes[from + GIVEN_MAX].0;
+                    until = kept.changes.partition_point(|(at, _)| *at <= reached);
+                }
                 return Ok((reached, kept.changes.range(from..until).map(|(_, change)| change.clone()).collect()));
             }
             // The sender lives in `self`.
@@ -138,6 +147,7 @@ mod tests {
             feed.publish(revision, &many);
         }
         assert_eq!(feed.after(0).await.unwrap_err().complete_after, 1);
-        assert_eq!(feed.after(1).await.unwrap().0, 3);
+        assert_eq!(feed.after(1).await.unwrap().0, 2, "in parts, each of whole revisions");
+        assert_eq!(feed.after(2).await.unwrap().0, 3);
     }
 }

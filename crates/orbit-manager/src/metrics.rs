@@ -20,6 +20,9 @@ use tokio::time::Instant;
 /// So many of the newest entries' times are remembered, to know how long a plan took to follow.
 const TIMES_MAX: usize = 1024;
 
+/// How often the invariants are recomputed for scrapes.
+const CHECK_EVERY: Duration = Duration::from_secs(60);
+
 /// The manager's own measures. Gauges of the cluster are read when they are asked for.
 pub(crate) struct Metrics {
     placement: Histogram,
@@ -28,6 +31,8 @@ pub(crate) struct Metrics {
     restarts: Counter,
     pub violations: Counter,
     committed: Mutex<VecDeque<(u64, Instant)>>,
+    /// When the invariants were recomputed last.
+    checked: Mutex<Option<Instant>>,
 }
 
 impl Metrics {
@@ -41,7 +46,19 @@ impl Metrics {
             restarts: Counter::default(),
             violations: Counter::default(),
             committed: Mutex::default(),
+            checked: Mutex::default(),
         }
+    }
+
+    /// Whether the invariants are to be recomputed now: it costs as much as the cluster is large, so once a
+    /// minute, however often it is scraped.
+    pub fn is_check_due(&self, now: Instant) -> bool {
+        let mut checked = self.checked.lock().expect("nobody panics with it");
+        let due = checked.is_none_or(|at| now.duration_since(at) >= CHECK_EVERY);
+        if due {
+            *checked = Some(now);
+        }
+        due
     }
 
     /// Puts the measures into a registry, under their names.

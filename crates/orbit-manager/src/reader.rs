@@ -34,7 +34,7 @@ enum Input {
     Committed(Arc<Entry>),
     /// What the leader knows beside the log.
     Lead(Option<Box<Lead>>),
-    /// Another state.
+    /// Another state: of several managers, one that was left behind is sent it.
     Install(Box<Cluster>),
     Ask(Question),
 }
@@ -74,6 +74,7 @@ impl Reader {
     }
 
     /// The state was replaced.
+    #[expect(dead_code, reason = "with one manager, none is sent")]
     pub fn install(&self, cluster: Cluster) {
         let _ = self.inputs.send(Input::Install(Box::new(cluster)));
     }
@@ -149,4 +150,64 @@ fn run(mut replica: Replica, mut inputs: mpsc::UnboundedReceiver<Input>) {
             replica.take(input);
         }
     });
+}
+
+#[cfg(all(test, not(madsim)))]
+mod tests {
+    use super::*;
+    use orbit_core::model::{ClusterId, Command};
+
+    fn entry(index: u64) -> Arc<Entry> {
+        let command = Command::Init { cluster: ClusterId(1) };
+        Arc::new(Entry { index, term: 1, at: Time(index), wall_ms: 1, command })
+    }
+
+    fn reader() -> Reader {
+        Reader::start(Cluster::default(), Timing::default(), Instant::now())
+    }
+
+    #[tokio::test]
+    async fn a_question_is_answered_at_an_entry_as_new_as_the_moment_it_was_asked() {
+        let reader = reader();
+        for index in 1..=100 {
+            reader.committed(entry(index));
+            let seen = reader.ask(|view, _| view.cluster().index).await.unwrap();
+            assert!(seen >= index, "{seen} was seen after {index} was committed");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_that_panics_is_answered_with_an_error_and_nobody_else_notices() {
+        let reader = reader();
+        let failed = reader.ask(|_, _| -> u64 { panic!("a bug in a view") }).await.unwrap_err();
+        assert_eq!(failed.code, Code::Internal);
+        reader.committed(entry(1));
+        assert_eq!(reader.ask(|view, _| view.cluster().index).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn questions_wait_for_their_turn_outside_of_the_queue() {
+        let reader = reader();
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let blocked = tokio::spawn({
+            let reader = reader.clone();
+            async move { reader.ask(move |_, _| gate.recv().is_ok()).await }
+        });
+        let asked: Vec<_> = (0..10 * QUESTIONS_MAX)
+            .map(|_| {
+                let reader = reader.clone();
+                tokio::spawn(async move { reader.ask(|view, _| view.cluster().index).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        while reader.turns.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(asked.iter().all(|asked| !asked.is_finished()), "the first one holds up the reader");
+        open.send(()).unwrap();
+        assert!(blocked.await.unwrap().unwrap());
+        for asked in asked {
+            asked.await.unwrap().unwrap();
+        }
+    }
 }

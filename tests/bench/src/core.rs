@@ -86,6 +86,102 @@ fn service(n: u32) -> Definition {
     }
 }
 
+/// The next heartbeat of a node.
+fn heartbeat(n: u64) -> Event {
+    let message = ToManager::Heartbeat { seq: 1, assigned_seq: u64::MAX };
+    Event::Message { session: SessionId(n), message }
+}
+
+/// A fleet as large as they come: it registers, takes its tasks, and goes on with its heartbeats.
+pub fn fleet() {
+    const NODES: u64 = 100_000;
+    const SERVICES: u32 = 20;
+    const REPLICAS: u32 = 50_000;
+    let mut alone = Alone::new();
+    let begun = Instant::now();
+    for n in 1..=NODES {
+        alone.step(Event::Message { session: SessionId(n), message: hello(n) });
+    }
+    let small = Instant::now();
+    let mut few = Alone::new();
+    for n in 1..=1_000 {
+        few.step(Event::Message { session: SessionId(n), message: hello(n) });
+    }
+    let each = small.elapsed().as_secs_f64() / 1_000.0;
+    let seconds = small.duration_since(begun).as_secs_f64();
+    line(
+        "100,000 nodes register",
+        format!("{seconds:.2} s"),
+        "2 s",
+        &format!("{:.2} x what each of 1,000 takes", seconds / NODES as f64 / each),
+    );
+    let begun = Instant::now();
+    for n in 0..SERVICES {
+        let definition = Definition { replicas: REPLICAS, ..service(n) };
+        let put = Put { definition, condition: Condition::None, idempotency_key: None };
+        alone.step(Event::Request { id: RequestId(u64::from(n)), request: Request::Put(put) });
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let placed = alone.manager.cluster().tasks().filter(|task| task.node.is_some()).count();
+    assert_eq!(placed as u32, SERVICES * REPLICAS, "every task found a node");
+    line("1,000,000 tasks on 100,000 nodes", format!("{seconds:.2} s"), "4 s", "planned, applied and told");
+    let rate = heartbeats(&mut alone, NODES);
+    let of_few = heartbeats(&mut few, 1_000);
+    line(
+        "heartbeats of 100,000 nodes with tasks",
+        format!("{rate:.0}/s"),
+        "100,000/s",
+        &format!("{:.2} x those of 1,000 nodes without", rate / of_few),
+    );
+}
+
+/// Heartbeats of all nodes, again and again, as time passes.
+fn heartbeats(alone: &mut Alone, nodes: u64) -> f64 {
+    let rounds = 200_000_u64.div_ceil(nodes);
+    let begun = Instant::now();
+    for _ in 0..rounds {
+        for n in 1..=nodes {
+            alone.now = Time(alone.now.0 + u64::from(n % (nodes / 1_000) == 0));
+            alone.step(heartbeat(n));
+        }
+    }
+    assert!(alone.manager.cluster().silent().is_empty(), "all were heard");
+    (rounds * nodes) as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// Spread over 6,100 nodes, with a constraint and a port.
+pub fn spread() {
+    const NODES: u64 = 6_100;
+    const SERVICES: u32 = 20;
+    const REPLICAS: u32 = 5_000;
+    let mut alone = Alone::new();
+    for n in 1..=NODES {
+        alone.step(Event::Message { session: SessionId(n), message: hello(n) });
+    }
+    let constraint = Constraint { attribute: Attribute::Arch, equal: true, value: "amd64".into() };
+    let placement = Placement { strategy: Strategy::Spread, constraints: vec![constraint] };
+    let ports = vec![Port { name: "http".into(), container: 80, host: None }];
+    let begun = Instant::now();
+    for n in 0..SERVICES {
+        let Definition { spec, .. } = service(n);
+        let spec = Spec { placement: placement.clone(), ports: ports.clone(), ..spec };
+        let definition = Definition { replicas: REPLICAS, spec, ..service(n) };
+        let put = Put { definition, condition: Condition::None, idempotency_key: None };
+        alone.step(Event::Request { id: RequestId(u64::from(n)), request: Request::Put(put) });
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let cluster = alone.manager.cluster();
+    let placed = cluster.tasks().filter(|task| task.node.is_some()).count();
+    assert_eq!(placed as u32, SERVICES * REPLICAS, "every task found a node");
+    let (rate, naive) = (placed as f64 / seconds, naive_rate(cluster));
+    line(
+        "spread, constraint and port, 6,100 nodes",
+        format!("{rate:.0}/s"),
+        "300,000/s",
+        &format!("{:.0} x a scan of all nodes for each task ({naive:.0}/s)", rate / naive),
+    );
+}
+
 /// Plan and apply 100,000 tasks on 1,000 nodes.
 pub fn run() {
     let mut alone = Alone::new();

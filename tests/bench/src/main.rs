@@ -33,8 +33,10 @@ enum Needs {
 }
 
 /// In the order in which they are printed.
-const FIGURES: [(&str, Needs); 12] = [
+const FIGURES: [(&str, Needs); 14] = [
     ("core", Needs::Nothing(core::run)),
+    ("fleet", Needs::Nothing(core::fleet)),
+    ("spread", Needs::Nothing(core::spread)),
     ("submit", Needs::Nothing(submit::run)),
     ("list", Needs::Nothing(list::run)),
     ("watch", Needs::Nothing(watch::run)),

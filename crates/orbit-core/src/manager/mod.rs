@@ -31,7 +31,7 @@ use crate::{
 use dispatcher::Dispatcher;
 use leases::Leases;
 use planner::Planner;
-use sessions::{PendingSession, Sessions};
+use sessions::{PendingSession, ProposedReport, Sessions};
 use std::collections::{BTreeMap, BTreeSet};
 use view::LeadRef;
 
@@ -234,7 +234,7 @@ enum Purpose {
     Barrier,
     Request(RequestId),
     Register(SessionId),
-    Reports(Vec<(SessionId, Vec<ReportKey>)>),
+    Reports(Vec<(SessionId, Vec<ProposedReport>)>),
     Reach,
     Plan,
 }
@@ -439,8 +439,9 @@ impl Manager {
             Some(Purpose::Reports(keys)) => {
                 leader.reports_outstanding = false;
                 // Also where the incarnation was stale: that worker has a newer session by now.
-                for (session, states) in keys {
-                    if leader.reports_are_through(session, &states) {
+                for (session, keys) in keys {
+                    if leader.reports_are_through(session, &keys) {
+                        let states = keys.into_iter().map(|(key, _)| key).collect();
                         actions.push(Action::Send { session, message: ToWorker::Committed { states } });
                     }
                 }
@@ -526,7 +527,7 @@ impl Leader {
     }
 
     /// These reports of a session are no longer under way. Returns false where the session has ended.
-    fn reports_are_through(&mut self, session: SessionId, keys: &[ReportKey]) -> bool {
+    fn reports_are_through(&mut self, session: SessionId, keys: &[ProposedReport]) -> bool {
         let Some(live) = self.sessions.get_mut(session) else { return false };
         keys.iter().for_each(|key| _ = live.proposed.remove(key));
         true

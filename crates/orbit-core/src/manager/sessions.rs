@@ -14,6 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
+/// What of a report makes it another one. The digest does, too: the first report of a state may have come
+/// before the image was there.
+pub(super) type ProposedReport = (ReportKey, Option<String>);
+
 /// A session of a registered worker.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
@@ -22,7 +26,7 @@ pub(super) struct Session {
     uid: NodeUid,
     nonce: u64,
     /// Reports that are on their way through the log.
-    pub proposed: BTreeSet<ReportKey>,
+    pub proposed: BTreeSet<ProposedReport>,
 }
 
 /// A worker that has said hello and is not welcomed yet.

@@ -47,7 +47,7 @@ impl Manager {
                     if (task.is_news(&report) || self.cluster.resolves(task, &report))
                         && report.state != TaskState::Lost =>
                 {
-                    if session.proposed.insert(key) {
+                    if session.proposed.insert(proposed(&report)) {
                         new.push(report);
                     }
                 }
@@ -82,7 +82,7 @@ impl Manager {
             if leader.sessions.get_mut(session).is_none() {
                 continue;
             }
-            keys.push((session, new.reports.iter().map(TaskReport::key).collect()));
+            keys.push((session, new.reports.iter().map(proposed).collect()));
             room = room.saturating_sub(new.reports.len());
             match said.get_mut(&new.node) {
                 Some(before) if before.incarnation == new.incarnation => before.reports.append(&mut new.reports),
@@ -241,6 +241,10 @@ impl Leader {
             refuse(id, "another worker with this node's state directory is connected: give this one its own", actions);
         }
     }
+}
+
+fn proposed(report: &TaskReport) -> ProposedReport {
+    (report.key(), report.digest.clone())
 }
 
 fn refuse(session: SessionId, message: &str, actions: &mut Vec<Action>) {

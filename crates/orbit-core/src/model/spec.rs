@@ -1,6 +1,6 @@
 //! What a user asks for, validated: the content of a manifest in the core's own units.
 
-use super::{Bytes, Disconnect, Fence, Millis, Probed, Probes, Rejection, Resources, Update};
+use super::{Bytes, Code, Disconnect, Fence, Millis, Probed, Probes, Rejection, Resources, Update};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -310,6 +310,12 @@ pub mod limits {
     pub const REPLICAS_MAX: u32 = 100_000;
     /// Slots of the whole cluster, over all objects.
     pub const SLOTS_MAX: u64 = 4_000_000;
+    /// Bytes of one spec, about as it is stored.
+    pub const SPEC_BYTES_MAX: usize = 1 << 20;
+    /// Bytes of the versions of one object that are kept though no task is of them.
+    pub const VERSIONS_BYTES_MAX: usize = 4 << 20;
+    /// Bytes of all specs of the cluster, every kept version included.
+    pub const SPECS_BYTES_MAX: u64 = 256 << 20;
     /// The smallest memory limit that Docker accepts.
     pub const MEMORY_BYTES_MIN: u64 = 6 << 20;
     /// Far beyond any machine.
@@ -375,6 +381,11 @@ impl Definition {
             return Err(Rejection::invalid(kind.as_str(), "a task definition runs once: it is not probed"));
         }
         self.update.validate()?;
+        let bytes = self.spec.bytes();
+        if bytes > limits::SPEC_BYTES_MAX {
+            let message = format!("the spec takes {bytes} bytes, and at most {} are kept", limits::SPEC_BYTES_MAX);
+            return Err(Rejection::new(Code::Invalid, message));
+        }
         self.spec.validate()
     }
 }

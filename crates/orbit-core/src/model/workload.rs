@@ -189,6 +189,10 @@ impl Workload {
     pub(crate) fn subject(&self) -> Subject {
         Subject::Workload(self.kind, self.uid, self.name.clone())
     }
+    /// About how many bytes its kept versions take.
+    pub(crate) fn spec_bytes(&self) -> u64 {
+        self.versions.iter().map(|version| version.spec.bytes() as u64).sum()
+    }
     /// How many slots shall be filled now.
     pub fn wanted(&self) -> u32 {
         if self.deleting { 0 } else { self.replicas }

@@ -116,17 +116,25 @@ impl fmt::Display for Refusal {
 /// # Errors
 /// The first filter that refuses it.
 pub fn check(node: &Node, class: &Class, demand: &Demand, at: Time) -> Result<(), Refusal> {
+    check_room(node, class.request, &class.placement, demand.taken)?;
+    ports(node, class, demand, at).map(|_| ())
+}
+
+/// The same without ports, beside what was `taken` of its resources.
+///
+/// # Errors
+/// The first filter that refuses it.
+pub fn check_room(node: &Node, needs: Resources, placement: &Placement, taken: Resources) -> Result<(), Refusal> {
     if !node.is_ready() {
         return Err(Refusal::NotReady);
     }
     if !node.takes_tasks() && !planted(Bug::CordonIgnored) {
         return Err(Refusal::Cordoned);
     }
-    if let Some(constraint) = class.placement.constraints.iter().find(|c| !node.meets(c)) {
+    if let Some(constraint) = placement.constraints.iter().find(|c| !node.meets(c)) {
         return Err(Refusal::Constraint(constraint.clone()));
     }
-    let free = node.free().minus(demand.taken);
-    let needs = class.request;
+    let free = node.free().minus(taken);
     let exact = planted(Bug::FitIsTooStrict) && needs.cpu_millis == free.cpu_millis;
     if needs.cpu_millis > free.cpu_millis || exact {
         return Err(Refusal::Cpu { needs: needs.cpu_millis, free: free.cpu_millis });
@@ -134,16 +142,24 @@ pub fn check(node: &Node, class: &Class, demand: &Demand, at: Time) -> Result<()
     if needs.memory_bytes > free.memory_bytes {
         return Err(Refusal::Memory { needs: needs.memory_bytes, free: free.memory_bytes });
     }
+    Ok(())
+}
+
+/// Ports of the node's range for one task of the class, where those that it pins are free.
+///
+/// # Errors
+/// Which are not to be had.
+pub(super) fn ports(node: &Node, class: &Class, demand: &Demand, at: Time) -> Result<Vec<u16>, Refusal> {
     if let Some(port) = class.pinned_ports.iter().find(|port| !node.info.may_pin(**port)) {
         return Err(Refusal::NotPinnable(*port));
     }
     if let Some(port) = class.pinned_ports.iter().find(|port| !port_is_free(node, **port, demand, at)) {
         return Err(Refusal::Port(*port));
     }
-    if class.chosen_ports > 0 && choose_ports(node, class, demand, at).is_none() {
-        return Err(Refusal::PortRange { needs: class.chosen_ports });
+    if class.chosen_ports == 0 {
+        return Ok(Vec::new());
     }
-    Ok(())
+    choose_ports(node, class, demand, at).ok_or(Refusal::PortRange { needs: class.chosen_ports })
 }
 
 /// Whether a host port is held by nobody and does not rest.
@@ -154,7 +170,7 @@ fn port_is_free(node: &Node, port: u16, demand: &Demand, at: Time) -> bool {
 }
 
 /// Ports of the node's range for one task of the class, sought from `next_port` around.
-pub(super) fn choose_ports(node: &Node, class: &Class, demand: &Demand, at: Time) -> Option<Vec<u16>> {
+fn choose_ports(node: &Node, class: &Class, demand: &Demand, at: Time) -> Option<Vec<u16>> {
     let (first, last) = node.info.port_range;
     let start = node.next_port.clamp(first, last.max(first));
     let around = (start..=last).chain(first..start);
@@ -176,6 +192,9 @@ pub fn check_ports(node: &Node, spec: &Spec, host_ports: &[u16], at: Time) -> Re
         let right = port.host.map_or((first..=last).contains(&host), |pinned| pinned == host);
         if !right || host_ports[..i].contains(&host) {
             return Err(Refusal::WrongPorts);
+        }
+        if port.host.is_some() && !node.info.may_pin(host) {
+            return Err(Refusal::NotPinnable(host));
         }
         if !port_is_free(node, host, &Demand::default(), at) {
             return Err(Refusal::Port(host));

@@ -157,13 +157,10 @@ impl<'a> Scheduler<'a> {
         if !class.request.fits_in(free) {
             return None;
         }
-        let mut host_ports = Vec::new();
-        if class.chosen_ports + class.pinned_ports.len() > 0 {
-            filter::check(node, class, demand, self.at).ok()?;
-            host_ports = filter::choose_ports(node, class, demand, self.at)?;
-            let pinned = class.pinned_ports.iter().filter(|_| !planted(Bug::PinnedPortNotTaken));
-            demand.ports.extend(host_ports.iter().chain(pinned));
-        }
+        // Whether the node takes such tasks at all was asked before: only its room has changed.
+        let host_ports = filter::ports(node, class, demand, self.at).ok()?;
+        let pinned = class.pinned_ports.iter().filter(|_| !planted(Bug::PinnedPortNotTaken));
+        demand.ports.extend(host_ports.iter().chain(pinned));
         demand.taken = demand.taken.plus(class.request);
         Some(Target { node: id, host_ports: host_ports.into() })
     }

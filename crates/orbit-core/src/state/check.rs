@@ -3,7 +3,7 @@
 //! Names are those of `sim/INVARIANTS.md`. The simulator, the property tests and the fuzzer call
 //! this after every entry.
 
-use super::Cluster;
+use super::{Cluster, cluster::count_key};
 use crate::model::*;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -116,6 +116,18 @@ impl Cluster {
             let found = "the index of finished task definitions is not what a recomputation gives".to_string();
             violations.push(Violation { invariant: "I2", found });
         }
+        let (mut tasks, mut kinds) = (BTreeMap::new(), BTreeMap::new());
+        self.tasks().for_each(|task| *tasks.entry(count_key(task)).or_insert(0) += 1);
+        self.workloads().filter(|w| !w.deleting).for_each(|w| *kinds.entry(w.kind).or_insert(0) += 1);
+        if tasks != self.task_counts || kinds.iter().any(|(kind, count)| self.workload_count(*kind) != *count) {
+            let found = "the counts of tasks and workloads are not what a recomputation gives".to_string();
+            violations.push(Violation { invariant: "I2", found });
+        }
+        let bytes: u64 = self.workloads().map(Workload::spec_bytes).sum();
+        if bytes != self.spec_bytes {
+            let found = format!("{} bytes of specs by the cache, {bytes} by the workloads", self.spec_bytes);
+            violations.push(Violation { invariant: "I2", found });
+        }
         let slots: u64 = self.workloads().map(|w| u64::from(w.replicas)).sum();
         if slots != self.slots {
             let found = format!("{} slots by the cache, {slots} by the workloads", self.slots);
@@ -214,6 +226,11 @@ mod tests {
         assert_eq!(spoiled(|c| _ = c.pending.insert((UID, TASK))), ["I2"], "pending");
         assert_eq!(spoiled(|c| _ = c.finished.insert((Time(1), UID))), ["I2"], "finished");
         assert_eq!(spoiled(|c| c.slots += 1), ["I2"], "slots");
+        assert_eq!(spoiled(|c| _ = c.silent.insert((Time(1), NodeId(0)))), ["I2"], "silent nodes");
+        assert_eq!(spoiled(|c| c.spec_bytes += 1), ["I2"], "bytes of specs");
+        assert_eq!(spoiled(|c| c.present += 1), ["I2"], "how many nodes");
+        assert_eq!(spoiled(|c| c.task_counts.clear()), ["I2"], "tasks by state");
+        assert_eq!(spoiled(|c| c.workload_counts.clear()), ["I2"], "workloads by kind");
     }
 
     #[test]
@@ -221,6 +238,8 @@ mod tests {
         assert_eq!(spoiled(|c| c.nodes[0].info.allocatable = Resources::ZERO), ["I1"]);
         let end = |c: &mut Cluster| {
             let key = c.tasks.key(TASK).expect("it exists");
+            // It is counted as what it says it is.
+            c.task_counts = BTreeMap::from([((TaskState::Assigned, Some(Reason::Exited)), 1)]);
             c.tasks.at_mut(key).end = Some(Box::new(End::exited(Reason::Exited, 0)));
         };
         assert_eq!(spoiled(end), ["I6"]);

@@ -53,6 +53,12 @@ pub struct Cluster {
     pub(crate) silent: BTreeSet<(Time, NodeId)>,
     /// How many nodes were not forgotten.
     pub(crate) present: usize,
+    /// About how many bytes all kept versions take.
+    pub(crate) spec_bytes: u64,
+    /// How many tasks there are in each state, and how those ended.
+    pub(crate) task_counts: BTreeMap<(TaskState, Option<Reason>), usize>,
+    /// How many living workloads there are of each kind.
+    pub(crate) workload_counts: BTreeMap<Kind, usize>,
 }
 
 /// The newest schema that this code applies.
@@ -83,6 +89,9 @@ impl Default for Cluster {
             slots: 0,
             silent: BTreeSet::new(),
             present: 0,
+            spec_bytes: 0,
+            task_counts: BTreeMap::new(),
+            workload_counts: BTreeMap::new(),
         }
     }
 }
@@ -92,6 +101,25 @@ impl Cluster {
     /// Every node that was not forgotten, by ID.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().inspect(|_| cost::rows(1)).filter(|node| !node.forgotten)
+    }
+    /// The nodes whose IDs come after `after`, by ID.
+    pub fn nodes_after(&self, after: Option<NodeId>) -> impl Iterator<Item = &Node> {
+        let from = after.map_or(0, |id| id.slot() + 1).min(self.nodes.len());
+        self.nodes[from..].iter().inspect(|_| cost::rows(1)).filter(|node| !node.forgotten)
+    }
+    /// The nodes whose names come after `after`, by name.
+    pub fn nodes_by_name(&self, after: Option<&str>) -> impl Iterator<Item = &Node> {
+        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let names = self.node_names.range::<str, _>((from, std::ops::Bound::Unbounded));
+        names.inspect(|_| cost::rows(1)).filter_map(|(_, id)| self.node(*id))
+    }
+    /// How many tasks there are in each state that some are in, and, of those that have ended, why.
+    pub fn task_counts(&self) -> &BTreeMap<(TaskState, Option<Reason>), usize> {
+        &self.task_counts
+    }
+    /// How many living workloads there are of a kind.
+    pub fn workload_count(&self, kind: Kind) -> usize {
+        self.workload_counts.get(&kind).copied().unwrap_or(0)
     }
     /// How many nodes there are that were not forgotten.
     pub fn node_count(&self) -> usize {
@@ -243,8 +271,10 @@ impl Cluster {
 
     pub(crate) fn insert_workload(&mut self, workload: Workload) {
         self.slots += u64::from(workload.replicas);
+        self.spec_bytes += workload.spec_bytes();
         if !workload.deleting {
             self.names.insert((workload.kind, workload.name.clone()), workload.uid);
+            *self.workload_counts.entry(workload.kind).or_default() += 1;
         }
         let uid = workload.uid;
         let before = self.workloads.insert(uid, workload);
@@ -266,6 +296,7 @@ impl Cluster {
         workload.deleting = true;
         let key = (workload.kind, workload.name.clone());
         self.names.remove(&key);
+        *self.workload_counts.entry(key.0).or_default() -= 1;
     }
 
     /// Removes a workload of which no task is left.
@@ -273,6 +304,10 @@ impl Cluster {
         self.changed_workload(uid);
         let workload = self.workloads.remove(&uid).expect("the caller found it");
         self.slots -= u64::from(workload.replicas);
+        self.spec_bytes -= workload.spec_bytes();
+        if !workload.deleting {
+            *self.workload_counts.entry(workload.kind).or_default() -= 1;
+        }
         if !workload.deleting || planted(Bug::DropTakesName) {
             self.names.remove(&(workload.kind, workload.name));
         }
@@ -294,6 +329,7 @@ impl Cluster {
             let request = workload.spec(number).expect("just found").resources;
             hold(&mut self.nodes[node.slot()], &task, request);
         }
+        *self.task_counts.entry(count_key(&task)).or_default() += 1;
         let key = self.tasks.push(task);
         let workload = self.workloads.get_mut(&uid).expect("just found");
         workload.slots[self.tasks.at(key).slot as usize].newest = Some(key);
@@ -304,6 +340,7 @@ impl Cluster {
     pub(crate) fn place_task(&mut self, key: TaskKey, target: &Target, at: Time) {
         let task = self.tasks.at_mut(key);
         assert!(task.node.is_none(), "a task is placed once (I5)");
+        let was = count_key(task);
         let advanced = task.advance(TaskState::Assigned, at);
         assert!(advanced, "only a pending task is placed");
         task.node = Some(target.node);
@@ -313,18 +350,33 @@ impl Cluster {
         let task = self.tasks.at(key);
         let request = self.spec_of(task).resources;
         hold(&mut self.nodes[target.node.slot()], task, request);
+        self.recount(was, key);
         self.changed_task(key);
+    }
+
+    /// A task was counted otherwise before.
+    fn recount(&mut self, was: (TaskState, Option<Reason>), key: TaskKey) {
+        self.uncount(was);
+        *self.task_counts.entry(count_key(self.tasks.at(key))).or_default() += 1;
+    }
+
+    fn uncount(&mut self, was: (TaskState, Option<Reason>)) {
+        let count = self.task_counts.get_mut(&was).expect("every task is counted");
+        *count -= 1;
+        if *count == 0 {
+            self.task_counts.remove(&was);
+        }
     }
 
     /// Moves a task's observed state forward, and gives back what it held when it has ended.
     /// Returns false, and changes nothing, where that is not forward.
     pub(crate) fn advance_task(&mut self, key: TaskKey, state: TaskState, end: Option<End>, at: Time) -> bool {
         let task = self.tasks.at_mut(key);
-        let was = task.state;
+        let counted = count_key(task);
         if !task.advance(state, at) {
             return false;
         }
-        if was == TaskState::Pending {
+        if counted.0 == TaskState::Pending {
             self.pending.remove(&(task.workload, task.id));
         }
         if state == TaskState::Running {
@@ -343,6 +395,7 @@ impl Cluster {
             let (node, request) = (self.tasks.at(key).node, self.spec_of(self.tasks.at(key)).resources);
             node.into_iter().for_each(|node| release(&mut self.nodes[node.slot()], self.tasks.at(key), request));
         }
+        self.recount(counted, key);
         self.changed_task(key);
         true
     }
@@ -379,10 +432,11 @@ impl Cluster {
         }
         let version = workload.versions.iter_mut().find(|v| v.number == number);
         version.expect("a version lives as long as a task refers to it").tasks -= 1;
-        drop_unused_versions(workload);
+        self.spec_bytes -= drop_unused_versions(workload);
         if let Some(node) = node {
             self.nodes[node.slot()].tasks.remove(&id);
         }
+        self.uncount(count_key(self.tasks.at(key)));
         self.tasks.remove(key);
     }
 
@@ -427,13 +481,27 @@ impl Cluster {
     }
 }
 
-/// Drops versions to which nothing refers any more; the current one, the stable one and the newest ones stay.
-pub(crate) fn drop_unused_versions(workload: &mut Workload) {
+/// Drops versions to which nothing refers any more. The current one and the stable one stay, and as many of
+/// the newest ones as may be kept, by number and by bytes. Returns how many bytes that makes free.
+pub(crate) fn drop_unused_versions(workload: &mut Workload) -> u64 {
+    let before = workload.spec_bytes();
     let (current, stable) = (workload.version, workload.stable);
-    let old = workload.versions.len().saturating_sub(Workload::VERSIONS_MAX);
-    let first_kept = workload.versions.get(old).map_or(0, |v| v.number);
-    let kept = |v: &Version| v.number >= first_kept || v.number == current || Some(v.number) == stable;
-    workload.versions.retain(|v| v.tasks > 0 || kept(v));
+    let mut room = (Workload::VERSIONS_MAX, limits::VERSIONS_BYTES_MAX);
+    let mut is_kept = |version: &Version| {
+        let bytes = version.spec.bytes();
+        let fits = room.0 > 0 && bytes <= room.1;
+        // Those behind one that does not fit are older still.
+        room = if fits { (room.0 - 1, room.1 - bytes) } else { (0, 0) };
+        fits || version.tasks > 0 || version.number == current || Some(version.number) == stable
+    };
+    let kept: BTreeSet<u32> = workload.versions.iter().rev().filter(|v| is_kept(v)).map(|v| v.number).collect();
+    workload.versions.retain(|version| kept.contains(&version.number));
+    before - workload.spec_bytes()
+}
+
+/// As what a task is counted.
+pub(crate) fn count_key(task: &Task) -> (TaskState, Option<Reason>) {
+    (task.state, task.end.as_ref().map(|end| end.reason))
 }
 
 fn hold(node: &mut Node, task: &Task, request: Resources) {

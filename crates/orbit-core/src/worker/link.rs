@@ -48,7 +48,7 @@ pub(super) struct Up {
     heard_at: Time,
     assigned_seq: u64,
     /// What was reported last, and when it is repeated if it is not confirmed.
-    reported: Vec<(TaskId, TaskState, bool)>,
+    reported: Vec<(ReportKey, Option<String>)>,
     repeat_at: Time,
 }
 
@@ -219,7 +219,8 @@ impl Link {
 impl Up {
     fn keep_up(&mut self, now: Time, unconfirmed: Vec<TaskReport>, actions: &mut Vec<Action>) {
         let link = self.link;
-        let key = |report: &TaskReport| (report.task, report.state, report.digest.is_some());
+        // All that a report says: what a probe finds is news at once, not when the last report is repeated.
+        let key = |report: &TaskReport| (report.key(), report.digest.clone());
         let keys = |reports: &[TaskReport]| reports.iter().map(key).collect::<Vec<_>>();
         let repeat = self.repeat_at <= now && (self.reported.is_empty() || !planted(Bug::ReportSaidOnce));
         let is_new = |report: &TaskReport| repeat || !self.reported.contains(&key(report));

@@ -2,7 +2,7 @@
 
 use super::*;
 use orbit_core::{
-    model::{Reach, TaskState},
+    model::{Kind, TaskState},
     state::Cluster,
 };
 use prometheus_client::{
@@ -11,10 +11,10 @@ use prometheus_client::{
     registry::Registry,
 };
 use std::collections::BTreeMap;
+use tokio::time::Instant;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// Beyond so many tasks the invariants are not recomputed for a scrape: it would keep the manager
-/// from its work.
+/// Beyond so many tasks the invariants are not recomputed: it would keep other readers waiting.
 const CHECKED_TASKS_MAX: usize = 20_000;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -42,7 +42,8 @@ struct Counts {
 #[utoipa::path(get, path = "/metrics", tag = "about", operation_id = "read_metrics",
     responses((status = 200, content_type = "application/openmetrics-text"), (status = 503, body = Problem)))]
 pub(super) async fn metrics(State(door): State<Door>) -> Answered<Response> {
-    let counts = door.read(|state, _| count(state.cluster())).await?;
+    let check = door.metrics.is_check_due(Instant::now());
+    let counts = door.read(move |state, _| count(state.cluster(), check)).await?;
     for violation in &counts.violations {
         tracing::error!("an invariant does not hold: {violation}");
         door.metrics.violations.inc();
@@ -68,21 +69,20 @@ pub(super) async fn metrics(State(door): State<Door>) -> Answered<Response> {
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }
 
-fn count(cluster: &Cluster) -> Counts {
+fn count(cluster: &Cluster, check: bool) -> Counts {
     let mut counts = Counts { revision: cluster.index, ..Counts::default() };
     // States that nobody is in stand there, too: a series that comes and goes is hard to draw.
     counts.tasks.extend(TaskState::ALL.iter().filter(|state| !state.is_terminal()).map(|s| ((s.as_str(), ""), 0)));
     counts.nodes.extend(["ready", "unreachable"].map(|state| (state, 0)));
-    for task in cluster.tasks() {
-        let reason = task.end.as_ref().map_or("", |end| end.reason.as_str());
-        *counts.tasks.entry((task.state.as_str(), reason)).or_default() += 1;
+    for ((state, reason), count) in cluster.task_counts() {
+        let reason = reason.map_or("", |reason| reason.as_str());
+        *counts.tasks.entry((state.as_str(), reason)).or_default() += *count as i64;
     }
-    for node in cluster.nodes() {
-        let state = if node.reach == Reach::Reachable { "ready" } else { "unreachable" };
-        *counts.nodes.entry(state).or_default() += 1;
-    }
-    counts.services = cluster.workloads_by_name(orbit_core::model::Kind::Service, None).count() as i64;
-    if cluster.task_count() <= CHECKED_TASKS_MAX {
+    let unreachable = cluster.silent().len();
+    counts.nodes.insert("ready", (cluster.node_count() - unreachable) as i64);
+    counts.nodes.insert("unreachable", unreachable as i64);
+    counts.services = cluster.workload_count(Kind::Service) as i64;
+    if check && cluster.task_count() <= CHECKED_TASKS_MAX {
         counts.violations = cluster.check().iter().map(ToString::to_string).collect();
     }
     counts

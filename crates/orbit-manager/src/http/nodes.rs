@@ -44,13 +44,14 @@ impl Nodes {
 }
 
 impl Watched for Nodes {
-    fn all(&self, state: View, now: Time) -> Vec<(Changed, Value)> {
-        let chosen = state.cluster().nodes().filter(|node| self.selector.matches(&node.info.labels));
+    fn page(&self, state: View, now: Time, after: Option<&Changed>, max: usize) -> Vec<(Changed, Value)> {
+        let after = after.and_then(|after| if let Changed::Node(id) = after { Some(*id) } else { None });
+        let chosen = state.cluster().nodes_after(after).filter(|node| self.selector.matches(&node.info.labels));
         let show = |node: &orbit_core::model::Node| {
             self.remember(node.id, &node.info.name);
             (Changed::Node(node.id), json!(views::node(state, node, now)))
         };
-        chosen.map(show).collect()
+        chosen.take(max).map(show).collect()
     }
     fn one(&self, state: View, now: Time, changed: &Changed) -> Option<Value> {
         let Changed::Node(id) = changed else { return None };
@@ -58,6 +59,11 @@ impl Watched for Nodes {
         self.remember(*id, &node.info.name);
         let chosen = !node.forgotten && self.selector.matches(&node.info.labels);
         chosen.then(|| json!(views::node(state, node, now)))
+    }
+    fn may_have_shown(&self, state: View, changed: &Changed, since: u64) -> bool {
+        let Changed::Node(id) = changed else { return false };
+        // Its labels are what they were, unless it has registered again.
+        state.cluster().node(*id).is_none_or(|node| node.forgotten || node.incarnation > since)
     }
     fn gone(&self, changed: &Changed) -> Option<Value> {
         let Changed::Node(id) = changed else { return None };
@@ -83,10 +89,8 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
     let limit = Page { limit: filter.limit, after: None }.limit()?;
     let listed = door.read(move |state, now| {
         let cluster = state.cluster();
-        let mut nodes: Vec<_> = cluster.nodes().filter(|node| selector.matches(&node.info.labels)).collect();
-        nodes.sort_unstable_by(|a, b| a.info.name.cmp(&b.info.name));
-        let after = |name: &str| filter.after.as_deref().is_none_or(|after| name > after);
-        let nodes = nodes.into_iter().filter(|node| after(&node.info.name));
+        let nodes = cluster.nodes_by_name(filter.after.as_deref());
+        let nodes = nodes.filter(|node| selector.matches(&node.info.labels));
         page(cluster.index, limit, nodes, |n| n.info.name.clone(), |n| views::node(state, n, now))
     });
     Ok(Json(listed.await?).into_response())

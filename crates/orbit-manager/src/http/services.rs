@@ -32,9 +32,10 @@ struct Filter {
 }
 
 impl Watched for Selector {
-    fn all(&self, state: View, now: Time) -> Vec<(Changed, Value)> {
-        let services = state.cluster().workloads_by_name(Kind::Service, None);
-        let chosen = services.filter(|service| self.matches(&service.labels));
+    fn page(&self, state: View, now: Time, after: Option<&Changed>, max: usize) -> Vec<(Changed, Value)> {
+        let after = after.and_then(|after| if let Changed::Workload(_, name) = after { Some(&**name) } else { None });
+        let services = state.cluster().workloads_by_name(Kind::Service, after);
+        let chosen = services.filter(|service| self.matches(&service.labels)).take(max);
         let show = |s: &Workload| (Changed::Workload(s.kind, s.name.clone()), json!(views::service(state, s, now)));
         chosen.map(show).collect()
     }
@@ -48,6 +49,11 @@ impl Watched for Selector {
             Changed::Workload(Kind::Service, name) => Some(json!({ "name": name })),
             _ => None,
         }
+    }
+    fn may_have_shown(&self, state: View, changed: &Changed, since: u64) -> bool {
+        let Changed::Workload(kind, name) = changed else { return false };
+        // Its labels are what they were, unless it was changed.
+        state.cluster().workload_named(*kind, name).is_none_or(|service| service.revision > since)
     }
 }
 

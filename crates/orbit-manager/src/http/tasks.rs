@@ -26,7 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(super::exec::exec))
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Filter {
     kind: Option<String>,
@@ -49,9 +49,11 @@ struct Tasks {
 }
 
 impl Watched for Tasks {
-    fn all(&self, state: View, now: Time) -> Vec<(Changed, Value)> {
+    fn page(&self, state: View, now: Time, after: Option<&Changed>, max: usize) -> Vec<(Changed, Value)> {
         let cluster = state.cluster();
-        let chosen = cluster.tasks().filter(|task| self.filter.matches(cluster, task, &self.selector));
+        let after = after.and_then(|after| if let Changed::Task(id) = after { Some(*id) } else { None });
+        let tasks = cluster.tasks_after(after.unwrap_or(TaskId::MIN));
+        let chosen = tasks.filter(|task| self.filter.matches(cluster, task, &self.selector)).take(max);
         chosen.map(|task| (Changed::Task(task.id), json!(views::task(state, task, now)))).collect()
     }
     fn one(&self, state: View, now: Time, changed: &Changed) -> Option<Value> {
@@ -59,6 +61,17 @@ impl Watched for Tasks {
         let cluster = state.cluster();
         let task = cluster.task(*id).filter(|task| self.filter.matches(cluster, task, &self.selector))?;
         Some(json!(views::task(state, task, now)))
+    }
+    fn may_have_shown(&self, state: View, changed: &Changed, since: u64) -> bool {
+        let Changed::Task(id) = changed else { return false };
+        let cluster = state.cluster();
+        let Some((task, workload)) = cluster.task(*id).and_then(|it| Some((it, cluster.workload(it.workload)?))) else {
+            return true;
+        };
+        // Of what it is and where it runs, nothing changes; its state does, and so may labels.
+        let unchanged = Filter { state: None, ..self.filter.clone() };
+        let labelled = workload.revision > since || self.selector.matches(&workload.labels);
+        labelled && id.index <= since && unchanged.matches(cluster, task, &Selector::default())
     }
     fn gone(&self, changed: &Changed) -> Option<Value> {
         match changed {

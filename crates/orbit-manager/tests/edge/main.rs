@@ -6,3 +6,4 @@ mod connections;
 mod document;
 mod hostile;
 mod manager;
+mod watches;

@@ -1,7 +1,7 @@
 //! What the leader decided.
 
 use super::*;
-use crate::scheduler::filter::{self, Class, Demand};
+use crate::scheduler::filter;
 
 impl Cluster {
     pub(super) fn apply_plan(&mut self, plan: &Plan, touched: &mut Touched) {
@@ -173,8 +173,7 @@ impl Cluster {
     /// state as it is (invariants I1, I17, I18).
     fn check_target(&self, spec: &Spec, target: &Target) -> Result<(), filter::Refusal> {
         let node = self.node(target.node).ok_or(filter::Refusal::NotReady)?;
-        let class = Class::of(spec);
-        filter::check(node, &class, &Demand::default(), self.at)?;
+        filter::check_room(node, spec.resources, &spec.placement, Resources::ZERO)?;
         filter::check_ports(node, spec, &target.host_ports, self.at)
     }
 

@@ -15,7 +15,7 @@ impl Cluster {
         for slot in &mut workload.slots {
             *slot = Slot::of(slot.newest);
         }
-        drop_unused_versions(workload);
+        self.spec_bytes -= drop_unused_versions(workload);
         self.changed_workload(uid);
     }
 
@@ -177,7 +177,7 @@ impl Cluster {
                 let workload = self.workloads.get_mut(&uid).expect("just found");
                 workload.stable = Some(version);
                 workload.versions.iter_mut().filter(|v| v.number == version).for_each(|v| v.was_stable = true);
-                drop_unused_versions(workload);
+                self.spec_bytes -= drop_unused_versions(workload);
                 self.set_rollout(uid, What::RolledOut, Rollout { state: RolloutState::Done, since: at, ..rollout });
             }
             RolloutStep::Fail => self.fail_rollout(uid, rollout),

@@ -27,6 +27,9 @@ impl Cluster {
         let existing = self.workload_named(kind, name);
         self.check_condition(kind, name, put.condition)?;
         self.check_slots(existing.map_or(0, |workload| workload.replicas), replicas)?;
+        if existing.is_none_or(|workload| *workload.current().spec != put.definition.spec) {
+            self.check_spec_bytes(&put.definition.spec)?;
+        }
         if let Some(workload) = existing
             && kind == Kind::Task
             && !workload.is_as(&put.definition)
@@ -50,6 +53,19 @@ impl Cluster {
     fn check_slots(&self, before: u32, replicas: u32) -> Result<(), Rejection> {
         if self.slots - u64::from(before) + u64::from(replicas) > limits::SLOTS_MAX {
             let message = format!("the cluster would have more than {} slots", limits::SLOTS_MAX);
+            return Err(Rejection::new(Code::LimitReached, message));
+        }
+        Ok(())
+    }
+
+    fn check_spec_bytes(&self, spec: &Spec) -> Result<(), Rejection> {
+        let (bytes, kept) = (spec.bytes() as u64, self.spec_bytes);
+        if kept + bytes > limits::SPECS_BYTES_MAX {
+            let message = format!(
+                "this spec takes {bytes} bytes, and of {} for all specs and their kept versions {kept} are taken: \
+                 delete what is no longer needed",
+                limits::SPECS_BYTES_MAX
+            );
             return Err(Rejection::new(Code::LimitReached, message));
         }
         Ok(())
@@ -165,6 +181,7 @@ impl Cluster {
         let at = self.at;
         let workload = self.workloads.get_mut(&uid).expect("the caller found it");
         let number = workload.versions.last().expect("there is a current one").number + 1;
+        self.spec_bytes += spec.bytes() as u64;
         workload.versions.push(Version { is_restart, ..Version::bare(number, spec, at) });
         // What runs already needs no canaries to be run again.
         let promoted = workload.update.canary == 0 || is_restart;
@@ -231,6 +248,7 @@ impl Cluster {
             return Err(Rejection::new(Code::Conflict, message));
         }
         let spec = workload.current().spec.clone();
+        self.check_spec_bytes(&spec)?;
         let version = self.new_version(uid, spec, true);
         self.record_workload(What::Restarted, uid, format!("as version {version}"));
         self.changed_workload(uid);
