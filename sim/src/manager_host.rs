@@ -1,28 +1,33 @@
-//! The manager's machine in its host: a log on a disk that syncs in groups, and a process that can
-//! crash before any of its actions.
+//! The manager's machine and its replica in their host: a log on a disk that takes its time to sync, and a process
+//! that can crash before any of its actions.
 
 use crate::{checks::Check, random::Random};
+use orbit_consensus::{Batch, HardState, In, Out, Position, Proposal, Replica};
 use orbit_core::{
     manager::{Action, Event, Manager, ProposalId},
     model::*,
     state::{Cluster, Snapshot},
 };
-use std::collections::VecDeque;
 
 /// What survives a crash.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
-    pub term: u64,
+    pub hard_state: HardState,
     pub snapshot: Option<Snapshot>,
     /// What follows the snapshot.
     pub entries: Vec<Entry>,
 }
 
 impl Disk {
-    /// (index, time) of the last entry.
-    fn last(&self) -> (u64, Time) {
-        let of_snapshot = self.snapshot.as_ref().map_or((0, Time(0)), |s| (s.index, s.at));
-        self.entries.last().map_or(of_snapshot, |entry| (entry.index, entry.at))
+    /// Writes a batch, of its entries only the first so many.
+    fn write(&mut self, batch: Batch, entries: usize) {
+        let Batch { number: _, hard_state, install, entries: all } = batch;
+        self.hard_state = hard_state.unwrap_or(self.hard_state);
+        if let Some(snapshot) = install {
+            self.entries.clear();
+            self.snapshot = Some(*snapshot);
+        }
+        self.entries.extend(all.into_iter().take(entries));
     }
 
     /// The state as a restart finds it.
@@ -60,13 +65,15 @@ impl Disk {
 #[derive(Debug)]
 pub(crate) struct ManagerHost {
     pub machine: Option<Manager>,
+    /// As long as there is a machine.
+    replica: Option<Replica>,
     /// Counts the process's lives: what belongs to an earlier one is void.
     pub life: u32,
     pub disk: Disk,
-    /// Numbered and not durable yet.
-    queue: VecDeque<(ProposalId, Entry)>,
-    /// The first so many of the queue are being synced.
-    pub syncing: usize,
+    /// What is being synced.
+    syncing: Option<Batch>,
+    /// The process is stopped until then; what happens to it waits.
+    pub paused_until: u64,
     started_at: u64,
     /// The wall clock beside the world's time, in milliseconds.
     pub wall_offset: i64,
@@ -80,10 +87,11 @@ impl ManagerHost {
     pub fn new(random: Random, timing: Timing) -> ManagerHost {
         ManagerHost {
             machine: None,
+            replica: None,
             life: 0,
             disk: Disk::default(),
-            queue: VecDeque::new(),
-            syncing: 0,
+            syncing: None,
+            paused_until: 0,
             started_at: 0,
             wall_offset: 0,
             wake: None,
@@ -97,14 +105,17 @@ impl ManagerHost {
         Time(now - self.started_at + 1000)
     }
 
-    /// Starts the process: recovery, then the election that a single manager always wins.
+    /// Starts the process: recovery, then the election that a single manager always wins. It takes no time: whether
+    /// its term can be written is asked before.
     pub fn start(&mut self, now: u64) -> Vec<Action> {
         assert!(self.machine.is_none());
         self.started_at = now;
-        self.disk.term += 1;
-        self.machine = Some(Manager::restore(self.disk.recover(), self.timing));
-        let (seed, cluster) = (self.random.bits(), ClusterId(self.random.bits()));
-        self.step(now, Event::Elected { term: self.disk.term, seed, cluster, wall_ms: self.wall(now) })
+        let cluster = self.disk.recover();
+        self.replica = Some(Replica::new(self.disk.hard_state, Position::of(&cluster)));
+        self.machine = Some(Manager::restore(cluster, self.timing));
+        assert!(self.consensus(now, In::Tick).is_empty());
+        let events = self.synced(now);
+        events.into_iter().flat_map(|event| self.step(now, event)).collect()
     }
 
     /// The wall clock, in milliseconds since 1970.
@@ -116,11 +127,13 @@ impl ManagerHost {
     /// how many those were, of how many.
     pub fn crash(&mut self, durable: usize) -> (usize, usize) {
         self.machine = None;
+        self.replica = None;
         self.wake = None;
         self.life += 1;
-        let syncing = std::mem::take(&mut self.syncing);
+        let Some(batch) = self.syncing.take() else { return (0, 0) };
+        let syncing = batch.entries.len();
         let durable = durable.min(syncing);
-        self.disk.entries.extend(self.queue.drain(..).take(durable).map(|(_, entry)| entry));
+        self.disk.write(batch, durable);
         (durable, syncing)
     }
 
@@ -140,29 +153,62 @@ impl ManagerHost {
         Some((due.0 + self.started_at).saturating_sub(1000))
     }
 
-    /// Numbers a proposal. True if a sync has to be begun.
-    pub fn append(&mut self, now: u64, proposal: ProposalId, at: Time, command: Command) -> bool {
-        let last = self.queue.back().map(|(_, entry)| (entry.index, entry.at)).unwrap_or(self.disk.last());
-        let entry =
-            Entry { index: last.0 + 1, term: self.disk.term, at: at.max(last.1), wall_ms: self.wall(now), command };
-        self.queue.push_back((proposal, entry));
-        self.begin_sync()
+    /// Has a command appended. True if a sync has to be begun.
+    pub fn append(&mut self, now: u64, id: ProposalId, at: Time, command: Command) -> bool {
+        let was_syncing = self.is_syncing();
+        let proposal = Proposal { id, at, wall_ms: self.wall(now), command };
+        assert!(self.consensus(now, In::Propose(vec![proposal])).is_empty(), "a machine proposes while it leads");
+        !was_syncing && self.is_syncing()
     }
 
-    fn begin_sync(&mut self) -> bool {
-        if self.syncing > 0 || self.queue.is_empty() {
-            return false;
+    /// Whether something is being synced.
+    pub fn is_syncing(&self) -> bool {
+        self.syncing.is_some()
+    }
+
+    /// The sync has ended: its batch is durable. What the machine is to be told of it. Another sync may have to be
+    /// begun.
+    pub fn synced(&mut self, now: u64) -> Vec<Event> {
+        let batch = self.syncing.take().expect("a batch is being synced");
+        let number = batch.number;
+        self.disk.write(batch, usize::MAX);
+        self.consensus(now, In::Persisted(number))
+    }
+
+    /// The sync has failed and nothing of its batch is durable. What the machine is to be told of it.
+    pub fn not_synced(&mut self, now: u64) -> Vec<Event> {
+        let batch = self.syncing.take().expect("a batch is being synced");
+        self.consensus(now, In::NotPersisted(batch.number))
+    }
+
+    /// Steps the replica: what the machine is to be told.
+    fn consensus(&mut self, now: u64, input: In) -> Vec<Event> {
+        let clock = self.clock(now);
+        let outs = self.replica.as_mut().expect("the process lives").step(clock, input);
+        let mut events = Vec::new();
+        for out in outs {
+            match out {
+                Out::Persist(batch) => {
+                    let before = self.syncing.replace(batch);
+                    assert!(before.is_none(), "one sync at a time");
+                }
+                Out::Event(event) => events.push(self.told(now, event)),
+            }
         }
-        self.syncing = self.queue.len();
-        true
+        events
     }
 
-    /// The sync has ended: its entries are durable. With them whether another has to be begun.
-    pub fn synced(&mut self) -> (Vec<(ProposalId, Entry)>, bool) {
-        let durable: Vec<_> = self.queue.drain(..self.syncing).collect();
-        self.disk.entries.extend(durable.iter().map(|(_, entry)| entry.clone()));
-        self.syncing = 0;
-        let again = self.begin_sync();
-        (durable, again)
+    /// An event of consensus, as the machine is told it.
+    fn told(&mut self, now: u64, event: orbit_consensus::Event) -> Event {
+        match event {
+            orbit_consensus::Event::Elected { term } => {
+                let (seed, cluster) = (self.random.bits(), ClusterId(self.random.bits()));
+                Event::Elected { term, seed, cluster, wall_ms: self.wall(now) }
+            }
+            orbit_consensus::Event::Deposed => Event::Deposed,
+            orbit_consensus::Event::Committed { entry, proposal } => Event::Committed { entry, proposal },
+            orbit_consensus::Event::Lost(proposal) => Event::ProposalLost(proposal),
+            orbit_consensus::Event::Install(snapshot) => Event::Install(snapshot),
+        }
     }
 }

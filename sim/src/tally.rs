@@ -90,6 +90,7 @@ named! {
         GroupCommit "several entries in one sync",
         EntryPartlyDurable "crash with some entries of a sync durable",
         EntryDurableUnanswered "crash with a whole sync durable, nobody told",
+        LeadLost "lead lost with proposals outstanding",
         SnapshotRestored "restart from a snapshot",
         PausedBeyondLease "manager paused beyond the lease",
         WorkerPausedBeyondLease "worker paused beyond the lease",

@@ -244,15 +244,16 @@ impl Hasher for TraceHash {
     }
 }
 
+/// The manager in the list of managers: there is one as yet.
+const ONLY: usize = 0;
+
 struct World {
     options: Options,
     crash: Option<CrashPoint>,
     trace: Trace,
     now: u64,
     queue: Queue,
-    manager: ManagerHost,
-    /// The manager's process is stopped until then; what happens to it waits.
-    manager_paused_until: u64,
+    managers: Vec<ManagerHost>,
     disk_full_until: u64,
     /// What the state was at the last crash, to compare with what the log gives (I14).
     before_crash: Option<Snapshot>,
@@ -307,8 +308,7 @@ impl World {
         let mut world = World {
             now: 0,
             queue: Queue::default(),
-            manager: ManagerHost::new(stream(1), Timing::default()),
-            manager_paused_until: 0,
+            managers: vec![ManagerHost::new(stream(1), Timing::default())],
             disk_full_until: 0,
             before_crash: None,
             workers,
@@ -449,7 +449,7 @@ impl World {
         // A stopped process hears nothing until it goes on; then it hears everything at once.
         let until = match happening.workers() {
             Some(worker) => self.workers[worker].paused_until,
-            None if happening.is_managers() => self.manager_paused_until,
+            None if happening.is_managers() => self.managers[ONLY].paused_until,
             None => 0,
         };
         if self.now < until {
@@ -462,8 +462,8 @@ impl World {
             Happening::Input(input) => self.input(*input)?,
             Happening::ManagerStart => self.manager_start()?,
             Happening::ManagerWake { life, due } => {
-                if life == self.manager.life && self.manager.wake == Some(due) {
-                    self.manager.wake = None;
+                if life == self.managers[ONLY].life && self.managers[ONLY].wake == Some(due) {
+                    self.managers[ONLY].wake = None;
                     self.overdue()?;
                     self.manager_step(manager::Event::Wake)?;
                 }
@@ -479,16 +479,16 @@ impl World {
             }
             Happening::ManagerHangup { session } => self.manager_step(manager::Event::SessionClosed(session))?,
             Happening::ManagerAsked { life, id, request } => {
-                if life == self.manager.life {
+                if life == self.managers[ONLY].life {
                     self.manager_step(manager::Event::Request { id, request })?;
                 }
             }
             Happening::AskAgain => self.ask_again(),
             Happening::Compact => {
                 if self.now >= self.disk_full_until {
-                    self.manager.disk.compact(5);
+                    self.managers[ONLY].disk.compact(5);
                 }
-                if let Some(machine) = &self.manager.machine {
+                if let Some(machine) = &self.managers[ONLY].machine {
                     checks::snapshot(machine.cluster())?;
                 }
                 self.after(9000, Happening::Compact);

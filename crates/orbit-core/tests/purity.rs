@@ -1,4 +1,4 @@
-//! The core is pure: proved from what it depends on and from what its sources name.
+//! The core and consensus are pure: proved from what they depend on and from what their sources name.
 
 use std::{
     collections::BTreeSet,
@@ -27,7 +27,7 @@ const ALLOWED: [&str; 13] = [
     "orbit-core",
 ];
 
-/// What no source of the core may name: clocks, IO, threads, ambient randomness, and containers whose
+/// What no source of the core or of consensus may name: clocks, IO, threads, ambient randomness, and containers whose
 /// order is not a function of their content.
 const FORBIDDEN: [&str; 21] = [
     "tokio",
@@ -53,9 +53,9 @@ const FORBIDDEN: [&str; 21] = [
     "f64",
 ];
 
-fn dependencies(depth: Option<&str>) -> BTreeSet<String> {
+fn dependencies(package: &str, depth: Option<&str>) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["tree", "-p", "orbit-core", "-e", "normal", "--prefix", "none", "--format", "{p}"]);
+    cargo.args(["tree", "-p", package, "-e", "normal", "--prefix", "none", "--format", "{p}"]);
     cargo.args(["--locked", "--offline"]).current_dir(env!("CARGO_MANIFEST_DIR"));
     if let Some(depth) = depth {
         cargo.args(["--depth", depth]);
@@ -68,7 +68,7 @@ fn dependencies(depth: Option<&str>) -> BTreeSet<String> {
 
 #[test]
 fn the_core_depends_on_serde_and_chacha_and_on_nothing_else() {
-    let mut direct = dependencies(Some("1"));
+    let mut direct = dependencies("orbit-core", Some("1"));
     assert!(direct.remove("orbit-core"), "the tree begins with the core itself");
     assert_eq!(direct, BTreeSet::from(DIRECT.map(str::to_string)));
 }
@@ -76,10 +76,16 @@ fn the_core_depends_on_serde_and_chacha_and_on_nothing_else() {
 #[test]
 fn what_those_bring_can_do_no_io_either() {
     let allowed = BTreeSet::from(ALLOWED.map(str::to_string));
-    let found = dependencies(None);
+    let found = dependencies("orbit-core", None);
     let strange: Vec<&String> = found.difference(&allowed).collect();
     assert!(strange.is_empty(), "new in the core's tree: {strange:?}");
     assert!(DIRECT.iter().all(|name| found.contains(*name)));
+}
+
+#[test]
+fn consensus_depends_on_the_core_and_on_nothing_else() {
+    let direct = dependencies("orbit-consensus", Some("1"));
+    assert_eq!(direct, BTreeSet::from(["orbit-consensus", "orbit-core"].map(str::to_string)));
 }
 
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
@@ -111,8 +117,12 @@ fn offences(text: &str) -> Vec<String> {
 #[test]
 fn no_source_names_a_clock_io_threads_or_unordered_containers() {
     let mut files = Vec::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    let core = Path::new(env!("CARGO_MANIFEST_DIR"));
+    sources(&core.join("src"), &mut files);
     assert!(files.len() > 20, "the sources were found");
+    let of_core = files.len();
+    sources(&core.join("../orbit-consensus/src"), &mut files);
+    assert!(files.len() > of_core, "those of consensus, too");
     // Which bug is in force, and how much work was counted: each is one word, compiled for that purpose
     // only, and nothing is decided from it.
     let exempt = |file: &&std::path::PathBuf| !file.ends_with("src/planted.rs") && !file.ends_with("src/cost.rs");

@@ -1,7 +1,7 @@
 //! When the log is compacted: after a number of entries or bytes since the last snapshot, no matter which process wrote
 //! them. The snapshot comes from the reader, so nothing is replayed for it and no step waits.
 
-use crate::{consensus::Committed, reader::Reader};
+use crate::{consensus::Notice, reader::Reader};
 use orbit_shell::{BlockingExecutor, call};
 use orbit_store::{Compacted, Compactor, StoreError};
 use std::sync::{
@@ -56,7 +56,7 @@ impl Compaction {
 
     /// So much was written. Begins the next snapshot where it is due; one that failed is tried again after
     /// a tenth as much.
-    pub fn wrote(&mut self, entries: u64, bytes: u64, committed: &mpsc::UnboundedSender<Committed>) {
+    pub fn wrote(&mut self, entries: u64, bytes: u64, notices: &mpsc::UnboundedSender<Notice>) {
         let behind = &self.behind;
         let entries = behind.entries.fetch_add(entries, Ordering::Relaxed) + entries;
         let bytes = behind.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -72,7 +72,7 @@ impl Compaction {
         }
         self.next = (entries + (self.entries_max / 10).max(1), bytes + BYTES_MAX / 10);
         let (reader, compactor, blocking) = (self.reader.clone(), self.compactor.clone(), self.blocking.clone());
-        let (behind, committed) = (behind.clone(), committed.clone());
+        let (behind, notices) = (behind.clone(), notices.clone());
         tokio::spawn(async move {
             if let Ok(snapshot) = reader.snapshot().await {
                 match call(&blocking, move || compactor.compact(&snapshot)).await {
@@ -83,7 +83,7 @@ impl Compaction {
                     }
                     Ok(Compacted::Nothing) => {}
                     Err(StoreError::Full { .. }) => tracing::warn!("no room for a snapshot: the log is kept"),
-                    Err(error) => _ = committed.send(Committed::Failed(error)),
+                    Err(error) => _ = notices.send(Notice::Failed(error)),
                 }
             }
             behind.running.store(0, Ordering::Relaxed);

@@ -1,10 +1,11 @@
-//! What is committed. With one manager: everything that is durable.
+//! The shell around the replica of `orbit-consensus`: it owns the storage, writes the batches that the replica asks
+//! for, and hands its events to the driver.
 //!
-//! Proposals are numbered in the order in which they come, and written in groups: while one group
-//! is being synced, the next gathers. So a sync costs the same for one entry and for a thousand.
-//! Several managers put a Raft library here; the driver would not notice.
+//! The replica lives in a task of its own, so that neither a long step of the machine nor a sync keeps it from what
+//! comes in. A full disk is waited for here; the replica only sees a batch that takes long.
 
 use crate::{compaction::Compaction, metrics::Metrics};
+use orbit_consensus::{Batch, Event, GROUP_MAX, In, Out, Position, Proposal, Replica};
 use orbit_core::{
     manager::ProposalId,
     model::{Command, Entry, Time},
@@ -14,16 +15,23 @@ use orbit_core::{
 use orbit_shell::{BlockingExecutor, buggify, call};
 use orbit_store::{HardState, Recovered, Storage, StoreError};
 use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 
-/// At most so many entries are written by one transaction.
-const GROUP_MAX: usize = 4096;
+#[cfg(all(test, not(madsim)))]
+mod tests;
+
 /// After so many entries the next snapshot is written, unless somebody says otherwise.
 pub const COMPACT_EVERY: u64 = 50_000;
 /// How long to wait before a full disk is tried again, and how often to look how full it is: it is
@@ -33,11 +41,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// there, down to the reserve of the store, below which nothing is tried.
 const USERS_RESERVE_BYTES: u64 = 64 << 20;
 
-/// What consensus tells the driver.
+/// What reaches the driver from consensus.
 #[derive(Debug)]
-pub enum Committed {
-    /// These are durable, in order, each with the proposal that it was.
-    Entries(Vec<(ProposalId, Entry)>),
+pub(crate) enum Notice {
+    /// In order.
+    Events(Vec<Event>),
     /// The store cannot go on, and so neither can the process.
     Failed(StoreError),
 }
@@ -62,17 +70,16 @@ pub struct Found {
     pub behind_snapshot: (u64, u64),
 }
 
-/// Numbers proposals and hands them to the writer.
+/// The driver's handle of the task that runs the replica.
 pub struct Consensus {
     term: u64,
-    last: (u64, Time),
-    queue: mpsc::UnboundedSender<(ProposalId, Entry)>,
+    proposals: mpsc::UnboundedSender<Proposal>,
     /// The disk is full: writes are refused before they are tried.
     full: Arc<AtomicBool>,
 }
 
 impl Consensus {
-    /// The state as the storage has it, without leading yet: call `Consensus::elect` next.
+    /// The state as the storage has it, without leading yet: call `Consensus::start` next.
     ///
     /// # Errors
     /// When the storage cannot be read, or is damaged.
@@ -91,29 +98,53 @@ impl Consensus {
         Ok(Found { cluster, hard_state, behind_snapshot: (entries.len() as u64, bytes) })
     }
 
-    /// Begins the next term, durably, and starts the writer.
+    /// Begins the next term, durably, and starts the task that goes on from there. Nobody else votes, so the
+    /// term has begun when this returns; the first notice says so. `started` is the zero of the manager's clock.
     ///
     /// # Errors
     /// When the storage cannot be written.
-    pub(crate) fn elect(
+    pub(crate) fn start(
         log: Log,
         cluster: &Cluster,
-        before: HardState,
-        committed: mpsc::UnboundedSender<Committed>,
+        hard_state: HardState,
+        started: Instant,
+        notices: mpsc::UnboundedSender<Notice>,
         metrics: Arc<Metrics>,
     ) -> Result<Consensus, StoreError> {
         let Log { mut storage, blocking, compaction } = log;
-        let term = before.term.max(cluster.term) + 1;
-        storage.set_hard_state(HardState { term, vote: None })?;
-        let (queue, receiver) = mpsc::unbounded_channel();
+        let HardState { term, vote } = hard_state;
+        let mut replica = Replica::new(orbit_consensus::HardState { term, vote }, Position::of(cluster));
+        let mut events = Vec::new();
+        let mut outs = VecDeque::from(replica.step(clock(started), In::Tick));
+        while let Some(out) = outs.pop_front() {
+            match out {
+                Out::Persist(batch) => {
+                    write(&mut *storage, &batch)?;
+                    outs.extend(replica.step(clock(started), In::Persisted(batch.number)));
+                }
+                Out::Event(event) => events.push(event),
+            }
+        }
+        // Its receiver is the caller's.
+        let _ = notices.send(Notice::Events(events));
+        let term = replica.term();
+        let (proposals, receiver) = mpsc::unbounded_channel();
         let full = Arc::new(AtomicBool::new(false));
-        let storage = Some(storage);
-        let writer = Writer { storage, compaction, blocking, committed, full: full.clone(), metrics };
-        tokio::spawn(writer.write(receiver));
-        Ok(Consensus { term, last: (cluster.index, cluster.at), queue, full })
+        let disk = Disk { storage: Some(storage), blocking, full: full.clone(), metrics, looked: None };
+        let shell =
+            Shell { replica, started, disk: Some(disk), writing: None, to_write: VecDeque::new(), compaction, notices };
+        tokio::spawn(shell.run(receiver));
+        Ok(Consensus { term, proposals, full })
     }
 
-    /// The present term.
+    /// A handle without a replica: what is proposed can be looked at.
+    #[cfg(all(test, not(madsim)))]
+    pub(crate) fn unattended() -> (Consensus, mpsc::UnboundedReceiver<Proposal>) {
+        let (proposals, receiver) = mpsc::unbounded_channel();
+        (Consensus { term: 1, proposals, full: Arc::default() }, receiver)
+    }
+
+    /// The term that was begun at the start.
     pub fn term(&self) -> u64 {
         self.term
     }
@@ -124,63 +155,189 @@ impl Consensus {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// Numbers a proposal and queues it.
-    pub fn propose(&mut self, proposal: ProposalId, at: Time, wall_ms: u64, command: Command) {
-        self.last = (self.last.0 + 1, self.last.1.max(at));
-        let entry = Entry { index: self.last.0, term: self.term, at: self.last.1, wall_ms, command };
-        // A writer that has failed has said so already.
-        let _ = self.queue.send((proposal, entry));
+    /// Has a command appended. It comes back as a committed entry, or as lost.
+    pub fn propose(&self, id: ProposalId, at: Time, wall_ms: u64, command: Command) {
+        // A task that has ended has said why.
+        let _ = self.proposals.send(Proposal { id, at, wall_ms, command });
     }
 }
 
-struct Writer {
-    storage: Option<Box<dyn Storage>>,
-    compaction: Compaction,
-    blocking: Arc<dyn BlockingExecutor>,
-    committed: mpsc::UnboundedSender<Committed>,
-    full: Arc<AtomicBool>,
-    metrics: Arc<Metrics>,
+/// The manager's own clock.
+fn clock(started: Instant) -> Time {
+    Time(u64::try_from(started.elapsed().as_millis()).expect("fewer milliseconds than that"))
 }
 
-impl Writer {
-    /// Writes until nobody proposes any more, or the store fails.
-    async fn write(mut self, mut queue: mpsc::UnboundedReceiver<(ProposalId, Entry)>) {
-        let mut looked = None;
+/// Makes a batch durable. What it replaces is replaced first; a retry writes the same again.
+fn write(storage: &mut dyn Storage, batch: &Batch) -> Result<(), StoreError> {
+    let Batch { number: _, hard_state, install, entries } = batch;
+    if let Some(orbit_consensus::HardState { term, vote }) = *hard_state {
+        storage.set_hard_state(HardState { term, vote })?;
+    }
+    if let Some(snapshot) = install {
+        storage.install(snapshot)?;
+    }
+    if entries.is_empty() { Ok(()) } else { storage.append(entries) }
+}
+
+/// A write under way: it takes the disk along and gives it back.
+type Writing = Pin<Box<dyn Future<Output = (Disk, Arc<Batch>, Result<(), StoreError>)> + Send>>;
+
+/// The task around the replica: it is stepped while a batch is being written, whatever the driver does meanwhile.
+struct Shell {
+    replica: Replica,
+    started: Instant,
+    /// Nothing while a batch is being written.
+    disk: Option<Disk>,
+    writing: Option<Writing>,
+    /// Never more than one, unless entries are acknowledged early.
+    to_write: VecDeque<Batch>,
+    compaction: Compaction,
+    notices: mpsc::UnboundedSender<Notice>,
+}
+
+/// The driver has gone.
+struct Gone;
+
+impl Shell {
+    /// Runs until nobody proposes any more, or the store fails.
+    async fn run(mut self, mut proposals: mpsc::UnboundedReceiver<Proposal>) {
         loop {
-            if looked.is_none_or(|looked: Instant| looked.elapsed() >= LOOK_EVERY) {
-                self.look_for_room().await;
-                looked = Some(Instant::now());
-            }
-            let first = tokio::select! { biased;
-                first = queue.recv() => first,
-                () = tokio::time::sleep(LOOK_EVERY) => continue,
+            let writing = self.writing.as_mut();
+            let is_idle = writing.is_none();
+            let written = async {
+                match writing {
+                    Some(writing) => writing.await,
+                    None => std::future::pending().await,
+                }
             };
-            let Some(first) = first else { return };
-            let mut group = vec![first];
-            while group.len() < GROUP_MAX
-                && let Ok(next) = queue.try_recv()
-            {
-                group.push(next);
-            }
-            let early = planted(Bug::AcknowledgedEarly);
-            if early {
-                let _ = self.committed.send(Committed::Entries(group.clone()));
-            }
-            match self.append(group).await {
-                Ok(group) => {
-                    let (entries, bytes) = (group.len(), group.iter().map(|(_, entry)| entry.bytes()).sum::<usize>());
-                    buggify().await;
-                    if !early && self.committed.send(Committed::Entries(group)).is_err() {
-                        return;
+            let stepped = tokio::select! { biased;
+                (disk, batch, result) = written => {
+                    self.writing = None;
+                    self.disk = Some(disk);
+                    match result {
+                        Ok(()) => self.written(&batch),
+                        Err(error) => return self.failed(batch.number, error),
                     }
-                    self.compaction.wrote(entries as u64, bytes as u64, &self.committed);
                 }
-                Err(error) => {
-                    let _ = self.committed.send(Committed::Failed(error));
-                    return;
+                first = proposals.recv() => {
+                    let Some(first) = first else { break };
+                    // What is ready together is written together.
+                    let mut group = vec![first];
+                    while group.len() < GROUP_MAX
+                        && let Ok(next) = proposals.try_recv()
+                    {
+                        group.push(next);
+                    }
+                    self.step(In::Propose(group))
                 }
+                // Others fill the disk, too. While a batch is being written, the writer looks.
+                () = sleep(LOOK_EVERY), if is_idle => {
+                    let mut disk = self.disk.take().expect("nothing is being written");
+                    disk.look_for_room().await;
+                    self.disk = Some(disk);
+                    self.step(In::Tick)
+                }
+            };
+            if let Err(Gone) = stepped {
+                return;
             }
         }
+        // What the disk is at is seen to its end.
+        if let Some(writing) = self.writing {
+            drop(writing.await);
+        }
+    }
+
+    /// Steps the replica and carries out what it asks for.
+    fn step(&mut self, input: In) -> Result<(), Gone> {
+        let mut events = Vec::new();
+        let mut outs = VecDeque::from(self.replica.step(clock(self.started), input));
+        while let Some(out) = outs.pop_front() {
+            match out {
+                Out::Persist(batch) => {
+                    if planted(Bug::AcknowledgedEarly) {
+                        outs.extend(self.replica.step(clock(self.started), In::Persisted(batch.number)));
+                    }
+                    self.to_write.push_back(batch);
+                }
+                Out::Event(event) => events.push(event),
+            }
+        }
+        self.begin_to_write();
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.notices.send(Notice::Events(events)).map_err(|_| Gone)
+    }
+
+    fn begin_to_write(&mut self) {
+        if self.writing.is_some() {
+            return;
+        }
+        if let Some(batch) = self.to_write.pop_front() {
+            let disk = self.disk.take().expect("nothing is being written");
+            self.writing = Some(Box::pin(disk.persist(Arc::new(batch))));
+        }
+    }
+
+    fn written(&mut self, batch: &Batch) -> Result<(), Gone> {
+        if planted(Bug::AcknowledgedEarly) {
+            self.begin_to_write();
+        } else {
+            self.step(In::Persisted(batch.number))?;
+        }
+        if !batch.entries.is_empty() {
+            let bytes = batch.entries.iter().map(Entry::bytes).sum::<usize>();
+            self.compaction.wrote(batch.entries.len() as u64, bytes as u64, &self.notices);
+        }
+        Ok(())
+    }
+
+    /// The machine is told that it leads no longer, so that everybody who waits is answered; then the process ends.
+    fn failed(mut self, batch: u64, error: StoreError) {
+        let told = if planted(Bug::AcknowledgedEarly) { Ok(()) } else { self.step(In::NotPersisted(batch)) };
+        if let Ok(()) = told {
+            let _ = self.notices.send(Notice::Failed(error));
+        }
+    }
+}
+
+/// The storage, and how full it is.
+struct Disk {
+    storage: Option<Box<dyn Storage>>,
+    blocking: Arc<dyn BlockingExecutor>,
+    full: Arc<AtomicBool>,
+    metrics: Arc<Metrics>,
+    /// When its room was looked at last.
+    looked: Option<Instant>,
+}
+
+impl Disk {
+    /// Makes a batch durable. A full disk is waited for: nothing that was appended is given up.
+    async fn persist(mut self, batch: Arc<Batch>) -> (Disk, Arc<Batch>, Result<(), StoreError>) {
+        if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+            self.look_for_room().await;
+        }
+        let written = loop {
+            let content = batch.clone();
+            let begun = Instant::now();
+            match self.with_storage(move |storage| write(storage, &content)).await {
+                Ok(()) => {
+                    self.metrics.synced(begun.elapsed());
+                    break Ok(());
+                }
+                Err(error @ StoreError::Full { .. }) => {
+                    self.set_full(true, || error.to_string());
+                    sleep(LOOK_EVERY).await;
+                }
+                Err(_) if planted(Bug::FailedWriteCounts) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        if written.is_ok() {
+            buggify().await;
+        }
+        (self, batch, written)
     }
 
     /// Does blocking work on the storage.
@@ -203,6 +360,7 @@ impl Writer {
         if let Ok(free) = self.with_storage(|storage| storage.free_bytes()).await {
             self.set_full(free < USERS_RESERVE_BYTES, || format!("{free} bytes free"));
         }
+        self.looked = Some(Instant::now());
     }
 
     /// Tells the operator when it changes.
@@ -211,27 +369,6 @@ impl Writer {
             match full {
                 true => tracing::error!("the disk is full ({}): users' writes are refused until there is room", why()),
                 false => tracing::info!("there is room on the disk again"),
-            }
-        }
-    }
-
-    /// Makes a group durable. A full disk is waited for: nothing that was numbered is given up.
-    async fn append(&mut self, group: Vec<(ProposalId, Entry)>) -> Result<Vec<(ProposalId, Entry)>, StoreError> {
-        let entries: Arc<Vec<Entry>> = Arc::new(group.iter().map(|(_, entry)| entry.clone()).collect());
-        loop {
-            let entries = entries.clone();
-            let begun = Instant::now();
-            match self.with_storage(move |storage| storage.append(&entries)).await {
-                Ok(()) => {
-                    self.metrics.synced(begun.elapsed());
-                    return Ok(group);
-                }
-                Err(error @ StoreError::Full { .. }) => {
-                    self.set_full(true, || error.to_string());
-                    tokio::time::sleep(LOOK_EVERY).await;
-                }
-                Err(_) if planted(Bug::FailedWriteCounts) => return Ok(group),
-                Err(error) => return Err(error),
             }
         }
     }

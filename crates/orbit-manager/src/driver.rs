@@ -2,15 +2,17 @@
 
 use crate::{
     compaction::Compaction,
-    consensus::{Committed, Consensus, Log},
+    consensus::{Consensus, Log, Notice},
     door::{Door, Replied},
     feed::Feed,
     metrics::Metrics,
     reader::Reader,
 };
+use orbit_consensus as consensus;
 use orbit_core::{
-    manager::{Action, Event, Manager, Request, RequestId, SessionId},
+    manager::{Action, Event, LeadChanges, Manager, Request, RequestId, SessionId},
     model::{ClusterId, Code, Rejection, Time, Timing, ToManager, ToWorker},
+    state::Cluster,
 };
 use orbit_shell::BlockingExecutor;
 use orbit_store::{Storage, StoreError};
@@ -24,6 +26,9 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
 };
+
+#[cfg(all(test, not(madsim)))]
+mod tests;
 
 /// What a manager is made of.
 pub struct Parts {
@@ -68,6 +73,10 @@ struct Driver {
     machine: Manager,
     consensus: Consensus,
     started: Instant,
+    /// Fresh randomness for the next term.
+    seed: u64,
+    /// The cluster's ID, should the log be empty.
+    cluster: ClusterId,
     requests: u64,
     replies: BTreeMap<RequestId, oneshot::Sender<Replied>>,
     sessions: BTreeMap<SessionId, mpsc::Sender<ToWorker>>,
@@ -76,7 +85,7 @@ struct Driver {
     metrics: Arc<Metrics>,
     reader: Reader,
     /// What the reader was told last of what only the leader knows.
-    lead_changes: (u64, bool, u64),
+    lead_changes: LeadChanges,
 }
 
 /// Recovers from the storage and begins a term. The door is open once this returns; the returned
@@ -90,7 +99,7 @@ pub fn start(
 ) -> Result<(Door, impl Future<Output = Result<(), Error>>), Error> {
     let recovered = Consensus::recover(&mut *parts.storage)?;
     let cluster = recovered.cluster;
-    let (sender, committed) = mpsc::unbounded_channel();
+    let (sender, notices) = mpsc::unbounded_channel();
     let metrics = Arc::new(Metrics::new());
     let started = Instant::now();
     let reader = Reader::start(cluster.clone(), parts.timing, started);
@@ -102,7 +111,7 @@ pub fn start(
         recovered.behind_snapshot,
     );
     let log = Log { storage: parts.storage, blocking: parts.blocking, compaction };
-    let consensus = Consensus::elect(log, &cluster, recovered.hard_state, sender, metrics.clone())?;
+    let consensus = Consensus::start(log, &cluster, recovered.hard_state, started, sender, metrics.clone())?;
     tracing::info!(revision = cluster.index, term = consensus.term(), "manager starts");
     let (inputs, receiver) = mpsc::unbounded_channel();
     let feed = Arc::new(Feed::new(cluster.index));
@@ -111,6 +120,8 @@ pub fn start(
         machine: Manager::restore(cluster, parts.timing),
         consensus,
         started,
+        seed: parts.seed,
+        cluster: parts.cluster,
         requests: 0,
         replies: BTreeMap::new(),
         sessions: BTreeMap::new(),
@@ -118,9 +129,9 @@ pub fn start(
         feed,
         metrics,
         reader,
-        lead_changes: Default::default(),
+        lead_changes: None,
     };
-    Ok((door, driver.run(parts.seed, parts.cluster, receiver, committed, stop)))
+    Ok((door, driver.run(receiver, notices, stop)))
 }
 
 /// The wall clock, in milliseconds since 1970.
@@ -129,18 +140,23 @@ pub(crate) fn wall_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The next of a row of numbers that look random: each term has a seed of its own, and a simulated run the same ones
+/// again. (The finalizer of SplitMix64.)
+fn another(seed: u64) -> u64 {
+    let mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 impl Driver {
     async fn run(
         mut self,
-        seed: u64,
-        cluster: ClusterId,
         mut inputs: mpsc::UnboundedReceiver<Input>,
-        mut committed: mpsc::UnboundedReceiver<Committed>,
+        mut notices: mpsc::UnboundedReceiver<Notice>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), Error> {
         let mut stop = std::pin::pin!(stop);
-        let term = self.consensus.term();
-        self.step(Event::Elected { term, seed, cluster, wall_ms: wall_ms() });
         loop {
             let due = self.machine.deadline().map(|due| self.started + Duration::from_millis(due.0));
             let wake = async {
@@ -152,18 +168,9 @@ impl Driver {
             tokio::select! { biased;
                 () = &mut stop => break,
                 // What is durable comes first: it makes room and answers those who wait longest.
-                entries = committed.recv() => match entries.expect("the writer says why before it ends") {
-                    Committed::Entries(entries) => {
-                        for (proposal, entry) in entries {
-                            self.metrics.committed(&entry, Instant::now());
-                            // Before anybody is answered because of it.
-                            self.reader.committed(Arc::new(entry.clone()));
-                            self.step(Event::Committed { entry, proposal: Some(proposal) });
-                            let cluster = self.machine.cluster();
-                            self.feed.publish(cluster.index, cluster.changes());
-                        }
-                    }
-                    Committed::Failed(error) => return Err(error.into()),
+                notice = notices.recv() => match notice.expect("consensus says why before it ends") {
+                    Notice::Events(events) => events.into_iter().for_each(|event| self.follow(event)),
+                    Notice::Failed(error) => return Err(error.into()),
                 },
                 input = inputs.recv() => self.take(input.expect("the driver holds a sender")),
                 () = wake => self.step(Event::Wake),
@@ -176,6 +183,37 @@ impl Driver {
     fn now(&self) -> Time {
         let elapsed = self.started.elapsed().as_millis();
         Time(u64::try_from(elapsed).expect("fewer milliseconds than that"))
+    }
+
+    /// Takes in what consensus says.
+    fn follow(&mut self, event: consensus::Event) {
+        match event {
+            consensus::Event::Elected { term } => {
+                let (seed, cluster) = (self.seed, self.cluster);
+                self.seed = another(seed);
+                self.step(Event::Elected { term, seed, cluster, wall_ms: wall_ms() });
+            }
+            consensus::Event::Deposed => {
+                tracing::warn!(revision = self.machine.cluster().index, "this manager leads no longer");
+                self.step(Event::Deposed);
+            }
+            consensus::Event::Committed { entry, proposal } => {
+                self.metrics.committed(&entry, Instant::now());
+                // Before anybody is answered because of it.
+                self.reader.committed(Arc::new(entry.clone()));
+                self.step(Event::Committed { entry, proposal });
+                let cluster = self.machine.cluster();
+                self.feed.publish(cluster.index, cluster.changes());
+            }
+            consensus::Event::Lost(proposal) => self.step(Event::ProposalLost(proposal)),
+            consensus::Event::Install(snapshot) => {
+                let cluster = Cluster::restore((*snapshot).clone()).expect("consensus has checked the snapshot");
+                let index = cluster.index;
+                self.reader.install(cluster);
+                self.step(Event::Install(snapshot));
+                self.feed.begin_anew(index);
+            }
+        }
     }
 
     fn take(&mut self, input: Input) {

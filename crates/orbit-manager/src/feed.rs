@@ -61,6 +61,12 @@ impl Feed {
         self.newest.send_replace(revision);
     }
 
+    /// The state was replaced by that of a revision: what happened until then is not known here.
+    pub fn begin_anew(&self, revision: u64) {
+        *self.kept.lock().expect("nobody panics with it") = Kept { complete_after: revision, changes: VecDeque::new() };
+        self.newest.send_replace(revision);
+    }
+
     /// Whether everything after a revision is kept.
     pub fn check(&self, revision: u64) -> Result<(), Compacted> {
         let complete_after = self.kept.lock().expect("nobody panics with it").complete_after;
@@ -120,6 +126,17 @@ mod tests {
         let waits = feed.after(5);
         let (told, ()) = tokio::join!(waits, async { feed.publish(6, &[node(3)]) });
         assert_eq!(told.unwrap(), (6, [node(3)].into()));
+    }
+
+    #[tokio::test]
+    async fn a_state_that_was_replaced_is_followed_from_there() {
+        let feed = Feed::new(5);
+        feed.publish(6, &[node(1)]);
+        let waits = feed.after(6);
+        let (told, ()) = tokio::join!(waits, async { feed.begin_anew(20) });
+        assert_eq!(told.unwrap_err().complete_after, 20);
+        feed.publish(21, &[node(2)]);
+        assert_eq!(feed.after(20).await.unwrap(), (21, [node(2)].into()));
     }
 
     #[tokio::test]

@@ -5,8 +5,9 @@
 //! storage, the executor for blocking work, the seeds. Requests come in through the [`Door`], of
 //! which the REST API is one user; workers come in through [`sessions`].
 //!
-//! Storage and consensus are apart: [`consensus`] says what is committed. There is one manager, so
-//! it elects itself at start, and everything durable is committed.
+//! Storage and consensus are apart: `orbit-consensus` says what is to be written and what is committed, and
+//! [`consensus`] is the shell around it. There is one manager, so it elects itself at start, and everything
+//! durable is committed.
 
 #![forbid(unsafe_code)]
 

@@ -73,7 +73,6 @@ impl Reader {
     }
 
     /// The state was replaced.
-    #[expect(dead_code, reason = "with one manager, none is sent")]
     pub fn install(&self, cluster: Cluster) {
         let _ = self.inputs.send(Input::Install(Box::new(cluster)));
     }

@@ -20,7 +20,7 @@ impl World {
     /// What nobody replaces has to get well by itself: what has no health probe, and what is to be replaced by
     /// nothing, because its node is silent.
     fn cure(&mut self) {
-        let Some(machine) = &self.manager.machine else { return };
+        let Some(machine) = &self.managers[ONLY].machine else { return };
         let cluster = machine.cluster();
         let is_replaced = |task: TaskId| {
             let task = cluster.task(task)?;
@@ -38,8 +38,8 @@ impl World {
     }
 
     fn pending(&self) -> Vec<String> {
-        let Some(machine) = &self.manager.machine else { return vec!["the manager is down".to_string()] };
-        if self.now < self.manager_paused_until {
+        let Some(machine) = &self.managers[ONLY].machine else { return vec!["the manager is down".to_string()] };
+        if self.now < self.managers[ONLY].paused_until {
             return vec!["the manager is paused".to_string()];
         }
         if self.workers.iter().any(|worker| self.now < worker.paused_until && !worker.is_lost) {
@@ -48,7 +48,7 @@ impl World {
         if self.client.is_waiting() || !self.unanswered.is_empty() {
             return vec!["a user waits for an answer".to_string()];
         }
-        let at = self.manager.cluster_time(self.now);
+        let at = self.managers[ONLY].cluster_time(self.now);
         let mut pending = checks::pending(machine.cluster(), at, &self.views());
         pending.extend(checks::not_due_yet(machine, at));
         pending
@@ -76,7 +76,7 @@ impl World {
             self.cure();
             self.run_until(self.now + 5000)?;
             if self.pending().is_empty() && (before == self.index() || self.is_restless()) {
-                let cluster = self.manager.machine.as_ref().expect("nothing is pending").cluster();
+                let cluster = self.managers[ONLY].machine.as_ref().expect("nothing is pending").cluster();
                 return checks::acknowledged(cluster, &self.client.known);
             }
         }
@@ -85,12 +85,12 @@ impl World {
     }
 
     fn index(&self) -> u64 {
-        self.manager.machine.as_ref().map_or(0, |machine| machine.cluster().index)
+        self.managers[ONLY].machine.as_ref().map_or(0, |machine| machine.cluster().index)
     }
 
     /// What always fails is tried again for ever, and so never rests.
     fn is_restless(&self) -> bool {
-        let Some(machine) = &self.manager.machine else { return false };
+        let Some(machine) = &self.managers[ONLY].machine else { return false };
         let good = |spec: &Spec| IMAGES_GOOD.contains(&spec.image.as_str());
         machine.cluster().workloads().any(|w| !checks::specs(machine.cluster(), w).all(|spec| good(spec)))
     }
@@ -103,7 +103,8 @@ impl World {
         self.run_until(self.now + self.options.rest_ms)?;
         let after = self.index();
         if !restless && before != after {
-            let tail: Vec<String> = self.manager.disk.entries.iter().rev().take(3).map(|e| format!("{e:?}")).collect();
+            let tail: Vec<String> =
+                self.managers[ONLY].disk.entries.iter().rev().take(3).map(|e| format!("{e:?}")).collect();
             return Err(("I23", format!("{} more entries, the last: {}", after - before, tail.join("\n"))));
         }
         if let Some(pending) = self.pending().first().filter(|_| !restless) {
@@ -118,8 +119,8 @@ impl World {
             return Err(("I31", "a container that is not ours was touched".to_string()));
         }
         self.report.entries = after;
-        let disk = self.manager.disk.recover();
-        let live = self.manager.machine.as_ref().expect("converged").snapshot();
+        let disk = self.managers[ONLY].disk.recover();
+        let live = self.managers[ONLY].machine.as_ref().expect("converged").snapshot();
         if disk.index == live.index && disk.snapshot() != live {
             return Err(("I14", "the log gives another state than the one that is live".to_string()));
         }
@@ -129,7 +130,7 @@ impl World {
     /// How it ended, without IDs and times.
     pub(super) fn outcome(&self) -> Outcome {
         let mut outcome = Outcome::default();
-        let Some(machine) = &self.manager.machine else { return outcome };
+        let Some(machine) = &self.managers[ONLY].machine else { return outcome };
         let cluster = machine.cluster();
         let running: Vec<TaskId> = self
             .workers
@@ -163,7 +164,7 @@ impl World {
         use std::fmt::Write;
         let mut text = String::new();
         let mut line = |it: String| writeln!(text, "{it}").expect("a string");
-        match &self.manager.machine {
+        match &self.managers[ONLY].machine {
             None => line("manager: down".to_string()),
             Some(machine) => {
                 let cluster = machine.cluster();

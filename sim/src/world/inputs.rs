@@ -33,7 +33,7 @@ impl World {
         let (names, workers) = (self.options.names, self.workers.len());
         match self.client.draw(&mut self.users, names, &images, workers) {
             // Somebody whose manager is down waits until it is back.
-            Some(ask) if self.manager.machine.is_some() => self.input(Input::Ask(ask)),
+            Some(ask) if self.managers[ONLY].machine.is_some() => self.input(Input::Ask(ask)),
             _ => Ok(()),
         }
     }
@@ -67,35 +67,35 @@ impl World {
             Input::Ask(ask) => self.ask(&ask),
             Input::Expect { name, running } => self.expect(&name, running)?,
             Input::ExpectDrained { worker, drained } => {
-                let cluster = self.manager.machine.as_ref().map(|machine| machine.cluster());
+                let cluster = self.managers[ONLY].machine.as_ref().map(|machine| machine.cluster());
                 let node = cluster.and_then(|cluster| Some((cluster, cluster.node_named(&node_name(worker))?)));
                 if node.is_some_and(|(cluster, node)| cluster.is_drained(node.id) != drained) {
                     return Err(("expected", format!("worker {worker} drained: {drained}")));
                 }
             }
             Input::ManagerCrash { down_ms, durable } => {
-                if self.manager.machine.is_some() {
+                if self.managers[ONLY].machine.is_some() {
                     self.tally_fault(&input);
                     self.manager_crash(down_ms, durable);
                 }
             }
-            Input::ManagerPause { .. } if self.manager.machine.is_none() => {}
+            Input::ManagerPause { .. } if self.managers[ONLY].machine.is_none() => {}
             Input::ManagerPause { ms } => {
                 self.tally_fault(&input);
                 let Timing { lease, heartbeat, .. } = Timing::default();
                 if ms > lease.0 {
                     self.report.tally.reach(Situation::PausedBeyondLease);
                 }
-                self.manager_paused_until = self.manager_paused_until.max(self.now + ms);
+                self.managers[ONLY].paused_until = self.managers[ONLY].paused_until.max(self.now + ms);
                 // It has something to do once in a lease, and notices that it does that late by more
                 // than a heartbeat. A shorter pause cannot be told from a busy machine.
                 if ms > lease.0 + heartbeat.0 {
-                    self.plans.awake_since = self.manager_paused_until;
+                    self.plans.awake_since = self.managers[ONLY].paused_until;
                 }
             }
             Input::WallJump { ms } => {
                 self.tally_fault(&input);
-                self.manager.wall_offset += ms;
+                self.managers[ONLY].wall_offset += ms;
             }
             Input::DiskFull { ms } => {
                 self.tally_fault(&input);
@@ -187,7 +187,7 @@ impl World {
     /// A second worker dials as the first would, and says what a worker says first. Whatever it is told to
     /// run, it does not: its machine is gone before that. So a name that is free is left to its owner.
     fn twin(&mut self, worker: usize, copied: bool, ms: u64, input: &Input) {
-        let cluster = self.manager.machine.as_ref().map(|machine| machine.cluster());
+        let cluster = self.managers[ONLY].machine.as_ref().map(|machine| machine.cluster());
         let is_held = cluster.is_some_and(|cluster| cluster.node_named(&node_name(worker)).is_some());
         // A copy of a machine that is gone for good would have it heard again, and fall silent together with
         // another: a mass loss, which only an operator ends.
@@ -208,7 +208,7 @@ impl World {
     /// first one is gone for good. It would be let in, and rightly.
     pub(super) fn may_be_free(&self, session: SessionId) -> bool {
         let Some(twin) = self.network.open.get(&session).filter(|twin| twin.life == TWIN) else { return false };
-        let cluster = self.manager.machine.as_ref().map(|machine| machine.cluster());
+        let cluster = self.managers[ONLY].machine.as_ref().map(|machine| machine.cluster());
         let is_held = cluster.is_some_and(|cluster| cluster.node_named(&node_name(twin.worker)).is_some());
         !is_held || self.client.is_forgetting()
     }
@@ -232,7 +232,7 @@ impl World {
     fn ask(&mut self, ask: &Ask) {
         let patient = self.crash.is_some();
         let waits = |machine: &&manager::Manager| patient && (self.client.is_waiting() || !machine.is_ready());
-        let Some(machine) = self.manager.machine.as_ref().filter(|machine| !waits(machine)) else {
+        let Some(machine) = self.managers[ONLY].machine.as_ref().filter(|machine| !waits(machine)) else {
             if patient {
                 self.unanswered.push_back(ask.clone());
                 self.after(100, Happening::AskAgain);
@@ -241,13 +241,13 @@ impl World {
         };
         let tasks: Vec<TaskId> = machine.cluster().tasks().filter(|task| task.is_live()).map(|task| task.id).collect();
         if let Some((id, request)) = self.client.ask(ask, &tasks, node_name) {
-            self.after(1, Happening::ManagerAsked { life: self.manager.life, id, request });
+            self.after(1, Happening::ManagerAsked { life: self.managers[ONLY].life, id, request });
         }
     }
 
     /// Whoever had no answer asks again. (A drawn user decides that by himself.)
     pub(super) fn ask_again(&mut self) {
-        if self.manager.machine.as_ref().is_some_and(|machine| machine.is_ready())
+        if self.managers[ONLY].machine.as_ref().is_some_and(|machine| machine.is_ready())
             && !self.client.is_waiting()
             && let Some(ask) = self.unanswered.pop_front()
         {

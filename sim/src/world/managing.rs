@@ -5,7 +5,7 @@ use orbit_core::state::Cluster;
 
 impl World {
     pub(super) fn manager_start(&mut self) -> Lived {
-        if self.manager.machine.is_some() {
+        if self.managers[ONLY].machine.is_some() {
             return Ok(());
         }
         // It cannot write the term that it begins, and is started again.
@@ -13,14 +13,14 @@ impl World {
             self.after(self.disk_full_until - self.now, Happening::ManagerStart);
             return Ok(());
         }
-        if self.manager.disk.snapshot.is_some() {
+        if self.managers[ONLY].disk.snapshot.is_some() {
             self.report.tally.reach(Situation::SnapshotRestored);
         }
         // What was durable and not told of yet happened one by one.
-        self.manager.disk.replay(|cluster| self.watch.look(cluster))?;
-        let actions = self.manager.start(self.now);
-        self.plans.awake_since = self.now.max(self.manager_paused_until);
-        let cluster = self.manager.machine.as_ref().expect("just started").cluster();
+        self.managers[ONLY].disk.replay(|cluster| self.watch.look(cluster))?;
+        let actions = self.managers[ONLY].start(self.now);
+        self.plans.awake_since = self.now.max(self.managers[ONLY].paused_until);
+        let cluster = self.managers[ONLY].machine.as_ref().expect("just started").cluster();
         checks::acknowledged(cluster, &self.client.known)?;
         if let Some(before) = self.before_crash.take()
             && before.index == cluster.index
@@ -39,11 +39,11 @@ impl World {
         if let Some(entry) = &entry {
             self.notice_entry(entry);
         }
-        let cluster = self.manager.machine.as_ref().map(|machine| machine.cluster());
+        let cluster = self.managers[ONLY].machine.as_ref().map(|machine| machine.cluster());
         let stale = entry.as_ref().and_then(|entry| Some(Stale::before(cluster?, entry)));
-        let actions = self.manager.step(self.now, event);
+        let actions = self.managers[ONLY].step(self.now, event);
         if let Some(entry) = entry
-            && let Some(machine) = &self.manager.machine
+            && let Some(machine) = &self.managers[ONLY].machine
         {
             checks::state(machine.cluster())?;
             stale.map_or(Ok(()), |stale| stale.after(machine.cluster()))?;
@@ -72,16 +72,16 @@ impl World {
 
     /// I22 while things go wrong, where the manager is there and has been for a while.
     pub(super) fn overdue(&self) -> Lived {
-        let awake = self.now > self.plans.awake_since.max(self.manager_paused_until) + 5000;
-        match self.manager.machine.as_ref().filter(|machine| awake && machine.is_ready()) {
-            Some(machine) => checks::overdue(machine, self.manager.cluster_time(self.now)),
+        let awake = self.now > self.plans.awake_since.max(self.managers[ONLY].paused_until) + 5000;
+        match self.managers[ONLY].machine.as_ref().filter(|machine| awake && machine.is_ready()) {
+            Some(machine) => checks::overdue(machine, self.managers[ONLY].cluster_time(self.now)),
             None => Ok(()),
         }
     }
 
     /// I10, where the manager is there to be asked.
     fn acknowledged(&self) -> Lived {
-        match &self.manager.machine {
+        match &self.managers[ONLY].machine {
             Some(machine) if machine.is_ready() => checks::acknowledged(machine.cluster(), &self.client.known),
             _ => Ok(()),
         }
@@ -89,8 +89,8 @@ impl World {
 
     pub(super) fn manager_acts(&mut self, actions: Vec<manager::Action>) -> Lived {
         for action in actions {
-            if let Some(machine) = &self.manager.machine {
-                self.plans.look(self.now, self.manager.cluster_time(self.now), machine, &action)?;
+            if let Some(machine) = &self.managers[ONLY].machine {
+                self.plans.look(self.now, self.managers[ONLY].cluster_time(self.now), machine, &action)?;
             }
             if let Some(Strike::Crash { down_ms, durable }) = self.struck(Point::ManagerAction, 0, "") {
                 self.manager_crash(down_ms, durable);
@@ -101,7 +101,7 @@ impl World {
             }
             match action {
                 manager::Action::Propose { proposal, at, command } => {
-                    if self.manager.append(self.now, proposal, at, command) {
+                    if self.managers[ONLY].append(self.now, proposal, at, command) {
                         self.begin_sync();
                     }
                 }
@@ -113,11 +113,11 @@ impl World {
                 }
             }
         }
-        if let Some(due) = self.manager.deadline()
-            && self.manager.wake != Some(due)
+        if let Some(due) = self.managers[ONLY].deadline()
+            && self.managers[ONLY].wake != Some(due)
         {
-            self.manager.wake = Some(due);
-            let life = self.manager.life;
+            self.managers[ONLY].wake = Some(due);
+            let life = self.managers[ONLY].life;
             self.after(due.saturating_sub(self.now).max(1), Happening::ManagerWake { life, due });
         }
         Ok(())
@@ -145,38 +145,52 @@ impl World {
     }
 
     fn begin_sync(&mut self) {
-        let life = self.manager.life;
-        let takes = self.manager.random.between(1, self.options.sync_ms_max);
+        let life = self.managers[ONLY].life;
+        let takes = self.managers[ONLY].random.between(1, self.options.sync_ms_max);
         self.after(takes, Happening::ManagerSynced { life });
     }
 
     pub(super) fn manager_synced(&mut self, life: u32) -> Lived {
-        if life != self.manager.life {
+        if life != self.managers[ONLY].life {
             return Ok(());
         }
         if self.now < self.disk_full_until {
-            // Nothing was written. Any error of the store ends the process.
+            // Nothing was written. After any error of the store the replica leads no longer, whoever waits is told,
+            // and the process ends.
             let down_ms = self.disk_full_until - self.now;
+            self.report.tally.reach(Situation::LeadLost);
+            for event in self.managers[ONLY].not_synced(self.now) {
+                self.manager_step(event)?;
+                if life != self.managers[ONLY].life {
+                    return Ok(());
+                }
+            }
             self.manager_crash(down_ms, 0);
             return Ok(());
         }
-        let (durable, again) = self.manager.synced();
-        durable.iter().for_each(|(_, entry)| self.hash(|hash| std::hash::Hash::hash(entry, hash)));
-        if durable.len() > 1 {
+        let told = self.managers[ONLY].synced(self.now);
+        let mut entries = 0;
+        for event in &told {
+            if let manager::Event::Committed { entry, .. } = event {
+                entries += 1;
+                self.hash(|hash| std::hash::Hash::hash(entry, hash));
+            }
+        }
+        if entries > 1 {
             self.report.tally.reach(Situation::GroupCommit);
         }
         if self.boundary(Moment::Applied) {
             return self.crash_here(None);
         }
-        if again {
+        if self.managers[ONLY].is_syncing() {
             self.begin_sync();
         }
-        for (proposal, entry) in durable {
-            if life != self.manager.life {
+        for event in told {
+            if life != self.managers[ONLY].life {
                 break;
             }
-            self.manager_step(manager::Event::Committed { entry, proposal: Some(proposal) })?;
-            if life == self.manager.life && self.boundary(Moment::Acknowledged) {
+            self.manager_step(event)?;
+            if life == self.managers[ONLY].life && self.boundary(Moment::Acknowledged) {
                 return self.crash_here(None);
             }
         }
@@ -184,9 +198,9 @@ impl World {
     }
 
     pub(super) fn manager_crash(&mut self, down_ms: u64, durable: usize) {
-        let Some(machine) = &self.manager.machine else { return };
+        let Some(machine) = &self.managers[ONLY].machine else { return };
         self.before_crash = Some(machine.snapshot());
-        let (durable, syncing) = self.manager.crash(durable);
+        let (durable, syncing) = self.managers[ONLY].crash(durable);
         if durable > 0 {
             let whole = durable == syncing;
             let situation = if whole { Situation::EntryDurableUnanswered } else { Situation::EntryPartlyDurable };
@@ -200,7 +214,7 @@ impl World {
         let sessions: Vec<SessionId> = self.network.open.keys().copied().collect();
         sessions.into_iter().for_each(|session| self.hang_up(session));
         // A process that was stopped and is killed is gone.
-        self.manager_paused_until = self.now;
+        self.managers[ONLY].paused_until = self.now;
         let down_ms = if self.calm { down_ms.min(100) } else { down_ms };
         self.after(down_ms, Happening::ManagerStart);
     }

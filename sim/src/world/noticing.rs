@@ -18,7 +18,7 @@ impl World {
 
     fn activities(&mut self) -> Activities {
         let mut activities = Activities::default();
-        let Some(machine) = self.manager.machine.as_ref().filter(|machine| machine.is_ready()) else {
+        let Some(machine) = self.managers[ONLY].machine.as_ref().filter(|machine| machine.is_ready()) else {
             activities.note(Activity::Recovering, true);
             return activities;
         };
@@ -43,7 +43,7 @@ impl World {
 
     /// Before an entry is applied.
     pub(super) fn notice_entry(&mut self, entry: &Entry) {
-        let Some(machine) = &self.manager.machine else { return };
+        let Some(machine) = &self.managers[ONLY].machine else { return };
         let cluster = machine.cluster();
         if matches!(entry.command, Command::Reach(_) | Command::Register(_) | Command::Forget { .. }) {
             self.plans.before_nodes_change(self.now, cluster, machine.timing().lease);
@@ -114,7 +114,7 @@ impl World {
 
     /// After an entry was applied.
     pub(super) fn notice_state(&mut self, entry: &Entry) {
-        let Some(machine) = &self.manager.machine else { return };
+        let Some(machine) = &self.managers[ONLY].machine else { return };
         let cluster = machine.cluster();
         let tally = &mut self.report.tally;
         let is_now = |happening: &&orbit_core::model::Happening| happening.index == entry.index;
@@ -245,7 +245,7 @@ impl World {
         let tally = &mut self.report.tally;
         match message {
             ToWorker::HeartbeatAck { .. } | ToWorker::Welcome(_) => {
-                let machine = self.manager.machine.as_ref();
+                let machine = self.managers[ONLY].machine.as_ref();
                 let named = |worker| machine?.cluster().node_named(&node_name(worker));
                 if let Some(node) = worker.and_then(named) {
                     self.plans.acknowledged(node.id, self.now);
@@ -268,7 +268,7 @@ impl World {
         }
         let Op::Remove(name) = request else { return };
         let task: Option<TaskId> = name.rsplit('-').next().and_then(|id| id.parse().ok());
-        let cluster = self.manager.machine.as_ref().map(|machine| machine.cluster());
+        let cluster = self.managers[ONLY].machine.as_ref().map(|machine| machine.cluster());
         if let (Some(task), Some(cluster)) = (task, cluster)
             && cluster.task(task).is_none()
         {

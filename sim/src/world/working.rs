@@ -46,7 +46,7 @@ impl World {
                     let is_told = |task| order(task).is_some_and(|order| order.desired == Desired::Stopped);
                     self.fences.asks(worker, &request, is_told, self.now)?;
                     checks::is_ours(&self.workers[worker].engine, &request)?;
-                    if let Some(machine) = &self.manager.machine {
+                    if let Some(machine) = &self.managers[ONLY].machine {
                         checks::left_first(machine.cluster(), &self.workers[worker].ledger, &request)?;
                     }
                     self.after(0, Happening::EngineBegins { worker, life, op, request });
@@ -92,7 +92,7 @@ impl World {
         if self.network.is_cut(worker) {
             return; // nobody answers: the worker gives up by itself
         }
-        if self.manager.machine.is_none() {
+        if self.managers[ONLY].machine.is_none() {
             self.after(delay, Happening::WorkerLinkDown { worker, life, link });
             return;
         }
@@ -168,7 +168,7 @@ impl World {
     fn runs_alone(&self, worker: usize, name: &str) -> Lived {
         let container = self.workers[worker].engine.container(name).filter(|container| container.is_running());
         let task = container.and_then(|container| container.identity).map(|identity| identity.task);
-        let (Some(task), Some(machine)) = (task, &self.manager.machine) else { return Ok(()) };
+        let (Some(task), Some(machine)) = (task, &self.managers[ONLY].machine) else { return Ok(()) };
         checks::same_bytes(machine.cluster(), task, self.workers.iter().map(|host| &host.engine))?;
         let engines = self.workers.iter().filter(|host| !host.is_lost).map(|host| (&host.engine, self.is_steady(host)));
         checks::alone(machine.cluster(), task, engines, &self.excused)

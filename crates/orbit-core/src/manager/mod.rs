@@ -227,6 +227,9 @@ struct Leader {
     stepped_at: Time,
 }
 
+/// When it was elected, whether it is ready, and how often the leases' brake has changed; nothing where it does not lead.
+pub type LeadChanges = Option<((Time, Time), u64, bool, u64)>;
+
 #[derive(Clone, Debug)]
 enum Purpose {
     Init,
@@ -274,10 +277,9 @@ impl Manager {
         })
     }
     /// Changes whenever [`Manager::lead`] changes. It is cheap to ask after every step.
-    pub fn lead_changes(&self) -> (u64, bool, u64) {
-        let leader = self.leader.as_ref();
-        let (ready, changes) = leader.map_or((false, 0), |it| (it.barrier_passed, it.leases.changes()));
-        (self.cluster.term, ready, changes)
+    pub fn lead_changes(&self) -> LeadChanges {
+        let leader = self.leader.as_ref()?;
+        Some((leader.elected, leader.elected_wall_ms, leader.barrier_passed, leader.leases.changes()))
     }
     /// Whether this replica leads and knows everything that was committed before its term.
     pub fn is_ready(&self) -> bool {
@@ -398,8 +400,11 @@ impl Manager {
         let Some(leader) = self.leader.take() else { return };
         self.proposals = leader.proposals;
         for purpose in leader.outstanding.into_values() {
+            // Its entry may be committed yet, by this replica or by another.
             if let Purpose::Request(id) = purpose {
-                actions.push(Action::Reply { id, result: Err(unavailable("lost the lead: ask again")) });
+                let result =
+                    Err(unavailable("lost the lead: it is not known whether this was done: look, then ask again"));
+                actions.push(Action::Reply { id, result });
             }
         }
         actions.extend(leader.sessions.ids().map(Action::Close));

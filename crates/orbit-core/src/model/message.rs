@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 
 /// From a worker to the manager.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 pub enum ToManager {
     /// The first message of a session.
     Register(Hello),
