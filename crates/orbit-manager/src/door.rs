@@ -28,7 +28,7 @@ pub struct Replied {
 /// A handle of a running manager. Cheap to clone.
 #[derive(Clone)]
 pub struct Door {
-    pub(crate) inputs: mpsc::UnboundedSender<Input>,
+    pub(crate) inputs: mpsc::Sender<Input>,
     reader: Reader,
     streams: Arc<Streams>,
     #[cfg_attr(not(feature = "daemon"), allow(dead_code, reason = "the REST API reads it"))]
@@ -73,12 +73,7 @@ fn gone() -> Rejection {
 }
 
 impl Door {
-    pub(crate) fn new(
-        inputs: mpsc::UnboundedSender<Input>,
-        feed: Arc<Feed>,
-        metrics: Arc<Metrics>,
-        reader: Reader,
-    ) -> Door {
+    pub(crate) fn new(inputs: mpsc::Sender<Input>, feed: Arc<Feed>, metrics: Arc<Metrics>, reader: Reader) -> Door {
         Door { inputs, reader, streams: Arc::default(), feed, metrics }
     }
 
@@ -86,10 +81,13 @@ impl Door {
     /// nobody knows.
     pub async fn request(&self, request: Request) -> Replied {
         let (reply, answer) = oneshot::channel();
-        let _ = self.inputs.send(Input::Request(request, reply));
+        let answered = async {
+            let _ = self.inputs.send(Input::Request(request, reply)).await;
+            answer.await
+        };
         let patience = if planted(Bug::AnswerAwaitedForEver) { Duration::MAX } else { ANSWER_MAX };
         let unknown = |result| Replied { result: Err(result), revision: 0 };
-        match tokio::time::timeout(patience, answer).await {
+        match tokio::time::timeout(patience, answered).await {
             Ok(answered) => answered.unwrap_or_else(|_| unknown(gone())),
             Err(_) => unknown(Rejection::new(
                 Code::Unavailable,
@@ -123,7 +121,7 @@ impl Door {
         let look = move |manager: &orbit_core::manager::Manager, now: Time| {
             let _ = give.send(look(manager, now));
         };
-        let _ = self.inputs.send(Input::Inspect(Box::new(look)));
+        let _ = self.inputs.send(Input::Inspect(Box::new(look))).await;
         take.await.map_err(|_| gone())
     }
 

@@ -58,6 +58,10 @@ pub enum Error {
 #[cfg(madsim)]
 pub(crate) type Look = Box<dyn FnOnce(&Manager, Time) + Send>;
 
+/// So many inputs wait at a time. Who has more waits before the queue, each connection with one message: then
+/// its worker feels the flow control of its own connection, and delays nobody else.
+const INPUTS_MAX: usize = 4096;
+
 /// What reaches the loop from the tasks around it.
 #[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 pub(crate) enum Input {
@@ -80,7 +84,8 @@ struct Driver {
     requests: u64,
     replies: BTreeMap<RequestId, oneshot::Sender<Replied>>,
     sessions: BTreeMap<SessionId, mpsc::Sender<ToWorker>>,
-    inputs: mpsc::UnboundedSender<Input>,
+    /// Sessions whose workers do not take what they are sent.
+    stuck: Vec<SessionId>,
     feed: Arc<Feed>,
     metrics: Arc<Metrics>,
     reader: Reader,
@@ -113,9 +118,9 @@ pub fn start(
     let log = Log { storage: parts.storage, blocking: parts.blocking, compaction };
     let consensus = Consensus::start(log, &cluster, recovered.hard_state, started, sender, metrics.clone())?;
     tracing::info!(revision = cluster.index, term = consensus.term(), "manager starts");
-    let (inputs, receiver) = mpsc::unbounded_channel();
+    let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
     let feed = Arc::new(Feed::new(cluster.index));
-    let door = Door::new(inputs.clone(), feed.clone(), metrics.clone(), reader.clone());
+    let door = Door::new(inputs, feed.clone(), metrics.clone(), reader.clone());
     let driver = Driver {
         machine: Manager::restore(cluster, parts.timing),
         consensus,
@@ -125,7 +130,7 @@ pub fn start(
         requests: 0,
         replies: BTreeMap::new(),
         sessions: BTreeMap::new(),
-        inputs,
+        stuck: Vec::new(),
         feed,
         metrics,
         reader,
@@ -152,11 +157,12 @@ fn another(seed: u64) -> u64 {
 impl Driver {
     async fn run(
         mut self,
-        mut inputs: mpsc::UnboundedReceiver<Input>,
+        mut inputs: mpsc::Receiver<Input>,
         mut notices: mpsc::UnboundedReceiver<Notice>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), Error> {
         let mut stop = std::pin::pin!(stop);
+        let mut alone = false;
         loop {
             let due = self.machine.deadline().map(|due| self.started + Duration::from_millis(due.0));
             let wake = async {
@@ -172,8 +178,15 @@ impl Driver {
                     Notice::Events(events) => events.into_iter().for_each(|event| self.follow(event)),
                     Notice::Failed(error) => return Err(error.into()),
                 },
-                input = inputs.recv() => self.take(input.expect("the driver holds a sender")),
+                input = inputs.recv(), if !alone => match input {
+                    Some(input) => self.take(input),
+                    // Nobody can ask any more; what is under way goes on.
+                    None => alone = true,
+                },
                 () = wake => self.step(Event::Wake),
+            }
+            while let Some(session) = self.stuck.pop() {
+                self.take(Input::SessionClosed(session));
             }
         }
         tracing::info!("manager stops; workers and containers go on");
@@ -265,7 +278,7 @@ impl Driver {
                     && sender.try_send(message).is_err()
                 {
                     // The worker does not take what it is sent: the connection is as good as gone.
-                    let _ = self.inputs.send(Input::SessionClosed(session));
+                    self.stuck.push(session);
                 }
             }
             // Dropping the sender ends the stream after what was sent before.

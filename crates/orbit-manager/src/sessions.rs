@@ -61,12 +61,12 @@ impl Worker for Workers {
         let session = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
         let (sender, receiver) = mpsc::channel::<ToWorker>(QUEUE_MAX);
         let inputs = self.door.inputs.clone();
-        let _ = inputs.send(Input::SessionOpened(session, sender));
+        let _ = inputs.send(Input::SessionOpened(session, sender)).await;
         let dialled_from = request.remote_addr().map(|peer| peer.ip().to_canonical());
         let mut incoming = request.into_inner();
         let (answers, unanswered) = oneshot::channel::<Infallible>();
         tokio::spawn(async move {
-            let read = read(&mut incoming, dialled_from, |message| drop(inputs.send(Input::Message(session, message))));
+            let read = read(&mut incoming, dialled_from, session, &inputs);
             // The machine, or the worker's connection, has ended the answers: nothing more is read either.
             let why = tokio::select! { biased;
                 why = read => why,
@@ -76,7 +76,7 @@ impl Worker for Workers {
                 tracing::warn!(session = session.0, why, "a worker sends what cannot be read");
             }
             orbit_shell::buggify().await;
-            let _ = inputs.send(Input::SessionClosed(session));
+            let _ = inputs.send(Input::SessionClosed(session)).await;
         });
         let outgoing = ReceiverStream::new(receiver).map(move |message| {
             let _lives_as_long_as_the_answers = &answers;
@@ -159,15 +159,17 @@ async fn first<T>(incoming: &mut Streaming<T>) -> Result<T, Status> {
     first.ok_or_else(|| Status::invalid_argument("no stream was named"))
 }
 
-/// Hands on what a worker says, until it ends its side.
+/// Hands on what a worker says, until it ends its side. Reads no more while the manager is behind.
 ///
 /// # Errors
 /// When it says what no worker says.
 async fn read(
     incoming: &mut Streaming<v1::ToManager>,
     dialled_from: Option<IpAddr>,
-    mut hand_on: impl FnMut(ToManager),
+    id: SessionId,
+    inputs: &mpsc::Sender<Input>,
 ) -> Result<(), String> {
+    let hand_on = |message| inputs.send(Input::Message(id, message));
     let mut session = FromWorker::default();
     let hello = async {
         while let Ok(Some(message)) = incoming.message().await {
@@ -186,11 +188,11 @@ async fn read(
     };
     let hello = timeout(HELLO_MAX, hello).await.unwrap_or_else(|_| Err("it does not say hello".to_string()))?;
     let Some(hello) = hello else { return Ok(()) };
-    hand_on(ToManager::Register(hello));
+    let _ = hand_on(ToManager::Register(hello)).await;
     while let Ok(Some(message)) = incoming.message().await {
         orbit_shell::buggify().await;
         if let Some(message) = session.take(message).map_err(|error| error.to_string())? {
-            hand_on(message);
+            let _ = hand_on(message).await;
         }
     }
     Ok(())

@@ -120,6 +120,7 @@ mod tests {
                 pinned_ports: None,
             },
             inventory,
+            takes_parts: true,
         }
     }
 

@@ -30,7 +30,7 @@ impl World {
             requests: 0,
             replies: BTreeMap::new(),
             sessions: BTreeMap::new(),
-            inputs: mpsc::unbounded_channel().0,
+            stuck: Vec::new(),
             feed: Arc::new(Feed::new(0)),
             metrics: Arc::new(Metrics::new()),
             reader: Reader::start(Cluster::default(), timing, started),
