@@ -2,7 +2,7 @@
 
 use madsim::runtime::Handle;
 use orbit_core::{
-    manager::{Manager, Request},
+    manager::{Request, View},
     model::{
         Code, Condition, Definition, Kind, Millis, Placement, Pull, Put, Resources, Restart, RestartPolicy, Spec, Stop,
         Strategy, Update,
@@ -107,8 +107,7 @@ async fn who_asks_again_under_his_key_is_answered_on_a_full_disk() {
 
     manager.disk().set_full(false);
     let replicas = async || {
-        let look =
-            |manager: &Manager, _| manager.cluster().workload_named(Kind::Service, "web").map(|web| web.replicas);
+        let look = |view: View, _| view.cluster().workload_named(Kind::Service, "web").map(|web| web.replicas);
         manager.door().unwrap().read(look).await.unwrap()
     };
     until("the first one is written when there is room", async || replicas().await == Some(2)).await;
