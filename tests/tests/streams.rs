@@ -411,9 +411,15 @@ async fn a_reader_over_http_that_hangs_up_is_noticed_while_the_log_is_quiet() {
         let limits = http::connections::Limits::of_this_process();
         drop(http::serve(users, router, limits, pending()).await)
     });
-    // What serves them is there from the first connection on.
-    drop(tokio::net::TcpStream::connect(address).await.expect("it listens"));
-    until("it is served", async || Handle::current().metrics().num_alive_tasks() > idle).await;
+    // What serves them is there once it has answered, and nothing of that answer is left.
+    let mut first = tokio::net::TcpStream::connect(address).await.expect("it listens");
+    let asked = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    first.write_all(asked.as_bytes()).await.expect("it listens");
+    let mut answer = Vec::new();
+    first.read_to_end(&mut answer).await.expect("it answers");
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+    drop(first);
+    until("it is done with that", async || Handle::current().metrics().num_alive_tasks() <= idle).await;
     let before = there(&manager, &runtime);
     let mut readers = Vec::new();
     for _ in 0..20 {
