@@ -75,24 +75,22 @@ impl Manager {
     pub(super) fn propose_reports(&mut self, now: Time, actions: &mut Vec<Action>) {
         let Some(leader) = self.leader.as_mut().filter(|leader| !leader.reports_outstanding) else { return };
         let (mut keys, mut said) = (Vec::new(), BTreeMap::<NodeId, NodeReports>::new());
-        let mut room = REPORTS_MAX;
-        let mut waiting = std::mem::take(&mut leader.reports).into_iter();
-        for (session, mut new) in waiting.by_ref() {
+        let (mut room, mut later) = (REPORTS_MAX, Vec::new());
+        for (session, new) in std::mem::take(&mut leader.reports) {
             // What was said by a process that has been followed by another is not written.
             if leader.sessions.get_mut(session).is_none() {
                 continue;
             }
+            // One message of a node at a time: what it says of a task twice is two entries, each with what follows from it.
+            if room == 0 || said.contains_key(&new.node) {
+                later.push((session, new));
+                continue;
+            }
             keys.push((session, new.reports.iter().map(proposed).collect()));
             room = room.saturating_sub(new.reports.len());
-            match said.get_mut(&new.node) {
-                Some(before) if before.incarnation == new.incarnation => before.reports.append(&mut new.reports),
-                _ => _ = said.insert(new.node, new),
-            }
-            if room == 0 {
-                break;
-            }
+            said.insert(new.node, new);
         }
-        leader.reports.extend(waiting);
+        leader.reports = later;
         if !said.is_empty() {
             leader.reports_outstanding = true;
             leader.propose(now, Purpose::Reports(keys), Command::Reports(said.into_values().collect()), actions);
