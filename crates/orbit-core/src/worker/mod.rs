@@ -457,6 +457,7 @@ impl Worker {
                 unresolved
                     || state < Some(report.state)
                     || (state == Some(report.state) && probed != report.probed && !forgotten)
+                    || self.link.said_otherwise(report)
             };
             self.report_of(*id, task).filter(unheard)
         };
@@ -486,9 +487,9 @@ impl Worker {
                 self.due.extend(self.tasks.iter().filter(|(_, task)| had_passed(task)).map(|(id, _)| *id));
                 self.link.acknowledged(now, seq);
             }
-            ToWorker::Committed { states } => {
+            ToWorker::Committed { seq, states } => {
                 for (id, state, probed) in states {
-                    if let Some(task) = self.tasks.get_mut(&id) {
+                    if let Some(task) = self.tasks.get_mut(&id).filter(|_| self.link.confirmed(seq, id)) {
                         task.confirm(state, probed);
                         self.due.insert(id);
                     }
