@@ -33,16 +33,16 @@ demo: cargo ## three web servers, one killed and replaced (KEEP=1 leaves them up
 test: cargo ## every test; sets up a Docker engine where it may
 	@.ci/test
 
-lint: cargo ## formatting, clippy and rustdoc, warnings denied, also under madsim; licences of dependencies
+lint: cargo ## formatting, clippy and rustdoc, warnings denied, also under madsim; that each mutation applies; licences of dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --locked --workspace --all-targets --features orbit-core/planted,orbit-sim/planted -- -D warnings
 	cd sim/daemons && $(CARGO) fmt --check
 	cd fuzz/targets && $(CARGO) fmt --check
 	cd sim/daemons && env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_RUSTFLAGS \
 		$(CARGO) clippy --locked --all-targets -- -D warnings
 	@# Who reads these pages has the source: a link to a private item is of use.
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' $(CARGO) doc --locked --no-deps --workspace --quiet
+	$(CARGO) run --locked -q -p orbit-mutants -- check
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked --offline check bans licenses sources; \
 		else echo "lint: cargo-deny is not installed, so licences and sources were not looked at (cargo install cargo-deny --locked)"; fi
 
@@ -67,7 +67,7 @@ replay: cargo ## one seed with every event: SEED=n, LEVEL=pure or daemons
 	$(if $(SEED),,$(error SEED=n is needed: the seed to replay))
 	$(SIM_$(LEVEL)) replay $(SEED)
 
-bugs: cargo ## SEEDS=1000 seeds at most to find each planted bug; a release has none
+bugs: cargo ## SEEDS=1000 seeds at most to find each mutation of sim/mutations, each built in a copy of the tree
 	@SEEDS=$(if $(filter command line environment,$(origin SEEDS)),$(SEEDS),1000) sim/bugs
 
 fuzz: cargo ## SECS=60 seconds of fuzzing in all (KEEP=1 keeps the inputs it found)

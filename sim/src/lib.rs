@@ -16,6 +16,7 @@ pub mod checks;
 pub mod client;
 mod commit;
 mod happening;
+pub mod hunt;
 mod input;
 mod manager_host;
 mod network;

@@ -1,12 +1,14 @@
 //! `orbit-sim`: the pure world from the command line.
 
-#[cfg(feature = "planted")]
-mod bugs;
 mod named;
 mod report;
 
 use clap::{Parser, Subcommand};
-use orbit_sim::{Options, Plan, Report, Script, Trace, run};
+use orbit_sim::{
+    Failure, Options, Plan, Report, Script, Trace,
+    hunt::{Cause, hunt},
+    run,
+};
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 /// Lives through seeds of the pure world.
@@ -77,18 +79,14 @@ enum Command {
     },
     /// Every scenario once for each boundary between two effects, with a crash there.
     CrashPoints,
-    /// How many seeds it takes to find each planted bug. Fails if the goal is missed.
-    #[cfg(feature = "planted")]
-    Bugs {
-        /// How many seeds at most.
+    /// The first seed that fails, in a line that a program can read: `found SEED INVARIANT` or `none`.
+    Hunt {
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// How many at most.
         #[arg(long, default_value_t = 1000)]
         seeds: u64,
-        /// Only this one, with what was found.
-        #[arg(long)]
-        name: Option<String>,
-        /// The core's own test programs, to know which bugs they find.
-        #[arg(long, num_args = 1..)]
-        core_tests: Vec<PathBuf>,
     },
 }
 
@@ -119,8 +117,10 @@ fn main() -> ExitCode {
         Command::Goals => report::goals(),
         Command::Hash { seeds } => report::hash(seeds),
         Command::CrashPoints => named::crash_points(),
-        #[cfg(feature = "planted")]
-        Command::Bugs { seeds, name, core_tests } => bugs::hunt_all(seeds, name.as_deref(), &core_tests),
+        Command::Hunt { from, seeds } => hunt(from, seeds, |seed| {
+            let cause = |it: Box<Failure>| Cause { invariant: it.invariant.into(), failure: it.to_string() };
+            run(&Plan::seed(seed)).map(drop).map_err(cause)
+        }),
     }
 }
 

@@ -86,15 +86,20 @@ fn no_source_knows_somebodys_home() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// A release is built without the feature; `make bugs` looks into the programs themselves.
+/// A mutation is a patch, applied to a copy: no source of a program has a switch for one, and no program is built
+/// with what applies them.
 #[test]
-fn no_program_is_built_with_planted_bugs() {
+fn no_program_is_built_with_mutations() {
+    let switches = |words: &str| places(&sources(&["crates"]), words, |_| true);
+    assert_eq!([switches("planted"), switches("mutation")].concat(), [""; 0]);
     for program in ["orbit", "orbit-manager", "orbit-worker"] {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["tree", "--locked", "--offline", "-e", "normal,features", "-p", program]);
         let output = cargo.current_dir(repository()).output().expect("cargo runs, as it runs this test");
         let tree = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && tree.contains("orbit-core"), "{program}: {tree}");
-        assert!(!tree.contains("planted"), "{program} is built with planted bugs:\n{tree}");
+        for tool in ["orbit-mutants", "orbit-sim", "planted"] {
+            assert!(!tree.contains(tool), "{program} is built with {tool}:\n{tree}");
+        }
     }
 }

@@ -17,7 +17,6 @@
 pub mod cost;
 pub mod manager;
 pub mod model;
-pub mod planted;
 pub mod reconciler;
 pub mod scheduler;
 pub mod state;

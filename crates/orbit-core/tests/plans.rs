@@ -1,7 +1,5 @@
 //! Whole plans, as they enter the log.
 
-mod planted;
-
 use orbit_core::{
     manager::{Action, Event, Manager, Request, RequestId, SessionId},
     model::*,
@@ -52,7 +50,6 @@ fn hello(n: u64, cpu_millis: u64, disk: &str) -> ToManager {
 
 #[test]
 fn a_plan_holds_the_placements_the_ports_and_why_the_rest_found_no_node() {
-    planted::from_environment();
     let mut manager = Manager::restore(Cluster::default(), Timing::default());
     plans(&mut manager, Event::Elected { term: 1, seed: 1, cluster: ClusterId(1), wall_ms: 1 });
     for (n, cpu, disk) in [(1, 1000, "ssd"), (2, 2000, "ssd"), (3, 4000, "hdd")] {

@@ -9,7 +9,6 @@ use orbit_consensus::{Batch, Event, GROUP_MAX, In, Out, Position, Proposal, Repl
 use orbit_core::{
     manager::ProposalId,
     model::{Command, Entry, Time},
-    planted::{Bug, planted},
     state::Cluster,
 };
 use orbit_shell::{BlockingExecutor, buggify, call};
@@ -251,15 +250,9 @@ impl Shell {
     /// Steps the replica and carries out what it asks for.
     fn step(&mut self, input: In) -> Result<(), Gone> {
         let mut events = Vec::new();
-        let mut outs = VecDeque::from(self.replica.step(clock(self.started), input));
-        while let Some(out) = outs.pop_front() {
+        for out in self.replica.step(clock(self.started), input) {
             match out {
-                Out::Persist(batch) => {
-                    if planted(Bug::AcknowledgedEarly) {
-                        outs.extend(self.replica.step(clock(self.started), In::Persisted(batch.number)));
-                    }
-                    self.to_write.push_back(batch);
-                }
+                Out::Persist(batch) => self.to_write.push_back(batch),
                 Out::Event(event) => events.push(event),
             }
         }
@@ -281,11 +274,7 @@ impl Shell {
     }
 
     fn written(&mut self, batch: &Batch) -> Result<(), Gone> {
-        if planted(Bug::AcknowledgedEarly) {
-            self.begin_to_write();
-        } else {
-            self.step(In::Persisted(batch.number))?;
-        }
+        self.step(In::Persisted(batch.number))?;
         if !batch.entries.is_empty() {
             let bytes = batch.entries.iter().map(Entry::bytes).sum::<usize>();
             self.compaction.wrote(batch.entries.len() as u64, bytes as u64, &self.notices);
@@ -295,8 +284,7 @@ impl Shell {
 
     /// The machine is told that it leads no longer, so that everybody who waits is answered; then the process ends.
     fn failed(mut self, batch: u64, error: StoreError) {
-        let told = if planted(Bug::AcknowledgedEarly) { Ok(()) } else { self.step(In::NotPersisted(batch)) };
-        if let Ok(()) = told {
+        if let Ok(()) = self.step(In::NotPersisted(batch)) {
             let _ = self.notices.send(Notice::Failed(error));
         }
     }
@@ -330,7 +318,6 @@ impl Disk {
                     self.set_full(true, || error.to_string());
                     sleep(LOOK_EVERY).await;
                 }
-                Err(_) if planted(Bug::FailedWriteCounts) => break Ok(()),
                 Err(error) => break Err(error),
             }
         };

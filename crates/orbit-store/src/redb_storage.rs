@@ -5,11 +5,7 @@ use crate::{
     database::{Content, Db, META},
     error::Trouble,
 };
-use orbit_core::{
-    model::Entry,
-    planted::{Bug, planted},
-    state::Snapshot,
-};
+use orbit_core::{model::Entry, state::Snapshot};
 use orbit_proto::{SnapshotReader, SnapshotWriter, decode_entry, encode_entry};
 use redb::{ReadTransaction, ReadableTable, StorageBackend, TableDefinition, TableError, WriteTransaction};
 use std::{path::Path, sync::Arc};
@@ -254,10 +250,6 @@ pub(crate) fn write_chunks(write: &Write<'_>, snapshot: &Snapshot) -> Result<Poi
         let mut meta = txn.open_table(META)?;
         generation = meta.get("generation")?.map_or(0, |v| v.value()) + 1;
         meta.insert("generation", generation)?;
-        drop(meta);
-        if planted(Bug::SnapshotPointedFirst) {
-            point(txn, Pointer { generation, index: snapshot.index, chunks: 0 })?;
-        }
         Ok(())
     })?;
     let mut chunks = (0u32..).zip(SnapshotWriter::new(snapshot)).peekable();
@@ -286,7 +278,7 @@ pub(crate) fn drop_remains(write: &Write<'_>, counts: Pointer) -> Result<()> {
     while more {
         write(&mut |txn| {
             let mut log = txn.open_table(LOG)?;
-            let mut end = counts.index + u64::from(planted(Bug::LastEntryCompacted));
+            let mut end = counts.index;
             if let Some((first, _)) = log.first()? {
                 end = end.min(first.value().saturating_add(DROP_ROWS - 1));
             }

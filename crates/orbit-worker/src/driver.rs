@@ -3,7 +3,6 @@
 use crate::{hints, session, streams};
 use orbit_core::{
     model::{TaskId, Time, ToManager, ToWorker},
-    planted::{Bug, planted},
     worker::{Action, Config, Event, Ledger, LinkId, OpId, OpResult, Worker},
 };
 use orbit_runtime::ContainerRuntime;
@@ -165,11 +164,7 @@ impl Driver {
     async fn step(&mut self, event: Event) -> Result<(), Error> {
         let elapsed = self.started.elapsed().as_millis();
         let now = Time(u64::try_from(elapsed).expect("fewer milliseconds than that"));
-        let mut actions = self.machine.step(now, event);
-        if planted(Bug::LedgerNotAwaited) {
-            actions.sort_by_key(|action| matches!(action, Action::Persist(_)));
-        }
-        for action in actions {
+        for action in self.machine.step(now, event) {
             self.act(action).await?;
         }
         if let Some(owner) = self.machine.owner().filter(|_| self.hints.is_none()) {

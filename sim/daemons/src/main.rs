@@ -2,10 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "planted")]
-mod bugs;
-
 use clap::{Parser, Subcommand};
+use orbit_sim::hunt::{Cause, hunt};
 use orbit_sim_daemons::{Failure, Options, Report, run, run_with};
 use std::{
     process::ExitCode,
@@ -35,10 +33,12 @@ enum Command {
         #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
         seeds: u64,
     },
-    /// Plants each bug of the shells and the store, and says how many seeds find it.
-    #[cfg(feature = "planted")]
-    Bugs {
-        /// At most so many seeds for each.
+    /// The first seed that fails, in a line that a program can read: `found SEED INVARIANT` or `none`.
+    Hunt {
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// How many at most.
         #[arg(long, default_value_t = 1000)]
         seeds: u64,
     },
@@ -79,9 +79,11 @@ const REACHED: [&str; 18] = [
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Run { from, seeds } => many(from, seeds),
+        Command::Hunt { from, seeds } => hunt(from, seeds, |seed| {
+            let cause = |it: Box<Failure>| Cause { invariant: it.invariant.clone(), failure: it.to_string() };
+            run(seed).map(drop).map_err(cause)
+        }),
         Command::Replay { seed, twice } => replay(seed, twice),
-        #[cfg(feature = "planted")]
-        Command::Bugs { seeds } => bugs::hunt_all(seeds),
     }
 }
 

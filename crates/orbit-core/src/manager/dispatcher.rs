@@ -8,12 +8,7 @@
 //! Cost: a step looks only at the subscriptions that have something to tell.
 
 use super::{Action, SessionId};
-use crate::{
-    cost,
-    model::*,
-    planted::{Bug, planted},
-    state::Cluster,
-};
+use crate::{cost, model::*, state::Cluster};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -120,8 +115,7 @@ impl Dispatcher {
     ) -> Option<Action> {
         let subscription = self.subscriptions.get(&session)?;
         let patience = Millis(timing.heartbeat.0 * 2);
-        let behind = u64::from(planted(Bug::ResyncOneBehind));
-        if assigned_seq + behind >= subscription.sent.0 || now.since(subscription.sent.1) < patience {
+        if assigned_seq >= subscription.sent.0 || now.since(subscription.sent.1) < patience {
             return None;
         }
         let message = ToWorker::Assigned(self.everything(cluster, session, now));

@@ -6,13 +6,7 @@
 //! Cost: a heartbeat writes one row. A lease is looked at once per lease, and not once per heartbeat. The brake
 //! is computed again only while more than a third of the nodes are unreachable, or while it holds for some.
 
-use crate::{
-    cost,
-    model::*,
-    planted::{Bug, planted},
-    reconciler::Outage,
-    state::Cluster,
-};
+use crate::{cost, model::*, reconciler::Outage, state::Cluster};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// When each node was heard last. Memory of the leader.
@@ -154,7 +148,7 @@ impl Leases {
 
 impl Brake {
     fn nodes_changed(&mut self, cluster: &Cluster, now: Time, timing: &Timing) -> Vec<NodeId> {
-        let total = if planted(Bug::BrakeCountsForgotten) { cluster.nodes.len() } else { cluster.node_count() };
+        let total = cluster.node_count();
         cost::rows(1);
         if self.braked.is_empty() && !may_brake(cluster.silent().len(), total) {
             if self.released_at.len() > 2 * cluster.silent().len() {
@@ -169,7 +163,7 @@ impl Brake {
         // given up before, each for itself, is it known that they have nothing to do with that.
         let watched = |(&(since, node), was_held): (&(Time, NodeId), &bool)| {
             let from = since.max(self.released_at.get(&node).copied().unwrap_or_default());
-            let was_braked = self.braked.contains(&node) && !planted(Bug::BrakeForgottenInSleep);
+            let was_braked = self.braked.contains(&node);
             let long_ago = from + timing.replace_after <= self.rearmed_at;
             let given_up = long_ago && !was_braked && !was_held;
             (if given_up { since } else { since.max(self.rearmed_at) }, node)
@@ -197,20 +191,15 @@ impl Brake {
         let node = cluster.node(id).filter(|node| !node.forgotten)?;
         let since = node.silent_since()?;
         let released_at = self.released_at.get(&id).copied().unwrap_or_default();
-        let rearmed_at = if planted(Bug::ElectionNotCounted) { Time(0) } else { self.rearmed_at };
         // It may be heard again, and that not be written yet.
-        let from = since.max(rearmed_at).max(released_at).max(heard_at);
+        let from = since.max(self.rearmed_at).max(released_at).max(heard_at);
         // Draining a silent node is an operator's word that its tasks shall run elsewhere.
-        let drained_since = match node.duty {
-            Duty::Draining { since, .. } if !planted(Bug::DrainWaitsForSilent) => Some(since),
-            _ => None,
-        };
-        Some(match self.braked.contains(&id) {
-            _ if let Some(drained_since) = drained_since => {
+        Some(match node.duty {
+            Duty::Draining { since: drained_since, .. } => {
                 Outage::Drained { since: from, at: drained_since.max(since + timing.lease) }
             }
-            true => Outage::Braked,
-            false => Outage::Silent { since: from },
+            _ if self.braked.contains(&id) => Outage::Braked,
+            _ => Outage::Silent { since: from },
         })
     }
 }

@@ -26,7 +26,6 @@ pub use view::{Lead, View};
 
 use crate::{
     model::*,
-    planted::{Bug, planted},
     reconciler::{Context, Outage},
     state::{Cluster, Snapshot},
 };
@@ -361,7 +360,7 @@ impl Manager {
         let at = leader.time(now);
         let Timing { heartbeat, lease, .. } = self.timing;
         let overdue = leader.due.is_some_and(|due| at > due + heartbeat);
-        let silent = at > leader.stepped_at + lease + heartbeat && !planted(Bug::AbsenceUnnoticed);
+        let silent = at > leader.stepped_at + lease + heartbeat;
         if overdue || silent {
             leader.leases.rearm(&self.cluster, at, &self.timing);
             leader.leases.nodes_changed(&self.cluster, at, &self.timing);
@@ -429,18 +428,14 @@ impl Manager {
         if touched.reach_changed {
             touched.nodes.iter().for_each(|node| leader.leases.watch(*node, &self.timing));
             let changed = leader.leases.nodes_changed(&self.cluster, at, &self.timing);
-            if !planted(Bug::OthersNotLookedAt) {
-                leader.planner.look_at_nodes(&self.cluster, &changed);
-            }
+            leader.planner.look_at_nodes(&self.cluster, &changed);
         }
         match purpose {
             None | Some(Purpose::Init) => {}
             Some(Purpose::Barrier) => {
                 leader.barrier_passed = true;
                 leader.leases.rearm(&self.cluster, at, &self.timing);
-                if !planted(Bug::BrakeOffAtElection) {
-                    leader.leases.nodes_changed(&self.cluster, at, &self.timing);
-                }
+                leader.leases.nodes_changed(&self.cluster, at, &self.timing);
                 leader.planner.look_at_all(&self.cluster);
             }
             Some(Purpose::Request(id)) => actions.push(Action::Reply { id, result: answer }),
@@ -563,9 +558,6 @@ impl Leader {
     /// Closes the sessions of forgotten nodes. A forgotten node is another node when it returns, and has to register
     /// again.
     fn dismiss_forgotten(&mut self, cluster: &Cluster, touched: &Touched, actions: &mut Vec<Action>) {
-        if planted(Bug::ForgottenNotDismissed) {
-            return;
-        }
         for id in touched.nodes.iter().filter(|id| cluster.node(**id).is_some_and(|node| node.forgotten)) {
             if let Some(session) = self.sessions.of_node(*id) {
                 self.close(session);

@@ -8,7 +8,6 @@
 use crate::{
     cost,
     model::*,
-    planted::{Bug, planted},
     reconciler::{self, Changes, Context},
     scheduler::{self, Scheduler, filter::Class},
     state::Cluster,
@@ -192,10 +191,7 @@ impl Planner {
             return;
         }
         let scheduler = scheduler.get_or_insert_with(|| Scheduler::new(cluster, at));
-        let fits = |class: &Class| match planted(Bug::FreedForAllOrNone) {
-            true => changed.iter().all(|node| scheduler.fits(class, *node)),
-            false => changed.iter().any(|node| scheduler.fits(class, *node)),
-        };
+        let fits = |class: &Class| changed.iter().any(|node| scheduler.fits(class, *node));
         let (free, blocked) = std::mem::take(&mut self.blocked).into_iter().partition(|(class, _)| fits(class));
         self.blocked = blocked;
         let free: BTreeMap<Class, BTreeSet<Uid>> = free;
@@ -313,10 +309,7 @@ impl Planner {
 /// writing again what is known already would never come to rest.
 fn is_news(decision: &Decision, before: Option<&Decision>) -> bool {
     decision.placed > 0
-        || before.is_none_or(|before| {
-            let others = before.refusals != decision.refusals && !planted(Bug::ReasonsNotRenewed);
-            before.unplaced != decision.unplaced || others
-        })
+        || before.is_none_or(|before| before.unplaced != decision.unplaced || before.refusals != decision.refusals)
 }
 
 /// How many tasks of a workload are on each node.

@@ -108,10 +108,6 @@ impl Sessions {
         let of_uid = self.pending_by_uid.range(from..).take_while(move |(of, _)| *of == uid);
         of_uid.map(|(_, id)| (*id, &self.pending[id]))
     }
-    /// Of every worker.
-    pub fn all_pending(&self) -> impl Iterator<Item = (SessionId, &PendingSession)> {
-        self.pending.iter().map(|(id, pending)| (*id, pending))
-    }
     pub fn insert_pending(&mut self, id: SessionId, pending: PendingSession) {
         self.pending_by_uid.insert((pending.hello.info.uid, id));
         self.probes.extend(pending.probe_until.map(|until| (until, id)));

@@ -66,9 +66,7 @@ impl Manager {
                 }
             }
         }
-        if !planted(Bug::UnknownNotToldOff) {
-            leader.dispatcher.changed(&unknown);
-        }
+        leader.dispatcher.changed(&unknown);
         if !known.is_empty() {
             let message = ToWorker::Committed { seq, states: known };
             actions.push(Action::Send { session: id, message });
@@ -187,9 +185,7 @@ impl Manager {
         let pending = leader.sessions.take_pending(id);
         match (answer, pending) {
             (Ok(Answer::Node { node, incarnation }), pending) => {
-                if !planted(Bug::WelcomeNotHeard) {
-                    leader.leases.touch(node, at);
-                }
+                leader.leases.touch(node, at);
                 // The session of an older registration can order and report nothing any more.
                 if let Some(old) = leader.sessions.of_node(node) {
                     leader.close(old);
@@ -239,10 +235,7 @@ impl Leader {
     fn refuse_clones_of(&mut self, live: SessionId, actions: &mut Vec<Action>) {
         let Some(uid) = self.sessions.uid_of(live) else { return };
         let probed = |(id, pending): (SessionId, &PendingSession)| pending.probe_until.map(|_| id);
-        let clones = match planted(Bug::CloneOfAnybody) {
-            true => Vec::from_iter(self.sessions.all_pending().filter_map(probed)),
-            false => Vec::from_iter(self.sessions.pending_of(uid).filter_map(probed)),
-        };
+        let clones = Vec::from_iter(self.sessions.pending_of(uid).filter_map(probed));
         for id in clones {
             self.close(id);
             refuse(id, "another worker with this node's state directory is connected: give this one its own", actions);

@@ -4,7 +4,6 @@ use super::{
     Definition, Desired, ImageBytes, Kind, NodeId, RestartPolicy, Rollout, Spec, Subject, Task, TaskKey, TaskState,
     Time, Uid, Update, is_pinned,
 };
-use crate::planted::{Bug, planted};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A replicated object that asks for tasks.
@@ -215,8 +214,7 @@ impl Workload {
     /// Whether nothing follows this attempt, the newest of its slot: it is the last one of a task
     /// definition, or will be, because it was told to stop.
     pub fn is_over(&self, newest: &Task) -> bool {
-        let stopped = newest.desired == Desired::Stopped && !planted(Bug::StoppedRunFollowed);
-        self.is_final(newest) || (self.kind == Kind::Task && stopped)
+        self.is_final(newest) || (self.kind == Kind::Task && newest.desired == Desired::Stopped)
     }
     /// Whether a slot is filled again after this attempt, its newest, has ended.
     pub fn is_tried_again(&self, newest: &Task) -> bool {

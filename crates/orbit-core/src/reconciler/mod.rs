@@ -11,11 +11,7 @@ mod outage;
 mod rollout;
 mod turns;
 
-use crate::{
-    model::*,
-    planted::{Bug, planted},
-    state::Cluster,
-};
+use crate::{model::*, state::Cluster};
 pub use outage::{Outage, Outages};
 pub use rollout::{canaries, deadline, latest_settled_at, may_step, next_step, own, settled, target};
 use turns::{Turn, Turns};
@@ -205,7 +201,7 @@ enum Stay {
 fn stay(cluster: &Cluster, workload: &Workload, task: &Task, context: &Context) -> Stay {
     let duty = cluster.node_of(task).map_or(Duty::Active, |node| node.duty);
     let Duty::Draining { deadline, .. } = duty else { return Stay::Stays };
-    let grace_over = deadline.is_some_and(|deadline| deadline <= context.at) && !planted(Bug::DrainDeadlineUnseen);
+    let grace_over = deadline.is_some_and(|deadline| deadline <= context.at);
     match workload.kind {
         _ if grace_over => Stay::Leaves,
         Kind::Service => Stay::UntilReplaced,
@@ -222,15 +218,15 @@ fn stand<'a>(
 ) -> Standing<'a> {
     let current = target(cluster, workload, number);
     let spec = workload.spec(current).expect("a target is a version that is remembered");
-    let keeps_original = spec.disconnect.keep == Keep::Original && !planted(Bug::OriginalNotKept);
-    let mut standing = Standing { version: current, keeps_original, alone: runs_alone(spec), ..Standing::default() };
+    let keeps_original = spec.disconnect.keep == Keep::Original;
+    let mut standing = Standing { version: current, keeps_original, alone: spec.runs_alone(), ..Standing::default() };
     for task in cluster.attempts(slot).filter(|task| !task.state.is_terminal()) {
         if is_given_up(cluster, workload, slot, task, context) {
             continue; // not counted, and not stopped until its replacement serves
         }
         let confirmed = cluster.spec_of(task).disconnect.fence == Fence::Confirmed;
         standing.unconfirmed |= confirmed && is_absent(task, context);
-        standing.alone |= cluster.spec_of(task).disconnect.fence != Fence::None && !planted(Bug::FencedBesideOthers);
+        standing.alone |= cluster.spec_of(task).disconnect.fence != Fence::None;
         if let Some(at) = replace_at(cluster, task, context).filter(|at| *at > context.at) {
             standing.replace_at = Some(standing.replace_at.map_or(at, |sooner| sooner.min(at)));
         }
@@ -247,7 +243,7 @@ fn stand<'a>(
         } else if stay == Stay::UntilReplaced {
             // If it does not serve, another place is sought at once.
             standing.replace(task, context);
-        } else if task.version == current && task.is_unhealthy() && !planted(Bug::UnhealthyKept) {
+        } else if task.version == current && task.is_unhealthy() {
             // It is replaced within the update budget, so that a probe that fails everywhere does not end every task
             // at once.
             standing.fallback = standing.fallback.or(Some(task));
@@ -272,10 +268,8 @@ fn stand<'a>(
     }
     let not_before = slot.not_before(current);
     standing.rests_until = Some(not_before).filter(|at| standing.is_sick() && *at > context.at);
-    let min_healthy = if planted(Bug::HealthyAtOnce) { Millis(0) } else { workload.update.min_healthy };
-    let running_at = |keeper: &Task| keeper.running_at.filter(|_| planted(Bug::RunsIsServes));
-    let since = standing.keeper.and_then(|keeper| keeper.serving_since.or(running_at(keeper)));
-    let settles_at = since.map(|since| since + min_healthy);
+    let since = standing.keeper.and_then(|keeper| keeper.serving_since);
+    let settles_at = since.map(|since| since + workload.update.min_healthy);
     standing.settled = settles_at.is_some_and(|at| at <= context.at);
     standing.settles_at = settles_at.filter(|at| *at > context.at);
     let is_empty = standing.keeper.or(standing.candidate).or(standing.fallback).is_none() && !standing.leaving;
@@ -291,7 +285,7 @@ fn stand<'a>(
 /// Whether a task of this workload may run again elsewhere while it is not known to have ended. Under the
 /// restart policy `never` it may not, because it may still be running.
 pub fn may_rerun(workload: &Workload) -> bool {
-    workload.current().spec.restart.policy != RestartPolicy::Never || planted(Bug::NeverIsRerun)
+    workload.current().spec.restart.policy != RestartPolicy::Never
 }
 
 /// Decides what to do in one wanted slot: which tasks are stopped, and whether a new one is made.
@@ -305,7 +299,7 @@ fn reconcile_slot(
     changes: &mut Changes,
 ) {
     // A task on an unreachable node never replaces another: nobody knows whether it still serves.
-    let heard = |task: &Task| !is_absent(task, context) || planted(Bug::UnheardTakesItsPlace);
+    let heard = |task: &Task| !is_absent(task, context);
     let is_followed = standing.keeper.is_some_and(|keeper| heard(keeper) || !standing.fallback.is_some_and(heard));
     let goes = turn == Turn::Instead || (standing.settled && is_followed) || standing.makes_room();
     let fallback = standing.fallback.filter(|_| !goes);
@@ -314,7 +308,7 @@ fn reconcile_slot(
     // The keeper's node is unreachable again: what was made during an earlier silence is not stopped for its sake.
     let beside = standing.candidate.filter(|_| {
         let silent = |keeper: &Task| is_absent(keeper, context);
-        standing.keeper.is_some_and(silent) && !standing.alone && !planted(Bug::GiveUpTakenBack)
+        standing.keeper.is_some_and(silent) && !standing.alone
     });
     let keeps = |task: &Task| [newer, fallback, beside].into_iter().flatten().any(|kept| task.id == kept.id);
     for task in cluster.attempts(slot).filter(|task| task.is_live()) {
@@ -328,15 +322,13 @@ fn reconcile_slot(
             && replaced
             && stay(cluster, workload, task, context) == Stay::Stays;
         // A task with a timed fence has stopped by itself, and must not be started when its node returns.
-        let fenced = cluster.spec_of(task).disconnect.fence == Fence::Timed && !planted(Bug::FencedNotTold);
+        let fenced = cluster.spec_of(task).disconnect.fence == Fence::Timed;
         let waits = awaited || (given_up && !replaced);
         if !keeps(task) && (fenced || !waits) {
             changes.stops.push(task.id);
         }
     }
-    if !planted(Bug::HistoryOnlyOfSettled) || standing.keeper.is_some() {
-        forget_old_attempts(cluster, slot, changes);
-    }
+    forget_old_attempts(cluster, slot, changes);
     if standing.keeper.is_none() && standing.candidate.is_none() {
         // If the old task goes first, it has to be seen to end: its port may be pinned, or its user
         // wants no two of them.
@@ -347,14 +339,7 @@ fn reconcile_slot(
             fill_slot(cluster, workload, (number, slot), standing.version, context, changes);
         }
     }
-    if let Some(at) = standing.settles_at.filter(|_| !planted(Bug::SettlesUnseen)) {
-        changes.wake(at);
-    }
-    if let Some(at) = standing.rests_until {
-        changes.wake(at);
-    }
-    let unseen = planted(Bug::GiveUpUnseen) && standing.keeper.is_some();
-    if let Some(at) = standing.replace_at.filter(|_| !unseen) {
+    for at in [standing.settles_at, standing.rests_until, standing.replace_at].into_iter().flatten() {
         changes.wake(at);
     }
 }
@@ -366,14 +351,12 @@ fn is_given_up(cluster: &Cluster, workload: &Workload, slot: &Slot, task: &Task,
     let silent_for_too_long = || replace_at(cluster, task, context).is_some_and(|at| at <= context.at);
     // Only in this silence: a replacement of an earlier silence ended at the latest when the node returned.
     let silent_since = cluster.node_of(task).and_then(Node::silent_since);
-    let in_this_silence = |newer: &Task| {
-        planted(Bug::EarlierSilenceCounts) || silent_since.is_some_and(|since| newer.created_at >= since)
-    };
+    let in_this_silence = |newer: &Task| silent_since.is_some_and(|since| newer.created_at >= since);
     let replaced = || {
         let mut newer = cluster.attempts(slot).take_while(|newer| newer.id != task.id);
         // A task that was told to stop replaces no other.
         let replaces = |newer: &Task| newer.version == task.version && newer.desired == Desired::Running;
-        newer.any(|newer| replaces(newer) && in_this_silence(newer)) && !planted(Bug::GiveUpTakenBack)
+        newer.any(|newer| replaces(newer) && in_this_silence(newer))
     };
     may_rerun(workload) && is_absent(task, context) && (silent_for_too_long() || replaced())
 }
@@ -387,11 +370,6 @@ fn is_absent(task: &Task, context: &Context) -> bool {
 fn replace_at(cluster: &Cluster, task: &Task, context: &Context) -> Option<Time> {
     let outage = context.outages.of(task.node?)?;
     outage.replace_at(cluster.spec_of(task), context.replace_after)
-}
-
-/// Whether two tasks of this spec never run in one slot at the same time.
-fn runs_alone(spec: &Spec) -> bool {
-    if planted(Bug::FencedBesideOthers) { spec.pins_host_port() } else { spec.runs_alone() }
 }
 
 /// Makes a new attempt, unless the slot gets none, or has to wait.

@@ -1,9 +1,6 @@
 //! Outages: what happens to the tasks of an unreachable node, and when.
 
-use crate::{
-    model::{Fence, Millis, NodeId, Spec, Time},
-    planted::{Bug, planted},
-};
+use crate::model::{Fence, Millis, NodeId, Spec, Time};
 use std::collections::BTreeMap;
 
 /// Which nodes are unreachable, and what follows for their tasks. The reconciler asks node by node, because most
@@ -52,13 +49,11 @@ impl Outage {
     pub fn replace_at(self, spec: &Spec, replace_after: Millis) -> Option<Time> {
         let replace_after = spec.disconnect.replace_after.unwrap_or(replace_after);
         match (self, spec.disconnect.fence) {
-            (_, Fence::Confirmed) if !planted(Bug::ConfirmedIsReplaced) => None,
+            (_, Fence::Confirmed) => None,
             (Outage::Braked, _) => None,
             (Outage::Silent { since }, _) => Some(since + replace_after),
             // A drain does not stop what runs on an unreachable node: the timed fence has to pass first.
-            (Outage::Drained { since, at }, Fence::Timed) if !planted(Bug::DrainBeforeFence) => {
-                Some(at.max(since + replace_after))
-            }
+            (Outage::Drained { since, at }, Fence::Timed) => Some(at.max(since + replace_after)),
             (Outage::Drained { at, .. }, _) => Some(at),
         }
     }

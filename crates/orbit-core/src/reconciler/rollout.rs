@@ -3,11 +3,7 @@
 //! These are functions of the state and the time. The planner proposes the step that [`next_step`] gives, and `apply`
 //! asks [`may_step`] again before it takes the step.
 
-use crate::{
-    model::*,
-    planted::{Bug, planted},
-    state::Cluster,
-};
+use crate::{model::*, state::Cluster};
 
 /// The target version of a slot. It is the current version while the rollout goes on. While the rollout is held, a
 /// slot keeps its held version (see [`own`]), so that a task that ends is replaced by one of the same version. While
@@ -16,19 +12,14 @@ use crate::{
 pub fn target(cluster: &Cluster, workload: &Workload, number: u32) -> u32 {
     let current = workload.version;
     let Some(rollout) = &workload.rollout else { return current };
-    let is_canary = rollout.promoted || number < workload.update.canary || planted(Bug::CanaryUnbounded);
-    let held = rollout.is_held() && !planted(Bug::PauseIgnored);
+    let is_canary = rollout.promoted || number < workload.update.canary;
+    let held = rollout.is_held();
     // While canaries wait for promotion, a canary that is lost is replaced, because people look at it.
     if is_canary && (!held || (rollout.state == RolloutState::Canary && !rollout.promoted)) {
         return current;
     }
     let slot = workload.slots.get(number as usize);
-    if planted(Bug::HeldSlotsMoveOn) {
-        let live = |slot: &Slot| cluster.attempts(slot).find(|task| task.is_live()).map(|task| task.version);
-        return slot.and_then(live).unwrap_or(current);
-    }
     let own = slot.map(|slot| slot.own).filter(|own| held && workload.version(*own).is_some());
-    let own = own.filter(|_| !planted(Bug::FailedTakesTheSlot));
     let newest = slot.and_then(|slot| cluster.attempts(slot).next()).map(|task| task.version);
     own.or(newest).or(workload.stable).unwrap_or(current)
 }
@@ -58,12 +49,12 @@ pub fn own(cluster: &Cluster, workload: &Workload, slot: &Slot, at: Time) -> u32
 /// When the slot settles, or did: when its task of the current version is stable, having served for `min_healthy`.
 /// `None` if no such task serves on a reachable node.
 fn settles_at(cluster: &Cluster, workload: &Workload, slot: &Slot) -> Option<Time> {
-    let min_healthy = if planted(Bug::DoneAtOnce) { Millis(0) } else { workload.update.min_healthy };
     let counts = |task: &&Task| {
         let heard = cluster.node_of(task).is_some_and(Node::is_ready);
         task.version == workload.version && task.desired == Desired::Running && task.serves() && heard
     };
-    cluster.attempts(slot).filter(counts).filter_map(|task| Some(task.serving_since? + min_healthy)).min()
+    let stable_at = |task: &Task| Some(task.serving_since? + workload.update.min_healthy);
+    cluster.attempts(slot).filter(counts).filter_map(stable_at).min()
 }
 
 /// How many of the first `slots` wanted slots have settled at the current version.
@@ -110,16 +101,13 @@ pub fn may_step(cluster: &Cluster, workload: &Workload, step: RolloutStep, at: T
             let (settled, canaries) = canaries(cluster, workload, at);
             runs && settled == canaries
         }
-        RolloutStep::Extend => {
-            let counts = if planted(Bug::ProgressSampled) { is_due() } else { deadline(workload).is_some() };
-            counts && has_progressed(cluster, workload, &rollout, at)
-        }
+        RolloutStep::Extend => deadline(workload).is_some() && has_progressed(cluster, workload, &rollout, at),
         RolloutStep::Fail => is_due() && !has_progressed(cluster, workload, &rollout, at) && !whole(),
     }
 }
 
 /// Whether more slots have settled than ever before, and the last of them after the deadline began to count.
 fn has_progressed(cluster: &Cluster, workload: &Workload, rollout: &Rollout, at: Time) -> bool {
-    let more = settled(cluster, workload, workload.wanted(), at) > rollout.settled || planted(Bug::DeadlineAlwaysMoves);
+    let more = settled(cluster, workload, workload.wanted(), at) > rollout.settled;
     more && latest_settled_at(cluster, workload, at).is_some_and(|latest| latest > rollout.progress_at)
 }

@@ -4,10 +4,7 @@
 //! Order of calls: [`Turns::new`] with the views of all wanted slots, then [`Turns::take`] for each of them, in order.
 
 use super::Standing;
-use crate::{
-    model::*,
-    planted::{Bug, planted},
-};
+use crate::model::*;
 
 /// How a slot gets a task of its target version while another task is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +64,9 @@ impl Turns {
             turns.stuck += u32::from(standing.is_surging() && waits);
             turns.retrying += u32::from(standing.is_retrying());
             let is_down = !standing.serves() && !standing.waits_for_node();
-            let uncounted = planted(Bug::BackoffUncounted) && !standing.leaving;
-            turns.down += u32::from(is_down && !uncounted);
+            turns.down += u32::from(is_down);
             turns.sick += u32::from(is_down && standing.is_sick());
-            turns.backing_off += u32::from(is_down && standing.backs_off && !uncounted);
+            turns.backing_off += u32::from(is_down && standing.backs_off);
         }
         // The slots that are made now do not serve yet.
         turns.down += workload.wanted().saturating_sub(workload.slots.len() as u32);
@@ -90,15 +86,12 @@ impl Turns {
         if standing.fallback.is_none() || begun || standing.rests_until.is_some() || unheard {
             return Turn::Later; // there is nothing to begin, or the slot has to wait
         }
-        if planted(Bug::EverySlotAtOnce) || (planted(Bug::UnhealthyAtOnce) && standing.is_sick()) {
-            return Turn::Beside;
-        }
         let retries = standing.is_retrying();
         self.retrying -= u32::from(retries);
         // A replacement of the same version, for a drain or for health, proves nothing about a new version.
         let moves = standing.fallback.is_some_and(|fallback| fallback.version == standing.version);
         // A slot that fails for ever keeps its budget, but unhealthy tasks of other slots do not wait for it.
-        let first = moves && standing.is_sick() && !planted(Bug::MoveWaitsForRetries);
+        let first = moves && standing.is_sick();
         if !standing.alone && self.may_surge(retries, moves, first) {
             match standing.is_retried_later {
                 true => self.waiting += 1,
@@ -128,16 +121,15 @@ impl Turns {
     }
 
     fn may_surge(&self, retries: bool, moves: bool, first: bool) -> bool {
-        let surging = if planted(Bug::SurgeUncounted) { 0 } else { self.surging };
         let reserved = if first {
             0
-        } else if retries || planted(Bug::RetryNotReserved) {
+        } else if retries {
             self.waiting
         } else {
             self.waiting + self.retrying
         };
         // A slot waits for slots before it that do not serve, so that a bad version gets no further.
         let in_order = retries || moves || self.down_before <= self.update.max_unavailable;
-        in_order && surging.saturating_add(reserved) < self.update.max_surge
+        in_order && self.surging.saturating_add(reserved) < self.update.max_surge
     }
 }

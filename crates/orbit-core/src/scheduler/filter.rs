@@ -3,10 +3,7 @@
 //! The planner asks with the demand of what it has placed already but not proposed yet; `apply`
 //! asks again with none. It is the same code, so a plan is refused only for what has changed since.
 
-use crate::{
-    model::*,
-    planted::{Bug, planted},
-};
+use crate::model::*;
 use std::{collections::BTreeSet, fmt};
 
 /// What of a spec matters for placement: tasks of one class are interchangeable to the scheduler.
@@ -128,15 +125,14 @@ pub fn check_room(node: &Node, needs: Resources, placement: &Placement, taken: R
     if !node.is_ready() {
         return Err(Refusal::NotReady);
     }
-    if !node.takes_tasks() && !planted(Bug::CordonIgnored) {
+    if !node.takes_tasks() {
         return Err(Refusal::Cordoned);
     }
     if let Some(constraint) = placement.constraints.iter().find(|c| !node.meets(c)) {
         return Err(Refusal::Constraint(constraint.clone()));
     }
     let free = node.free().minus(taken);
-    let exact = planted(Bug::FitIsTooStrict) && needs.cpu_millis == free.cpu_millis;
-    if needs.cpu_millis > free.cpu_millis || exact {
+    if needs.cpu_millis > free.cpu_millis {
         return Err(Refusal::Cpu { needs: needs.cpu_millis, free: free.cpu_millis });
     }
     if needs.memory_bytes > free.memory_bytes {

@@ -6,12 +6,7 @@
 
 pub mod filter;
 
-use crate::{
-    cost,
-    model::*,
-    planted::{Bug, planted},
-    state::Cluster,
-};
+use crate::{cost, model::*, state::Cluster};
 use filter::{Class, Demand, Refusal};
 use std::{
     cmp::Reverse,
@@ -153,14 +148,12 @@ impl<'a> Scheduler<'a> {
         let node = &self.cluster.nodes[id.slot()];
         let demand = &mut self.demand[id.slot()];
         let free = node.free().minus(demand.taken);
-        let free = if planted(Bug::CpuNotTaken) { Resources { cpu_millis: u64::MAX, ..free } } else { free };
         if !class.request.fits_in(free) {
             return None;
         }
         // Whether the node takes such tasks at all was asked before: only its room has changed.
         let host_ports = filter::ports(node, class, demand, self.at).ok()?;
-        let pinned = class.pinned_ports.iter().filter(|_| !planted(Bug::PinnedPortNotTaken));
-        demand.ports.extend(host_ports.iter().chain(pinned));
+        demand.ports.extend(host_ports.iter().chain(&class.pinned_ports));
         demand.taken = demand.taken.plus(class.request);
         Some(Target { node: id, host_ports: host_ports.into() })
     }

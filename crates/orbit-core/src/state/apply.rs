@@ -11,11 +11,7 @@ mod rollout;
 mod workloads;
 
 use super::{Cluster, cluster::drop_unused_versions};
-use crate::{
-    model::*,
-    planted::{Bug, planted},
-    reconciler,
-};
+use crate::{model::*, reconciler};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
@@ -126,12 +122,11 @@ impl Cluster {
         }
         let task = self.tasks.at(key);
         let (uid, id, node) = (task.workload, task.id, task.node);
-        let since = if planted(Bug::HealthFromCreation) { Some(task.created_at) } else { task.serving_since };
+        let since = task.serving_since;
         // The failure of an unhealthy task was counted when it became unhealthy.
-        let fenced = reason == Reason::Fenced && !planted(Bug::FencedIsFailure);
-        let counts = state != TaskState::Lost && !fenced && task.probed.health != Some(false);
+        let counts = state != TaskState::Lost && reason != Reason::Fenced && task.probed.health != Some(false);
         // The port that the engine named. If it named none, it may mean any of them.
-        let named = named.filter(|port| task.host_ports.contains(port) && !planted(Bug::AllPortsRest));
+        let named = named.filter(|port| task.host_ports.contains(port));
         let is_taken = |port: &u16| port_taken && named.is_none_or(|named| named == *port);
         let ports = Vec::from_iter(task.host_ports.iter().copied().filter(is_taken));
         if let Some(node) = node {
@@ -139,7 +134,7 @@ impl Cluster {
             let resting = &mut self.nodes[node.slot()].resting_ports;
             resting.retain(|_, rests_until| *rests_until > self.at);
             resting.extend(ports.into_iter().map(|port| (port, until)));
-            touched.nodes.extend((!planted(Bug::RoomUnseen)).then_some(node));
+            touched.nodes.push(node);
             touched.tasks.push((node, id));
         }
         touched.workloads.push(uid);
@@ -168,8 +163,7 @@ impl Cluster {
         let (task, seed) = (self.tasks.at(key), self.seed);
         let (id, version, restart) = (task.id, task.version, self.spec_of(task).restart);
         let slot = self.slot_of_mut(key);
-        let before = if planted(Bug::FailuresOfOthersCount) { slot.failures } else { slot.failures(version) };
-        (slot.failures, slot.version) = (before.saturating_add(1), version);
+        (slot.failures, slot.version) = (slot.failures(version).saturating_add(1), version);
         let delay = restart.delay(slot.failures);
         let wait = Millis(delay.0.saturating_add(jitter(seed, id, restart.jitter_max(delay).0)));
         slot.not_before = at + wait;
@@ -180,7 +174,7 @@ impl Cluster {
     fn counts_failures(&self, key: TaskKey) -> bool {
         let task = self.tasks.at(key);
         let shall_be = reconciler::target(self, &self.workloads[&task.workload], task.slot);
-        (shall_be == task.version || planted(Bug::OldVersionCounts)) && task.desired == Desired::Running
+        shall_be == task.version && task.desired == Desired::Running
     }
 
     /// Ends the failure streak of a slot if its task, which no longer serves, had served for `reset_after`.

@@ -4,11 +4,7 @@
 //! current. [`Cluster::check`] recomputes them.
 
 use super::{Change, History, IdempotencyKeys, TaskTable};
-use crate::{
-    cost,
-    model::*,
-    planted::{Bug, planted},
-};
+use crate::{cost, model::*};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -190,9 +186,7 @@ impl Cluster {
     /// The tasks that serve a service and can be reached: they run, their probes pass, nobody told them to stop, and
     /// their node is heard. By slot, an older version's first.
     pub fn endpoints(&self, workload: &Workload) -> Vec<&Task> {
-        let wanted = |task: &&Task| task.desired == Desired::Running || planted(Bug::LeavesWhenStopped);
-        let is_ready = |task: &Task| task.serves() || (planted(Bug::ListedUnready) && task.state == TaskState::Running);
-        let serves = |task: &&Task| is_ready(task) && wanted(task);
+        let serves = |task: &&Task| task.serves() && task.desired == Desired::Running;
         let is_heard = |task: &&Task| self.node_of(task).is_some_and(Node::is_ready);
         let of_slot = |slot: &Slot| {
             let mut serving: Vec<&Task> = self.attempts(slot).filter(serves).filter(is_heard).collect();
@@ -261,9 +255,7 @@ impl Cluster {
         node.forgotten = true;
         self.present -= 1;
         self.node_names.remove(&node.info.name);
-        if !planted(Bug::ForgetKeepsId) {
-            self.node_uids.remove(&node.info.uid);
-        }
+        self.node_uids.remove(&node.info.uid);
         if let Some(since) = node.silent_since() {
             self.silent.remove(&(since, id));
         }
@@ -307,8 +299,6 @@ impl Cluster {
         self.spec_bytes -= workload.spec_bytes();
         if !workload.deleting {
             *self.workload_counts.entry(workload.kind).or_default() -= 1;
-        }
-        if !workload.deleting || planted(Bug::DropTakesName) {
             self.names.remove(&(workload.kind, workload.name));
         }
     }
@@ -390,10 +380,6 @@ impl Cluster {
                 let request = self.spec_of(task).resources;
                 release(&mut self.nodes[node.slot()], task, request);
             }
-        }
-        if planted(Bug::FreedEarly) && state == TaskState::Stopping {
-            let (node, request) = (self.tasks.at(key).node, self.spec_of(self.tasks.at(key)).resources);
-            node.into_iter().for_each(|node| release(&mut self.nodes[node.slot()], self.tasks.at(key), request));
         }
         self.recount(counted, key);
         self.changed_task(key);

@@ -1,10 +1,7 @@
 //! The replicated state without its indexes: what is written to a snapshot.
 
 use super::{Cluster, cluster::SCHEMA};
-use crate::{
-    model::*,
-    planted::{Bug, planted},
-};
+use crate::model::*;
 
 /// Everything that cannot be derived. Two clusters are equal when their snapshots are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,10 +48,6 @@ pub struct KeyRecord {
 impl Cluster {
     /// The replicated state without its indexes.
     pub fn snapshot(&self) -> Snapshot {
-        let rests = |n: &Node| match planted(Bug::RestsNotInSnapshot) {
-            true => Default::default(),
-            false => n.resting_ports.clone(),
-        };
         let node = |n: &Node| {
             Node::bare(
                 n.id,
@@ -64,16 +57,13 @@ impl Cluster {
                 n.reach,
                 n.duty,
                 n.forgotten,
-                rests(n),
+                n.resting_ports.clone(),
                 n.next_port,
             )
         };
-        let failures = |s: &Slot| if planted(Bug::BackoffNotInSnapshot) { 0 } else { s.failures };
-        let of_version = |s: &Slot| if planted(Bug::FailuresOfNoneInSnapshot) { 0 } else { s.version };
-        let own = |s: &Slot| if planted(Bug::OwnNotInSnapshot) { 0 } else { s.own };
         let workload = |w: &Workload| Workload {
             versions: w.versions.iter().map(|v| Version { tasks: 0, ..v.clone() }).collect(),
-            slots: w.slots.iter().map(|s| Slot::bare(failures(s), of_version(s), s.not_before, own(s))).collect(),
+            slots: w.slots.iter().map(|s| Slot::bare(s.failures, s.version, s.not_before, s.own)).collect(),
             ..w.clone()
         };
         Snapshot {
@@ -88,7 +78,7 @@ impl Cluster {
             nodes: self.nodes.iter().map(node).collect(),
             workloads: self.workloads.values().map(workload).collect(),
             tasks: self.tasks.iter().map(Task::bare).collect(),
-            keys: self.keys.records().filter(|_| !planted(Bug::KeysNotInSnapshot)).collect(),
+            keys: self.keys.records().collect(),
             history: self.history.iter().cloned().collect(),
         }
     }

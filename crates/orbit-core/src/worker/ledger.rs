@@ -1,9 +1,6 @@
 //! What a worker must remember across a crash because no label can say it.
 
-use crate::{
-    model::{ClusterId, Millis, NodeUid, TaskId, TaskReport, Time},
-    planted::{Bug, planted},
-};
+use crate::model::{ClusterId, Millis, NodeUid, TaskId, TaskReport, Time};
 use std::collections::BTreeMap;
 
 /// The worker's durable memory. Small: the rest is read from the containers' labels.
@@ -89,14 +86,11 @@ impl Ledger {
             }
             LedgerWrite::Attempted(task) => self.tasks.entry(*task).or_default().attempted = true,
             LedgerWrite::Fence(task, fence) => self.tasks.entry(*task).or_default().fence = Some(*fence),
-            LedgerWrite::Fenced(task) => self.tasks.entry(*task).or_default().fenced = !planted(Bug::FencedUnwritten),
+            LedgerWrite::Fenced(task) => self.tasks.entry(*task).or_default().fenced = true,
             LedgerWrite::Ended(report) => {
                 self.tasks.entry(report.task).or_default().end.get_or_insert_with(|| report.clone());
             }
             LedgerWrite::Forgotten(task) => {
-                if planted(Bug::ForgottenOnlyIfEnded) && self.tasks.get(task).is_some_and(|task| task.end.is_none()) {
-                    return;
-                }
                 self.tasks.remove(task);
             }
         }

@@ -1,10 +1,7 @@
 //! The worker's side of the session: dial, say hello, heartbeat, notice silence, dial again.
 
 use super::{Action, LinkId};
-use crate::{
-    model::*,
-    planted::{Bug, planted},
-};
+use crate::model::*;
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
@@ -90,12 +87,11 @@ impl Link {
     }
 
     /// A heartbeat is acknowledged.
-    pub fn acknowledged(&mut self, now: Time, seq: u64) {
+    pub fn acknowledged(&mut self, seq: u64) {
         let State::Up(up) = &mut self.state else { return };
         while let Some((number, sent_at)) = up.unacknowledged.pop_front_if(|(number, _)| *number <= seq) {
             if number == seq {
-                let at = if planted(Bug::FenceFromAnswer) { now } else { sent_at };
-                self.heard_of_at = self.heard_of_at.max(Some(at));
+                self.heard_of_at = self.heard_of_at.max(Some(sent_at));
             }
         }
     }
@@ -192,8 +188,7 @@ impl Link {
     /// difference to exactly what was taken up last.
     pub fn take_assigned(&mut self, seq: u64, full: bool) -> bool {
         let State::Up(up) = &mut self.state else { return false };
-        let newer = full || planted(Bug::GapTakenUp);
-        let counts = if newer { seq > up.assigned_seq } else { seq == up.assigned_seq + 1 };
+        let counts = if full { seq > up.assigned_seq } else { seq == up.assigned_seq + 1 };
         if counts {
             up.assigned_seq = seq;
         }
@@ -257,7 +252,7 @@ impl Link {
 impl Up {
     fn keep_up(&mut self, now: Time, unconfirmed: Vec<TaskReport>, actions: &mut Vec<Action>) {
         let link = self.link;
-        let repeat = self.repeat_at <= now && (self.said.is_empty() || !planted(Bug::ReportSaidOnce));
+        let repeat = self.repeat_at <= now;
         let seq = self.reports + 1;
         let (mut news, mut said) = (Vec::new(), BTreeMap::new());
         for report in unconfirmed {

@@ -18,10 +18,7 @@ mod task;
 pub use ledger::*;
 pub use op::*;
 
-use crate::{
-    model::*,
-    planted::{Bug, planted},
-};
+use crate::model::*;
 use link::Link;
 use probing::Found;
 use std::collections::{BTreeMap, BTreeSet};
@@ -206,9 +203,7 @@ impl Worker {
     ///
     /// `nonce` is drawn at random for this process.
     pub fn restore(config: Config, ledger: Ledger, nonce: u64) -> Worker {
-        let known = |task: &LedgerTask| task.end.is_some() || !planted(Bug::RestoredOnlyIfEnded);
-        let tasks = ledger.tasks.iter().filter(|(_, task)| known(task));
-        let tasks = tasks.map(|(id, _)| (*id, WorkerTask::default())).collect();
+        let tasks = ledger.tasks.keys().map(|id| (*id, WorkerTask::default())).collect();
         let listed = ledger.cluster.is_none();
         let engine = Engine { listed, down_until: None, resync_at: Time(0), listing: false, list_again: false };
         Worker {
@@ -324,8 +319,7 @@ impl Worker {
             && at <= now
         {
             self.paused.pop_first();
-            let unwanted = |task: &WorkerTask| planted(Bug::PausedForEver) && task.unwanted;
-            if let Some(task) = self.tasks.get_mut(&id).filter(|task| !unwanted(task)) {
+            if let Some(task) = self.tasks.get_mut(&id) {
                 task.paused = false;
                 self.due.insert(id);
             }
@@ -357,12 +351,12 @@ impl Worker {
         let mut present: BTreeMap<TaskId, Container> = ours.into_iter().map(|c| (c.task, c)).collect();
         // After the welcome the worker knows all its orders, so no other container is wanted: a create of an earlier
         // process may take effect only now. Before the welcome nobody knows that yet.
-        let unwanted = self.link.welcomed().is_some() && !planted(Bug::EarlierLifeKept);
+        let unwanted = self.link.welcomed().is_some();
         for id in present.keys() {
             self.tasks.entry(*id).or_insert_with(|| WorkerTask { unwanted, ..WorkerTask::default() });
         }
         for (id, task) in &mut self.tasks {
-            if task.op || (task.touched > begun && !planted(Bug::OldListingBelieved)) {
+            if task.op || task.touched > begun {
                 continue;
             }
             task.container = match present.remove(id) {
@@ -403,10 +397,8 @@ impl Worker {
                 }
             }
             InFlight::Fetch { image } => {
-                let failed = planted(Bug::FetchFailsForOne) && result.is_err();
-                let told = if failed { 1 } else { usize::MAX };
                 self.tick();
-                for id in self.fetching.remove(&image).unwrap_or_default().into_iter().take(told) {
+                for id in self.fetching.remove(&image).unwrap_or_default() {
                     self.fetch_done(now, id, &image.0, result.clone(), actions);
                 }
             }
@@ -453,10 +445,9 @@ impl Worker {
             let unheard = |report: &TaskReport| {
                 let (state, probed) = task.confirmed.map_or((None, Probed::default()), |(s, p)| (Some(s), p));
                 let unresolved = report.digest.is_some();
-                let forgotten = planted(Bug::ProbedOnce) && probed != Probed::default();
                 unresolved
                     || state < Some(report.state)
-                    || (state == Some(report.state) && probed != report.probed && !forgotten)
+                    || (state == Some(report.state) && probed != report.probed)
                     || self.link.said_otherwise(report)
             };
             self.report_of(*id, task).filter(unheard)
@@ -485,7 +476,7 @@ impl Worker {
                 let had_passed =
                     |task: &WorkerTask| task.fence().is_some_and(|fence| fence.passes_at(heard_of_at) <= now);
                 self.due.extend(self.tasks.iter().filter(|(_, task)| had_passed(task)).map(|(id, _)| *id));
-                self.link.acknowledged(now, seq);
+                self.link.acknowledged(seq);
             }
             ToWorker::Committed { seq, states } => {
                 for (id, state, probed) in states {
@@ -523,17 +514,15 @@ impl Worker {
         }
         // The manager has the probe results of the hello, which may differ from the last confirmed ones: the present
         // results are reported again.
-        if !planted(Bug::HelloUnsays) {
-            let confirmed = self.tasks.values_mut().filter_map(|task| task.confirmed.as_mut());
-            confirmed.for_each(|(_, probed)| *probed = Probed::default());
-        }
+        let confirmed = self.tasks.values_mut().filter_map(|task| task.confirmed.as_mut());
+        confirmed.for_each(|(_, probed)| *probed = Probed::default());
         self.link.welcome(now, &welcome);
         self.assigned(welcome.assigned);
     }
 
     /// Takes up orders. An order is stale if its generation is lower than that of an order taken up before.
     fn assigned(&mut self, assigned: Assigned) {
-        if assigned.full && (assigned.seq == 1 || !planted(Bug::OnlyWelcomeIsFull)) {
+        if assigned.full {
             let orders = assigned.tasks.iter().map(|order| order.task);
             let wanted: BTreeSet<TaskId> = orders.chain(assigned.follow).collect();
             for (id, task) in &mut self.tasks {

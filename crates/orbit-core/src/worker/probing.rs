@@ -80,12 +80,12 @@ impl Worker {
             }
             Err(OpError { kind: OpErrorKind::Unwell, message }) => {
                 let starting = !probing.passed && now < probing.begun_at + probe.start_period;
-                if starting && !planted(Bug::NoStartPeriod) {
+                if starting {
                     probing.next_at = now + span(probe.interval).min(START_INTERVAL);
                     return;
                 }
                 probing.failures = probing.failures.saturating_add(1);
-                if probing.failures >= probe.retries || planted(Bug::FirstNoCounts) {
+                if probing.failures >= probe.retries {
                     task.found.probed = task.found.probed.with(kind, false);
                     task.found.why = cut(format!("{}: {message}", kind.as_str()));
                 }

@@ -86,7 +86,7 @@ impl WorkerTask {
     /// What the image means here, as long as the manager has not said what it means for all.
     pub(super) fn unresolved(&self) -> Option<&String> {
         let order = self.order.as_ref()?;
-        let waits = order.image == ImageBytes::Unresolved && !order.ended && !planted(Bug::DigestNotAwaited);
+        let waits = order.image == ImageBytes::Unresolved && !order.ended;
         self.fetched.as_ref()?.1.as_ref().filter(|_| waits)
     }
     pub(super) fn wants_to_run(&self) -> bool {
@@ -161,7 +161,6 @@ impl Worker {
             }
             Known::Absent | Known::Unknown if attempted => {
                 let told = task.order.as_ref().is_some_and(|order| order.desired == Desired::Stopped);
-                let told = told || planted(Bug::VanishedIsStopped);
                 let state = if told { TaskState::Stopped } else { TaskState::Failed };
                 self.finish(now, id, state, End::new(Reason::Vanished, "its container is gone"), actions);
             }
@@ -198,7 +197,7 @@ impl Worker {
     fn is_fenced(&mut self, now: Time, id: TaskId) -> bool {
         let heard_of_at = self.link.heard_of_at();
         let task = self.tasks.get_mut(&id).expect("the caller has looked");
-        let fence = fence_of(task.order.as_ref(), self.ledger.tasks.get(&id)).filter(|_| !planted(Bug::FenceUnseen));
+        let fence = fence_of(task.order.as_ref(), self.ledger.tasks.get(&id));
         let Some(at) = fence.map(|fence| fence.passes_at(heard_of_at)) else { return false };
         if at > now && task.fence_look_at.is_none_or(|look_at| look_at <= now) {
             task.fence_look_at = Some(at);
@@ -213,7 +212,7 @@ impl Worker {
         let task = self.tasks.get_mut(&id).expect("the caller has looked");
         let delay = task.order.as_ref().map_or(Millis(0), |order| order.spec.stop.delay);
         let signal_at = *task.signal_at.get_or_insert(now + delay);
-        if signal_at > now && !self.is_fenced(now, id) && !planted(Bug::DelayUnseen) {
+        if signal_at > now && !self.is_fenced(now, id) {
             self.looks.insert((signal_at, id));
         } else {
             self.begin_step(id, Step::Stop, actions);
@@ -232,7 +231,7 @@ impl Worker {
         }
         let order = task.order.as_ref().expect("just looked");
         let is_right = |(reference, digest): &(String, Option<String>)| match &order.image {
-            ImageBytes::Digest(wanted) => digest.as_deref() == Some(wanted) || planted(Bug::DigestUnused),
+            ImageBytes::Digest(wanted) => digest.as_deref() == Some(wanted),
             ImageBytes::AsWritten | ImageBytes::Unresolved => *reference == order.spec.image,
         };
         if !task.fetched.as_ref().is_some_and(is_right) {
@@ -251,7 +250,6 @@ impl Worker {
         let committed = task.order.as_ref().is_some_and(|order| order.ended)
             || task.confirmed.is_some_and(|(state, _)| state.is_terminal());
         match task.container {
-            Known::Is(ContainerState::Running) if committed && planted(Bug::EndedMayRun) => {}
             Known::Is(ContainerState::Running) => self.begin_step(id, Step::Stop, actions),
             Known::Is(ContainerState::Created) if committed => self.begin_step(id, Step::Remove, actions),
             _ => {}
@@ -296,18 +294,15 @@ impl Worker {
         }
         let starting = |op: &&InFlight| matches!(op, InFlight::Task { step: Step::Create | Step::Start, .. });
         let mut places = self.config.starts_max.saturating_sub(self.ops.values().filter(starting).count());
-        let wants = |task: &WorkerTask| task.wants_to_run() || planted(Bug::QueueNotAsked) && task.order.is_some();
+        let may_start = |task: &&WorkerTask| task.wants_to_run() && !task.op && !task.paused && !task.stale;
         while places > 0
             && let Some(id) = self.queue.pop_first()
         {
-            let Some(task) = self.tasks.get(&id).filter(|task| wants(task) && !task.op && !task.paused && !task.stale)
-            else {
-                continue;
-            };
+            let Some(task) = self.tasks.get(&id).filter(may_start) else { continue };
             // A welcome makes it look at everything again, an acknowledged heartbeat at this.
             let fence = task.fence();
             let fenced = fence.is_some_and(|fence| fence.passes_at(self.link.heard_of_at()) <= now);
-            if fenced && !planted(Bug::FencedMayStart) {
+            if fenced {
                 continue;
             }
             if task.container == Known::Is(ContainerState::Created) {
@@ -317,7 +312,7 @@ impl Worker {
                 places -= 1;
                 // Durable before the create is begun: attempted and absent means vanished.
                 self.persist(LedgerWrite::Attempted(id), actions);
-                if let Some(fence) = fence.filter(|_| !planted(Bug::FenceForgotten)) {
+                if let Some(fence) = fence {
                     self.persist(LedgerWrite::Fence(id, fence), actions);
                 }
                 self.begin_step(id, Step::Create, actions);
@@ -351,7 +346,7 @@ impl Worker {
             }
             Step::Fetch => {
                 let order = task.order.as_ref().expect("only what is ordered is fetched");
-                let (image, pull) = (reference(order), order.spec.pull);
+                let (image, pull) = (order.image_reference(), order.spec.pull);
                 task.fetching = Some((image.clone(), pull));
                 // One fetch serves all that wait for the image.
                 let under_way = self.fetching.contains_key(&(image.clone(), pull));
@@ -432,7 +427,7 @@ impl Worker {
         let reason = match (step, kind) {
             // Says nothing about the container: look again when the engine is back.
             (Step::Fetch, OpErrorKind::Engine) => return,
-            (step, OpErrorKind::Engine) if step != Step::Create || !planted(Bug::LostCreateIsFailure) => {
+            (_, OpErrorKind::Engine) => {
                 task.stale = true;
                 return;
             }
@@ -501,11 +496,6 @@ fn ending(order: Option<&Assignment>, code: i32, out_of_memory: bool) -> (TaskSt
     }
 }
 
-/// The reference that the image of a task is asked for by.
-fn reference(order: &Assignment) -> String {
-    if planted(Bug::DigestUnused) { order.spec.image.clone() } else { order.image_reference() }
-}
-
 /// The container of a task, in full.
 fn container_spec(owner: &Owner, order: &Assignment) -> ContainerSpec {
     let spec = &order.spec;
@@ -522,7 +512,7 @@ fn container_spec(owner: &Owner, order: &Assignment) -> ContainerSpec {
     labels.sort();
     ContainerSpec {
         name: container_name(owner, order.task),
-        image: reference(order),
+        image: order.image_reference(),
         command: spec.command.clone(),
         args: spec.args.clone(),
         env: spec.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),

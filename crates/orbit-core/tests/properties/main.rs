@@ -2,14 +2,11 @@
 //! recomputes everything from scratch. Names are those of the invariants.
 
 mod managing;
-#[path = "../planted/mod.rs"]
-mod planted;
 mod working;
 
 use proptest::test_runner::Config;
 
 fn cases(cases: u32) -> Config {
-    planted::from_environment();
     Config { cases, failure_persistence: None, ..Config::default() }
 }
 

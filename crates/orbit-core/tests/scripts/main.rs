@@ -7,8 +7,6 @@
 //! that of the data-driven tests of CockroachDB and raft-rs.)
 
 mod manager;
-#[path = "../planted/mod.rs"]
-mod planted;
 mod words;
 mod worker;
 
@@ -49,7 +47,6 @@ fn replay(text: &str, world: &mut dyn World) -> String {
 }
 
 fn family(prefix: &str, new: fn() -> Box<dyn World>) {
-    planted::from_environment();
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
     let bless = std::env::var_os("UPDATE_GOLDEN").is_some();
     let mut scripts = 0;

@@ -73,7 +73,7 @@ impl Cluster {
     /// The task that may run, and for how long.
     pub(crate) fn check_fences(&self, node: &Node, since: Time, at: Time) -> Result<(), Rejection> {
         let last = self.last_fenced(node, since).filter(|(_, gone_at)| *gone_at > at);
-        let Some((task, gone_at)) = last.filter(|_| !planted(Bug::ForgetBeforeFence)) else { return Ok(()) };
+        let Some((task, gone_at)) = last else { return Ok(()) };
         let message = format!(
             "node `{}` may still run task {task}, whose fence is timed: it stops it by itself within {} s, ask again then",
             node.info.name,
@@ -133,9 +133,6 @@ impl Cluster {
                 node.info = info.clone();
                 node.incarnation = self.index;
                 node.granted = node.used;
-                if planted(Bug::RestsForgottenAtReturn) {
-                    node.resting_ports.clear();
-                }
             }
             None => self.insert_node(Node::bare(
                 id,
@@ -157,9 +154,7 @@ impl Cluster {
             Some(_) => {}
         }
         self.changed_node(id);
-        if known.is_none() || !planted(Bug::ReturnUnseen) {
-            self.touch_node(id, touched);
-        }
+        self.touch_node(id, touched);
         for report in &registration.inventory {
             self.apply_report(id, report, touched);
         }
@@ -169,8 +164,7 @@ impl Cluster {
     pub(super) fn apply_reach_change(&mut self, change: &ReachChange, touched: &mut Touched) {
         let ReachChange { node: id, incarnation, reach } = *change;
         let Some(node) = self.node(id) else { return };
-        let stale = node.incarnation != incarnation && !planted(Bug::StaleEdgeCounts);
-        if node.forgotten || stale || node.reach == reach {
+        if node.forgotten || node.incarnation != incarnation || node.reach == reach {
             return;
         }
         self.set_reach(id, reach);
@@ -190,8 +184,7 @@ impl Cluster {
     pub(super) fn apply_reports(&mut self, said: &NodeReports, touched: &mut Touched) {
         let NodeReports { node, incarnation, reports } = said;
         // A report of an older registration says nothing any more: its worker has another session by now.
-        let stale = |n: &Node| n.incarnation != *incarnation && !planted(Bug::StaleReportCounts);
-        if self.node(*node).is_none_or(|n| n.forgotten || stale(n)) {
+        if self.node(*node).is_none_or(|n| n.forgotten || n.incarnation != *incarnation) {
             return;
         }
         for report in reports {
@@ -239,8 +232,7 @@ impl Cluster {
     pub(crate) fn resolves(&self, task: &Task, report: &TaskReport) -> bool {
         let version = self.workload(task.workload).and_then(|workload| workload.version(task.version));
         let unresolved = version.is_some_and(|version| version.image() == ImageBytes::Unresolved);
-        let again = planted(Bug::DigestTakenBack) && version.is_some_and(|version| version.digest.is_some());
-        (unresolved || again) && report.digest.as_deref().is_some_and(is_digest)
+        unresolved && report.digest.as_deref().is_some_and(is_digest)
     }
 
     /// From now on the image of a version means this: whoever has not created its container yet is told.
@@ -284,7 +276,7 @@ impl Cluster {
             let next = wait.map(|wait| format!("; replaced in {} s at the earliest", wait.0.div_ceil(1000)));
             self.record_task(What::Unhealthy, key, format!("{why}{}", next.unwrap_or_default()));
         } else if !serves && (served || (probed.ready == Some(false) && before.ready != Some(false))) {
-            if self.counts_failures(key) && !planted(Bug::UnreadyForgetsHealth) {
+            if self.counts_failures(key) {
                 self.end_row_of_failures(key, since, self.at);
             }
             // Also of one that never served: why not is what somebody wants to know of it.

@@ -87,16 +87,15 @@ impl Cluster {
         let Some(workload) = self.workloads.get(&create.workload) else { return false };
         let slot = workload.slots.get(create.slot as usize).copied();
         let fresh = create.slot < workload.wanted()
-            && (reconciler::target(self, workload, create.slot) == create.version || planted(Bug::StaleVersionMade))
+            && reconciler::target(self, workload, create.slot) == create.version
             && slot.map_or(create.slot as usize == workload.slots.len(), |slot| {
                 let newest = self.attempts(&slot).next();
                 // It may have reported a good end, or been told to stop, since the plan was made.
-                let over = |task: &Task| workload.is_over(task) && !planted(Bug::FinishedRunRepeated);
-                let follows = !newest.is_some_and(over);
+                let follows = !newest.is_some_and(|task| workload.is_over(task));
                 follows && self.at >= slot.not_before(create.version) && newest.map(|task| task.id) == create.after
             });
         let Some(spec) = workload.spec(create.version).filter(|_| fresh).cloned() else { return false };
-        if slot.is_some_and(|slot| !self.may_stand_beside(&slot, &spec)) && !planted(Bug::FencedReturnUnseen) {
+        if slot.is_some_and(|slot| !self.may_stand_beside(&slot, &spec)) {
             return false;
         }
         if create.target.as_ref().is_some_and(|target| self.check_target(&spec, target).is_err()) {
@@ -137,7 +136,7 @@ impl Cluster {
                 (Fence::Timed, since) => {
                     since.zip(own.replace_after).is_some_and(|(since, replace_after)| since + replace_after <= self.at)
                 }
-                (Fence::Confirmed, _) => planted(Bug::ConfirmedIsReplaced),
+                (Fence::Confirmed, _) => false,
             }
         })
     }
@@ -208,9 +207,7 @@ impl Cluster {
         for id in tasks {
             let key = self.tasks.key(id).expect("just found");
             let task = self.tasks.at(key);
-            if !planted(Bug::DropUntold) {
-                touched.tasks.extend(task.node.map(|node| (node, id)));
-            }
+            touched.tasks.extend(task.node.map(|node| (node, id)));
             self.remove_task(key);
         }
         self.drop_workload(uid);

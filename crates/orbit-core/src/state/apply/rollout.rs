@@ -7,9 +7,6 @@ impl Cluster {
     pub(super) fn turn_to(&mut self, uid: Uid, number: u32, rollout: Rollout) {
         let workload = self.workloads.get_mut(&uid).expect("the caller found it");
         workload.version = number;
-        if planted(Bug::StableAtOnce) {
-            workload.stable = Some(number);
-        }
         workload.rollout = workload.rollout.map(|_| rollout);
         workload.decision = None;
         for slot in &mut workload.slots {
@@ -23,9 +20,7 @@ impl Cluster {
     /// where there are more than `before`, it goes on to those, and then waits again.
     pub(super) fn change_canaries(&mut self, uid: Uid, before: u32) {
         let workload = &self.workloads[&uid];
-        let Some(rollout) = workload.rollout.filter(|it| !it.promoted && !planted(Bug::CanariesUnchanged)) else {
-            return;
-        };
+        let Some(rollout) = workload.rollout.filter(|it| !it.promoted) else { return };
         let waits = rollout.state == RolloutState::Canary;
         if workload.update.canary == 0 {
             let rollout = if waits { rollout.goes_on(self.at) } else { rollout };
@@ -227,14 +222,11 @@ impl Cluster {
         let failed = cut(format!(
             "{settled} of {wanted} of version {version} serve, and no more came within {deadline}{obstacles}"
         ));
-        let newest = workload.versions.iter().rev().map(|v| v.number).find(|number| *number != version);
-        let stable = if planted(Bug::RollbackToNewest) { newest } else { workload.stable };
-        let other = stable.filter(|stable| *stable != version);
+        let other = workload.stable.filter(|stable| *stable != version);
         let back = other.filter(|_| workload.update.on_failure == OnFailure::Rollback);
         match back {
             Some(stable) => {
-                let failed_version = Some(version).filter(|_| !planted(Bug::RollbackForgetsCause));
-                let rollout = Rollout { failed: failed_version, ..Rollout::begun(self.at, true) };
+                let rollout = Rollout { failed: Some(version), ..Rollout::begun(self.at, true) };
                 self.take_back(uid, What::RolledBack, stable, rollout, format!("to version {stable}: {failed}"));
             }
             None => {

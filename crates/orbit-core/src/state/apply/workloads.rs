@@ -74,11 +74,6 @@ impl Cluster {
     /// What a request gets whose idempotency key is remembered; nothing if it is not.
     pub(crate) fn answered(&self, put: &Put) -> Option<Result<Answer, Rejection>> {
         let (before, answer) = self.keys.get(put.idempotency_key.as_deref()?)?;
-        if planted(Bug::ConditionBeforeKey)
-            && let Err(refused) = self.check_condition(put.definition.kind, &put.definition.name, put.condition)
-        {
-            return Some(Err(refused));
-        }
         Some(match *before == fingerprint(put) {
             true => Ok(answer.clone()),
             false => Err(Rejection::new(
@@ -220,7 +215,7 @@ impl Cluster {
         self.check_condition(Kind::Service, name, condition)?;
         self.check_slots(self.workloads[&uid].replicas, replicas)?;
         let workload = self.workloads.get_mut(&uid).expect("found by name");
-        if workload.replicas != replicas && !planted(Bug::ScaleKeepsRevision) {
+        if workload.replicas != replicas {
             workload.revision = self.index;
         }
         let (revision, version, canaries) = (workload.revision, workload.current().number, workload.canaries());
@@ -266,9 +261,7 @@ impl Cluster {
         touched: &mut Touched,
     ) -> Result<Answer, Rejection> {
         let uid = self.named(kind, name)?;
-        if !planted(Bug::DeleteUnconditional) {
-            self.check_condition(kind, name, condition)?;
-        }
+        self.check_condition(kind, name, condition)?;
         self.record_workload(What::Deleted, uid, "");
         self.mark_deleting(uid);
         touched.workloads.push(uid);

@@ -1,0 +1,152 @@
+//! How good is the simulator? Each hand-made mutation is built, and seeds run until one fails.
+
+use crate::{
+    judge::{Judge, Verdict},
+    mutation::{Level, Mutation},
+};
+use std::{
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+/// So many mutations that the core's own tests do not find are needed to say anything.
+const COUNTED_MIN: usize = 20;
+/// At most so many of them may stay unfound.
+const UNFOUND_MAX: usize = 1;
+/// The goal for the median of the seeds until one is found.
+const MEDIAN_MAX: u64 = 50;
+
+/// One line of the table.
+struct Row {
+    mutation: Mutation,
+    verdict: Verdict,
+}
+
+/// Judges all mutations, those of one level, or one by its name.
+///
+/// # Errors
+/// A mutation that does not apply or does not compile, or a failure without any mutation.
+pub fn judge_all(repository: &Path, seeds: u64, only: Option<Level>, name: Option<&str>) -> Result<ExitCode, String> {
+    let begun = Instant::now();
+    let mut mutations = Mutation::all(repository)?;
+    mutations.retain(|it| name.is_none_or(|name| name == it.name) && only.is_none_or(|level| level == it.level));
+    if mutations.is_empty() {
+        return Err("there is no such mutation in sim/mutations".into());
+    }
+    let judge = Judge::new(repository, seeds)?;
+    let (mut good, mut rows) = (true, Vec::new());
+    for level in [Level::Pure, Level::Daemons] {
+        let (of_level, others) = mutations.into_iter().partition(|it| it.level == level);
+        mutations = others;
+        let judged = judge_level(&judge, level, of_level, seeds, name.is_some())?;
+        good &= judged.is_empty() || name.is_some() || judge_rows(&judged, level);
+        rows.extend(judged);
+    }
+    println!("{} mutations in {:.1} minutes", rows.len(), begun.elapsed().as_secs_f64() / 60.0);
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn judge_level(
+    judge: &Judge,
+    level: Level,
+    mutations: Vec<Mutation>,
+    seeds: u64,
+    in_full: bool,
+) -> Result<Vec<Row>, String> {
+    if mutations.is_empty() {
+        return Ok(Vec::new());
+    }
+    let begun = Instant::now();
+    let clean = judge.judge(&judge.build(level)?)?;
+    if let Some(test) = clean.by_core {
+        return Err(format!("without a mutation, the core's own test `{test}` fails"));
+    }
+    if let Some(found) = clean.by_simulator {
+        return Err(format!("without a mutation, seed {}: {}\n{}", found.seed, found.invariant, found.failure));
+    }
+    let (took, in_all) = (clean.hunt_took.as_secs_f64(), begun.elapsed().as_secs_f64());
+    println!(
+        "level {level}, without a mutation: {seeds} seeds, none fails, {took:.0} s; with the build {in_all:.0} s\n"
+    );
+    println!(
+        "{:<28}{:<15}{:<12}{:>6}  {:<14}{:>7}{:>7}{:>7}",
+        "mutation", "place", "core tests", "seeds", "invariant", "build", "tests", "hunt"
+    );
+    let mut rows = Vec::new();
+    for mutation in mutations {
+        let begun = Instant::now();
+        let broken = |error: String| format!("sim/mutations/{}.patch: {error}", mutation.name);
+        let texts = mutation.patch.apply(|path| judge.copy.read(path)).map_err(broken)?;
+        let (verdict, built_in) = judge.copy.changed(&texts, || {
+            let programs = judge.build(level).map_err(broken)?;
+            let built_in = begun.elapsed();
+            Ok::<_, String>((judge.judge(&programs)?, built_in))
+        })??;
+        let row = Row { mutation, verdict };
+        row.print(built_in);
+        if in_full {
+            println!("{}", row.mutation.about);
+            row.verdict.by_simulator.iter().for_each(|found| println!("{}", found.failure));
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+impl Row {
+    fn print(&self, built_in: Duration) {
+        let Row { mutation: Mutation { name, place, level, .. }, verdict } = self;
+        let by_core = match (level, &verdict.by_core) {
+            (Level::Daemons, _) => "-",
+            (Level::Pure, Some(test)) => test,
+            (Level::Pure, None) => "no",
+        };
+        let (seed, invariant) = match &verdict.by_simulator {
+            Some(found) => (found.seed.to_string(), &*found.invariant),
+            None => ("-".to_string(), "not found"),
+        };
+        let [build, tests, hunt] = [built_in, verdict.tests_took, verdict.hunt_took].map(|took| took.as_secs_f64());
+        println!("{name:<28}{place:<15}{by_core:<12}{seed:>6}  {invariant:<14}{build:>7.1}{tests:>7.1}{hunt:>7.1}");
+    }
+    /// The first seed that finds it; one that none finds is worse than any.
+    fn seed(&self) -> u64 {
+        self.verdict.by_simulator.as_ref().map_or(u64::MAX, |found| found.seed)
+    }
+}
+
+/// What the table says. In the pure world, what the core's own tests find is not counted.
+fn judge_rows(rows: &[Row], level: Level) -> bool {
+    let counted: Vec<&Row> = rows.iter().filter(|row| row.verdict.by_core.is_none()).collect();
+    let mut seeds: Vec<u64> = counted.iter().map(|row| row.seed()).collect();
+    seeds.sort_unstable();
+    let unfound: Vec<&str> =
+        counted.iter().filter(|row| row.seed() == u64::MAX).map(|row| row.mutation.name.as_str()).collect();
+    let worst = seeds.iter().rev().find(|seed| **seed < u64::MAX).copied().unwrap_or_default();
+    let median = match median(&seeds) {
+        u64::MAX => "none at all".to_string(),
+        seed => format!("seed {seed}"),
+    };
+    println!("\n{} mutations, {} of them not found by the core's own tests; of those:", rows.len(), counted.len());
+    println!("found by {median} at the median, by seed {worst} at the worst; not found: {}", unfound.join(", "));
+    match level {
+        Level::Pure => {
+            println!("goal: at the median by seed {MEDIAN_MAX} at most, and at most {UNFOUND_MAX} not found");
+            let enough = counted.len() >= COUNTED_MIN;
+            if !enough {
+                println!("too few to say anything: {COUNTED_MIN} are needed that the core's own tests do not find");
+            }
+            println!();
+            enough && self::median(&seeds) <= MEDIAN_MAX && unfound.len() <= UNFOUND_MAX
+        }
+        Level::Daemons => {
+            println!("goal: each is found\n");
+            unfound.is_empty()
+        }
+    }
+}
+
+/// The middle of sorted numbers, the upper one of two.
+pub fn median(sorted: &[u64]) -> u64 {
+    sorted.get(sorted.len() / 2).copied().unwrap_or(u64::MAX)
+}

@@ -1,0 +1,208 @@
+//! Which test finds a mutant: the core's own tests, and, apart from them, the simulator alone.
+
+use crate::{
+    copy::Copy,
+    mutation::Level,
+    process::{self, Ended},
+};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+/// A build that takes longer is no build.
+const BUILD_MAX: Duration = Duration::from_secs(1800);
+/// A test program that has not ended by then has found the mutant, which hangs. Without one, none takes a quarter of it.
+const TEST_MAX: Duration = Duration::from_secs(120);
+/// A hunt that has not ended by then has found nothing.
+const HUNT_MAX: Duration = Duration::from_secs(3600);
+/// Purity is about the text of the sources, not about what the machines do.
+const NOT_ASKED: &str = "purity";
+
+/// Builds and judges what is in the copy.
+pub struct Judge {
+    pub copy: Copy,
+    target: PathBuf,
+    seeds: u64,
+}
+
+/// What was built.
+pub struct Programs {
+    /// The core's own tests; none at the level of the daemons.
+    core_tests: Vec<PathBuf>,
+    simulator: PathBuf,
+}
+
+/// The first seed that fails.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Found {
+    pub seed: u64,
+    /// The name of the invariant, `hangs`, or `aborts`.
+    pub invariant: String,
+    /// The failure in full.
+    pub failure: String,
+}
+
+/// Who finds it.
+pub struct Verdict {
+    /// The test program of the core that fails first.
+    pub by_core: Option<String>,
+    pub by_simulator: Option<Found>,
+    pub tests_took: Duration,
+    pub hunt_took: Duration,
+}
+
+impl Judge {
+    /// Works in a folder of its own below the target directory; tries so many seeds at most.
+    ///
+    /// # Errors
+    /// The copy cannot be made.
+    pub fn new(repository: &Path, seeds: u64) -> Result<Judge, String> {
+        let shared = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        let target = repository.join(shared).join("mutants");
+        Ok(Judge { copy: Copy::of(repository, &target)?, target, seeds })
+    }
+
+    /// Builds the simulator of this level, and the core's own tests if it is the pure one.
+    ///
+    /// # Errors
+    /// What the compiler says.
+    pub fn build(&self, level: Level) -> Result<Programs, String> {
+        match level {
+            Level::Pure => {
+                // With the same features as in the simulator, the core is compiled once for both.
+                let tests =
+                    self.cargo("", &["test", "--no-run", "-p", "orbit-core", "--features", "cost", "--tests"])?;
+                let simulator = self.cargo("", &["build", "-p", "orbit-sim"])?;
+                let asked = |program: &PathBuf| !name(program).starts_with(NOT_ASKED);
+                let core_tests = tests.into_iter().filter(asked).collect();
+                Ok(Programs { core_tests, simulator: only(simulator)? })
+            }
+            Level::Daemons => {
+                let simulator = self.cargo("sim/daemons", &["build"])?;
+                Ok(Programs { core_tests: Vec::new(), simulator: only(simulator)? })
+            }
+        }
+    }
+
+    /// Runs cargo in a folder of the copy; gives the programs that it made.
+    fn cargo(&self, folder: &str, args: &[&str]) -> Result<Vec<PathBuf>, String> {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        // The flags of the simulated level are in its folder, and others would replace them.
+        for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"] {
+            command.env_remove(variable);
+        }
+        let built = if folder.is_empty() { "target" } else { "madsim" };
+        command.current_dir(self.copy.root().join(folder)).args(args).arg("--target-dir").arg(self.target.join(built));
+        command.args(["--locked", "--profile", "mutants", "--message-format", "json-render-diagnostics"]);
+        let ended = process::run(&mut command, BUILD_MAX)?;
+        if !ended.well() {
+            return Err(ended.stderr);
+        }
+        let program = |line: &str| {
+            let message: serde_json::Value = serde_json::from_str(line).ok()?;
+            Some(PathBuf::from(message.get("executable")?.as_str()?))
+        };
+        Ok(ended.stdout.lines().filter_map(program).collect())
+    }
+
+    /// # Errors
+    /// A program cannot be started.
+    pub fn judge(&self, programs: &Programs) -> Result<Verdict, String> {
+        let begun = Instant::now();
+        let mut by_core = None;
+        for program in &programs.core_tests {
+            if !self.passes(program)? {
+                by_core = Some(name(program));
+                break;
+            }
+        }
+        let tests_took = begun.elapsed();
+        let by_simulator = self.hunt(&programs.simulator)?;
+        Ok(Verdict { by_core, by_simulator, tests_took, hunt_took: begun.elapsed() - tests_took })
+    }
+
+    fn passes(&self, program: &Path) -> Result<bool, String> {
+        let mut command = process::bounded(program);
+        // The same cases every time, and none made smaller: whether one fails is all that is asked.
+        command.env("PROPTEST_RNG_SEED", "1").env("PROPTEST_MAX_SHRINK_ITERS", "0");
+        command.env("INSTA_UPDATE", "no").env("INSTA_WORKSPACE_ROOT", self.copy.root());
+        command.current_dir(self.copy.root().join("crates/orbit-core"));
+        Ok(process::run(&mut command, TEST_MAX)?.well())
+    }
+
+    fn hunt(&self, simulator: &Path) -> Result<Option<Found>, String> {
+        let hunt = |from: u64, seeds: u64| {
+            let mut command = process::bounded(simulator);
+            command.args(["hunt", "--from", &from.to_string(), "--seeds", &seeds.to_string()]);
+            process::run(&mut command, HUNT_MAX)
+        };
+        let ended = hunt(1, self.seeds)?;
+        if ended.well() || ended.status.is_none() {
+            return Ok(said(&ended));
+        }
+        // The mutant has ended the process: one of the seeds that ran at the end does so alone.
+        for seed in last_begun(&ended.stderr) {
+            let alone = hunt(seed, 1)?;
+            if !alone.well() {
+                let failure = ended.stderr.lines().rev().take(20).collect::<Vec<_>>().join("\n");
+                return Ok(Some(Found { seed, invariant: "aborts".into(), failure }));
+            }
+        }
+        Err(format!("{} ended with {:?}, and no seed does so alone", simulator.display(), ended.status))
+    }
+}
+
+/// What the hunt has printed.
+fn said(ended: &Ended) -> Option<Found> {
+    let (first, failure) = ended.stdout.split_once('\n').unwrap_or((&ended.stdout, ""));
+    let (seed, invariant) = first.strip_prefix("found ")?.split_once(' ')?;
+    Some(Found { seed: seed.parse().ok()?, invariant: invariant.into(), failure: failure.into() })
+}
+
+/// The seeds that may not have ended, in order.
+fn last_begun(stderr: &str) -> Vec<u64> {
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let mut begun: Vec<u64> = stderr.lines().filter_map(|line| line.parse().ok()).collect();
+    begun.sort_unstable();
+    // A seed may be a long one, and some that began after it have ended.
+    begun.split_off(begun.len().saturating_sub(4 * threads))
+}
+
+/// The name of a program, without the hash that cargo adds.
+fn name(program: &Path) -> String {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    name.rsplit_once('-').map_or(&*name, |(name, _)| name).to_string()
+}
+
+fn only(programs: Vec<PathBuf>) -> Result<PathBuf, String> {
+    programs.into_iter().next().ok_or_else(|| "cargo names no program".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(stdout: &str) -> Ended {
+        Ended { status: None, stdout: stdout.into(), stderr: String::new() }
+    }
+
+    #[test]
+    fn what_a_hunt_prints_is_read() {
+        let found = Found { seed: 17, invariant: "I7".into(), failure: "a\nb\n".into() };
+        assert_eq!(said(&ended("found 17 I7\na\nb\n")), Some(found));
+        let hangs = Found { seed: 3, invariant: "hangs".into(), failure: String::new() };
+        assert_eq!(said(&ended("found 3 hangs\n")), Some(hangs));
+        assert_eq!(said(&ended("none\n")), None);
+        assert_eq!(said(&ended("")), None);
+    }
+
+    #[test]
+    fn the_seeds_that_ran_last_are_known() {
+        let begun: String = (1..=100).rev().map(|seed| format!("{seed}\n")).collect();
+        let last = last_begun(&format!("{begun}memory allocation of 8 bytes failed\n"));
+        assert!(last.len() >= 4 && last.is_sorted() && last.last() == Some(&100));
+        assert_eq!(last_begun("1\nstack overflow\n"), [1]);
+    }
+}

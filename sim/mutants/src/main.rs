@@ -1,0 +1,79 @@
+//! `orbit-mutants`: which test finds a bug? Mutations change a copy of the tree, never the tree itself.
+
+#![forbid(unsafe_code)]
+
+mod bugs;
+mod copy;
+mod judge;
+mod mutation;
+mod patch;
+mod process;
+
+use clap::{Parser, Subcommand};
+use mutation::{Level, Mutation};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Runs the tests and the simulators on mutations of the code.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Whether each hand-made mutation applies to the present tree.
+    Check,
+    /// Which hand-made mutations the core's own tests find, and how many seeds it takes to find each. Fails if the goal
+    /// is missed.
+    Bugs {
+        /// So many seeds at most.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+        seeds: u64,
+        /// Only those of this level.
+        #[arg(long)]
+        level: Option<Level>,
+        /// Only this one, with what was found.
+        #[arg(long)]
+        name: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let repository = repository();
+    let done = match Args::parse().command {
+        Command::Check => check(&repository),
+        Command::Bugs { seeds, level, name } => bugs::judge_all(&repository, seeds, level, name.as_deref()),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("orbit-mutants: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The root of the repository that this program was built from.
+fn repository() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().nth(2).expect("the package is two folders below the root").to_path_buf()
+}
+
+fn check(repository: &Path) -> Result<ExitCode, String> {
+    let mutations = Mutation::all(repository)?;
+    let read = |path: &str| fs::read_to_string(repository.join(path));
+    let stale =
+        |it: &Mutation| it.patch.apply(read).err().map(|error| format!("sim/mutations/{}.patch: {error}", it.name));
+    let stale: Vec<String> = mutations.iter().filter_map(stale).collect();
+    if stale.is_empty() {
+        println!("{} mutations apply", mutations.len());
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(format!(
+        "{}\nwrite it again for the code as it is now, or delete it if no such bug can be made any more",
+        stale.join("\n")
+    ))
+}
