@@ -1,30 +1,11 @@
 //! What a user asks for, validated: the content of a manifest in the core's own units.
 
-use super::{Bytes, Code, Disconnect, Fence, Millis, Probed, Probes, Rejection, Resources, Update};
-use serde::{Deserialize, Serialize};
+use super::{Bytes, Code, Disconnect, Fence, Kind, Millis, Probed, Probes, Rejection, Resources, Update};
 use std::{
     collections::BTreeMap,
     fmt,
     hash::{Hash, Hasher},
 };
-
-/// What kind of object a manifest describes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Kind {
-    /// A number of replicas, kept running.
-    Service,
-    /// A task definition: one run.
-    Task,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Kind::Service => "service",
-            Kind::Task => "task",
-        })
-    }
-}
 
 /// An object as its user submitted it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -358,27 +339,8 @@ impl Definition {
         check_name("name", &self.name)?;
         check_map("labels", &self.labels)?;
         match self.kind {
-            Kind::Service => check_replicas(self.replicas)?,
-            Kind::Task if self.replicas != 1 => {
-                return Err(Rejection::invalid("replicas", "a task definition runs once: it has no replicas"));
-            }
-            Kind::Task => {}
-        }
-        if self.kind == Kind::Service && self.spec.restart.policy != RestartPolicy::Always {
-            return Err(Rejection::invalid(
-                "restart.policy",
-                "a service is always restarted: use kind: Task for one run",
-            ));
-        }
-        if self.kind == Kind::Task && self.spec.restart.policy == RestartPolicy::Always {
-            return Err(Rejection::invalid("restart.policy", "a task definition runs once: use on_failure or never"));
-        }
-        if self.kind == Kind::Task && self.update != Update::ONE_BY_ONE {
-            return Err(Rejection::invalid("update", "a task definition runs once: it is not updated"));
-        }
-        let probe = self.spec.probes.iter().next().filter(|_| self.kind == Kind::Task);
-        if let Some((kind, _)) = probe {
-            return Err(Rejection::invalid(kind.as_str(), "a task definition runs once: it is not probed"));
+            Kind::Service => self.validate_service()?,
+            Kind::Task => self.validate_task()?,
         }
         self.update.validate()?;
         let bytes = self.spec.bytes();
@@ -387,6 +349,33 @@ impl Definition {
             return Err(Rejection::new(Code::Invalid, message));
         }
         self.spec.validate()
+    }
+
+    fn validate_service(&self) -> Result<(), Rejection> {
+        check_replicas(self.replicas)?;
+        if self.spec.restart.policy != RestartPolicy::Always {
+            let message = "a service is always restarted: use kind: Task for one run";
+            return Err(Rejection::invalid("restart.policy", message));
+        }
+        Ok(())
+    }
+
+    fn validate_task(&self) -> Result<(), Rejection> {
+        let refuse =
+            |field: &str, why: &str| Err(Rejection::invalid(field, format!("a task definition runs once: {why}")));
+        if self.replicas != 1 {
+            return refuse("replicas", "it has no replicas");
+        }
+        if self.spec.restart.policy == RestartPolicy::Always {
+            return refuse("restart.policy", "use on_failure or never");
+        }
+        if self.update != Update::ONE_BY_ONE {
+            return refuse("update", "it is not updated");
+        }
+        match self.spec.probes.iter().next() {
+            Some((kind, _)) => refuse(kind.as_str(), "it is not probed"),
+            None => Ok(()),
+        }
     }
 }
 

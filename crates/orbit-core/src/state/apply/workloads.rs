@@ -31,7 +31,7 @@ impl Cluster {
             self.check_spec_bytes(&put.definition.spec)?;
         }
         if let Some(workload) = existing
-            && kind == Kind::Task
+            && !kind.rules().rolls_out
             && !workload.is_as(&put.definition)
         {
             let message = format!("another task named `{name}` exists: delete it or choose another name");
@@ -103,10 +103,8 @@ impl Cluster {
 
     fn create_workload(&mut self, definition: &Definition, touched: &mut Touched) -> Answer {
         let uid = self.uid();
-        let slots = match definition.kind {
-            Kind::Service => Vec::new(),
-            Kind::Task => vec![Slot::default()],
-        };
+        let rules = definition.kind.rules();
+        let slots = if rules.runs_to_end { vec![Slot::default()] } else { Vec::new() };
         self.insert_workload(Workload {
             uid,
             kind: definition.kind,
@@ -120,23 +118,23 @@ impl Cluster {
             version: 1,
             stable: None,
             // There is nothing yet that canaries could spare.
-            rollout: (definition.kind == Kind::Service).then(|| Rollout::begun(self.at, true)),
+            rollout: rules.rolls_out.then(|| Rollout::begun(self.at, true)),
             deleting: false,
             decision: None,
             slots,
         });
         touched.workloads.push(uid);
-        let Definition { kind, replicas, spec, .. } = definition;
+        let Definition { replicas, spec, .. } = definition;
         self.record_workload(
             What::Created,
             uid,
-            match kind {
-                Kind::Service => format!("{} of {}", count(*replicas, "replica"), spec.image),
-                Kind::Task => spec.image.clone(),
+            match rules.slot {
+                SlotOf::Replica => format!("{} of {}", count(*replicas, "replica"), spec.image),
+                SlotOf::Run => spec.image.clone(),
             },
         );
-        // A task definition is answered with its first attempt, so that is made in the same entry.
-        let task = (definition.kind == Kind::Task).then(|| {
+        // Who asks for a run is answered with its first attempt, so that is made in the same entry.
+        let task = rules.runs_to_end.then(|| {
             let id = self.task_id(0);
             self.insert_task(Task::new(id, uid, 0, 1, self.at));
             id
@@ -166,7 +164,7 @@ impl Cluster {
         touched.workloads.push(uid);
         let workload = &self.workloads[&uid];
         let newest = workload.slots.first().and_then(|slot| self.attempts(slot).next());
-        let task = newest.filter(|_| workload.kind == Kind::Task).map(|task| task.id);
+        let task = newest.filter(|_| workload.kind.rules().runs_to_end).map(|task| task.id);
         let (revision, version) = (workload.revision, workload.current().number);
         Answer::Workload { uid, revision, version, created: false, task }
     }
