@@ -1,10 +1,7 @@
 //! What users ask for of services and tasks.
 
 use super::*;
-use std::{
-    hash::{Hash, Hasher},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 impl Cluster {
     pub(super) fn apply_put(&mut self, put: &Put, touched: &mut Touched) -> Result<Answer, Rejection> {
@@ -16,7 +13,7 @@ impl Cluster {
             Some(uid) => self.change_workload(uid, &put.definition, touched),
         };
         if let Some(key) = &put.idempotency_key {
-            self.keys.insert(key, fingerprint(put), answer.clone());
+            self.keys.insert(key, put.fingerprint(), answer.clone());
         }
         Ok(answer)
     }
@@ -74,7 +71,7 @@ impl Cluster {
     /// What a request gets whose idempotency key is remembered; nothing if it is not.
     pub(crate) fn answered(&self, put: &Put) -> Option<Result<Answer, Rejection>> {
         let (before, answer) = self.keys.get(put.idempotency_key.as_deref()?)?;
-        Some(match *before == fingerprint(put) {
+        Some(match *before == put.fingerprint() {
             true => Ok(answer.clone()),
             false => Err(Rejection::new(
                 Code::KeyReused,
@@ -273,30 +270,4 @@ impl Cluster {
         self.stop_task(key, touched);
         Ok(Answer::Done)
     }
-}
-
-/// Of what a request asks for, so that another one under the same idempotency key is told apart.
-fn fingerprint(put: &Put) -> u64 {
-    let Definition { kind, name, labels, replicas, update, spec } = &put.definition;
-    let mut fnv = crate::model::Fnv::default();
-    fnv.write_u8(*kind as u8);
-    fnv.write(name.as_bytes());
-    fnv.write_u32(*replicas);
-    for (key, value) in labels {
-        fnv.write_usize(key.len());
-        fnv.write(key.as_bytes());
-        fnv.write_usize(value.len());
-        fnv.write(value.as_bytes());
-    }
-    fnv.write_u64(spec.fingerprint());
-    // As it was before an update could be described.
-    if *update != Update::ONE_BY_ONE {
-        update.hash(&mut fnv);
-    }
-    match put.condition {
-        Condition::None => fnv.write_u8(0),
-        Condition::Absent => fnv.write_u8(1),
-        Condition::Revision(revision) => fnv.write_u64(revision),
-    }
-    fnv.finish()
 }
