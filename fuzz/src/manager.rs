@@ -488,7 +488,7 @@ impl World {
             let state = draws.state();
             reports.insert(task, draws.report(task, state));
         }
-        self.hear(id, ToManager::Report { reports: reports.into_values().collect() });
+        self.hear(id, ToManager::Report { seq: reports.len() as u64 / 2, reports: reports.into_values().collect() });
     }
 
     fn any_session(&self, draws: &mut Draws) -> Option<SessionId> {

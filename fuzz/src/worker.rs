@@ -144,7 +144,7 @@ impl World {
                 bytes::from_our_worker(&message);
                 match message {
                     ToManager::Register(hello) => self.reported(&hello.inventory),
-                    ToManager::Report { reports } => self.reported(&reports),
+                    ToManager::Report { reports, .. } => self.reported(&reports),
                     _ => {}
                 }
             }
@@ -344,7 +344,7 @@ impl World {
             Some(end) => end.state,
             None => draws.of(&TaskState::ALL[..6]),
         };
-        self.hear(ToWorker::Committed { states: vec![(id, state, draws.probed())] }, draws);
+        self.hear(ToWorker::Committed { seq: 0, states: vec![(id, state, draws.probed())] }, draws);
     }
 
     /// An operation ends, in any way that its kind can.

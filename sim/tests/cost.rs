@@ -42,7 +42,7 @@ impl Fleet {
         for (node, report) in tasks {
             fleet.step(Event::Message {
                 session: SessionId(u64::from(node.0) + 1),
-                message: ToManager::Report { reports: vec![report] },
+                message: ToManager::Report { seq: 0, reports: vec![report] },
             });
         }
         fleet.commit();
@@ -171,7 +171,7 @@ fn a_report_costs_the_same_in_any_fleet() {
         let task = cluster.node(NodeId(7)).expect("a node").tasks().next().expect("it has tasks");
         let end = End::new(Reason::Killed, "");
         let reports = vec![TaskReport::new(task, TaskState::Failed, Some(end))];
-        fleet.cost_of(Event::Message { session: SessionId(8), message: ToManager::Report { reports } })
+        fleet.cost_of(Event::Message { session: SessionId(8), message: ToManager::Report { seq: 0, reports } })
     });
 }
 

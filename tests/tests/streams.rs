@@ -306,7 +306,7 @@ async fn a_stranger_who_dials_gets_no_stream_and_forges_nothing() {
     node.say(&Node::hello(vec![])).await;
     let task = manager.task(TaskState::Assigned).await;
     let running = TaskReport::new(task, TaskState::Running, None);
-    node.say(&ToManager::Report { reports: vec![running] }).await;
+    node.say(&ToManager::Report { seq: 1, reports: vec![running] }).await;
     assert_eq!(manager.task(TaskState::Running).await, task);
 
     let mut log = manager.door.logs(task, FOLLOW).await.expect("it has a node");
@@ -366,7 +366,7 @@ async fn what_a_worker_sends_is_bounded_and_a_large_inventory_is_heard() {
     // Two bytes each on the wire, some seventy times that in memory.
     let mut node = Node::dial(&manager).await;
     let empty = vec![v1::TaskReport::default(); bounds::FROM_WORKER_BYTES_MAX / 2 + 1];
-    let report = v1::Report { reports: empty };
+    let report = v1::Report { reports: empty, seq: 1 };
     let message = v1::ToManager { message: Some(v1::to_manager::Message::Report(report)) };
     node.sender.send(message).await.expect("the session stands");
     assert!(matches!(node.hear().await, Ok(None) | Err(_)), "the session is ended");

@@ -10,7 +10,9 @@ pub fn to_manager(message: &ToManager) -> Vec<v1::ToManager> {
     use v1::to_manager::Message as P;
     let of = |message| v1::ToManager { message: Some(message) };
     match message {
-        ToManager::Report { reports } => pieces(reports).map(|reports| of(P::Report(v1::Report { reports }))).collect(),
+        ToManager::Report { seq, reports } => {
+            pieces(reports).map(|reports| of(P::Report(v1::Report { reports, seq: *seq }))).collect()
+        }
         ToManager::Register(hello) => {
             let mut rest = pieces(&hello.inventory).peekable();
             let first = v1::Hello { inventory: rest.next().unwrap_or_default(), ..(&hello.without_inventory()).into() };
@@ -142,9 +144,9 @@ mod tests {
             let message = ToManager::Register(hello(inventory.clone()));
             assert_eq!(over_the_wire(&message), [message]);
             // Reports need not be put together: each message says something by itself.
-            let heard = over_the_wire(&ToManager::Report { reports: inventory.clone() });
+            let heard = over_the_wire(&ToManager::Report { seq: 7, reports: inventory.clone() });
             let heard = heard.into_iter().flat_map(|message| match message {
-                ToManager::Report { reports } => reports,
+                ToManager::Report { seq: 7, reports } => reports,
                 other => panic!("{other:?}"),
             });
             assert_eq!(heard.collect::<Vec<_>>(), inventory);
@@ -194,7 +196,7 @@ mod tests {
         // The smallest entry of a list takes two bytes on the wire.
         let decoded = FROM_WORKER_BYTES_MAX / 2 * size_of::<v1::TaskReport>().max(size_of::<v1::KeyValue>());
         assert!(decoded <= 32 << 20, "{decoded} bytes");
-        let many = v1::Report { reports: vec![v1::TaskReport::default(); REPORTS_MAX + 1] };
+        let many = v1::Report { reports: vec![v1::TaskReport::default(); REPORTS_MAX + 1], seq: 1 };
         let error = ToManager::try_from(v1::ToManager { message: Some(v1::to_manager::Message::Report(many)) });
         assert_eq!(error.unwrap_err().to_string(), "report.reports: has more than 4096 entries");
         let labels = vec![v1::KeyValue::default(); limits::ITEMS_MAX + 1];

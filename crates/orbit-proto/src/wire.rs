@@ -13,8 +13,8 @@ impl From<&ToManager> for v1::ToManager {
             ToManager::Heartbeat { seq, assigned_seq } => {
                 P::Heartbeat(v1::Heartbeat { seq: *seq, assigned_seq: *assigned_seq })
             }
-            ToManager::Report { reports } => {
-                P::Report(v1::Report { reports: reports.iter().map(Into::into).collect() })
+            ToManager::Report { seq, reports } => {
+                P::Report(v1::Report { reports: reports.iter().map(Into::into).collect(), seq: *seq })
             }
             ToManager::ProbeAck => P::ProbeAck(v1::ProbeAck {}),
         };
@@ -28,7 +28,7 @@ impl TryFrom<v1::ToManager> for ToManager {
         Ok(match m.message.ok_or_else(|| DecodeError::new("is missing")).within("message")? {
             P::Register(hello) => ToManager::Register(hello.try_into().within("register")?),
             P::Heartbeat(h) => ToManager::Heartbeat { seq: h.seq, assigned_seq: h.assigned_seq },
-            P::Report(r) => ToManager::Report { reports: reports("reports", r.reports).within("report")? },
+            P::Report(r) => ToManager::Report { seq: r.seq, reports: reports("reports", r.reports).within("report")? },
             P::ProbeAck(_) => ToManager::ProbeAck,
             P::Inventory(_) => return Err(DecodeError::new("continues nothing")).within("inventory"),
         })
@@ -101,7 +101,8 @@ impl From<&ToWorker> for v1::ToWorker {
             ToWorker::Refused { message } => P::Refused(v1::Refused { message: message.clone() }),
             ToWorker::Assigned(assigned) => P::Assigned(assigned.into()),
             ToWorker::HeartbeatAck { seq } => P::HeartbeatAck(v1::HeartbeatAck { seq: *seq }),
-            ToWorker::Committed { states } => P::Committed(v1::CommittedStates {
+            ToWorker::Committed { seq, states } => P::Committed(v1::CommittedStates {
+                seq: *seq,
                 states: states.iter().map(|&state| Committed(state).into()).collect(),
             }),
             ToWorker::Probe => P::Probe(v1::AreYouThere {}),
@@ -132,7 +133,7 @@ impl TryFrom<v1::ToWorker> for ToWorker {
             P::Committed(committed) => {
                 let states: Vec<Committed> = each("states", committed.states).within("committed")?;
                 sorted("committed.states", &states, |s| s.0.0)?;
-                ToWorker::Committed { states: states.into_iter().map(|s| s.0).collect() }
+                ToWorker::Committed { seq: committed.seq, states: states.into_iter().map(|s| s.0).collect() }
             }
             P::Probe(_) => ToWorker::Probe,
             P::OpenLogs(r) => ToWorker::Open(StreamRequest {

@@ -14,10 +14,12 @@ pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
     for (node, outage) in &manager.outages() {
         for task in cluster.node(*node).into_iter().flat_map(Node::tasks).filter_map(|id| cluster.task(id)) {
             let due = replaced_at(*outage, cluster.spec_of(task), replace_after);
+            let Some(workload) = cluster.workload(task.workload).filter(|_| task.is_live()) else { continue };
+            // What a plan found before its user changed their mind does not count, and they may do so again and again.
+            let due = due.map(|due| due.max(workload.current().created_at));
             if due.is_none_or(|due| at <= due + SLACK) {
                 continue;
             }
-            let Some(workload) = cluster.workload(task.workload).filter(|_| task.is_live()) else { continue };
             let wanted = task.slot < workload.wanted() && task.version == shall_be(cluster, workload, task.slot);
             let Some(slot) = workload.slots.get(task.slot as usize).filter(|_| wanted) else { continue };
             let mut open = cluster.attempts(slot).filter(|other| !other.state.is_terminal());

@@ -219,7 +219,7 @@ struct Leader {
     /// Unreachable nodes whose heartbeats have come again.
     returned: BTreeSet<NodeId>,
     /// Reports that came since the last entry of reports was proposed.
-    reports: Vec<(SessionId, NodeReports)>,
+    reports: Vec<(SessionId, u64, NodeReports)>,
     /// The last deadline that the caller was given.
     due: Option<Time>,
     /// When the last step was.
@@ -229,13 +229,21 @@ struct Leader {
 /// When it was elected, whether it is ready, and how often the leases' brake has changed; nothing where it does not lead.
 pub type LeadChanges = Option<((Time, Time), u64, bool, u64)>;
 
+/// What one report said that is on its way through the log.
+#[derive(Clone, Debug)]
+struct ProposedReports {
+    session: SessionId,
+    seq: u64,
+    keys: Vec<ReportKey>,
+}
+
 #[derive(Clone, Debug)]
 enum Purpose {
     Init,
     Barrier,
     Request(RequestId),
     Register(SessionId),
-    Reports(Vec<(SessionId, Vec<ProposedReport>)>),
+    Reports(Vec<ProposedReports>),
     Reach,
     Plan,
 }
@@ -436,10 +444,10 @@ impl Manager {
             Some(Purpose::Reports(keys)) => {
                 leader.reports_outstanding = false;
                 // Also if the incarnation was stale: that worker has a newer session by now.
-                for (session, keys) in keys {
-                    if leader.reports_are_through(session, &keys) {
-                        let states = keys.into_iter().map(|(key, _)| key).collect();
-                        actions.push(Action::Send { session, message: ToWorker::Committed { states } });
+                for said in keys {
+                    if leader.reports_are_through(&said) {
+                        let ProposedReports { session, seq, keys: states } = said;
+                        actions.push(Action::Send { session, message: ToWorker::Committed { seq, states } });
                     }
                 }
             }
@@ -461,7 +469,7 @@ impl Manager {
             }
             Some(Purpose::Reports(keys)) => {
                 leader.reports_outstanding = false;
-                keys.iter().for_each(|(session, states)| _ = leader.reports_are_through(*session, states));
+                keys.iter().for_each(|said| _ = leader.reports_are_through(said));
             }
             Some(Purpose::Reach) => leader.reach_outstanding = false,
             Some(Purpose::Plan) => {
@@ -524,9 +532,14 @@ impl Leader {
     }
 
     /// These reports of a session are no longer on their way through the log. Returns false if the session has ended.
-    fn reports_are_through(&mut self, session: SessionId, keys: &[ProposedReport]) -> bool {
-        let Some(live) = self.sessions.get_mut(session) else { return false };
-        keys.iter().for_each(|key| _ = live.proposed.remove(key));
+    fn reports_are_through(&mut self, said: &ProposedReports) -> bool {
+        let Some(live) = self.sessions.get_mut(said.session) else { return false };
+        for (task, ..) in &said.keys {
+            // What was said since is still on its way.
+            if live.proposed.get(task).is_some_and(|(_, seq)| *seq == said.seq) {
+                live.proposed.remove(task);
+            }
+        }
         true
     }
 

@@ -7,7 +7,7 @@
 //!
 //! Cost: each question is about one session, one node or one worker, and an index answers it.
 
-use crate::model::{Hello, NodeId, NodeUid, ReportKey, Time};
+use crate::model::{Hello, NodeId, NodeUid, ReportKey, TaskId, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The transport's handle of one connection. Chosen by the shell, never used twice.
@@ -25,8 +25,10 @@ pub(super) struct Session {
     pub incarnation: u64,
     uid: NodeUid,
     nonce: u64,
-    /// Reports that are on their way through the log.
-    pub proposed: BTreeSet<ProposedReport>,
+    /// The number of the last report that was heard.
+    pub reported: u64,
+    /// What is on its way through the log: the last word of each task, with the number of the report that said it.
+    pub proposed: BTreeMap<TaskId, (ProposedReport, u64)>,
 }
 
 /// A worker that has said hello and is not welcomed yet.
@@ -89,7 +91,7 @@ impl Sessions {
     /// A registration is committed: the session is live.
     pub fn open(&mut self, id: SessionId, hello: &Hello, node: NodeId, incarnation: u64) {
         let (uid, nonce) = (hello.info.uid, hello.nonce);
-        self.live.insert(id, Session { node, incarnation, uid, nonce, proposed: BTreeSet::new() });
+        self.live.insert(id, Session { node, incarnation, uid, nonce, reported: 0, proposed: BTreeMap::new() });
         self.by_node.insert(node, id);
         self.by_uid.insert(uid, id);
     }

@@ -28,28 +28,36 @@ impl Manager {
                     leader.returned.insert(node);
                 }
             }
-            ToManager::Report { reports } => self.report(id, reports, actions),
+            ToManager::Report { seq, reports } => self.report(id, seq, reports, actions),
         }
     }
 
     /// What is known already is confirmed at once; what is new goes through the log.
-    fn report(&mut self, id: SessionId, reports: Vec<TaskReport>, actions: &mut Vec<Action>) {
+    fn report(&mut self, id: SessionId, seq: u64, reports: Vec<TaskReport>, actions: &mut Vec<Action>) {
         let leader = self.leader.as_mut().expect("the caller has looked");
         let session = leader.sessions.get_mut(id).expect("the caller has looked");
+        // A later one was heard before it, and may have said the opposite. What is not confirmed is said again.
+        if seq != 0 && seq < session.reported {
+            return;
+        }
+        session.reported = seq;
         let (node, incarnation) = (session.node, session.incarnation);
         let (mut known, mut new, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         for report in reports {
             let key = report.key();
+            let under_way = session.proposed.get(&report.task);
+            if under_way.is_some_and(|(what, _)| *what == proposed(&report)) {
+                continue;
+            }
             let task = self.cluster.task(report.task).filter(|task| task.node == Some(node));
             match task {
                 // `Lost` is the manager's own word: from a worker it is noise.
                 Some(task)
-                    if (task.is_news(&report) || self.cluster.resolves(task, &report))
+                    if (task.is_news(&report) || self.cluster.resolves(task, &report) || under_way.is_some())
                         && report.state != TaskState::Lost =>
                 {
-                    if session.proposed.insert(proposed(&report)) {
-                        new.push(report);
-                    }
+                    session.proposed.insert(report.task, (proposed(&report), seq));
+                    new.push(report);
                 }
                 Some(_) => known.push(key),
                 None => {
@@ -60,11 +68,11 @@ impl Manager {
         }
         leader.dispatcher.changed(&unknown);
         if !known.is_empty() {
-            let message = ToWorker::Committed { states: known };
+            let message = ToWorker::Committed { seq, states: known };
             actions.push(Action::Send { session: id, message });
         }
         if !new.is_empty() {
-            leader.reports.push((id, NodeReports { node, incarnation, reports: new }));
+            leader.reports.push((id, seq, NodeReports { node, incarnation, reports: new }));
         }
     }
 
@@ -74,17 +82,18 @@ impl Manager {
         let Some(leader) = self.leader.as_mut().filter(|leader| !leader.reports_outstanding) else { return };
         let (mut keys, mut said) = (Vec::new(), BTreeMap::<NodeId, NodeReports>::new());
         let (mut room, mut later) = (REPORTS_MAX, Vec::new());
-        for (session, new) in std::mem::take(&mut leader.reports) {
+        for (session, seq, new) in std::mem::take(&mut leader.reports) {
             // What was said by a process that has been followed by another is not written.
             if leader.sessions.get_mut(session).is_none() {
                 continue;
             }
             // One message of a node at a time: what it says of a task twice is two entries, each with what follows from it.
             if room == 0 || said.contains_key(&new.node) {
-                later.push((session, new));
+                later.push((session, seq, new));
                 continue;
             }
-            keys.push((session, new.reports.iter().map(proposed).collect()));
+            let keys_of = new.reports.iter().map(TaskReport::key).collect();
+            keys.push(ProposedReports { session, seq, keys: keys_of });
             room = room.saturating_sub(new.reports.len());
             said.insert(new.node, new);
         }

@@ -18,6 +18,9 @@ pub enum ToManager {
     },
     /// What the worker observed and the manager has not confirmed yet. Repeated until it has.
     Report {
+        /// Counted from 1 within the session, so that what was said later is known: what probes find goes to and fro, and
+        /// the last word counts. 0 from workers that do not count.
+        seq: u64,
         /// Sorted by task.
         reports: Vec<TaskReport>,
     },
@@ -70,6 +73,9 @@ pub enum ToWorker {
     },
     /// These observations are committed.
     Committed {
+        /// The number of the report that said so. The same may be said again after something else was, so a worker needs
+        /// to know which time is meant.
+        seq: u64,
         /// What was reported. Sorted by task.
         states: Vec<ReportKey>,
     },

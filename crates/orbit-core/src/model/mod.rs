@@ -1,35 +1,47 @@
 //! The nouns: what is replicated, what is written to the log, and what crosses the wire.
 
 mod command;
+mod container;
 mod disconnect;
+mod fingerprint;
 mod history;
 mod ids;
 mod image;
+mod kind;
+pub mod limits;
 mod message;
 mod node;
+mod placement;
 mod probe;
 mod rejection;
 mod resources;
+mod restart;
 mod rollout;
 mod spec;
 mod task;
 mod time;
 mod update;
+mod validate;
 mod workload;
 
 pub use command::*;
+pub use container::*;
 pub use disconnect::*;
 pub use history::*;
 pub use ids::*;
 pub use image::*;
+pub use kind::*;
 pub use message::*;
 pub use node::*;
+pub use placement::*;
 pub use probe::*;
 pub use rejection::*;
 pub use resources::*;
+pub use restart::*;
 pub use rollout::*;
 pub use spec::*;
 pub use task::*;
 pub use time::*;
 pub use update::*;
+pub use validate::*;
 pub use workload::*;

@@ -99,7 +99,7 @@ impl Cluster {
                 let found = format!("{uid} is at version {version}, stable {stable:?}, and one of them is forgotten");
                 violations.push(Violation { invariant: "I28", found });
             }
-            if workload.rollout.is_some() != (workload.kind == Kind::Service) {
+            if workload.rollout.is_some() != workload.kind.rules().rolls_out {
                 violations
                     .push(Violation { invariant: "I28", found: format!("{uid} has a rollout and is no service") });
             }

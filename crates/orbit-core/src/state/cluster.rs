@@ -458,7 +458,7 @@ impl Cluster {
     /// When a task definition finished: its newest attempt was its last one, and no other is still
     /// under way on a node that is not heard. Then it can be dropped.
     pub(crate) fn finished_at(&self, workload: &Workload) -> Option<Time> {
-        if workload.kind != Kind::Task {
+        if !workload.kind.rules().runs_to_end {
             return None;
         }
         let attempts = || workload.slots.iter().flat_map(|slot| self.attempts(slot));

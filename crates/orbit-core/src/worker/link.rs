@@ -6,7 +6,7 @@ use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The first and the longest pause before dialling again; each failure doubles it, and up to half
 /// of it is added at random, so that a fleet does not dial in step.
@@ -44,9 +44,25 @@ pub(super) struct Up {
     unacknowledged: VecDeque<(u64, Time)>,
     heard_at: Time,
     assigned_seq: u64,
-    /// What was reported last, and when it is repeated if it is not confirmed.
-    reported: Vec<(ReportKey, Option<String>)>,
+    /// How many reports were sent.
+    reports: u64,
+    /// What was said last of each task and is not confirmed yet.
+    said: BTreeMap<TaskId, Said>,
+    /// When that is repeated.
     repeat_at: Time,
+}
+
+/// What was said of a task.
+#[derive(Clone, Debug)]
+struct Said {
+    what: (ReportKey, Option<String>),
+    /// The number of the first report that said so since something else was said.
+    seq: u64,
+}
+
+/// All that a report says: what a probe finds is news at once, not when the last report is repeated.
+fn what(report: &TaskReport) -> (ReportKey, Option<String>) {
+    (report.key(), report.digest.clone())
 }
 
 /// A manager that leaves more heartbeats than this unanswered is not there.
@@ -162,7 +178,8 @@ impl Link {
             unacknowledged: VecDeque::new(),
             heard_at: now,
             assigned_seq: welcome.assigned.seq,
-            reported: Vec::new(),
+            reports: 0,
+            said: BTreeMap::new(),
             repeat_at: now,
         });
     }
@@ -176,6 +193,27 @@ impl Link {
             up.assigned_seq = seq;
         }
         counts
+    }
+
+    /// Whether something else than this was said of its task last, and not confirmed: nobody knows then what the manager
+    /// believes.
+    pub fn said_otherwise(&self, report: &TaskReport) -> bool {
+        let State::Up(up) = &self.state else { return false };
+        up.said.get(&report.task).is_some_and(|said| said.what.0 != report.key())
+    }
+
+    /// The manager confirms what a report of this number said of a task. False if something was said since.
+    pub fn confirmed(&mut self, seq: u64, task: TaskId) -> bool {
+        let State::Up(up) = &mut self.state else { return false };
+        let since = |said: &Said| seq != 0 && said.seq > seq;
+        if up.said.get(&task).is_some_and(since) {
+            return false;
+        }
+        // A digest is said until an order answers it.
+        if up.said.get(&task).is_some_and(|said| said.what.1.is_none()) {
+            up.said.remove(&task);
+        }
+        true
     }
 
     pub fn send(&self, message: ToManager) -> Option<Action> {
@@ -214,19 +252,25 @@ impl Link {
 impl Up {
     fn keep_up(&mut self, now: Time, unconfirmed: Vec<TaskReport>, actions: &mut Vec<Action>) {
         let link = self.link;
-        // All that a report says: what a probe finds is news at once, not when the last report is repeated.
-        let key = |report: &TaskReport| (report.key(), report.digest.clone());
-        let keys = |reports: &[TaskReport]| reports.iter().map(key).collect::<Vec<_>>();
         let repeat = self.repeat_at <= now;
-        let is_new = |report: &TaskReport| repeat || !self.reported.contains(&key(report));
-        let news: Vec<TaskReport> = unconfirmed.iter().filter(|report| is_new(report)).cloned().collect();
-        self.reported = keys(&unconfirmed);
+        let seq = self.reports + 1;
+        let (mut news, mut said) = (Vec::new(), BTreeMap::new());
+        for report in unconfirmed {
+            let before = self.said.remove(&report.task).filter(|said| said.what == what(&report));
+            let is_new = before.is_none();
+            said.insert(report.task, before.unwrap_or_else(|| Said { what: what(&report), seq }));
+            if is_new || repeat {
+                news.push(report);
+            }
+        }
+        self.said = said;
         if !news.is_empty() {
+            self.reports = seq;
             // Only a repetition puts the next one off: news that keep coming must not.
             if repeat {
                 self.repeat_at = now + Millis(self.heartbeat.0.saturating_mul(2));
             }
-            actions.push(Action::Send { link, message: ToManager::Report { reports: news } });
+            actions.push(Action::Send { link, message: ToManager::Report { seq, reports: news } });
         }
         if self.heartbeat_at <= now {
             self.heartbeat_at = now + self.heartbeat;

@@ -445,7 +445,10 @@ impl Worker {
             let unheard = |report: &TaskReport| {
                 let (state, probed) = task.confirmed.map_or((None, Probed::default()), |(s, p)| (Some(s), p));
                 let unresolved = report.digest.is_some();
-                unresolved || state < Some(report.state) || (state == Some(report.state) && probed != report.probed)
+                unresolved
+                    || state < Some(report.state)
+                    || (state == Some(report.state) && probed != report.probed)
+                    || self.link.said_otherwise(report)
             };
             self.report_of(*id, task).filter(unheard)
         };
@@ -475,9 +478,9 @@ impl Worker {
                 self.due.extend(self.tasks.iter().filter(|(_, task)| had_passed(task)).map(|(id, _)| *id));
                 self.link.acknowledged(seq);
             }
-            ToWorker::Committed { states } => {
+            ToWorker::Committed { seq, states } => {
                 for (id, state, probed) in states {
-                    if let Some(task) = self.tasks.get_mut(&id) {
+                    if let Some(task) = self.tasks.get_mut(&id).filter(|_| self.link.confirmed(seq, id)) {
                         task.confirm(state, probed);
                         self.due.insert(id);
                     }

@@ -366,7 +366,7 @@ impl World {
             9..=11 => {
                 let Some(session) = self.sessions.get(&(c % 4)).copied() else { return };
                 let reports = vec![self.report(a, b), self.report(b, a)];
-                self.step(Event::Message { session, message: ToManager::Report { reports } });
+                self.step(Event::Message { session, message: ToManager::Report { seq: u64::from(c % 3), reports } });
             }
             12 => {
                 let Some(session) = self.sessions.get(&(c % 4)).copied() else { return };

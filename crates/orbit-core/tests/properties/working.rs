@@ -110,7 +110,7 @@ impl World {
                     self.link = *link;
                     self.seq = 0;
                 }
-                Action::Send { message: ToManager::Report { reports }, .. } => self.reported(reports),
+                Action::Send { message: ToManager::Report { reports, .. }, .. } => self.reported(reports),
                 _ => {}
             }
         }
@@ -256,7 +256,7 @@ impl World {
             }
             5 => {
                 let states = vec![(task(a), TaskState::ALL[usize::from(b) % 11], Probed::default())];
-                self.hear(ToWorker::Committed { states });
+                self.hear(ToWorker::Committed { seq: 0, states });
             }
             6..=10 => self.done(a, b, c),
             11 => self.step(if b % 4 == 0 { Event::HintsLost } else { Event::Hint(task(a)) }),

@@ -388,12 +388,12 @@ impl Managed {
             _ => short.to_string(),
         });
         let report = TaskReport { ended_ago, probed, why, digest, ..TaskReport::new(id, state, end(words, state)) };
-        self.tell(&name, report);
+        self.tell(&name, words.number("seq", 0), report);
     }
 
-    fn tell(&mut self, name: &str, report: TaskReport) {
+    fn tell(&mut self, name: &str, seq: u64, report: TaskReport) {
         self.peers.get_mut(name).expect("a node").known.insert(report.task, report.clone());
-        self.send(name, ToManager::Report { reports: vec![report] });
+        self.send(name, ToManager::Report { seq, reports: vec![report] });
     }
 
     /// An entry of somebody else's: a report under the incarnation that is given.
@@ -423,7 +423,7 @@ impl Managed {
             if news.is_empty() {
                 return;
             }
-            news.into_iter().for_each(|(name, report)| self.tell(&name, report));
+            news.into_iter().for_each(|(name, report)| self.tell(&name, 0, report));
         }
         panic!("the workers do not come to rest");
     }
@@ -613,7 +613,7 @@ impl Managed {
             ToWorker::Refused { message } => format!("refused: {message}"),
             ToWorker::Assigned(assigned) => orders(assigned),
             ToWorker::HeartbeatAck { .. } => return None,
-            ToWorker::Committed { states } => {
+            ToWorker::Committed { states, .. } => {
                 let state =
                     |(id, state, probed): &ReportKey| format!("{} {state}{}", self.task_text(*id), found_text(*probed));
                 format!("committed: {}", list(states.iter().map(state)))

@@ -127,7 +127,7 @@ impl Working {
             "assign" | "order" => self.assign(words),
             "committed" => {
                 let states = vec![(id(words.word(0)), state(words.word(1)), probed(words))];
-                self.hear(ToWorker::Committed { states });
+                self.hear(ToWorker::Committed { seq: words.number("seq", 0), states });
             }
             "remember" => self.remember(words),
             "done" => self.done(words),
@@ -357,7 +357,7 @@ fn message_text(message: &ToManager) -> String {
             format!("hello, seen {:?}, with {}", hello.seen, list(hello.inventory.iter().map(report_text)))
         }
         ToManager::Heartbeat { seq, assigned_seq } => format!("heartbeat {seq}, assigned {assigned_seq}"),
-        ToManager::Report { reports } => format!("report {}", list(reports.iter().map(report_text))),
+        ToManager::Report { reports, .. } => format!("report {}", list(reports.iter().map(report_text))),
         ToManager::ProbeAck => "here".to_string(),
     }
 }

@@ -352,7 +352,7 @@ pub fn to_manager() -> impl Strategy<Value = ToManager> {
             })
         ),
         (n64(), n64()).prop_map(|(seq, assigned_seq)| ToManager::Heartbeat { seq, assigned_seq }),
-        sorted_reports().prop_map(|reports| ToManager::Report { reports }),
+        (n64(), sorted_reports()).prop_map(|(seq, reports)| ToManager::Report { seq, reports }),
         Just(ToManager::ProbeAck),
     ]
 }
@@ -417,9 +417,9 @@ pub fn to_worker() -> impl Strategy<Value = ToWorker> {
         text().prop_map(|message| ToWorker::Refused { message }),
         assigned().prop_map(ToWorker::Assigned),
         n64().prop_map(|seq| ToWorker::HeartbeatAck { seq }),
-        vec((task_id(), state(), probed()), 0..4).prop_map(|mut states| {
+        (n64(), vec((task_id(), state(), probed()), 0..4)).prop_map(|(seq, mut states)| {
             states.sort();
-            ToWorker::Committed { states }
+            ToWorker::Committed { seq, states }
         }),
         Just(ToWorker::Probe),
         stream.prop_map(ToWorker::Open),

@@ -218,7 +218,7 @@ fn a_spec_crosses_the_wire_once() {
 fn what_no_honest_peer_sends_is_refused_by_its_path() {
     let report = |ordinal, state, end| TaskReport::new(TaskId { epoch: 1, index: 1, ordinal }, state, end);
     let refuse = |reports| {
-        let message = v1::ToManager::from(&ToManager::Report { reports });
+        let message = v1::ToManager::from(&ToManager::Report { seq: 1, reports });
         ToManager::try_from(message).unwrap_err().to_string()
     };
     let running = |ordinal| report(ordinal, TaskState::Running, None);
