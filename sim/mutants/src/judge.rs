@@ -6,6 +6,8 @@ use crate::{
     process::{self, Ended},
 };
 use std::{
+    collections::BTreeSet,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -72,23 +74,37 @@ impl Judge {
     pub fn build(&self, level: Level) -> Result<Programs, String> {
         match level {
             Level::Pure => {
-                // With the same features as in the simulator, the core is compiled once for both.
-                let (tests, tests_took) =
-                    self.cargo("", &["test", "--no-run", "-p", "orbit-core", "--features", "cost", "--tests"])?;
-                let (simulator, simulator_took) = self.cargo("", &["build", "-p", "orbit-sim"])?;
-                let asked = |program: &PathBuf| !name(program).starts_with(NOT_ASKED);
-                let core_tests = tests.into_iter().filter(asked).collect();
+                // The same packages both times: else their dependencies have other features, and the core is compiled
+                // once for each.
+                let packages = ["-p", "orbit-core", "-p", "orbit-sim"].map(str::to_string);
+                let tests = self.core_tests()?.into_iter().flat_map(|name| ["--test".to_string(), name]);
+                let tests =
+                    ["test", "--no-run", "--lib"].map(str::to_string).into_iter().chain(packages.clone()).chain(tests);
+                let (mut core_tests, tests_took) = self.cargo("", &Vec::from_iter(tests))?;
+                core_tests.retain(|program| name(program) != "orbit_sim");
+                let simulator = ["build", "--bin", "orbit-sim"].map(str::to_string).into_iter().chain(packages);
+                let (simulator, simulator_took) = self.cargo("", &Vec::from_iter(simulator))?;
                 Ok(Programs { took: tests_took + simulator_took, core_tests, simulator: only(simulator)? })
             }
             Level::Daemons => {
-                let (simulator, took) = self.cargo("sim/daemons", &["build"])?;
+                let (simulator, took) = self.cargo("sim/daemons", &["build".to_string()])?;
                 Ok(Programs { took, core_tests: Vec::new(), simulator: only(simulator)? })
             }
         }
     }
 
+    /// The names of the core's test programs beside its unit tests.
+    fn core_tests(&self) -> Result<Vec<String>, String> {
+        let folder = self.copy.root().join("crates/orbit-core/tests");
+        let entries = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let paths = entries.flatten().map(|entry| entry.path());
+        let programs = paths.filter(|path| path.is_file() || path.join("main.rs").is_file());
+        let names = programs.filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()));
+        Ok(BTreeSet::from_iter(names.filter(|name| name != NOT_ASKED)).into_iter().collect())
+    }
+
     /// Runs cargo in a folder of the copy; gives the programs that it made.
-    fn cargo(&self, folder: &str, args: &[&str]) -> Result<(Vec<PathBuf>, Duration), String> {
+    fn cargo(&self, folder: &str, args: &[String]) -> Result<(Vec<PathBuf>, Duration), String> {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         // The flags of the simulated level are in its folder, and others would replace them.
         for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"] {
