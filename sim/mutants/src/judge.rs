@@ -76,35 +76,35 @@ impl Judge {
             Level::Pure => {
                 // The same packages both times: else their dependencies have other features, and the core is compiled
                 // once for each.
-                let packages = ["-p", "orbit-core", "-p", "orbit-sim"].map(str::to_string);
-                let tests = self.core_tests()?.into_iter().flat_map(|name| ["--test".to_string(), name]);
-                let tests =
-                    ["test", "--no-run", "--lib"].map(str::to_string).into_iter().chain(packages.clone()).chain(tests);
-                let (mut core_tests, tests_took) = self.cargo("", &Vec::from_iter(tests))?;
+                let packages = ["-p", "orbit-core", "-p", "orbit-sim"];
+                let names = self.core_tests()?;
+                let tests = names.iter().flat_map(|name| ["--test", name]);
+                let args = Vec::from_iter(["test", "--no-run", "--lib"].into_iter().chain(packages).chain(tests));
+                let (mut core_tests, tests_took) = self.cargo("", &args)?;
                 core_tests.retain(|program| name(program) != "orbit_sim");
-                let simulator = ["build", "--bin", "orbit-sim"].map(str::to_string).into_iter().chain(packages);
-                let (simulator, simulator_took) = self.cargo("", &Vec::from_iter(simulator))?;
+                let args = [["build", "--bin", "orbit-sim"].as_slice(), &packages].concat();
+                let (simulator, simulator_took) = self.cargo("", &args)?;
                 Ok(Programs { took: tests_took + simulator_took, core_tests, simulator: only(simulator)? })
             }
             Level::Daemons => {
-                let (simulator, took) = self.cargo("sim/daemons", &["build".to_string()])?;
+                let (simulator, took) = self.cargo("sim/daemons", &["build"])?;
                 Ok(Programs { took, core_tests: Vec::new(), simulator: only(simulator)? })
             }
         }
     }
 
     /// The names of the core's test programs beside its unit tests.
-    fn core_tests(&self) -> Result<Vec<String>, String> {
+    fn core_tests(&self) -> Result<BTreeSet<String>, String> {
         let folder = self.copy.root().join("crates/orbit-core/tests");
         let entries = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let paths = entries.flatten().map(|entry| entry.path());
         let programs = paths.filter(|path| path.is_file() || path.join("main.rs").is_file());
         let names = programs.filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()));
-        Ok(BTreeSet::from_iter(names.filter(|name| name != NOT_ASKED)).into_iter().collect())
+        Ok(names.filter(|name| name != NOT_ASKED).collect())
     }
 
     /// Runs cargo in a folder of the copy; gives the programs that it made.
-    fn cargo(&self, folder: &str, args: &[String]) -> Result<(Vec<PathBuf>, Duration), String> {
+    fn cargo(&self, folder: &str, args: &[&str]) -> Result<(Vec<PathBuf>, Duration), String> {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         // The flags of the simulated level are in its folder, and others would replace them.
         for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"] {
@@ -159,15 +159,21 @@ impl Judge {
         if ended.well() || ended.took >= HUNT_MAX {
             return Ok((said(&ended), ended.took));
         }
-        // The mutant has ended the process: one of the seeds that ran at the end does so alone.
-        for seed in last_begun(&ended.stderr) {
-            let alone = hunt(seed, 1)?;
-            if !alone.well() {
-                let failure = ended.stderr.lines().rev().take(20).collect::<Vec<_>>().join("\n");
-                return Ok((Some(Found { seed, invariant: "aborts".into(), failure }), ended.took));
+        // The mutant has ended the process, in one of the seeds that ran at the end. One before it may fail in another way.
+        let candidates = last_begun(&ended.stderr);
+        let aborts = |seed: u64, ended: &Ended| {
+            let failure = format!("{}\n{}", ended.status, ended.stderr);
+            Found { seed, invariant: "aborts".into(), failure }
+        };
+        for seed in &candidates {
+            let alone = hunt(*seed, 1)?;
+            let found = if alone.well() { said(&alone) } else { Some(aborts(*seed, &alone)) };
+            if found.is_some() {
+                return Ok((found, ended.took));
             }
         }
-        Err(format!("{} ended with {:?}, and no seed does so alone", simulator.display(), ended.status))
+        // It takes several of them together, for instance to use up the memory.
+        Ok((candidates.last().map(|seed| aborts(*seed, &ended)), ended.took))
     }
 }
 
