@@ -154,9 +154,9 @@ impl ManagerHost {
     }
 
     /// Has a command appended. True if a sync has to be begun.
-    pub fn append(&mut self, now: u64, id: ProposalId, at: Time, command: Command) -> bool {
+    pub fn append(&mut self, now: u64, id: ProposalId, at: Time, actor: Actor, command: Command) -> bool {
         let was_syncing = self.is_syncing();
-        let proposal = Proposal { id, at, wall_ms: self.wall(now), command };
+        let proposal = Proposal { id, at, wall_ms: self.wall(now), actor, command };
         assert!(self.consensus(now, In::Propose(vec![proposal])).is_empty(), "a machine proposes while it leads");
         !was_syncing && self.is_syncing()
     }

@@ -480,7 +480,7 @@ impl World {
             Happening::ManagerHangup { session } => self.manager_step(manager::Event::SessionClosed(session))?,
             Happening::ManagerAsked { life, id, request } => {
                 if life == self.managers[ONLY].life {
-                    self.manager_step(manager::Event::Request { id, request })?;
+                    self.manager_step(manager::Event::Request { id, actor: Actor::Local, request })?;
                 }
             }
             Happening::AskAgain => self.ask_again(),

@@ -11,7 +11,7 @@ use crate::{
 use orbit_consensus as consensus;
 use orbit_core::{
     manager::{Action, Event, LeadChanges, Manager, Request, RequestId, SessionId},
-    model::{ClusterId, Code, Rejection, Time, Timing, ToManager, ToWorker},
+    model::{Actor, ClusterId, Code, Rejection, Time, Timing, ToManager, ToWorker},
     state::Cluster,
 };
 use orbit_shell::BlockingExecutor;
@@ -65,7 +65,7 @@ const INPUTS_MAX: usize = 4096;
 /// What reaches the loop from the tasks around it.
 #[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 pub(crate) enum Input {
-    Request(Request, oneshot::Sender<Replied>),
+    Request(Actor, Request, oneshot::Sender<Replied>),
     #[cfg(madsim)]
     Inspect(Look),
     SessionOpened(SessionId, mpsc::Sender<ToWorker>),
@@ -231,7 +231,7 @@ impl Driver {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Request(request, reply) => {
+            Input::Request(actor, request, reply) => {
                 if self.consensus.is_full() && self.machine.takes_room(&request) {
                     let message = "the manager's disk is full: nothing was written; free some space";
                     let result = Err(Rejection::new(Code::StorageFull, message));
@@ -241,7 +241,7 @@ impl Driver {
                 self.requests += 1;
                 let id = RequestId(self.requests);
                 self.replies.insert(id, reply);
-                self.step(Event::Request { id, request });
+                self.step(Event::Request { id, actor, request });
             }
             #[cfg(madsim)]
             Input::Inspect(look) => look(&self.machine, self.now()),
@@ -272,7 +272,9 @@ impl Driver {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Propose { proposal, at, command } => self.consensus.propose(proposal, at, wall_ms(), command),
+            Action::Propose { proposal, at, actor, command } => {
+                self.consensus.propose(proposal, at, wall_ms(), actor, command)
+            }
             Action::Send { session, message } => {
                 if let Some(sender) = self.sessions.get(&session)
                     && sender.try_send(message).is_err()

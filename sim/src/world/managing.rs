@@ -100,8 +100,8 @@ impl World {
                 return self.crash_here(None);
             }
             match action {
-                manager::Action::Propose { proposal, at, command } => {
-                    if self.managers[ONLY].append(self.now, proposal, at, command) {
+                manager::Action::Propose { proposal, at, actor, command } => {
+                    if self.managers[ONLY].append(self.now, proposal, at, actor, command) {
                         self.begin_sync();
                     }
                 }

@@ -1,5 +1,6 @@
 //! The nouns: what is replicated, what is written to the log, and what crosses the wire.
 
+mod actor;
 mod command;
 mod container;
 mod disconnect;
@@ -24,6 +25,7 @@ mod update;
 mod validate;
 mod workload;
 
+pub use actor::*;
 pub use command::*;
 pub use container::*;
 pub use disconnect::*;

@@ -206,7 +206,7 @@ mod tests {
             Command::Plan(Plan { places: vec![Place { task: TASK, target }], ..Plan::default() }),
         ];
         for (index, command) in (1..).zip(commands) {
-            cluster.apply(&Entry { index, term: 1, at: Time(index), wall_ms: index, command });
+            cluster.apply(&Entry { index, term: 1, at: Time(index), wall_ms: index, actor: Actor::Local, command });
         }
         assert_eq!(cluster.check(), []);
         cluster

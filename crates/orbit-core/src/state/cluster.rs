@@ -45,6 +45,8 @@ pub struct Cluster {
     pub(crate) pending: BTreeSet<(Uid, TaskId)>,
     pub(crate) finished: BTreeSet<(Time, Uid)>,
     pub(crate) slots: u64,
+    /// Who asked for the entry that is being applied.
+    pub(crate) actor: Actor,
     /// The unreachable nodes, by the time since which each is silent.
     pub(crate) silent: BTreeSet<(Time, NodeId)>,
     /// How many nodes were not forgotten.
@@ -83,6 +85,7 @@ impl Default for Cluster {
             pending: BTreeSet::new(),
             finished: BTreeSet::new(),
             slots: 0,
+            actor: Actor::Unknown,
             silent: BTreeSet::new(),
             present: 0,
             spec_bytes: 0,

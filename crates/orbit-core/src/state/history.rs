@@ -1,7 +1,7 @@
 //! What was done and what happened, for people: written by `apply` in the entry that did it, so it
 //! is as durable as its cause. Nothing is ever decided from it.
 
-use crate::model::{Happening, Kind, NodeId, Subject, TaskId, Time, What};
+use crate::model::{Actor, Happening, Kind, NodeId, Subject, TaskId, Time, What};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -44,11 +44,11 @@ impl History {
     }
 
     /// The entry is applied: what was only counted is written as one.
-    pub(crate) fn finish_entry(&mut self, index: u64, at: Time) {
+    pub(crate) fn finish_entry(&mut self, index: u64, at: Time, actor: Actor) {
         for ((subject, what), count) in std::mem::take(&mut self.counts) {
             if let Some(more @ 1..) = count.checked_sub(Self::EACH_MAX) {
                 let message = format!("and {more} more");
-                self.push(Happening { index, at, what, subject, task: None, node: None, message });
+                self.push(Happening { index, at, actor, what, subject, task: None, node: None, message });
             }
         }
     }
