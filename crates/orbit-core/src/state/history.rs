@@ -76,10 +76,11 @@ pub enum Change {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Actor;
 
     fn at_index(index: u64) -> Happening {
         let (what, subject, message) = (What::Returned, Subject::Node, String::new());
-        Happening { index, at: Time(0), what, subject, task: None, node: None, message }
+        Happening { index, at: Time(0), actor: Actor::Worker, what, subject, task: None, node: None, message }
     }
 
     #[test]
