@@ -72,3 +72,29 @@ pub enum Change {
     /// A node was made, changed or forgotten, or what runs on it changed.
     Node(NodeId),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Actor;
+
+    fn at_index(index: u64) -> Happening {
+        let (what, subject, message) = (What::Returned, Subject::Node, String::new());
+        Happening { index, at: Time(0), actor: Actor::Worker, what, subject, task: None, node: None, message }
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten_first_and_a_reader_learns_what_may_be_missing() {
+        let mut history = History::default();
+        history.push(at_index(5));
+        assert!(!history.is_compacted(0), "nothing was forgotten yet");
+        for index in 6..=History::MAX as u64 + 5 {
+            history.push(at_index(index));
+        }
+        let kept = |history: &History| (history.iter().next().map(|it| it.index), history.iter().count());
+        assert_eq!(kept(&history), (Some(6), History::MAX));
+        assert_eq!(history.iter().last().map(|it| it.index), Some(History::MAX as u64 + 5));
+        assert!(history.is_compacted(4), "entry 5 is gone");
+        assert!(!history.is_compacted(5), "all that followed entry 5 is there");
+    }
+}
