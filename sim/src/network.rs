@@ -109,7 +109,8 @@ impl Network {
         self.random.between(0, self.delay_ms_max)
     }
 
-    pub fn heal(&mut self) {
+    pub fn heal(&mut self, now: u64) {
+        self.whole_since = self.whole_since.max(now);
         self.cut_up.clear();
         self.cut_down.clear();
         self.stalled.clear();

@@ -308,7 +308,7 @@ impl World {
         let mut world = World {
             now: 0,
             queue: Queue::default(),
-            managers: vec![ManagerHost::new(stream(1), Timing::default())],
+            managers: vec![ManagerHost::new(stream(1), Timing::default(), options.row_us)],
             disk_full_until: 0,
             before_crash: None,
             workers,
@@ -449,9 +449,7 @@ impl World {
         // A stopped process hears nothing until it goes on; then it hears everything at once.
         let until = match happening.workers() {
             Some(worker) => self.workers[worker].paused_until,
-            None if happening.is_managers() => {
-                self.managers[ONLY].paused_until.max(self.managers[ONLY].busy_until())
-            }
+            None if happening.is_managers() => self.managers[ONLY].paused_until.max(self.managers[ONLY].busy_until()),
             None => 0,
         };
         if self.now < until {

@@ -8,7 +8,7 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.calm = true;
         self.chaos.end();
-        self.network.heal();
+        self.network.heal(self.now);
         self.engine_ms_max = self.engine_ms_max.min(20);
         for worker in 0..self.workers.len() {
             if self.workers[worker].engine.is_down() {

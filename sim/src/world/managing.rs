@@ -83,8 +83,7 @@ impl World {
         }
     }
 
-    /// I42: a fleet that was silent as a whole is back soon after its network is, however busy that makes the manager, and
-    /// nothing was replaced.
+    /// I42: a fleet that was silent as a whole is back soon after its network is, however busy that makes the manager.
     pub(super) fn returned(&self) -> Lived {
         let is_whole = (0..self.workers.len()).all(|worker| !self.network.is_cut(worker));
         let due = self.network.whole_since + RETURN_MS_MAX;
@@ -94,15 +93,11 @@ impl World {
         };
         let silent: Vec<&str> =
             machine.cluster().nodes().filter(|node| !node.is_ready()).map(|node| node.info.name.as_str()).collect();
-        if !silent.is_empty() {
-            let (since, names) = (Time(self.network.whole_since), silent.join(", "));
-            return Err(("I42", format!("not back though its network was whole since {since}: {names}")));
+        if silent.is_empty() {
+            return Ok(());
         }
-        let replaced = machine.cluster().history().iter().find(|happening| happening.what == What::Lost);
-        match replaced {
-            Some(lost) => Err(("I42", format!("given up in a silence of the whole fleet: {:?}", lost.task))),
-            None => Ok(()),
-        }
+        let (since, names) = (Time(self.network.whole_since), silent.join(", "));
+        Err(("I42", format!("not back though the network is whole since {since}: {names}")))
     }
 
     /// I10, where the manager is there to be asked.
