@@ -35,8 +35,13 @@ fn cluster() -> Fake {
 
 /// What happened to `web`.
 fn story() -> Vec<serde_json::Value> {
+    let by = |reason: &str| match reason {
+        "created" => "local",
+        "placed" => "manager",
+        _ => "worker",
+    };
     let event = |revision: u64, reason: &str, task: Option<&str>, message: &str| {
-        json!({ "revision": revision, "at": "2026-03-01T11:59:00.000Z", "reason": reason,
+        json!({ "revision": revision, "at": "2026-03-01T11:59:00.000Z", "actor": by(reason), "reason": reason,
             "warning": reason == "failed", "kind": "service", "name": "web", "task": task,
             "node": task.map(|_| "worker-1"), "message": message })
     };
