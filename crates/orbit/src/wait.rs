@@ -1,10 +1,10 @@
 //! `--wait`: looks again and again until what was applied runs, or has ended.
 
 use crate::{
-    Session,
     client::{Client, path},
     error::{Error, Kind},
     format::{has_ended, reason},
+    session::Session,
     table::replicas,
 };
 use orbit_api::{

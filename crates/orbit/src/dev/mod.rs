@@ -15,8 +15,17 @@ use std::{
 };
 use tokio::sync::{oneshot, watch};
 
-/// The flags of `orbit dev`.
+/// Run a manager and a worker on this machine, on the local Docker engine
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Shows what happens, one line per event. If the engine does not answer, it waits for it. Ctrl-C ends
+both daemons; containers keep running, and the next start adopts them.
+
+Examples:
+  orbit dev
+  orbit dev --verbose                          # with the daemons' own logs
+  orbit dev --listen-workers 0.0.0.0:7071      # other machines may join, on a network that you trust
+  orbit dev --state-dir /tmp/orbit --listen 127.0.0.1:8070 --listen-workers 127.0.0.1:8071")]
 pub struct DevArgs {
     /// Where the state is kept [default: $XDG_STATE_HOME/orbit/dev or ~/.local/state/orbit/dev]
     #[arg(long, value_name = "DIR")]
