@@ -2,16 +2,18 @@
 
 use crate::{
     compaction::Compaction,
-    consensus::{Consensus, Log, Notice},
-    door::{Door, Replied},
+    consensus::{Consensus, Log},
+    door::Door,
     feed::Feed,
+    input::{Input, Replied},
     metrics::Metrics,
+    notice::Notice,
     reader::Reader,
 };
 use orbit_consensus as consensus;
 use orbit_core::{
-    manager::{Action, Event, LeadChanges, Manager, Request, RequestId, SessionId},
-    model::{ClusterId, Code, Rejection, Time, Timing, ToManager, ToWorker},
+    manager::{Action, Event, LeadChanges, Manager, RequestId, SessionId},
+    model::{ClusterId, Code, Rejection, Time, Timing, ToWorker},
     state::Cluster,
 };
 use orbit_shell::BlockingExecutor;
@@ -54,24 +56,9 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-/// Looks at the machine between two steps: for the simulator's checks, and nobody else.
-#[cfg(madsim)]
-pub(crate) type Look = Box<dyn FnOnce(&Manager, Time) + Send>;
-
 /// So many inputs wait at a time. Who has more waits before the queue, each connection with one message: then
 /// its worker feels the flow control of its own connection, and delays nobody else.
 const INPUTS_MAX: usize = 4096;
-
-/// What reaches the loop from the tasks around it.
-#[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]
-pub(crate) enum Input {
-    Request(Request, oneshot::Sender<Replied>),
-    #[cfg(madsim)]
-    Inspect(Look),
-    SessionOpened(SessionId, mpsc::Sender<ToWorker>),
-    Message(SessionId, ToManager),
-    SessionClosed(SessionId),
-}
 
 struct Driver {
     machine: Manager,

@@ -1,9 +1,9 @@
 //! The loop: one event in, its actions out, in order.
 
-use crate::{hints, session, streams};
+use crate::{hints, input::Input, session, streams};
 use orbit_core::{
-    model::{TaskId, Time, ToManager, ToWorker},
-    worker::{Action, Config, Event, Ledger, LinkId, OpId, OpResult, Worker},
+    model::{Time, ToManager},
+    worker::{Action, Config, Event, Ledger, LinkId, OpId, Worker},
 };
 use orbit_runtime::ContainerRuntime;
 use orbit_shell::{BlockingExecutor, Owned};
@@ -36,17 +36,6 @@ pub enum Error {
     /// The ledger.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// What reaches the loop from the tasks around it.
-pub(crate) enum Input {
-    LinkUp(LinkId, mpsc::Sender<ToManager>),
-    /// And why.
-    LinkDown(LinkId, String),
-    Message(LinkId, ToWorker),
-    Done(OpId, OpResult),
-    Hint(TaskId),
-    HintsLost,
 }
 
 /// Everything that it has begun ends with it: connections, operations, streams, hints.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::reader::Reader;
+use orbit_consensus::Event;
 use orbit_core::model::{ClusterId, Timing};
 use orbit_store::{Fault, MemoryDisk, MemoryStorage};
 use tokio::{sync::Semaphore, time::timeout};

@@ -4,7 +4,7 @@ use super::*;
 use crate::consensus::Consensus;
 use orbit_consensus::Proposal;
 use orbit_core::{
-    manager::ProposalId,
+    manager::{ProposalId, Request},
     model::{Command, Condition, Entry},
 };
 use orbit_shell::TokioBlocking;
