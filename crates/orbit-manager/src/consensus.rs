@@ -11,7 +11,7 @@ use orbit_core::{
     model::{Command, Time},
     state::Cluster,
 };
-use orbit_shell::{BlockingExecutor, buggify, call};
+use orbit_shell::{BlockingExecutor, Clock, buggify, call};
 use orbit_store::{Recovered, Storage, StoreError};
 use std::{
     collections::VecDeque,
@@ -87,7 +87,7 @@ impl Consensus {
     }
 
     /// Begins the next term, durably, and starts the task that goes on from there. Nobody else votes, so the
-    /// term has begun when this returns; the first notice says so. `started` is the zero of the manager's clock.
+    /// term has begun when this returns; the first notice says so. `clock` is the manager's own.
     ///
     /// # Errors
     /// When the storage cannot be written.
@@ -95,19 +95,19 @@ impl Consensus {
         log: Log,
         cluster: &Cluster,
         hard_state: HardState,
-        started: Instant,
+        clock: Clock,
         notices: mpsc::UnboundedSender<Notice>,
         metrics: Arc<Metrics>,
     ) -> Result<Consensus, StoreError> {
         let Log { mut storage, blocking, compaction } = log;
         let mut replica = Replica::new(hard_state, Position::of(cluster));
         let mut events = Vec::new();
-        let mut outs = VecDeque::from(replica.step(clock(started), In::Tick));
+        let mut outs = VecDeque::from(replica.step(Time(clock.ms()), In::Tick));
         while let Some(out) = outs.pop_front() {
             match out {
                 Out::Persist(batch) => {
                     write(&mut *storage, &batch)?;
-                    outs.extend(replica.step(clock(started), In::Persisted(batch.number)));
+                    outs.extend(replica.step(Time(clock.ms()), In::Persisted(batch.number)));
                 }
                 Out::Event(event) => events.push(event),
             }
@@ -119,7 +119,7 @@ impl Consensus {
         let full = Arc::new(AtomicBool::new(false));
         let disk = Disk { storage: Some(storage), blocking, full: full.clone(), metrics, looked: None };
         let shell =
-            Shell { replica, started, disk: Some(disk), writing: None, to_write: VecDeque::new(), compaction, notices };
+            Shell { replica, clock, disk: Some(disk), writing: None, to_write: VecDeque::new(), compaction, notices };
         tokio::spawn(shell.run(receiver));
         Ok(Consensus { term, proposals, full })
     }
@@ -149,11 +149,6 @@ impl Consensus {
     }
 }
 
-/// The manager's own clock.
-fn clock(started: Instant) -> Time {
-    Time(u64::try_from(started.elapsed().as_millis()).expect("fewer milliseconds than that"))
-}
-
 /// Makes a batch durable, and says how many bytes its entries take. What it replaces is replaced first; a retry writes
 /// the same again.
 fn write(storage: &mut dyn Storage, batch: &Batch) -> Result<u64, StoreError> {
@@ -173,7 +168,7 @@ type Writing = Pin<Box<dyn Future<Output = (Disk, Arc<Batch>, Result<u64, StoreE
 /// The task around the replica: it is stepped while a batch is being written, whatever the driver does meanwhile.
 struct Shell {
     replica: Replica,
-    started: Instant,
+    clock: Clock,
     /// Nothing while a batch is being written.
     disk: Option<Disk>,
     writing: Option<Writing>,
@@ -239,7 +234,7 @@ impl Shell {
     /// Steps the replica and carries out what it asks for.
     fn step(&mut self, input: In) -> Result<(), Gone> {
         let mut events = Vec::new();
-        for out in self.replica.step(clock(self.started), input) {
+        for out in self.replica.step(Time(self.clock.ms()), input) {
             match out {
                 Out::Persist(batch) => self.to_write.push_back(batch),
                 Out::Event(event) => events.push(event),

@@ -6,13 +6,10 @@ use orbit_core::{
     worker::{Action, Config, Event, Ledger, LinkId, OpId, Worker},
 };
 use orbit_runtime::ContainerRuntime;
-use orbit_shell::{BlockingExecutor, Owned};
+use orbit_shell::{BlockingExecutor, Clock, Owned};
 use orbit_store::{LedgerStore, StoreError};
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
-};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
+use tokio::sync::mpsc;
 
 /// What a worker is made of.
 pub struct Parts {
@@ -43,7 +40,7 @@ struct Driver {
     machine: Worker,
     parts: Parts,
     ledger: Option<Box<dyn LedgerStore>>,
-    started: Instant,
+    clock: Clock,
     inputs: mpsc::UnboundedSender<Input>,
     links: BTreeMap<LinkId, Dialled>,
     ops: BTreeMap<OpId, Owned>,
@@ -84,7 +81,7 @@ pub async fn run(mut parts: Parts, stop: impl Future<Output = ()>) -> Result<(),
         machine,
         parts,
         ledger: Some(store),
-        started: Instant::now(),
+        clock: Clock::start(),
         inputs: sender,
         links: BTreeMap::new(),
         ops: BTreeMap::new(),
@@ -97,13 +94,7 @@ pub async fn run(mut parts: Parts, stop: impl Future<Output = ()>) -> Result<(),
     let mut stop = std::pin::pin!(stop);
     driver.step(Event::Wake).await?;
     loop {
-        let due = driver.machine.deadline().map(|due| driver.started + Duration::from_millis(due.0));
-        let wake = async {
-            match due {
-                Some(due) => sleep_until(due).await,
-                None => std::future::pending().await,
-            }
-        };
+        let wake = driver.clock.reaches(driver.machine.deadline().map(|due| due.0));
         let input = tokio::select! { biased;
             () = &mut stop => break,
             input = inputs.recv() => Some(input.expect("the driver holds a sender")),
@@ -151,9 +142,7 @@ impl Driver {
     }
 
     async fn step(&mut self, event: Event) -> Result<(), Error> {
-        let elapsed = self.started.elapsed().as_millis();
-        let now = Time(u64::try_from(elapsed).expect("fewer milliseconds than that"));
-        for action in self.machine.step(now, event) {
+        for action in self.machine.step(Time(self.clock.ms()), event) {
             self.act(action).await?;
         }
         if let Some(owner) = self.machine.owner().filter(|_| self.hints.is_none()) {

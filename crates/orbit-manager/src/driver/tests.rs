@@ -20,11 +20,11 @@ struct World {
 impl World {
     fn new() -> World {
         let (consensus, proposals) = Consensus::unattended();
-        let (timing, started) = (Timing::default(), Instant::now());
+        let (timing, clock) = (Timing::default(), Clock::start());
         let driver = Driver {
             machine: Manager::restore(Cluster::default(), timing),
             consensus,
-            started,
+            clock,
             seed: 7,
             cluster: ClusterId(1),
             requests: 0,
@@ -33,7 +33,7 @@ impl World {
             stuck: Vec::new(),
             feed: Arc::new(Feed::new(0)),
             metrics: Arc::new(Metrics::new()),
-            reader: Reader::start(Cluster::default(), timing, started),
+            reader: Reader::start(Cluster::default(), timing, clock),
             lead_changes: None,
         };
         World { driver, proposals, index: 0 }

@@ -122,8 +122,9 @@ fn message(
     let rollout = workload.rollout.map(|rollout| rollout_message(cluster, workload, &rollout, at)).unwrap_or_default();
     let tasks = || workload.slots.iter().flat_map(|slot| cluster.attempts(slot));
     let unhealthy = tasks().filter(|task| task.is_live() && task.is_unhealthy()).count();
-    let all_run = status.current >= workload.wanted() && status.running == status.current;
-    if all_run && status.stopping == 0 && status.unready == 0 {
+    // A surplus is nothing to report: the next plan stops it.
+    let as_many = workload.wanted().max(status.current);
+    if status.is_settled(as_many) && status.stopping == 0 {
         return rollout;
     }
     if status.pending > 0 {

@@ -1,5 +1,6 @@
 //! An image of the fake engine, and where it comes from.
 
+use super::container::Program;
 use orbit_core::model::{Millis, Pull};
 use std::collections::BTreeSet;
 
