@@ -1,7 +1,9 @@
 //! `orbit dev`: manager and worker in one process. Here: its flags, where its state is kept, and the
-//! two daemons. What is said meanwhile is `screen`'s.
+//! two daemons. What is shown meanwhile is `screen`'s, in the `words` of that file.
 
+mod facts;
 mod screen;
+mod words;
 
 use crate::{client::Client, error::Error};
 use clap::{Args, CommandFactory, FromArgMatches};
@@ -127,7 +129,7 @@ fn url(listen: SocketAddr) -> String {
 /// One sentence where one of them cannot start, or cannot go on.
 pub async fn serve(settings: DevSettings, mut screen: Screen<'_>, stop: impl Future<Output = ()>) -> Result<(), Error> {
     let DevSettings { state_dir, manager, worker, .. } = settings;
-    let facts = screen::Facts::new(&manager, &worker, &state_dir);
+    let facts = facts::Facts::new(&manager, &worker, &state_dir);
     let client = Client::new(url(manager.listen));
     // Both stop at the same moment; neither waits for the other.
     let (say_stop, stopped) = watch::channel(false);
