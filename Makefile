@@ -1,12 +1,13 @@
 # Everything a person types. `make help` lists it.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help build run demo test lint bench sim replay bugs fuzz bless dist clean cargo
+.PHONY: help build run demo test lint bench sim replay bugs mutants fuzz bless dist clean cargo
 
 CARGO := $(shell command -v cargo 2>/dev/null || { test -x $$HOME/.cargo/bin/cargo && echo $$HOME/.cargo/bin/cargo; })
 SEEDS ?= 2000
 FROM ?= 1
 LEVEL ?= pure
+N ?= 40
 SIM_pure = $(CARGO) run --release --locked -q -p orbit-sim --
 # Its own flags are in that folder, and others would replace them.
 SIM_daemons = cd sim/daemons && env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_BUILD_RUSTFLAGS \
@@ -69,6 +70,10 @@ replay: cargo ## one seed with every event: SEED=n, LEVEL=pure or daemons
 
 bugs: cargo ## SEEDS=1000 seeds at most to find each mutation of sim/mutations, each built in a copy of the tree
 	@SEEDS=$(if $(filter command line environment,$(origin SEEDS)),$(SEEDS),1000) sim/bugs
+
+mutants: cargo ## N=40 machine-made mutants of the core, drawn with SEED=s; what kills each is kept in sim/LEDGER.md
+	$(if $(SEED),,$(error SEED=n is needed: it says which mutants are drawn))
+	$(CARGO) run --locked -q -p orbit-mutants -- draw --count $(N) --seed $(SEED)
 
 fuzz: cargo ## SECS=60 seconds of fuzzing in all (KEEP=1 keeps the inputs it found)
 	@fuzz/run

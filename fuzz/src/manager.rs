@@ -118,7 +118,7 @@ impl World {
     /// Takes an action as the shell would, and checks that it is one that a shell can carry out.
     fn act(&mut self, action: Action) {
         match action {
-            Action::Propose { proposal: id, at, command } => {
+            Action::Propose { proposal: id, at, command, .. } => {
                 assert!(id > self.last_proposal, "proposals are numbered in order");
                 self.last_proposal = id;
                 let before = self.proposed.back().map_or(Time(0), |proposal| proposal.at);
@@ -159,7 +159,8 @@ impl World {
     fn append(&mut self, at: Time, command: Command, proposal: Option<ProposalId>) {
         let last = self.log.last().map_or(Time(0), |entry| entry.at);
         let index = self.log.len() as u64 + 1;
-        let entry = Entry { index, term: self.term, at: at.max(last), wall_ms: self.wall_ms, command };
+        let entry =
+            Entry { index, term: self.term, at: at.max(last), wall_ms: self.wall_ms, actor: Actor::Local, command };
         bytes::entry(&entry);
         self.log.push(entry.clone());
         self.leader.given += 1;
@@ -227,7 +228,7 @@ impl World {
         self.requests += 1;
         let id = RequestId(self.requests);
         self.waiting.insert(id, request.clone());
-        self.step(Event::Request { id, request });
+        self.step(Event::Request { id, actor: Actor::Local, request });
     }
 
     fn hear(&mut self, session: SessionId, message: ToManager) {

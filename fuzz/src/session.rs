@@ -48,7 +48,7 @@ impl World {
         let definition =
             Definition { kind: Kind::Service, name: "web".into(), labels: [].into(), replicas: 3, update, spec };
         let put = Put { definition, condition: Condition::None, idempotency_key: None };
-        world.step(Event::Request { id: RequestId(1), request: Request::Put(put) });
+        world.step(Event::Request { id: RequestId(1), actor: Actor::Local, request: Request::Put(put) });
         world
     }
 
@@ -66,7 +66,7 @@ impl World {
         while let Some(event) = events.pop_front() {
             for action in self.manager.step(Time(self.now), event) {
                 match action {
-                    Action::Propose { proposal, at, command } => self.proposed.push_back((proposal, at, command)),
+                    Action::Propose { proposal, at, command, .. } => self.proposed.push_back((proposal, at, command)),
                     Action::Send { message, .. } => bytes::from_our_manager(&message),
                     Action::Close(_) | Action::Reply { .. } => {}
                 }
@@ -75,7 +75,14 @@ impl World {
                 entries += 1;
                 assert!(entries < 1000, "I23: the manager does not come to rest");
                 self.last = (self.last.0 + 1, self.last.1.max(at));
-                let entry = Entry { index: self.last.0, term: 1, at: self.last.1, wall_ms: 1_700_000_000_000, command };
+                let entry = Entry {
+                    index: self.last.0,
+                    term: 1,
+                    at: self.last.1,
+                    wall_ms: 1_700_000_000_000,
+                    actor: Actor::Local,
+                    command,
+                };
                 bytes::entry(&entry);
                 events.push_back(Event::Committed { entry, proposal: Some(proposal) });
             }

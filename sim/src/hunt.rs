@@ -12,7 +12,7 @@ use std::{
 
 /// A seed that takes longer than this hangs. Any other takes less than a second in the pure world, and a few at the
 /// level of the daemons.
-const SEED_MAX: Duration = Duration::from_secs(40);
+const SEED_MAX: Duration = Duration::from_secs(60);
 
 /// Why a seed failed.
 pub struct Cause {

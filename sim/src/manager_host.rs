@@ -4,6 +4,7 @@
 use crate::{checks::Check, random::Random};
 use orbit_consensus::{Batch, HardState, In, Out, Position, Proposal, Replica};
 use orbit_core::{
+    cost,
     manager::{Action, Event, Manager, ProposalId},
     model::*,
     state::{Cluster, Snapshot},
@@ -74,6 +75,10 @@ pub(crate) struct ManagerHost {
     syncing: Option<Batch>,
     /// The process is stopped until then; what happens to it waits.
     pub paused_until: u64,
+    /// It is at work until then, in microseconds; what happens to it waits, and nothing excuses it.
+    busy_until_us: u64,
+    /// What a row costs that it looks at, in microseconds.
+    row_us: u64,
     started_at: u64,
     /// The wall clock beside the world's time, in milliseconds.
     pub wall_offset: i64,
@@ -84,7 +89,7 @@ pub(crate) struct ManagerHost {
 }
 
 impl ManagerHost {
-    pub fn new(random: Random, timing: Timing) -> ManagerHost {
+    pub fn new(random: Random, timing: Timing, row_us: u64) -> ManagerHost {
         ManagerHost {
             machine: None,
             replica: None,
@@ -92,6 +97,8 @@ impl ManagerHost {
             disk: Disk::default(),
             syncing: None,
             paused_until: 0,
+            busy_until_us: 0,
+            row_us,
             started_at: 0,
             wall_offset: 0,
             wake: None,
@@ -130,6 +137,7 @@ impl ManagerHost {
         self.replica = None;
         self.wake = None;
         self.life += 1;
+        self.busy_until_us = 0;
         let Some(batch) = self.syncing.take() else { return (0, 0) };
         let syncing = batch.entries.len();
         let durable = durable.min(syncing);
@@ -139,7 +147,16 @@ impl ManagerHost {
 
     pub fn step(&mut self, now: u64, event: Event) -> Vec<Action> {
         let clock = self.clock(now);
-        self.machine.as_mut().map_or_else(Vec::new, |machine| machine.step(clock, event))
+        let Some(machine) = &mut self.machine else { return Vec::new() };
+        cost::take();
+        let actions = machine.step(clock, event);
+        self.busy_until_us = self.busy_until_us.max(now * 1000) + cost::take() * self.row_us;
+        actions
+    }
+
+    /// When it has done what it was asked so far.
+    pub fn busy_until(&self) -> u64 {
+        self.busy_until_us / 1000
     }
 
     /// The cluster's clock.
@@ -154,9 +171,9 @@ impl ManagerHost {
     }
 
     /// Has a command appended. True if a sync has to be begun.
-    pub fn append(&mut self, now: u64, id: ProposalId, at: Time, command: Command) -> bool {
+    pub fn append(&mut self, now: u64, id: ProposalId, at: Time, actor: Actor, command: Command) -> bool {
         let was_syncing = self.is_syncing();
-        let proposal = Proposal { id, at, wall_ms: self.wall(now), command };
+        let proposal = Proposal { id, at, wall_ms: self.wall(now), actor, command };
         assert!(self.consensus(now, In::Propose(vec![proposal])).is_empty(), "a machine proposes while it leads");
         !was_syncing && self.is_syncing()
     }

@@ -27,6 +27,8 @@ pub(crate) struct Network {
     /// Workers whose messages to the manager, or from it, are dropped.
     pub cut_up: BTreeSet<usize>,
     pub cut_down: BTreeSet<usize>,
+    /// When a cut was mended last.
+    pub whole_since: u64,
     /// Until when messages are held up, by worker and direction: true from it, false to it.
     stalled: BTreeMap<(usize, bool), u64>,
     delay_ms_max: u64,
@@ -44,6 +46,7 @@ impl Network {
             next: 0,
             cut_up: BTreeSet::new(),
             cut_down: BTreeSet::new(),
+            whole_since: 0,
             stalled: BTreeMap::new(),
             delay_ms_max,
             in_order: None,

@@ -68,6 +68,9 @@ pub struct Options {
     pub engine_ms_max: u64,
     /// How long a sync of the manager's log takes at most, in milliseconds.
     pub sync_ms_max: u64,
+    /// What a row costs that the manager looks at, in virtual microseconds. A slow manager of a small fleet is as busy as
+    /// a fast one of a large fleet.
+    pub row_us: u64,
 }
 
 impl Default for Options {
@@ -125,8 +128,13 @@ impl Options {
             bad_images: random.chance(300),
             engine_ms_max: [20, 20, 3000][random.below(3)],
             sync_ms_max: [2, 50, 1500][random.below(3)],
+            row_us: [0, 0, 5, 50][random.below(4)],
         };
-        if lonely { options.lonely() } else { options }
+        match (lonely, random.chance(30)) {
+            (true, _) => options.lonely(),
+            (false, true) => options.crowded(random.between(16, 40) as usize),
+            (false, false) => options,
+        }
     }
 
     /// A small world that loses most of its machines one by one, while its manager crashes. Nothing in
@@ -146,6 +154,28 @@ impl Options {
             drift_ppm_max: 0,
             ..self
         }
+    }
+
+    /// A fleet that falls silent and returns as a whole, again and again, before a manager that is slow for it: whatever
+    /// a return costs, it must not cost it for every other node.
+    fn crowded(self, workers: usize) -> Options {
+        Options {
+            workers,
+            chaos_ms: 120_000,
+            names: 3,
+            asks_ms_max: 4000,
+            partitions: true,
+            row_us: 300,
+            sync_ms_max: self.sync_ms_max.min(50),
+            delay_ms_max: self.delay_ms_max.min(20),
+            seed: self.seed,
+            ..Options::calm(workers)
+        }
+    }
+
+    /// Whether nothing happens in it but that all of a fleet falls silent and returns.
+    pub fn is_crowded(&self) -> bool {
+        self.partitions && self.workers > 6
     }
 
     /// When which machine is lost for good, in milliseconds: the last ones, far apart.
@@ -188,6 +218,7 @@ impl Options {
             bad_images: false,
             engine_ms_max: 20,
             sync_ms_max: 2,
+            row_us: 0,
         }
     }
 

@@ -449,7 +449,9 @@ impl World {
         // A stopped process hears nothing until it goes on; then it hears everything at once.
         let until = match happening.workers() {
             Some(worker) => self.workers[worker].paused_until,
-            None if happening.is_managers() => self.managers[ONLY].paused_until,
+            None if happening.is_managers() => {
+                self.managers[ONLY].paused_until.max(self.managers[ONLY].busy_until())
+            }
             None => 0,
         };
         if self.now < until {
@@ -465,6 +467,7 @@ impl World {
                 if life == self.managers[ONLY].life && self.managers[ONLY].wake == Some(due) {
                     self.managers[ONLY].wake = None;
                     self.overdue()?;
+                    self.returned()?;
                     self.manager_step(manager::Event::Wake)?;
                 }
             }
@@ -480,7 +483,7 @@ impl World {
             Happening::ManagerHangup { session } => self.manager_step(manager::Event::SessionClosed(session))?,
             Happening::ManagerAsked { life, id, request } => {
                 if life == self.managers[ONLY].life {
-                    self.manager_step(manager::Event::Request { id, request })?;
+                    self.manager_step(manager::Event::Request { id, actor: Actor::Local, request })?;
                 }
             }
             Happening::AskAgain => self.ask_again(),

@@ -34,7 +34,7 @@ impl Fleet {
         fleet.commit();
         for n in 0..nodes * TASKS / REPLICAS {
             let put = Put { definition: service(n), condition: Condition::None, idempotency_key: None };
-            fleet.happens(Event::Request { id: RequestId(n), request: Request::Put(put) });
+            fleet.happens(Event::Request { id: RequestId(n), actor: Actor::Local, request: Request::Put(put) });
         }
         let running = |task: &Task| (task.node.expect("placed"), TaskReport::new(task.id, TaskState::Running, None));
         let tasks = Vec::from_iter(fleet.manager.cluster().tasks().map(running));
@@ -53,7 +53,7 @@ impl Fleet {
     fn step(&mut self, event: Event) {
         for action in self.manager.step(self.now, event) {
             match action {
-                Action::Propose { proposal, at, command } => self.proposed.push_back((proposal, at, command)),
+                Action::Propose { proposal, at, command, .. } => self.proposed.push_back((proposal, at, command)),
                 Action::Send { message: ToWorker::HeartbeatAck { .. }, .. } => self.acknowledged += 1,
                 _ => {}
             }
@@ -63,7 +63,14 @@ impl Fleet {
     fn commit(&mut self) {
         while let Some((proposal, at, command)) = self.proposed.pop_front() {
             let cluster = self.manager.cluster();
-            let entry = Entry { index: cluster.index + 1, term: 1, at: at.max(cluster.at), wall_ms: 1, command };
+            let entry = Entry {
+                index: cluster.index + 1,
+                term: 1,
+                at: at.max(cluster.at),
+                wall_ms: 1,
+                actor: Actor::Local,
+                command,
+            };
             self.step(Event::Committed { entry, proposal: Some(proposal) });
         }
     }

@@ -340,6 +340,10 @@ pub struct Event {
     pub revision: u64,
     /// When (RFC 3339).
     pub at: String,
+    /// Who asked for it: `local` (whoever reaches the API), `worker` (what a node observed), `manager` (what the desired
+    /// state asks for), or `unknown` where that was not recorded.
+    #[serde(default)]
+    pub actor: String,
     /// What: `created`, `placed`, `failed`, …; programs match on it.
     pub reason: String,
     /// Whether a person should look at it.

@@ -19,7 +19,7 @@ pub use replica::{GROUP_MAX, Replica};
 
 use orbit_core::{
     manager::ProposalId,
-    model::{Command, Entry, Time},
+    model::{Actor, Command, Entry, Time},
     state::{Cluster, Snapshot},
 };
 
@@ -59,6 +59,8 @@ pub struct Proposal {
     pub at: Time,
     /// The wall clock in milliseconds since 1970.
     pub wall_ms: u64,
+    /// Who asked for it.
+    pub actor: Actor,
     /// The entry's content.
     pub command: Command,
 }

@@ -120,11 +120,11 @@ impl Replica {
             outs.extend(proposals.into_iter().map(|proposal| Out::Event(Event::Lost(proposal.id))));
             return;
         }
-        for Proposal { id, at, wall_ms, command } in proposals {
+        for Proposal { id, at, wall_ms, actor, command } in proposals {
             let Position { index, at: before, .. } = self.last;
             self.last = Position { index: index + 1, term: self.hard_state.term, at: at.max(before) };
             let Position { index, term, at } = self.last;
-            self.gathered.push_back((id, Entry { index, term, at, wall_ms, command }));
+            self.gathered.push_back((id, Entry { index, term, at, wall_ms, actor, command }));
         }
         self.write_gathered(outs);
     }

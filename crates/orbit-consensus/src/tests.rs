@@ -66,12 +66,18 @@ impl Alone {
 
 /// Its seed tells whose entry it became.
 fn proposal(id: u64, at: u64) -> Proposal {
-    Proposal { id: ProposalId(id), at: Time(at), wall_ms: 7, command: Command::Barrier { seed: id } }
+    Proposal {
+        id: ProposalId(id),
+        at: Time(at),
+        wall_ms: 7,
+        actor: Actor::Manager,
+        command: Command::Barrier { seed: id },
+    }
 }
 
 fn committed(index: u64, term: u64, at: u64, id: u64) -> Event {
     let command = Command::Barrier { seed: id };
-    let entry = Entry { index, term, at: Time(at), wall_ms: 7, command };
+    let entry = Entry { index, term, at: Time(at), wall_ms: 7, actor: Actor::Local, command };
     Event::Committed { entry, proposal: Some(ProposalId(id)) }
 }
 
@@ -84,7 +90,7 @@ fn snapshot(index: u64, term: u64) -> Box<Snapshot> {
     let mut cluster = Cluster::default();
     for index in 1..=index {
         let command = Command::Init { cluster: ClusterId(1) };
-        cluster.apply(&Entry { index, term, at: Time(500), wall_ms: 7, command });
+        cluster.apply(&Entry { index, term, at: Time(500), wall_ms: 7, actor: Actor::Local, command });
     }
     Box::new(cluster.snapshot())
 }

@@ -4,7 +4,7 @@
 use orbit_consensus::{Batch, Event, GROUP_MAX, HardState, In, Out, Position, Proposal, Replica};
 use orbit_core::{
     manager::ProposalId,
-    model::{ClusterId, Command, Entry, Time},
+    model::{Actor, ClusterId, Command, Entry, Time},
     state::Cluster,
 };
 use proptest::prelude::*;
@@ -139,7 +139,14 @@ impl World {
                 let mut cluster = Cluster::default();
                 for index in 1..=self.disk.last().index + ahead {
                     let command = Command::Init { cluster: ClusterId(1) };
-                    cluster.apply(&Entry { index, term, at: self.disk.last().at, wall_ms: 1, command });
+                    cluster.apply(&Entry {
+                        index,
+                        term,
+                        at: self.disk.last().at,
+                        wall_ms: 1,
+                        actor: Actor::Local,
+                        command,
+                    });
                 }
                 self.step(In::Snapshot(Box::new(cluster.snapshot())));
             }
@@ -163,7 +170,13 @@ impl World {
         self.proposals += 1;
         self.at = (self.at + later).max(0);
         let id = self.proposals;
-        Proposal { id: ProposalId(id), at: Time(self.at as u64), wall_ms: 1, command: Command::Barrier { seed: id } }
+        Proposal {
+            id: ProposalId(id),
+            at: Time(self.at as u64),
+            wall_ms: 1,
+            actor: Actor::Manager,
+            command: Command::Barrier { seed: id },
+        }
     }
 
     fn step(&mut self, input: In) {

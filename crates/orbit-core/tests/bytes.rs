@@ -33,7 +33,8 @@ fn large(name: &str, salt: usize) -> Definition {
 
 fn apply(cluster: &mut Cluster, command: Command) -> Result<Answer, Rejection> {
     let index = cluster.index + 1;
-    let outcome = cluster.apply(&Entry { index, term: 1, at: Time(index), wall_ms: index, command });
+    let outcome =
+        cluster.apply(&Entry { index, term: 1, at: Time(index), wall_ms: index, actor: Actor::Local, command });
     outcome.answer
 }
 

@@ -14,12 +14,12 @@ fn plans(manager: &mut Manager, event: Event) -> Vec<Plan> {
     while !actions.is_empty() {
         let mut next = Vec::new();
         for action in actions {
-            let Action::Propose { proposal, at, command } = action else { continue };
+            let Action::Propose { proposal, at, command, .. } = action else { continue };
             if let Command::Plan(plan) = &command {
                 plans.push(plan.clone());
             }
             let index = manager.cluster().index + 1;
-            let entry = Entry { index, term: 1, at, wall_ms: 1, command };
+            let entry = Entry { index, term: 1, at, wall_ms: 1, actor: Actor::Local, command };
             next.extend(manager.step(Time(0), Event::Committed { entry, proposal: Some(proposal) }));
         }
         actions = next;
@@ -81,6 +81,7 @@ fn a_plan_holds_the_placements_the_ports_and_why_the_rest_found_no_node() {
         },
     };
     let put = Put { definition, condition: Condition::None, idempotency_key: None };
-    let made = plans(&mut manager, Event::Request { id: RequestId(1), request: Request::Put(put) });
+    let made =
+        plans(&mut manager, Event::Request { id: RequestId(1), actor: Actor::Local, request: Request::Put(put) });
     insta::assert_debug_snapshot!(made);
 }

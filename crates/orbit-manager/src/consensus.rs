@@ -8,7 +8,7 @@ use crate::{compaction::Compaction, metrics::Metrics, notice::Notice};
 use orbit_consensus::{Batch, GROUP_MAX, HardState, In, Out, Position, Proposal, Replica};
 use orbit_core::{
     manager::ProposalId,
-    model::{Command, Time},
+    model::{Actor, Command, Time},
     state::Cluster,
 };
 use orbit_shell::{BlockingExecutor, Clock, buggify, call};
@@ -143,9 +143,9 @@ impl Consensus {
     }
 
     /// Has a command appended. It comes back as a committed entry, or as lost.
-    pub fn propose(&self, id: ProposalId, at: Time, wall_ms: u64, command: Command) {
+    pub fn propose(&self, id: ProposalId, at: Time, wall_ms: u64, actor: Actor, command: Command) {
         // A task that has ended has said why.
-        let _ = self.proposals.send(Proposal { id, at, wall_ms, command });
+        let _ = self.proposals.send(Proposal { id, at, wall_ms, actor, command });
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
 use bytes::Bytes;
 use orbit_core::{
     manager::{Request, View},
-    model::{Code, ExecRequest, LogRange, Rejection, StreamOf, StreamRequest, StreamToken, TaskId, Time},
+    model::{Actor, Code, ExecRequest, LogRange, Rejection, StreamOf, StreamRequest, StreamToken, TaskId, Time},
 };
 use orbit_proto::v1::{exec_input, exec_output};
 use std::{
@@ -24,6 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 #[derive(Clone)]
 pub struct Door {
     pub(crate) inputs: mpsc::Sender<Input>,
+    /// Who asks through this handle: whoever makes it for a transport knows, and nothing that is said changes it.
+    actor: Actor,
     reader: Reader,
     streams: Arc<Streams>,
     #[cfg_attr(not(feature = "daemon"), allow(dead_code, reason = "the REST API reads it"))]
@@ -69,7 +71,7 @@ fn gone() -> Rejection {
 
 impl Door {
     pub(crate) fn new(inputs: mpsc::Sender<Input>, feed: Arc<Feed>, metrics: Arc<Metrics>, reader: Reader) -> Door {
-        Door { inputs, reader, streams: Arc::default(), feed, metrics }
+        Door { inputs, actor: Actor::Local, reader, streams: Arc::default(), feed, metrics }
     }
 
     /// Asks for something; returns once the answer is durable, or after [`ANSWER_MAX`] with the word that
@@ -77,7 +79,7 @@ impl Door {
     pub async fn request(&self, request: Request) -> Replied {
         let (reply, answer) = oneshot::channel();
         let answered = async {
-            let _ = self.inputs.send(Input::Request(request, reply)).await;
+            let _ = self.inputs.send(Input::Request(self.actor, request, reply)).await;
             answer.await
         };
         let unknown = |result| Replied { result: Err(result), revision: 0 };

@@ -206,7 +206,7 @@ impl Driver {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Request(request, reply) => {
+            Input::Request(actor, request, reply) => {
                 if self.consensus.is_full() && self.machine.takes_room(&request) {
                     let message = "the manager's disk is full: nothing was written; free some space";
                     let result = Err(Rejection::new(Code::StorageFull, message));
@@ -216,7 +216,7 @@ impl Driver {
                 self.requests += 1;
                 let id = RequestId(self.requests);
                 self.replies.insert(id, reply);
-                self.step(Event::Request { id, request });
+                self.step(Event::Request { id, actor, request });
             }
             #[cfg(madsim)]
             Input::Inspect(look) => look(&self.machine, self.now()),
@@ -247,7 +247,9 @@ impl Driver {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Propose { proposal, at, command } => self.consensus.propose(proposal, at, wall_ms(), command),
+            Action::Propose { proposal, at, actor, command } => {
+                self.consensus.propose(proposal, at, wall_ms(), actor, command)
+            }
             Action::Send { session, message } => {
                 if let Some(sender) = self.sessions.get(&session)
                     && sender.try_send(message).is_err()

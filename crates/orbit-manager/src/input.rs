@@ -2,7 +2,7 @@
 
 use orbit_core::{
     manager::{Request, SessionId},
-    model::{Answer, Rejection, ToManager, ToWorker},
+    model::{Actor, Answer, Rejection, ToManager, ToWorker},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,7 +22,7 @@ pub(crate) type Look = Box<dyn FnOnce(&orbit_core::manager::Manager, orbit_core:
 /// One message to the driver.
 #[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]
 pub(crate) enum Input {
-    Request(Request, oneshot::Sender<Replied>),
+    Request(Actor, Request, oneshot::Sender<Replied>),
     #[cfg(madsim)]
     Inspect(Look),
     SessionOpened(SessionId, mpsc::Sender<ToWorker>),

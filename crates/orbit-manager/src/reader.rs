@@ -152,7 +152,7 @@ mod tests {
 
     fn entry(index: u64) -> Arc<Entry> {
         let command = Command::Init { cluster: ClusterId(1) };
-        Arc::new(Entry { index, term: 1, at: Time(index), wall_ms: 1, command })
+        Arc::new(Entry { index, term: 1, at: Time(index), wall_ms: 1, actor: orbit_core::model::Actor::Local, command })
     }
 
     fn reader() -> Reader {

@@ -24,6 +24,7 @@ impl From<&Entry> for v1::Entry {
             term: e.term,
             at_ms: e.at.0,
             wall_ms: e.wall_ms,
+            actor: number::<_, v1::Actor>(e.actor),
             command: Some((&e.command).into()),
         }
     }
@@ -36,6 +37,7 @@ impl TryFrom<v1::Entry> for Entry {
             term: e.term,
             at: Time(e.at_ms),
             wall_ms: e.wall_ms,
+            actor: named::<v1::Actor, _>("actor", e.actor)?,
             command: need("command", e.command)?,
         })
     }

@@ -91,6 +91,29 @@ enumeration!(
     }
 );
 
+// Not written in earlier versions: then nobody knows.
+impl From<Actor> for v1::Actor {
+    fn from(actor: Actor) -> Self {
+        match actor {
+            Actor::Unknown => v1::Actor::Unspecified,
+            Actor::Local => v1::Actor::Local,
+            Actor::Worker => v1::Actor::Worker,
+            Actor::Manager => v1::Actor::Manager,
+        }
+    }
+}
+impl TryFrom<v1::Actor> for Actor {
+    type Error = DecodeError;
+    fn try_from(actor: v1::Actor) -> Result<Self> {
+        Ok(match actor {
+            v1::Actor::Unspecified => Actor::Unknown,
+            v1::Actor::Local => Actor::Local,
+            v1::Actor::Worker => Actor::Worker,
+            v1::Actor::Manager => Actor::Manager,
+        })
+    }
+}
+
 /// An enumeration's number on the wire.
 pub(crate) fn number<C, P: From<C> + Into<i32>>(value: C) -> i32 {
     P::from(value).into()

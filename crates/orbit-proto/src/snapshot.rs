@@ -366,6 +366,7 @@ impl From<&Happening> for v1::Happening {
         v1::Happening {
             index: h.index,
             at_ms: h.at.0,
+            actor: number::<_, v1::Actor>(h.actor),
             what: number::<_, v1::What>(h.what),
             workload,
             task: h.task.map(Into::into),
@@ -380,6 +381,7 @@ impl TryFrom<v1::Happening> for Happening {
         Ok(Happening {
             index: h.index,
             at: Time(h.at_ms),
+            actor: named::<v1::Actor, _>("actor", h.actor)?,
             what: named::<v1::What, _>("what", h.what)?,
             subject: maybe("workload", h.workload)?.unwrap_or(Subject::Node),
             task: maybe("task", h.task)?,

@@ -109,16 +109,20 @@ pub fn nodes(items: &[Node], wide: bool, now: SystemTime) -> String {
     render(&head, items.iter().map(row).collect())
 }
 
-pub fn events(items: &[Event], now: SystemTime) -> String {
+pub fn events(items: &[Event], wide: bool, now: SystemTime) -> String {
     let row = |event: &Event| {
         let object = format!("{}/{}", event.kind, event.name);
         let node = event.node.clone().filter(|_| event.kind != "node").unwrap_or_default();
         let task = event.task.clone().unwrap_or_default();
         let mark = if event.warning { "!" } else { "" };
         let what = format!("{}{mark}", event.reason);
-        vec![age(&event.at, now), object, what, task, node, event.message.clone()]
+        let by = wide.then(|| or_nothing(&event.actor));
+        let cells = [Some(age(&event.at, now)), by, Some(object), Some(what), Some(task), Some(node)];
+        cells.into_iter().flatten().chain([event.message.clone()]).collect()
     };
-    render(&["AGE", "OBJECT", "EVENT", "TASK", "NODE", "MESSAGE"], items.iter().map(row).collect())
+    let titles = ["AGE", "BY", "OBJECT", "EVENT", "TASK", "NODE", "MESSAGE"];
+    let titles = Vec::from_iter(titles.into_iter().filter(|title| wide || *title != "BY"));
+    render(&titles, items.iter().map(row).collect())
 }
 
 pub fn versions(items: &[Version], now: SystemTime) -> String {

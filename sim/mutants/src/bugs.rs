@@ -57,34 +57,31 @@ fn judge_level(
     if mutations.is_empty() {
         return Ok(Vec::new());
     }
-    let begun = Instant::now();
-    let clean = judge.judge(&judge.build(level)?)?;
+    let programs = judge.build(level)?;
+    let clean = judge.judge(&programs)?;
     if let Some(test) = clean.by_core {
         return Err(format!("without a mutation, the core's own test `{test}` fails"));
     }
     if let Some(found) = clean.by_simulator {
         return Err(format!("without a mutation, seed {}: {}\n{}", found.seed, found.invariant, found.failure));
     }
-    let (took, in_all) = (clean.hunt_took.as_secs_f64(), begun.elapsed().as_secs_f64());
+    let [build, tests, hunt] = [programs.took, clean.tests_took, clean.hunt_took].map(|took| took.as_secs_f64());
+    println!("level {level}, without a mutation: none of {seeds} seeds fails, nor a test of the core");
+    println!("CPU s: build {build:.0}, tests {tests:.0}, seeds {hunt:.0}\n");
     println!(
-        "level {level}, without a mutation: {seeds} seeds, none fails, {took:.0} s; with the build {in_all:.0} s\n"
-    );
-    println!(
-        "{:<28}{:<15}{:<12}{:>6}  {:<14}{:>7}{:>7}{:>7}",
-        "mutation", "place", "core tests", "seeds", "invariant", "build", "tests", "hunt"
+        "{:<28}{:<15}{:<12}{:>6}  {:<14}{:>9}{:>9}{:>9}",
+        "mutation", "place", "core tests", "seeds", "invariant", "build s", "tests s", "seeds s"
     );
     let mut rows = Vec::new();
     for mutation in mutations {
-        let begun = Instant::now();
         let broken = |error: String| format!("sim/mutations/{}.patch: {error}", mutation.name);
         let texts = mutation.patch.apply(|path| judge.copy.read(path)).map_err(broken)?;
-        let (verdict, built_in) = judge.copy.changed(&texts, || {
+        let (verdict, build_took) = judge.copy.changed(&texts, || {
             let programs = judge.build(level).map_err(broken)?;
-            let built_in = begun.elapsed();
-            Ok::<_, String>((judge.judge(&programs)?, built_in))
+            Ok::<_, String>((judge.judge(&programs)?, programs.took))
         })??;
         let row = Row { mutation, verdict };
-        row.print(built_in);
+        row.print(build_took);
         if in_full {
             println!("{}", row.mutation.about);
             row.verdict.by_simulator.iter().for_each(|found| println!("{}", found.failure));
@@ -95,7 +92,7 @@ fn judge_level(
 }
 
 impl Row {
-    fn print(&self, built_in: Duration) {
+    fn print(&self, build_took: Duration) {
         let Row { mutation: Mutation { name, place, level, .. }, verdict } = self;
         let by_core = match (level, &verdict.by_core) {
             (Level::Daemons, _) => "-",
@@ -106,8 +103,8 @@ impl Row {
             Some(found) => (found.seed.to_string(), &*found.invariant),
             None => ("-".to_string(), "not found"),
         };
-        let [build, tests, hunt] = [built_in, verdict.tests_took, verdict.hunt_took].map(|took| took.as_secs_f64());
-        println!("{name:<28}{place:<15}{by_core:<12}{seed:>6}  {invariant:<14}{build:>7.1}{tests:>7.1}{hunt:>7.1}");
+        let [build, tests, hunt] = [build_took, verdict.tests_took, verdict.hunt_took].map(|took| took.as_secs_f64());
+        println!("{name:<28}{place:<15}{by_core:<12}{seed:>6}  {invariant:<14}{build:>9.1}{tests:>9.1}{hunt:>9.1}");
     }
     /// The first seed that finds it; one that none finds is worse than any.
     fn seed(&self) -> u64 {

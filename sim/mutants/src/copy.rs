@@ -11,6 +11,8 @@ use std::{
 /// The tracked files of the repository, as they are in its working tree.
 pub struct Copy {
     root: PathBuf,
+    /// Two runs in one copy would judge each other's mutants.
+    _lock: fs::File,
 }
 
 impl Copy {
@@ -19,7 +21,7 @@ impl Copy {
     /// # Errors
     /// A file cannot be read or written, or git does not know the repository.
     pub fn of(repository: &Path, target: &Path) -> Result<Copy, String> {
-        let copy = Copy { root: target.join("tree") };
+        let copy = Copy { root: target.join("tree"), _lock: lock(target)? };
         let listed = Command::new("git").current_dir(repository).args(["ls-files", "-z"]).output();
         let listed = listed.map_err(|error| format!("git ls-files: {error}"))?;
         if !listed.status.success() {
@@ -67,6 +69,17 @@ impl Copy {
         originals.iter().try_for_each(write)?;
         Ok(result)
     }
+}
+
+fn lock(target: &Path) -> Result<fs::File, String> {
+    let path = target.join("lock");
+    let locked = || {
+        fs::create_dir_all(target)?;
+        let file = fs::File::options().create(true).truncate(false).write(true).open(&path)?;
+        file.try_lock()?;
+        Ok(file)
+    };
+    locked().map_err(|error: io::Error| format!("{}: {error}; another run may be using it", path.display()))
 }
 
 fn bring(from: &Path, to: &Path) -> io::Result<()> {
@@ -118,6 +131,8 @@ mod tests {
 
         // What was left behind, and what is gone.
         fs::write(copy.root().join("a"), "left\n").expect("a file");
+        assert!(Copy::of(&tree, &target).is_err_and(|error| error.contains("another run")), "one at a time");
+        drop(copy);
         fs::remove_file(tree.join("in/b")).expect("it was there");
         let copy = Copy::of(&tree, &target).expect("a copy");
         assert_eq!(seen(&copy), [Some("a\n".into()), None, None]);

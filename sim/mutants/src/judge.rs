@@ -6,17 +6,17 @@ use crate::{
     process::{self, Ended},
 };
 use std::{
+    collections::BTreeSet,
+    fs,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-/// A build that takes longer is no build.
-const BUILD_MAX: Duration = Duration::from_secs(1800);
-/// A test program that has not ended by then has found the mutant, which hangs. Without one, none takes a quarter of it.
+/// A test program that needs more processor time has found the mutant, which hangs. Without one, none needs a quarter.
 const TEST_MAX: Duration = Duration::from_secs(120);
-/// A hunt that has not ended by then has found nothing.
-const HUNT_MAX: Duration = Duration::from_secs(3600);
+/// A hunt that needs more has found nothing. Without a mutation, none of the pure world needs a quarter.
+const HUNT_MAX: Duration = Duration::from_secs(3 * 3600);
 /// Purity is about the text of the sources, not about what the machines do.
 const NOT_ASKED: &str = "purity";
 
@@ -29,6 +29,8 @@ pub struct Judge {
 
 /// What was built.
 pub struct Programs {
+    /// The processor time of the build.
+    pub took: Duration,
     /// The core's own tests; none at the level of the daemons.
     core_tests: Vec<PathBuf>,
     simulator: PathBuf,
@@ -49,6 +51,7 @@ pub struct Verdict {
     /// The test program of the core that fails first.
     pub by_core: Option<String>,
     pub by_simulator: Option<Found>,
+    /// Processor time.
     pub tests_took: Duration,
     pub hunt_took: Duration,
 }
@@ -71,23 +74,37 @@ impl Judge {
     pub fn build(&self, level: Level) -> Result<Programs, String> {
         match level {
             Level::Pure => {
-                // With the same features as in the simulator, the core is compiled once for both.
-                let tests =
-                    self.cargo("", &["test", "--no-run", "-p", "orbit-core", "--features", "cost", "--tests"])?;
-                let simulator = self.cargo("", &["build", "-p", "orbit-sim"])?;
-                let asked = |program: &PathBuf| !name(program).starts_with(NOT_ASKED);
-                let core_tests = tests.into_iter().filter(asked).collect();
-                Ok(Programs { core_tests, simulator: only(simulator)? })
+                // The same packages both times: else their dependencies have other features, and the core is compiled
+                // once for each.
+                let packages = ["-p", "orbit-core", "-p", "orbit-sim"];
+                let names = self.core_tests()?;
+                let tests = names.iter().flat_map(|name| ["--test", name]);
+                let args = Vec::from_iter(["test", "--no-run", "--lib"].into_iter().chain(packages).chain(tests));
+                let (mut core_tests, tests_took) = self.cargo("", &args)?;
+                core_tests.retain(|program| name(program) != "orbit_sim");
+                let args = [["build", "--bin", "orbit-sim"].as_slice(), &packages].concat();
+                let (simulator, simulator_took) = self.cargo("", &args)?;
+                Ok(Programs { took: tests_took + simulator_took, core_tests, simulator: only(simulator)? })
             }
             Level::Daemons => {
-                let simulator = self.cargo("sim/daemons", &["build"])?;
-                Ok(Programs { core_tests: Vec::new(), simulator: only(simulator)? })
+                let (simulator, took) = self.cargo("sim/daemons", &["build"])?;
+                Ok(Programs { took, core_tests: Vec::new(), simulator: only(simulator)? })
             }
         }
     }
 
+    /// The names of the core's test programs beside its unit tests.
+    fn core_tests(&self) -> Result<BTreeSet<String>, String> {
+        let folder = self.copy.root().join("crates/orbit-core/tests");
+        let entries = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let paths = entries.flatten().map(|entry| entry.path());
+        let programs = paths.filter(|path| path.is_file() || path.join("main.rs").is_file());
+        let names = programs.filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()));
+        Ok(names.filter(|name| name != NOT_ASKED).collect())
+    }
+
     /// Runs cargo in a folder of the copy; gives the programs that it made.
-    fn cargo(&self, folder: &str, args: &[&str]) -> Result<Vec<PathBuf>, String> {
+    fn cargo(&self, folder: &str, args: &[&str]) -> Result<(Vec<PathBuf>, Duration), String> {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         // The flags of the simulated level are in its folder, and others would replace them.
         for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"] {
@@ -96,7 +113,7 @@ impl Judge {
         let built = if folder.is_empty() { "target" } else { "madsim" };
         command.current_dir(self.copy.root().join(folder)).args(args).arg("--target-dir").arg(self.target.join(built));
         command.args(["--locked", "--profile", "mutants", "--message-format", "json-render-diagnostics"]);
-        let ended = process::run(&mut command, BUILD_MAX)?;
+        let ended = process::run(&mut command)?;
         if !ended.well() {
             return Err(ended.stderr);
         }
@@ -104,53 +121,59 @@ impl Judge {
             let message: serde_json::Value = serde_json::from_str(line).ok()?;
             Some(PathBuf::from(message.get("executable")?.as_str()?))
         };
-        Ok(ended.stdout.lines().filter_map(program).collect())
+        Ok((ended.stdout.lines().filter_map(program).collect(), ended.took))
     }
 
     /// # Errors
     /// A program cannot be started.
     pub fn judge(&self, programs: &Programs) -> Result<Verdict, String> {
-        let begun = Instant::now();
-        let mut by_core = None;
+        let (mut by_core, mut tests_took) = (None, Duration::ZERO);
         for program in &programs.core_tests {
-            if !self.passes(program)? {
+            let ended = self.test(program)?;
+            tests_took += ended.took;
+            if !ended.well() {
                 by_core = Some(name(program));
                 break;
             }
         }
-        let tests_took = begun.elapsed();
-        let by_simulator = self.hunt(&programs.simulator)?;
-        Ok(Verdict { by_core, by_simulator, tests_took, hunt_took: begun.elapsed() - tests_took })
+        let (by_simulator, hunt_took) = self.hunt(&programs.simulator)?;
+        Ok(Verdict { by_core, by_simulator, tests_took, hunt_took })
     }
 
-    fn passes(&self, program: &Path) -> Result<bool, String> {
-        let mut command = process::bounded(program);
+    fn test(&self, program: &Path) -> Result<Ended, String> {
+        let mut command = process::bounded(program, TEST_MAX);
         // The same cases every time, and none made smaller: whether one fails is all that is asked.
         command.env("PROPTEST_RNG_SEED", "1").env("PROPTEST_MAX_SHRINK_ITERS", "0");
         command.env("INSTA_UPDATE", "no").env("INSTA_WORKSPACE_ROOT", self.copy.root());
         command.current_dir(self.copy.root().join("crates/orbit-core"));
-        Ok(process::run(&mut command, TEST_MAX)?.well())
+        process::run(&mut command)
     }
 
-    fn hunt(&self, simulator: &Path) -> Result<Option<Found>, String> {
+    fn hunt(&self, simulator: &Path) -> Result<(Option<Found>, Duration), String> {
         let hunt = |from: u64, seeds: u64| {
-            let mut command = process::bounded(simulator);
+            let mut command = process::bounded(simulator, HUNT_MAX);
             command.args(["hunt", "--from", &from.to_string(), "--seeds", &seeds.to_string()]);
-            process::run(&mut command, HUNT_MAX)
+            process::run(&mut command)
         };
         let ended = hunt(1, self.seeds)?;
-        if ended.well() || ended.status.is_none() {
-            return Ok(said(&ended));
+        if ended.well() || ended.took >= HUNT_MAX {
+            return Ok((said(&ended), ended.took));
         }
-        // The mutant has ended the process: one of the seeds that ran at the end does so alone.
-        for seed in last_begun(&ended.stderr) {
-            let alone = hunt(seed, 1)?;
-            if !alone.well() {
-                let failure = ended.stderr.lines().rev().take(20).collect::<Vec<_>>().join("\n");
-                return Ok(Some(Found { seed, invariant: "aborts".into(), failure }));
+        // The mutant has ended the process, in one of the seeds that ran at the end. One before it may fail in another way.
+        let candidates = last_begun(&ended.stderr);
+        let aborts = |seed: u64, ended: &Ended| {
+            let failure = format!("{}\n{}", ended.status, ended.stderr);
+            Found { seed, invariant: "aborts".into(), failure }
+        };
+        for seed in &candidates {
+            let alone = hunt(*seed, 1)?;
+            let found = if alone.well() { said(&alone) } else { Some(aborts(*seed, &alone)) };
+            if found.is_some() {
+                return Ok((found, ended.took));
             }
         }
-        Err(format!("{} ended with {:?}, and no seed does so alone", simulator.display(), ended.status))
+        // It takes several of them together, for instance to use up the memory.
+        Ok((candidates.last().map(|seed| aborts(*seed, &ended)), ended.took))
     }
 }
 
@@ -185,7 +208,7 @@ mod tests {
     use super::*;
 
     fn ended(stdout: &str) -> Ended {
-        Ended { status: None, stdout: stdout.into(), stderr: String::new() }
+        Ended { status: Default::default(), stdout: stdout.into(), stderr: String::new(), took: Duration::ZERO }
     }
 
     #[test]

@@ -4,8 +4,12 @@
 
 mod bugs;
 mod copy;
+mod draw;
 mod judge;
+mod ledger;
+mod mutant;
 mod mutation;
+mod operators;
 mod patch;
 mod process;
 
@@ -27,7 +31,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Whether each hand-made mutation applies to the present tree.
+    /// Whether each hand-made mutation applies to the present tree, and whether each mutant called equivalent is there.
     Check,
     /// Which hand-made mutations the core's own tests find, and how many seeds it takes to find each. Fails if the goal
     /// is missed.
@@ -42,12 +46,26 @@ enum Command {
         #[arg(long)]
         name: Option<String>,
     },
+    /// Draws machine-made mutants of the core, judges each by the core's own tests and by the simulator alone, and keeps
+    /// what was seen in `sim/LEDGER.md`.
+    Draw {
+        /// How many that compile.
+        #[arg(long, default_value_t = 40)]
+        count: usize,
+        /// What is drawn: the same seed draws the same mutants of the same tree.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// So many seeds of the simulator at most for each.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+        seeds: u64,
+    },
 }
 
 fn main() -> ExitCode {
     let repository = repository();
     let done = match Args::parse().command {
         Command::Check => check(&repository),
+        Command::Draw { count, seed, seeds } => draw::draw(&repository, count, seed, seeds),
         Command::Bugs { seeds, level, name } => bugs::judge_all(&repository, seeds, level, name.as_deref()),
     };
     done.unwrap_or_else(|error| {
@@ -67,7 +85,8 @@ fn check(repository: &Path) -> Result<ExitCode, String> {
     let read = |path: &str| fs::read_to_string(repository.join(path));
     let stale =
         |it: &Mutation| it.patch.apply(read).err().map(|error| format!("sim/mutations/{}.patch: {error}", it.name));
-    let stale: Vec<String> = mutations.iter().filter_map(stale).collect();
+    let mut stale: Vec<String> = mutations.iter().filter_map(stale).collect();
+    stale.extend(ledger::stale_equivalent(repository)?);
     if stale.is_empty() {
         println!("{} mutations apply", mutations.len());
         return Ok(ExitCode::SUCCESS);

@@ -208,7 +208,14 @@ fn a_task_on_a_node_that_takes_none_is_seen() {
     let mut placed = task(TaskState::Assigned, 0);
     placed.id.index = 10;
     let mut snapshot = snapshot(placed);
-    let entry = Entry { index: 10, term: 1, at: Time(0), wall_ms: 0, command: Command::Plan(Plan::default()) };
+    let entry = Entry {
+        index: 10,
+        term: 1,
+        at: Time(0),
+        wall_ms: 0,
+        actor: Actor::Local,
+        command: Command::Plan(Plan::default()),
+    };
     let of = |snapshot: &Snapshot| Cluster::restore(snapshot.clone()).expect("it is possible in itself");
     assert_eq!(plans::committed(&of(&snapshot), &entry), Ok(()));
     snapshot.nodes[0].duty = Duty::Cordoned;
@@ -323,7 +330,14 @@ fn what_is_forgotten_while_it_runs_is_seen() {
     let mut lost = task(TaskState::Lost, 0);
     lost.ended_at = Some(Time(50));
     let mut snapshot = snapshot(lost);
-    let entry = Entry { index: 10, term: 1, at: Time(50), wall_ms: 0, command: Command::Forget { name: "n0".into() } };
+    let entry = Entry {
+        index: 10,
+        term: 1,
+        at: Time(50),
+        wall_ms: 0,
+        actor: Actor::Local,
+        command: Command::Forget { name: "n0".into() },
+    };
     let mut engine = engine(true);
     engine.perform(&Op::Start("orbit-1.4.0".into())).expect("started");
     let mut look = |fence, engine: &FakeEngine| {

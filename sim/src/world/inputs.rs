@@ -141,6 +141,7 @@ impl World {
             Input::Mend { worker } => {
                 self.network.cut_up.remove(&worker);
                 self.network.cut_down.remove(&worker);
+                self.network.whole_since = self.now;
             }
             Input::Stall { worker, up, down, ms } => {
                 self.tally_fault(&input);

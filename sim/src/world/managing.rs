@@ -3,6 +3,10 @@
 use super::*;
 use orbit_core::state::Cluster;
 
+/// So long after its network is whole a fleet may take to be back, in milliseconds: the longest pause between two dials,
+/// a greeting, and the entries.
+const RETURN_MS_MAX: u64 = 12_000;
+
 impl World {
     pub(super) fn manager_start(&mut self) -> Lived {
         if self.managers[ONLY].machine.is_some() {
@@ -79,6 +83,28 @@ impl World {
         }
     }
 
+    /// I42: a fleet that was silent as a whole is back soon after its network is, however busy that makes the manager, and
+    /// nothing was replaced.
+    pub(super) fn returned(&self) -> Lived {
+        let is_whole = (0..self.workers.len()).all(|worker| !self.network.is_cut(worker));
+        let due = self.network.whole_since + RETURN_MS_MAX;
+        let machine = self.managers[ONLY].machine.as_ref().filter(|machine| machine.is_ready());
+        let Some(machine) = machine.filter(|_| self.options.is_crowded() && is_whole && self.now > due) else {
+            return Ok(());
+        };
+        let silent: Vec<&str> =
+            machine.cluster().nodes().filter(|node| !node.is_ready()).map(|node| node.info.name.as_str()).collect();
+        if !silent.is_empty() {
+            let (since, names) = (Time(self.network.whole_since), silent.join(", "));
+            return Err(("I42", format!("not back though its network was whole since {since}: {names}")));
+        }
+        let replaced = machine.cluster().history().iter().find(|happening| happening.what == What::Lost);
+        match replaced {
+            Some(lost) => Err(("I42", format!("given up in a silence of the whole fleet: {:?}", lost.task))),
+            None => Ok(()),
+        }
+    }
+
     /// I10, where the manager is there to be asked.
     fn acknowledged(&self) -> Lived {
         match &self.managers[ONLY].machine {
@@ -100,8 +126,8 @@ impl World {
                 return self.crash_here(None);
             }
             match action {
-                manager::Action::Propose { proposal, at, command } => {
-                    if self.managers[ONLY].append(self.now, proposal, at, command) {
+                manager::Action::Propose { proposal, at, actor, command } => {
+                    if self.managers[ONLY].append(self.now, proposal, at, actor, command) {
                         self.begin_sync();
                     }
                 }

@@ -31,9 +31,16 @@ impl Alone {
     fn step(&mut self, event: Event) {
         let mut actions: VecDeque<Action> = self.manager.step(self.now, event).into();
         while let Some(action) = actions.pop_front() {
-            let Action::Propose { proposal, at, command } = action else { continue };
+            let Action::Propose { proposal, at, command, .. } = action else { continue };
             let cluster = self.manager.cluster();
-            let entry = Entry { index: cluster.index + 1, term: 1, at: at.max(cluster.at), wall_ms: 1, command };
+            let entry = Entry {
+                index: cluster.index + 1,
+                term: 1,
+                at: at.max(cluster.at),
+                wall_ms: 1,
+                actor: Actor::Local,
+                command,
+            };
             actions.extend(self.manager.step(self.now, Event::Committed { entry, proposal: Some(proposal) }));
         }
     }
@@ -119,7 +126,7 @@ pub fn fleet() {
     for n in 0..SERVICES {
         let definition = Definition { replicas: REPLICAS, ..service(n) };
         let put = Put { definition, condition: Condition::None, idempotency_key: None };
-        alone.step(Event::Request { id: RequestId(u64::from(n)), request: Request::Put(put) });
+        alone.step(Event::Request { id: RequestId(u64::from(n)), actor: Actor::Local, request: Request::Put(put) });
     }
     let seconds = begun.elapsed().as_secs_f64();
     let placed = alone.manager.cluster().tasks().filter(|task| task.node.is_some()).count();
@@ -167,7 +174,7 @@ pub fn spread() {
         let spec = Spec { placement: placement.clone(), ports: ports.clone(), ..spec };
         let definition = Definition { replicas: REPLICAS, spec, ..service(n) };
         let put = Put { definition, condition: Condition::None, idempotency_key: None };
-        alone.step(Event::Request { id: RequestId(u64::from(n)), request: Request::Put(put) });
+        alone.step(Event::Request { id: RequestId(u64::from(n)), actor: Actor::Local, request: Request::Put(put) });
     }
     let seconds = begun.elapsed().as_secs_f64();
     let cluster = alone.manager.cluster();
@@ -192,7 +199,7 @@ pub fn run() {
     let begun = Instant::now();
     for n in 0..SERVICES {
         let put = Put { definition: service(n), condition: Condition::None, idempotency_key: None };
-        alone.step(Event::Request { id: RequestId(u64::from(n)), request: Request::Put(put) });
+        alone.step(Event::Request { id: RequestId(u64::from(n)), actor: Actor::Local, request: Request::Put(put) });
     }
     let seconds = begun.elapsed().as_secs_f64();
     let cluster = alone.manager.cluster();

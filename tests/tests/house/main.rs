@@ -112,7 +112,7 @@ const CIRCLES_LEFT: [(&str, &[&[&str]]); 3] = [
     (
         "crates/orbit-core",
         &[
-            &["model/disconnect", "model/probe", "model/spec", "model/task", "model/update"],
+            &["reconciler/slot", "reconciler/turns"],
             &["state/cluster", "state/keys", "state/snapshot"],
             &["worker/probing", "worker/task"],
         ],

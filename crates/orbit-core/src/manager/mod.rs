@@ -79,6 +79,8 @@ pub enum Event {
     Request {
         /// Named by the reply.
         id: RequestId,
+        /// Who asks.
+        actor: Actor,
         /// What is asked for.
         request: Request,
     },
@@ -163,6 +165,8 @@ pub enum Action {
         proposal: ProposalId,
         /// The entry's time, if the last entry's is not later.
         at: Time,
+        /// Who asked for it.
+        actor: Actor,
         /// The entry's content.
         command: Command,
     },
@@ -241,7 +245,7 @@ struct ProposedReports {
 enum Purpose {
     Init,
     Barrier,
-    Request(RequestId),
+    Request(RequestId, Actor),
     Register(SessionId),
     Reports(Vec<ProposedReports>),
     Reach,
@@ -339,7 +343,7 @@ impl Manager {
             Event::Install(snapshot) => {
                 self.cluster = Cluster::restore(*snapshot).expect("the shell has checked the snapshot");
             }
-            Event::Request { id, request } => self.request(now, id, request, &mut actions),
+            Event::Request { id, actor, request } => self.request(now, id, actor, request, &mut actions),
             Event::Message { session, message } => self.message(now, session, message, &mut actions),
             Event::SessionClosed(session) => {
                 if let Some(leader) = &mut self.leader {
@@ -408,7 +412,7 @@ impl Manager {
         self.proposals = leader.proposals;
         for purpose in leader.outstanding.into_values() {
             // Its entry may be committed yet, by this replica or by another.
-            if let Purpose::Request(id) = purpose {
+            if let Purpose::Request(id, _) = purpose {
                 let result =
                     Err(unavailable("lost the lead: it is not known whether this was done: look, then ask again"));
                 actions.push(Action::Reply { id, result });
@@ -438,7 +442,7 @@ impl Manager {
                 leader.leases.nodes_changed(&self.cluster, at, &self.timing);
                 leader.planner.look_at_all(&self.cluster);
             }
-            Some(Purpose::Request(id)) => actions.push(Action::Reply { id, result: answer }),
+            Some(Purpose::Request(id, _)) => actions.push(Action::Reply { id, result: answer }),
             Some(Purpose::Reach) => leader.reach_outstanding = false,
             Some(Purpose::Plan) => leader.plan_outstanding = false,
             Some(Purpose::Reports(keys)) => {
@@ -459,7 +463,7 @@ impl Manager {
         let Some(leader) = &mut self.leader else { return };
         match leader.outstanding.remove(&proposal) {
             None => {}
-            Some(Purpose::Request(id)) => {
+            Some(Purpose::Request(id, _)) => {
                 let result = Err(unavailable("it is not known whether this was done: look, then ask again"));
                 actions.push(Action::Reply { id, result });
             }
@@ -511,6 +515,16 @@ impl Manager {
     }
 }
 
+impl Purpose {
+    fn actor(&self) -> Actor {
+        match self {
+            Purpose::Request(_, actor) => *actor,
+            Purpose::Register(_) | Purpose::Reports(_) => Actor::Worker,
+            Purpose::Init | Purpose::Barrier | Purpose::Reach | Purpose::Plan => Actor::Manager,
+        }
+    }
+}
+
 impl Leader {
     /// The cluster's clock.
     fn time(&self, now: Time) -> Time {
@@ -521,8 +535,9 @@ impl Leader {
         self.proposals += 1;
         let proposal = ProposalId(self.proposals);
         self.proposed_at = self.proposed_at.max(self.time(now));
+        let actor = purpose.actor();
         self.outstanding.insert(proposal, purpose);
-        actions.push(Action::Propose { proposal, at: self.proposed_at, command });
+        actions.push(Action::Propose { proposal, at: self.proposed_at, actor, command });
     }
 
     /// Ends a session.

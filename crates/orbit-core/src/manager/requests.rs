@@ -3,11 +3,18 @@
 use super::*;
 
 impl Manager {
-    pub(super) fn request(&mut self, now: Time, id: RequestId, request: Request, actions: &mut Vec<Action>) {
+    pub(super) fn request(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        actor: Actor,
+        request: Request,
+        actions: &mut Vec<Action>,
+    ) {
         match self.admit(now, request) {
             Ok(Admitted::Command(command)) => {
                 let leader = self.leader.as_mut().expect("admitted by a leader");
-                leader.propose(now, Purpose::Request(id), *command, actions);
+                leader.propose(now, Purpose::Request(id, actor), *command, actions);
             }
             Ok(Admitted::Send { session, message }) => {
                 actions.push(Action::Send { session, message });

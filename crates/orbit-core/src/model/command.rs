@@ -13,6 +13,8 @@ pub struct Entry {
     pub at: Time,
     /// The wall clock in milliseconds since 1970, for display only.
     pub wall_ms: u64,
+    /// Who asked for it.
+    pub actor: Actor,
     /// What shall change.
     pub command: Command,
 }

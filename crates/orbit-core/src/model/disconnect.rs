@@ -1,11 +1,10 @@
 //! What becomes of a task whose node is silent.
 
 use super::{Millis, Rejection, check_span};
-use std::hash::{Hash, Hasher};
 
 /// What becomes of a task whose node is not heard. It is part of what runs, and a change of it makes a new version:
 /// so manager and node never differ about a task's fence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Disconnect {
     /// It is replaced when its node has been silent for so long; `None`: as the manager is set.
     pub replace_after: Option<Millis>,
@@ -83,15 +82,6 @@ impl Disconnect {
                 Err(Rejection::invalid("disconnect.replace_after", "`fence: timed` needs to know when it is replaced"))
             }
             (None, _) => Ok(()),
-        }
-    }
-}
-
-// A spec that does not say has the fingerprint that it had before it could say it.
-impl Hash for Disconnect {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        if *self != Disconnect::default() {
-            (self.replace_after, self.keep, self.fence).hash(state);
         }
     }
 }

@@ -10,6 +10,8 @@ pub struct Happening {
     pub index: u64,
     /// The cluster's clock then.
     pub at: Time,
+    /// By whom.
+    pub actor: Actor,
     /// What.
     pub what: What,
     /// To which object.

@@ -2,13 +2,12 @@
 
 use super::{
     Millis, Port, Rejection, limits,
-    spec::{check_list, check_span, check_string, excerpt},
+    validate::{check_list, check_span, check_string, excerpt},
 };
-use std::hash::{Hash, Hasher};
 
 /// The questions that a running task is asked again and again by its node. A task serves while the answer to
 /// each of them is yes, and from its start where there are none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Probes {
     /// Where it fails, the task is replaced.
     pub health: Option<Box<Probe>>,
@@ -57,15 +56,6 @@ pub enum ProbeAsk {
     },
     /// A command in the container; exit code 0 is yes.
     Command(Vec<String>),
-}
-
-// A spec that asks nothing has the fingerprint that it had before it could ask.
-impl Hash for Probes {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        if !self.is_empty() {
-            (&self.health, &self.ready).hash(state);
-        }
-    }
 }
 
 impl Probes {

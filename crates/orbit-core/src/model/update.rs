@@ -1,10 +1,9 @@
 //! How a new version takes the place of the old one.
 
 use super::{Millis, Rejection, check_span, limits};
-use std::hash::{Hash, Hasher};
 
 /// How a new version of a service takes the place of the old one, slot by slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Update {
     /// So many slots at a time have a task of the new version beside the old one, which serves until
     /// the new one does.
@@ -34,17 +33,6 @@ pub enum OnFailure {
 impl OnFailure {
     /// Both, in order.
     pub const ALL: [OnFailure; 2] = [OnFailure::Pause, OnFailure::Rollback];
-}
-
-// An update that does not say has the fingerprint that it had before it could say it.
-impl Hash for Update {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let Update { max_surge, max_unavailable, min_healthy, canary, deadline, on_failure } = *self;
-        (max_surge, max_unavailable, min_healthy).hash(state);
-        if (canary, deadline, on_failure) != (0, None, OnFailure::Pause) {
-            (canary, deadline, on_failure).hash(state);
-        }
-    }
 }
 
 impl Update {

@@ -32,7 +32,7 @@ pub struct Workload {
     pub version: u32,
     /// The number of the one that served in every slot last: where a rollout goes back to.
     pub stable: Option<u32>,
-    /// How the current version takes its place. Of services only.
+    /// How the current version takes its place, where the kind has rollouts.
     pub rollout: Option<Rollout>,
     /// The user deleted it: its name is free already, its tasks are being stopped.
     pub deleting: bool,
@@ -200,9 +200,9 @@ impl Workload {
 
 // What follows an attempt.
 impl Workload {
-    /// Whether no attempt follows this one, the newest of a task definition.
+    /// Whether no attempt follows this one, the newest of its slot: runs have an end.
     pub fn is_final(&self, newest: &Task) -> bool {
-        if self.kind != Kind::Task || !newest.state.is_terminal() {
+        if !self.kind.rules().runs_to_end || !newest.state.is_terminal() {
             return false;
         }
         match self.current().spec.restart.policy {
@@ -214,7 +214,7 @@ impl Workload {
     /// Whether nothing follows this attempt, the newest of its slot: it is the last one of a task
     /// definition, or will be, because it was told to stop.
     pub fn is_over(&self, newest: &Task) -> bool {
-        self.is_final(newest) || (self.kind == Kind::Task && newest.desired == Desired::Stopped)
+        self.is_final(newest) || (self.kind.rules().runs_to_end && newest.desired == Desired::Stopped)
     }
     /// Whether a slot is filled again after this attempt, its newest, has ended.
     pub fn is_tried_again(&self, newest: &Task) -> bool {

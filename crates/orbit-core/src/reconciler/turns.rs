@@ -3,7 +3,7 @@
 //!
 //! Order of calls: [`Turns::new`] with the views of all wanted slots, then [`Turns::take`] for each of them, in order.
 
-use super::Standing;
+use super::slot::Standing;
 use crate::model::*;
 
 /// How a slot gets a task of its target version while another task is there.

@@ -34,10 +34,11 @@ impl Cluster {
         self.term = entry.term;
         self.at = self.at.max(entry.at);
         self.wall_ms = entry.wall_ms;
+        self.actor = entry.actor;
         let mut touched = Touched::default();
         self.changes.clear();
         let answer = self.apply_command(&entry.command, &mut touched);
-        self.history.finish_entry(self.index, self.at);
+        self.history.finish_entry(self.index, self.at, self.actor);
         Outcome { answer, touched: touched.finish() }
     }
 
@@ -86,8 +87,8 @@ impl Cluster {
 // The history, for people.
 impl Cluster {
     fn record(&mut self, what: What, subject: Subject, task: Option<TaskId>, node: Option<NodeId>, message: String) {
-        let (index, at) = (self.index, self.at);
-        self.history.record(Happening { index, at, what, subject, task, node, message: cut(message) });
+        let (index, at, actor) = (self.index, self.at, self.actor);
+        self.history.record(Happening { index, at, actor, what, subject, task, node, message: cut(message) });
     }
     fn record_workload(&mut self, what: What, uid: Uid, message: impl Into<String>) {
         let subject = self.workloads[&uid].subject();

@@ -99,7 +99,7 @@ impl Cluster {
                 let found = format!("{uid} is at version {version}, stable {stable:?}, and one of them is forgotten");
                 violations.push(Violation { invariant: "I28", found });
             }
-            if workload.rollout.is_some() != (workload.kind == Kind::Service) {
+            if workload.rollout.is_some() != workload.kind.rules().rolls_out {
                 violations
                     .push(Violation { invariant: "I28", found: format!("{uid} has a rollout and is no service") });
             }
@@ -206,7 +206,7 @@ mod tests {
             Command::Plan(Plan { places: vec![Place { task: TASK, target }], ..Plan::default() }),
         ];
         for (index, command) in (1..).zip(commands) {
-            cluster.apply(&Entry { index, term: 1, at: Time(index), wall_ms: index, command });
+            cluster.apply(&Entry { index, term: 1, at: Time(index), wall_ms: index, actor: Actor::Local, command });
         }
         assert_eq!(cluster.check(), []);
         cluster

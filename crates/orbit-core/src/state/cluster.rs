@@ -45,6 +45,8 @@ pub struct Cluster {
     pub(crate) pending: BTreeSet<(Uid, TaskId)>,
     pub(crate) finished: BTreeSet<(Time, Uid)>,
     pub(crate) slots: u64,
+    /// Who asked for the entry that is being applied.
+    pub(crate) actor: Actor,
     /// The unreachable nodes, by the time since which each is silent.
     pub(crate) silent: BTreeSet<(Time, NodeId)>,
     /// How many nodes were not forgotten.
@@ -83,6 +85,7 @@ impl Default for Cluster {
             pending: BTreeSet::new(),
             finished: BTreeSet::new(),
             slots: 0,
+            actor: Actor::Unknown,
             silent: BTreeSet::new(),
             present: 0,
             spec_bytes: 0,
@@ -458,7 +461,7 @@ impl Cluster {
     /// When a task definition finished: its newest attempt was its last one, and no other is still
     /// under way on a node that is not heard. Then it can be dropped.
     pub(crate) fn finished_at(&self, workload: &Workload) -> Option<Time> {
-        if workload.kind != Kind::Task {
+        if !workload.kind.rules().runs_to_end {
             return None;
         }
         let attempts = || workload.slots.iter().flat_map(|slot| self.attempts(slot));

@@ -1,7 +1,7 @@
 //! What was done and what happened, for people: written by `apply` in the entry that did it, so it
 //! is as durable as its cause. Nothing is ever decided from it.
 
-use crate::model::{Happening, Kind, NodeId, Subject, TaskId, Time, What};
+use crate::model::{Actor, Happening, Kind, NodeId, Subject, TaskId, Time, What};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -44,11 +44,11 @@ impl History {
     }
 
     /// The entry is applied: what was only counted is written as one.
-    pub(crate) fn finish_entry(&mut self, index: u64, at: Time) {
+    pub(crate) fn finish_entry(&mut self, index: u64, at: Time, actor: Actor) {
         for ((subject, what), count) in std::mem::take(&mut self.counts) {
             if let Some(more @ 1..) = count.checked_sub(Self::EACH_MAX) {
                 let message = format!("and {more} more");
-                self.push(Happening { index, at, what, subject, task: None, node: None, message });
+                self.push(Happening { index, at, actor, what, subject, task: None, node: None, message });
             }
         }
     }
@@ -71,4 +71,30 @@ pub enum Change {
     Task(TaskId),
     /// A node was made, changed or forgotten, or what runs on it changed.
     Node(NodeId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Actor;
+
+    fn at_index(index: u64) -> Happening {
+        let (what, subject, message) = (What::Returned, Subject::Node, String::new());
+        Happening { index, at: Time(0), actor: Actor::Worker, what, subject, task: None, node: None, message }
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten_first_and_a_reader_learns_what_may_be_missing() {
+        let mut history = History::default();
+        history.push(at_index(5));
+        assert!(!history.is_compacted(0), "nothing was forgotten yet");
+        for index in 6..=History::MAX as u64 + 5 {
+            history.push(at_index(index));
+        }
+        let kept = |history: &History| (history.iter().next().map(|it| it.index), history.iter().count());
+        assert_eq!(kept(&history), (Some(6), History::MAX));
+        assert_eq!(history.iter().last().map(|it| it.index), Some(History::MAX as u64 + 5));
+        assert!(history.is_compacted(4), "entry 5 is gone");
+        assert!(!history.is_compacted(5), "all that followed entry 5 is there");
+    }
 }

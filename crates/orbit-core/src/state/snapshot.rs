@@ -134,7 +134,7 @@ impl Cluster {
             if !known(workload.version) || !workload.stable.is_none_or(known) {
                 return Err(format!("workload {uid} is of a version that it does not have"));
             }
-            if (workload.kind == Kind::Service) != workload.rollout.is_some() {
+            if workload.kind.rules().rolls_out != workload.rollout.is_some() {
                 return Err(format!("workload {uid} is a service without a rollout, or the reverse"));
             }
             let name = (workload.kind, workload.name.clone());

@@ -151,7 +151,7 @@ impl World {
         assert_eq!(actions, twin.step(Time(self.now), event), "I15");
         for action in &actions {
             match action {
-                Action::Propose { proposal, at, command } => {
+                Action::Propose { proposal, at, command, .. } => {
                     self.proposed.push_back((*proposal, *at, command.clone()));
                 }
                 Action::Close(session) => self.sessions.retain(|_, known| known != session),
@@ -165,7 +165,7 @@ impl World {
     fn append(&mut self, at: Time, command: Command, proposal: Option<ProposalId>) {
         let last = self.log.last().map_or(Time(0), |entry| entry.at);
         let index = self.log.len() as u64 + 1;
-        let entry = Entry { index, term: self.term, at: at.max(last), wall_ms: self.now, command };
+        let entry = Entry { index, term: self.term, at: at.max(last), wall_ms: self.now, actor: Actor::Local, command };
         if proposal.is_some() && matches!(entry.command, Command::Plan(_)) {
             self.twice_equals_once(&entry);
         }
@@ -202,7 +202,7 @@ impl World {
 
     fn request(&mut self, request: Request) {
         self.next += 1;
-        self.step(Event::Request { id: RequestId(self.next), request });
+        self.step(Event::Request { id: RequestId(self.next), actor: Actor::Local, request });
     }
 
     fn any_task(&self, draw: u8) -> TaskId {

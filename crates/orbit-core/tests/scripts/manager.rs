@@ -35,7 +35,7 @@ struct Managed {
     manager: Manager,
     term: u64,
     peers: BTreeMap<String, Peer>,
-    proposed: VecDeque<(ProposalId, Time, Command)>,
+    proposed: VecDeque<(ProposalId, Time, Actor, Command)>,
     held: bool,
     sessions: u64,
     session_names: BTreeMap<SessionId, String>,
@@ -112,8 +112,8 @@ impl Managed {
                 self.commit_all();
             }
             "commit-one" => {
-                let (proposal, at, command) = self.proposed.pop_front().expect("something is held");
-                self.append(at, command, Some(proposal));
+                let (proposal, at, actor, command) = self.proposed.pop_front().expect("something is held");
+                self.append(at, actor, command, Some(proposal));
             }
             "lose" => self.lose(),
             "depose" => self.step(Event::Deposed),
@@ -149,7 +149,9 @@ impl Managed {
     fn carry_out(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Propose { proposal, at, command } => self.proposed.push_back((proposal, at, command)),
+                Action::Propose { proposal, at, actor, command } => {
+                    self.proposed.push_back((proposal, at, actor, command))
+                }
                 Action::Send { session, message } => self.deliver(session, message),
                 Action::Close(session) => self.closed(session),
                 Action::Reply { id, result } => {
@@ -169,11 +171,11 @@ impl Managed {
         }
     }
 
-    fn append(&mut self, at: Time, command: Command, proposal: Option<ProposalId>) {
+    fn append(&mut self, at: Time, actor: Actor, command: Command, proposal: Option<ProposalId>) {
         let last = self.log.last().map_or(Time(0), |entry| entry.at);
         let index = self.log.len() as u64 + 1;
         let wall_ms = 1_700_000_000_000 + self.now;
-        let entry = Entry { index, term: self.term, at: at.max(last), wall_ms, command };
+        let entry = Entry { index, term: self.term, at: at.max(last), wall_ms, actor, command };
         self.log.push(entry.clone());
         let text = self.entry_text(&entry);
         let actions = self.manager.step(Time(self.now), Event::Committed { entry, proposal });
@@ -185,15 +187,15 @@ impl Managed {
 
     fn commit_all(&mut self) {
         let mut left = 1000;
-        while let Some((proposal, at, command)) = self.proposed.pop_front() {
+        while let Some((proposal, at, actor, command)) = self.proposed.pop_front() {
             left -= 1;
             assert!(left > 0, "the manager does not come to rest");
-            self.append(at, command, Some(proposal));
+            self.append(at, actor, command, Some(proposal));
         }
     }
 
     fn lose(&mut self) {
-        let (proposal, _, _) = self.proposed.pop_front().expect("something is held");
+        let (proposal, ..) = self.proposed.pop_front().expect("something is held");
         let actions = self.manager.step(Time(self.now), Event::ProposalLost(proposal));
         self.carry_out(actions);
     }
@@ -402,7 +404,7 @@ impl Managed {
         let node = self.manager.cluster().node_named(words.text("from", "n0")).expect("a node").id;
         let incarnation = words.number("incarnation", 0);
         let reports = vec![TaskReport::new(task, state, end(words, state))];
-        self.append(Time(0), Command::Reports(vec![NodeReports { node, incarnation, reports }]), None);
+        self.append(Time(0), Actor::Worker, Command::Reports(vec![NodeReports { node, incarnation, reports }]), None);
         self.commit_all();
     }
 
@@ -500,7 +502,7 @@ impl Managed {
                 Request::SetDuty { name: words.word(0).to_string(), order }
             }
         };
-        self.step(Event::Request { id, request });
+        self.step(Event::Request { id, actor: Actor::Local, request });
     }
 
     /// `web/0`, `web/0~1` or an ID.
@@ -718,7 +720,7 @@ impl Managed {
     fn print_story(&mut self) {
         let cluster = self.manager.cluster();
         let line = |happening: &Happening| {
-            let Happening { index, what, subject, task, node, message, .. } = happening;
+            let Happening { index, actor, what, subject, task, node, message, .. } = happening;
             let subject = match subject {
                 Subject::Workload(kind, _, name) => format!("{kind} {name}"),
                 Subject::Node => "node".to_string(),
@@ -726,7 +728,7 @@ impl Managed {
             let on = node.and_then(|id| cluster.node(id)).map(|node| format!(" on {}", node.info.name));
             let task = task.map(|id| format!(" {id}"));
             let (on, task) = (on.unwrap_or_default(), task.unwrap_or_default());
-            format!("{index:>4} {what} {subject}{task}{on}: {message}")
+            format!("{index:>4} {actor}: {what} {subject}{task}{on}: {message}")
         };
         let lines: Vec<String> = cluster.history().iter().map(line).collect();
         lines.into_iter().for_each(|line| self.say(line));

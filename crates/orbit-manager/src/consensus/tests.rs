@@ -55,7 +55,7 @@ impl World {
         for _ in 0..many {
             self.proposals += 1;
             let command = Command::Init { cluster: ClusterId(1) };
-            self.consensus.propose(ProposalId(self.proposals), Time(self.proposals), 1, command);
+            self.consensus.propose(ProposalId(self.proposals), Time(self.proposals), 1, Actor::Local, command);
         }
     }
 

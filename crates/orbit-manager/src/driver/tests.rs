@@ -5,7 +5,7 @@ use crate::consensus::Consensus;
 use orbit_consensus::Proposal;
 use orbit_core::{
     manager::{ProposalId, Request},
-    model::{Command, Condition, Entry},
+    model::{Actor, Command, Condition, Entry},
 };
 use orbit_shell::TokioBlocking;
 use orbit_store::{Fault, MemoryDisk, MemoryStorage};
@@ -53,9 +53,9 @@ impl World {
     }
 
     fn commit_all(&mut self, term: u64) {
-        while let Ok(Proposal { id, at, wall_ms, command }) = self.proposals.try_recv() {
+        while let Ok(Proposal { id, at, wall_ms, actor, command }) = self.proposals.try_recv() {
             self.index += 1;
-            let entry = Entry { index: self.index, term, at, wall_ms, command };
+            let entry = Entry { index: self.index, term, at, wall_ms, actor, command };
             self.driver.follow(consensus::Event::Committed { entry, proposal: Some(id) });
         }
     }
@@ -63,7 +63,7 @@ impl World {
     /// Asks for something that has to be written.
     fn ask(&mut self) -> oneshot::Receiver<Replied> {
         let (give, take) = oneshot::channel();
-        self.driver.take(Input::Request(scale(), give));
+        self.driver.take(Input::Request(Actor::Local, scale(), give));
         take
     }
 }
@@ -119,8 +119,8 @@ async fn whoever_waits_is_answered_when_the_lead_is_lost() {
     assert!(message.contains("not known"), "{message}");
     assert_eq!(seen(&world.driver.reader).await, (false, world.index), "readers know, too");
     // What it proposed is committed by the next leader, or lost: both are nobody's any more.
-    let Proposal { id, at, wall_ms, command } = world.proposed();
-    let entry = Entry { index: world.index + 1, term: 2, at, wall_ms, command };
+    let Proposal { id, at, wall_ms, actor, command } = world.proposed();
+    let entry = Entry { index: world.index + 1, term: 2, at, wall_ms, actor, command };
     world.driver.follow(consensus::Event::Committed { entry, proposal: Some(id) });
     world.driver.follow(consensus::Event::Lost(ProposalId(id.0 + 1)));
     assert_eq!(seen(&world.driver.reader).await, (false, world.index + 1), "it follows");
@@ -157,7 +157,7 @@ async fn an_installed_state_replaces_the_machines_the_readers_and_what_is_watche
     let mut other = Cluster::default();
     for index in 1..=20 {
         let command = Command::Init { cluster: ClusterId(5) };
-        other.apply(&Entry { index, term: 3, at: Time(9), wall_ms: 1, command });
+        other.apply(&Entry { index, term: 3, at: Time(9), wall_ms: 1, actor: Actor::Local, command });
     }
     world.driver.follow(consensus::Event::Install(Box::new(other.snapshot())));
     assert_eq!(world.driver.machine.cluster().id, Some(ClusterId(5)));

@@ -17,6 +17,7 @@ pub fn event(state: View, happening: &Happening) -> view::Event {
     view::Event {
         revision: happening.index,
         at: moment(state, happening.at),
+        actor: happening.actor.to_string(),
         reason: happening.what.to_string(),
         warning: happening.what.is_warning(),
         kind,

@@ -8,6 +8,10 @@ use orbit_core::{
 use proptest::{collection::vec, option::of, prelude::*, strategy::Strategy};
 use std::collections::BTreeMap;
 
+fn actor() -> impl Strategy<Value = Actor> {
+    proptest::sample::select(&Actor::ALL[..])
+}
+
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![Just(String::new()), "[a-z]{1,8}", "\\PC{0,12}"]
 }
@@ -318,7 +322,8 @@ fn duty() -> impl Strategy<Value = Duty> {
     ]
 }
 pub fn entry() -> impl Strategy<Value = Entry> {
-    (n64(), n64(), time(), n64(), command()).prop_map(|(index, term, at, wall_ms, command)| Entry {
+    (n64(), n64(), time(), n64(), actor(), command()).prop_map(|(index, term, at, wall_ms, actor, command)| Entry {
+        actor,
         index,
         term,
         at,
@@ -512,8 +517,17 @@ pub fn snapshot() -> impl Strategy<Value = Snapshot> {
         (kind(), uid(), text()).prop_map(|(kind, uid, name)| Subject::Workload(kind, uid, name.into())),
     ];
     let what = proptest::sample::select(&What::ALL[..]);
-    let happening = (n64(), time(), what, subject, of(task_id()), of(node_id()), text()).prop_map(
-        |(index, at, what, subject, task, node, message)| Happening { index, at, what, subject, task, node, message },
+    let happening = (n64(), time(), actor(), what, subject, of(task_id()), of(node_id()), text()).prop_map(
+        |(index, at, actor, what, subject, task, node, message)| Happening {
+            index,
+            at,
+            actor,
+            what,
+            subject,
+            task,
+            node,
+            message,
+        },
     );
     let head = (of(n64()), n32(), n32(), n64(), n64(), time(), n64(), n64());
     (head, vec(node(), 0..4), vec(workload(), 0..4), vec(task(), 0..8), vec(key, 0..4), vec(happening, 0..4)).prop_map(

@@ -103,6 +103,7 @@ fn numbered(commands: impl IntoIterator<Item = Command>) -> Vec<Entry> {
         term: 2,
         at: Time(1000 * index),
         wall_ms: 1_700_000_000_000 + index,
+        actor: Actor::Unknown,
         command,
     };
     (1..).zip(commands).map(entry).collect()
@@ -293,7 +294,7 @@ fn later_snapshot() -> Snapshot {
     let web = || Subject::Workload(Kind::Service, uid(3), "web".into());
     let happening = |index, what, subject, task, node, message: &str| {
         let at = Time(1000 * index);
-        Happening { index, at, what, subject, task, node, message: message.into() }
+        Happening { index, at, actor: Actor::Unknown, what, subject, task, node, message: message.into() }
     };
     let history = vec![
         happening(2, What::Joined, Subject::Node, None, Some(NodeId(1)), ""),
@@ -374,6 +375,28 @@ fn rollout_snapshot() -> Snapshot {
     later
 }
 
+/// Who asked.
+fn actor_entries() -> Vec<Entry> {
+    let commands = Actor::ALL.map(|_| Command::Barrier { seed: 1 });
+    let by = |(entry, actor)| Entry { actor, ..entry };
+    numbered(commands).into_iter().zip(Actor::ALL).map(by).collect()
+}
+
+/// And in the history.
+fn actor_snapshot() -> Snapshot {
+    let by = |(index, actor)| Happening {
+        index,
+        at: Time(1000 * index),
+        actor,
+        what: What::Created,
+        subject: Subject::Workload(Kind::Service, uid(3), "web".into()),
+        task: None,
+        node: None,
+        message: String::new(),
+    };
+    Snapshot { history: (2..).zip(Actor::ALL).map(by).collect(), ..snapshot() }
+}
+
 /// Of which version the failures of a slot are.
 fn failures_snapshot() -> Snapshot {
     let mut later = snapshot();
@@ -434,6 +457,7 @@ fn entries_of_version_1_are_read_and_written_byte_for_byte() {
     entries_are_kept("entries", entries());
     entries_are_kept("entries-later", later_entries());
     entries_are_kept("entries-rollouts", rollout_entries());
+    entries_are_kept("entries-actors", actor_entries());
 }
 
 #[test]
@@ -442,4 +466,5 @@ fn a_snapshot_of_version_1_is_read_and_written_byte_for_byte() {
     snapshot_is_kept("snapshot-later", later_snapshot());
     snapshot_is_kept("snapshot-rollouts", rollout_snapshot());
     snapshot_is_kept("snapshot-failures", failures_snapshot());
+    snapshot_is_kept("snapshot-actors", actor_snapshot());
 }

@@ -131,7 +131,7 @@ fn a_large_plan_takes_few_bytes_a_create() {
         target: Some(Target { node: NodeId(slot % 6100), host_ports: Box::default() }),
     };
     let plan = Plan { parent: 7, creates: (0..100_000).map(create).collect(), ..Plan::default() };
-    let entry = Entry { index: 8, term: 1, at: Time(1), wall_ms: 1, command: Command::Plan(plan) };
+    let entry = Entry { index: 8, term: 1, at: Time(1), wall_ms: 1, actor: Actor::Local, command: Command::Plan(plan) };
     let bytes = encode_entry(&entry);
     assert!(bytes.len() < 400_000, "{} bytes", bytes.len());
     assert_eq!(decode_entry(&bytes), Ok(entry));

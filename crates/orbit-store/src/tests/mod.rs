@@ -43,7 +43,7 @@ pub fn entry(index: u64, term: u64) -> Entry {
             idempotency_key: index.is_multiple_of(3).then(|| format!("key-{index}")),
         }),
     };
-    Entry { index, term, at: Time(index * 10), wall_ms: index, command }
+    Entry { index, term, at: Time(index * 10), wall_ms: index, actor: Actor::Local, command }
 }
 
 pub fn entries(range: std::ops::RangeInclusive<u64>) -> Vec<Entry> {

@@ -280,7 +280,7 @@ impl Page {
         let surplus = all.items.len().saturating_sub(EVENTS_MAX);
         if !all.items.is_empty() {
             let earlier = if surplus > 0 { format!(" (the newest {EVENTS_MAX})") } else { String::new() };
-            self.text += &format!("\nEvents{earlier}:\n{}", table::events(&all.items[surplus..], session.now));
+            self.text += &format!("\nEvents{earlier}:\n{}", table::events(&all.items[surplus..], true, session.now));
         }
         Ok(())
     }

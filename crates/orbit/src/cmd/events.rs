@@ -91,7 +91,7 @@ impl Shown {
     fn all(&mut self, events: Vec<Event>, session: &Session) -> Result<String, Error> {
         let text = match self.format {
             Format::Table | Format::Wide if events.is_empty() => String::new(),
-            Format::Table | Format::Wide => table::events(&events, session.now),
+            Format::Table | Format::Wide => table::events(&events, self.format == Format::Wide, session.now),
             Format::Name => events.iter().map(|event| format!("{}/{}\n", event.kind, event.name)).collect(),
             Format::Json | Format::Yaml => events.iter().map(|event| self.document(event)).collect::<Result<_, _>>()?,
         };
@@ -111,7 +111,7 @@ impl Shown {
         self.events.push(event);
         let surplus = self.events.len().saturating_sub(ROWS_MAX);
         self.events.drain(..surplus);
-        let text = table::events(&self.events, session.now);
+        let text = table::events(&self.events, self.format == Format::Wide, session.now);
         Ok(if first { text } else { table::last_line(&text) })
     }
 

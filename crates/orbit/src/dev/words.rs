@@ -160,6 +160,7 @@ mod tests {
         Event {
             revision: 57,
             at: "2026-01-02T12:01:03.450Z".to_string(),
+            actor: "manager".to_string(),
             reason: reason.to_string(),
             warning: ["failed", "unreachable"].contains(&reason),
             kind: kind.to_string(),

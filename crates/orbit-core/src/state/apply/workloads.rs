@@ -1,10 +1,7 @@
 //! What users ask for of services and tasks.
 
 use super::*;
-use std::{
-    hash::{Hash, Hasher},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 impl Cluster {
     pub(super) fn apply_put(&mut self, put: &Put, touched: &mut Touched) -> Result<Answer, Rejection> {
@@ -16,7 +13,7 @@ impl Cluster {
             Some(uid) => self.change_workload(uid, &put.definition, touched),
         };
         if let Some(key) = &put.idempotency_key {
-            self.keys.insert(key, fingerprint(put), answer.clone());
+            self.keys.insert(key, put.fingerprint(), answer.clone());
         }
         Ok(answer)
     }
@@ -31,7 +28,7 @@ impl Cluster {
             self.check_spec_bytes(&put.definition.spec)?;
         }
         if let Some(workload) = existing
-            && kind == Kind::Task
+            && !kind.rules().rolls_out
             && !workload.is_as(&put.definition)
         {
             let message = format!("another task named `{name}` exists: delete it or choose another name");
@@ -74,7 +71,7 @@ impl Cluster {
     /// What a request gets whose idempotency key is remembered; nothing if it is not.
     pub(crate) fn answered(&self, put: &Put) -> Option<Result<Answer, Rejection>> {
         let (before, answer) = self.keys.get(put.idempotency_key.as_deref()?)?;
-        Some(match *before == fingerprint(put) {
+        Some(match *before == put.fingerprint() {
             true => Ok(answer.clone()),
             false => Err(Rejection::new(
                 Code::KeyReused,
@@ -103,10 +100,8 @@ impl Cluster {
 
     fn create_workload(&mut self, definition: &Definition, touched: &mut Touched) -> Answer {
         let uid = self.uid();
-        let slots = match definition.kind {
-            Kind::Service => Vec::new(),
-            Kind::Task => vec![Slot::default()],
-        };
+        let rules = definition.kind.rules();
+        let slots = if rules.runs_to_end { vec![Slot::default()] } else { Vec::new() };
         self.insert_workload(Workload {
             uid,
             kind: definition.kind,
@@ -120,23 +115,23 @@ impl Cluster {
             version: 1,
             stable: None,
             // There is nothing yet that canaries could spare.
-            rollout: (definition.kind == Kind::Service).then(|| Rollout::begun(self.at, true)),
+            rollout: rules.rolls_out.then(|| Rollout::begun(self.at, true)),
             deleting: false,
             decision: None,
             slots,
         });
         touched.workloads.push(uid);
-        let Definition { kind, replicas, spec, .. } = definition;
+        let Definition { replicas, spec, .. } = definition;
         self.record_workload(
             What::Created,
             uid,
-            match kind {
-                Kind::Service => format!("{} of {}", count(*replicas, "replica"), spec.image),
-                Kind::Task => spec.image.clone(),
+            match rules.slot {
+                SlotOf::Replica => format!("{} of {}", count(*replicas, "replica"), spec.image),
+                SlotOf::Run => spec.image.clone(),
             },
         );
-        // A task definition is answered with its first attempt, so that is made in the same entry.
-        let task = (definition.kind == Kind::Task).then(|| {
+        // Who asks for a run is answered with its first attempt, so that is made in the same entry.
+        let task = rules.runs_to_end.then(|| {
             let id = self.task_id(0);
             self.insert_task(Task::new(id, uid, 0, 1, self.at));
             id
@@ -166,7 +161,7 @@ impl Cluster {
         touched.workloads.push(uid);
         let workload = &self.workloads[&uid];
         let newest = workload.slots.first().and_then(|slot| self.attempts(slot).next());
-        let task = newest.filter(|_| workload.kind == Kind::Task).map(|task| task.id);
+        let task = newest.filter(|_| workload.kind.rules().runs_to_end).map(|task| task.id);
         let (revision, version) = (workload.revision, workload.current().number);
         Answer::Workload { uid, revision, version, created: false, task }
     }
@@ -275,30 +270,4 @@ impl Cluster {
         self.stop_task(key, touched);
         Ok(Answer::Done)
     }
-}
-
-/// Of what a request asks for, so that another one under the same idempotency key is told apart.
-fn fingerprint(put: &Put) -> u64 {
-    let Definition { kind, name, labels, replicas, update, spec } = &put.definition;
-    let mut fnv = crate::model::Fnv::default();
-    fnv.write_u8(*kind as u8);
-    fnv.write(name.as_bytes());
-    fnv.write_u32(*replicas);
-    for (key, value) in labels {
-        fnv.write_usize(key.len());
-        fnv.write(key.as_bytes());
-        fnv.write_usize(value.len());
-        fnv.write(value.as_bytes());
-    }
-    fnv.write_u64(spec.fingerprint());
-    // As it was before an update could be described.
-    if *update != Update::ONE_BY_ONE {
-        update.hash(&mut fnv);
-    }
-    match put.condition {
-        Condition::None => fnv.write_u8(0),
-        Condition::Absent => fnv.write_u8(1),
-        Condition::Revision(revision) => fnv.write_u64(revision),
-    }
-    fnv.finish()
 }

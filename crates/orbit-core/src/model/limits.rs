@@ -1,0 +1,39 @@
+//! The limits on what a user may submit. A request outside of them is refused and changes nothing.
+
+/// Bytes of a name, and the longest label or environment key.
+pub const NAME_BYTES_MAX: usize = 63;
+/// Bytes of any other string in a manifest.
+pub const STRING_BYTES_MAX: usize = 4096;
+/// Entries of any list or map in a manifest.
+pub const ITEMS_MAX: usize = 256;
+/// Replicas of one service.
+pub const REPLICAS_MAX: u32 = 100_000;
+/// Slots of the whole cluster, over all objects.
+pub const SLOTS_MAX: u64 = 4_000_000;
+/// Bytes of one spec, about as it is stored.
+pub const SPEC_BYTES_MAX: usize = 1 << 20;
+/// Bytes of the versions of one object that are kept though no task is of them.
+pub const VERSIONS_BYTES_MAX: usize = 4 << 20;
+/// Bytes of all specs of the cluster, every kept version included.
+pub const SPECS_BYTES_MAX: u64 = 256 << 20;
+/// The smallest memory limit that Docker accepts.
+pub const MEMORY_BYTES_MIN: u64 = 6 << 20;
+/// Far beyond any machine.
+pub const MEMORY_BYTES_MAX: u64 = 1 << 50;
+/// The smallest share of a processor that Docker accepts.
+pub const CPU_MILLIS_MIN: u64 = 10;
+/// Far beyond any machine.
+pub const CPU_MILLIS_MAX: u64 = 1_000_000;
+/// The longest time that a manifest may name: a day.
+pub const SPAN_MS_MAX: u64 = 86_400_000;
+/// The signals that can ask a process to end. `SIGRTMIN+3` is systemd's own.
+pub const STOP_SIGNALS: [&str; 10] =
+    ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGABRT", "SIGKILL", "SIGRTMIN+3"];
+/// No container starts much faster than that.
+pub const DEADLINE_MS_MIN: u64 = 1000;
+/// A node that asked more often would do little else.
+pub const PROBE_SPAN_MS_MIN: u64 = 100;
+/// Whoever wants to wait longer has a longer interval.
+pub const PROBE_RETRIES_MAX: u32 = 100;
+/// The most processes of one container (Linux's own limit).
+pub const PIDS_MAX: u32 = 4_194_304;

@@ -1,0 +1,244 @@
+//! Checks what a user submits against the [`limits`]. Every refusal names the field by its path in the manifest.
+
+use super::*;
+use std::collections::BTreeMap;
+
+impl Definition {
+    /// Checks every limit.
+    ///
+    /// # Errors
+    /// The first field that is outside its limits, by its path in the manifest.
+    pub fn validate(&self) -> Result<(), Rejection> {
+        check_name("name", &self.name)?;
+        check_map("labels", &self.labels)?;
+        match self.kind {
+            Kind::Service => self.validate_service()?,
+            Kind::Task => self.validate_task()?,
+        }
+        self.update.validate()?;
+        let bytes = self.spec.bytes();
+        if bytes > limits::SPEC_BYTES_MAX {
+            let message = format!("the spec takes {bytes} bytes, and at most {} are kept", limits::SPEC_BYTES_MAX);
+            return Err(Rejection::new(Code::Invalid, message));
+        }
+        self.spec.validate()
+    }
+
+    fn validate_service(&self) -> Result<(), Rejection> {
+        check_replicas(self.replicas)?;
+        if self.spec.restart.policy != RestartPolicy::Always {
+            let message = "a service is always restarted: use kind: Task for one run";
+            return Err(Rejection::invalid("restart.policy", message));
+        }
+        Ok(())
+    }
+
+    fn validate_task(&self) -> Result<(), Rejection> {
+        let refuse =
+            |field: &str, why: &str| Err(Rejection::invalid(field, format!("a task definition runs once: {why}")));
+        if self.replicas != 1 {
+            return refuse("replicas", "it has no replicas");
+        }
+        if self.spec.restart.policy == RestartPolicy::Always {
+            return refuse("restart.policy", "use on_failure or never");
+        }
+        if self.update != Update::ONE_BY_ONE {
+            return refuse("update", "it is not updated");
+        }
+        match self.spec.probes.iter().next() {
+            Some((kind, _)) => refuse(kind.as_str(), "it is not probed"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Spec {
+    fn validate(&self) -> Result<(), Rejection> {
+        if self.image.trim().is_empty() {
+            return Err(Rejection::invalid("image", "an image is needed"));
+        }
+        if self.image.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(Rejection::invalid("image", format!("`{}` is not an image's reference", excerpt(&self.image))));
+        }
+        check_string("image", &self.image)?;
+        check_list("command", &self.command)?;
+        check_list("args", &self.args)?;
+        check_map("env", &self.env)?;
+        self.validate_resources()?;
+        self.validate_ports()?;
+        check_count("placement.constraints", self.placement.constraints.len())?;
+        for (i, constraint) in self.placement.constraints.iter().enumerate() {
+            check_string(&format!("placement.constraints[{i}]"), &constraint.to_string())?;
+        }
+        check_span("restart.backoff.initial", self.restart.backoff_initial, 100)?;
+        check_span("restart.backoff.max", self.restart.backoff_max, 100)?;
+        check_span("restart.backoff.reset_after", self.restart.reset_after, 0)?;
+        if let Some(percent) = self.restart.jitter_percent.filter(|percent| *percent > 100) {
+            return Err(Rejection::invalid("restart.backoff.jitter", format!("{percent}% is more than 100%")));
+        }
+        if self.restart.backoff_max < self.restart.backoff_initial {
+            return Err(Rejection::invalid("restart.backoff.max", "smaller than restart.backoff.initial"));
+        }
+        self.probes.iter().try_for_each(|(kind, probe)| probe.validate(kind.as_str(), &self.ports))?;
+        self.disconnect.validate()?;
+        self.stop.validate()
+    }
+
+    fn validate_resources(&self) -> Result<(), Rejection> {
+        let Resources { cpu_millis, memory_bytes } = self.resources;
+        if !(limits::CPU_MILLIS_MIN..=limits::CPU_MILLIS_MAX).contains(&cpu_millis) {
+            let message =
+                format!("{cpu_millis}m is not between {}m and {}m", limits::CPU_MILLIS_MIN, limits::CPU_MILLIS_MAX);
+            return Err(Rejection::invalid("resources.cpu", message));
+        }
+        if !(limits::MEMORY_BYTES_MIN..=limits::MEMORY_BYTES_MAX).contains(&memory_bytes) {
+            let message = format!(
+                "{} is not between {} and {}",
+                Bytes(memory_bytes),
+                Bytes(limits::MEMORY_BYTES_MIN),
+                Bytes(limits::MEMORY_BYTES_MAX)
+            );
+            return Err(Rejection::invalid("resources.memory", message));
+        }
+        if !(1..=limits::PIDS_MAX).contains(&self.pids_max) {
+            let message = format!("{} is not between 1 and {}", self.pids_max, limits::PIDS_MAX);
+            return Err(Rejection::invalid("resources.pids", message));
+        }
+        Ok(())
+    }
+
+    fn validate_ports(&self) -> Result<(), Rejection> {
+        check_count("ports", self.ports.len())?;
+        for (i, port) in self.ports.iter().enumerate() {
+            check_name(&format!("ports[{i}].name"), &port.name)?;
+            if port.container == 0 {
+                return Err(Rejection::invalid(format!("ports[{i}].container"), "0 is not a port"));
+            }
+            if port.host == Some(0) {
+                let message = "0 is not a port: leave `host` out to have one chosen";
+                return Err(Rejection::invalid(format!("ports[{i}].host"), message));
+            }
+            for (j, other) in self.ports[..i].iter().enumerate() {
+                if other.name == port.name {
+                    let message = format!("the name `{}` is used by ports[{j}] already", port.name);
+                    return Err(Rejection::invalid(format!("ports[{i}].name"), message));
+                }
+                if other.container == port.container {
+                    let message = format!("{} is published by ports[{j}] already", port.container);
+                    return Err(Rejection::invalid(format!("ports[{i}].container"), message));
+                }
+                if port.host.is_some() && other.host == port.host {
+                    let message = format!("{} is taken by ports[{j}] already", port.host.unwrap_or(0));
+                    return Err(Rejection::invalid(format!("ports[{i}].host"), message));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Stop {
+    fn validate(&self) -> Result<(), Rejection> {
+        check_span("stop.delay", self.delay, 0)?;
+        if let Some(signal) = &self.signal
+            && !limits::STOP_SIGNALS.contains(&signal.as_str())
+        {
+            let message = format!("`{}` is none of {}", excerpt(signal), limits::STOP_SIGNALS.join(", "));
+            return Err(Rejection::invalid("stop.signal", message));
+        }
+        check_span("stop.grace", self.grace, 0)
+    }
+}
+
+/// Checks the number of replicas of a service, which may be none.
+///
+/// # Errors
+/// When it is beyond the limit.
+pub fn check_replicas(replicas: u32) -> Result<(), Rejection> {
+    if replicas > limits::REPLICAS_MAX {
+        let message = format!("{replicas} is more than {}", limits::REPLICAS_MAX);
+        return Err(Rejection::invalid("replicas", message));
+    }
+    Ok(())
+}
+
+/// Checks a name: lower-case letters, digits and hyphens, a letter first, no hyphen last.
+///
+/// # Errors
+/// What the rule is, under the given field.
+pub fn check_name(field: &str, name: &str) -> Result<(), Rejection> {
+    let ok = !name.is_empty()
+        && name.len() <= limits::NAME_BYTES_MAX
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if ok {
+        return Ok(());
+    }
+    let message = format!(
+        "`{}` is not a name: up to {} lower-case letters, digits and hyphens, a letter first",
+        excerpt(name),
+        limits::NAME_BYTES_MAX
+    );
+    Err(Rejection::invalid(field, message))
+}
+
+/// The beginning of a text that may be long, for an error.
+pub(super) fn excerpt(text: &str) -> String {
+    text.chars().take(limits::NAME_BYTES_MAX).collect()
+}
+
+pub(super) fn check_string(field: &str, text: &str) -> Result<(), Rejection> {
+    if text.len() > limits::STRING_BYTES_MAX {
+        let message = format!("{} bytes are more than {}", text.len(), limits::STRING_BYTES_MAX);
+        return Err(Rejection::invalid(field, message));
+    }
+    if text.contains('\0') {
+        return Err(Rejection::invalid(field, "a NUL character is not allowed"));
+    }
+    Ok(())
+}
+
+fn check_count(field: &str, count: usize) -> Result<(), Rejection> {
+    if count > limits::ITEMS_MAX {
+        return Err(Rejection::invalid(field, format!("{count} entries are more than {}", limits::ITEMS_MAX)));
+    }
+    Ok(())
+}
+
+pub(super) fn check_list(field: &str, list: &[String]) -> Result<(), Rejection> {
+    check_count(field, list.len())?;
+    list.iter().enumerate().try_for_each(|(i, text)| check_string(&format!("{field}[{i}]"), text))
+}
+
+/// Checks labels or environment variables.
+///
+/// # Errors
+/// The first key or value that is outside its limits.
+pub fn check_map(field: &str, map: &BTreeMap<String, String>) -> Result<(), Rejection> {
+    check_count(field, map.len())?;
+    for (key, value) in map {
+        let ok = !key.is_empty()
+            && key.len() <= limits::NAME_BYTES_MAX
+            && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-/".contains(&b));
+        if !ok {
+            let message =
+                format!("`{}` is not a key: up to {} letters, digits and `_.-/`", excerpt(key), limits::NAME_BYTES_MAX);
+            return Err(Rejection::invalid(field, message));
+        }
+        check_string(&format!("{field}.{key}"), value)?;
+    }
+    Ok(())
+}
+
+/// Checks a time that a user may name.
+///
+/// # Errors
+/// When it is shorter than `min` milliseconds or longer than a day.
+pub fn check_span(field: &str, span: Millis, min: u64) -> Result<(), Rejection> {
+    if span.0 < min || span.0 > limits::SPAN_MS_MAX {
+        let message = format!("{span} is not between {} and {}", Millis(min), Millis(limits::SPAN_MS_MAX));
+        return Err(Rejection::invalid(field, message));
+    }
+    Ok(())
+}

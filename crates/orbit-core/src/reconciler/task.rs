@@ -1,0 +1,18 @@
+//! Task definitions: one run. There is no other version, and nothing takes turns.
+
+use super::{Changes, Context, slot, turns::Turn};
+use crate::{model::*, state::Cluster};
+
+pub(super) fn reconcile(cluster: &Cluster, workload: &Workload, context: &Context) -> Changes {
+    let mut changes = Changes::default();
+    for (number, slot) in (0..).zip(&workload.slots) {
+        if number < workload.wanted() {
+            let standing = slot::stand(cluster, workload, (number, slot), context);
+            slot::reconcile(cluster, workload, (number, slot), &standing, Turn::Later, context, &mut changes);
+        } else {
+            slot::empty(cluster, slot, &mut changes);
+        }
+    }
+    slot::trim(cluster, workload, &mut changes);
+    changes
+}
