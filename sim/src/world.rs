@@ -449,9 +449,7 @@ impl World {
         // A stopped process hears nothing until it goes on; then it hears everything at once.
         let until = match happening.workers() {
             Some(worker) => self.workers[worker].paused_until,
-            None if happening.is_managers() => {
-                self.managers[ONLY].paused_until.max(self.managers[ONLY].busy_until())
-            }
+            None if happening.is_managers() => self.managers[ONLY].paused_until.max(self.managers[ONLY].busy_until()),
             None => 0,
         };
         if self.now < until {

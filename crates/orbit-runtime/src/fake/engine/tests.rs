@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::fake::ImagePlace;
-use orbit_core::model::{ClusterId, NodeUid};
+use orbit_core::{
+    model::{ClusterId, NodeUid},
+    testing,
+};
 
 const TASK: TaskId = TaskId { epoch: 1, index: 1, ordinal: 0 };
 
@@ -15,16 +18,9 @@ fn engine() -> FakeEngine {
 fn spec(name: &str) -> ContainerSpec {
     let owner = Owner { cluster: ClusterId(1), node: NodeUid(2) };
     ContainerSpec {
-        name: name.to_owned(),
-        image: "web".to_owned(),
-        command: Vec::new(),
-        args: Vec::new(),
-        env: Vec::new(),
-        resources: Resources { cpu_millis: 100, memory_bytes: 16 << 20 },
-        pids_max: 64,
-        stop_signal: None,
         ports: vec![(80, 20_000)],
         labels: Identity { owner, task: TASK, spec: 3 }.labels(),
+        ..testing::container(name, "web")
     }
 }
 
