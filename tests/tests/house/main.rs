@@ -101,7 +101,7 @@ fn no_program_is_built_with_mutations() {
         let output = cargo.current_dir(repository()).output().expect("cargo runs, as it runs this test");
         let tree = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && tree.contains("orbit-core"), "{program}: {tree}");
-        for tool in ["orbit-mutants", "orbit-sim", "planted"] {
+        for tool in ["orbit-mutants", "orbit-sim", "planted", "orbit-core feature \"testing\""] {
             assert!(!tree.contains(tool), "{program} is built with {tool}:\n{tree}");
         }
     }
