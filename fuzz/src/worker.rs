@@ -4,7 +4,7 @@
 mod orders;
 
 use crate::{bytes, draws::Draws};
-use orbit_core::{model::*, worker::*};
+use orbit_core::{model::*, testing, worker::*};
 use orders::Orders;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,17 +49,8 @@ struct World {
 }
 
 fn config() -> Config {
-    let info = NodeInfo {
-        uid: NODE,
-        name: "n0".into(),
-        labels: BTreeMap::new(),
-        arch: "amd64".into(),
-        os: "linux".into(),
-        allocatable: Resources { cpu_millis: 4000, memory_bytes: 1 << 30 },
-        port_range: (20_000, 20_099),
-        address: None,
-        pinned_ports: None,
-    };
+    let allocatable = Resources { cpu_millis: 4000, memory_bytes: 1 << 30 };
+    let info = NodeInfo { allocatable, ..testing::node(NODE, "n0") };
     Config { info, pull_deadline: Millis::secs(20), starts_max: STARTS_MAX, resync_every: Millis::secs(30) }
 }
 

@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use orbit_core::{
     manager::Request,
     model::*,
+    testing,
     worker::{Config, ContainerState},
 };
 use orbit_manager::{Door, Exec, http};
@@ -17,7 +18,7 @@ use orbit_proto::{
 use orbit_runtime::fake::{FakeEngine, FakeRuntime, ImagePlace, Program};
 use orbit_shell::{Owned, TokioBlocking};
 use orbit_store::{LedgerDisk, MemoryDisk, MemoryLedger, MemoryStorage};
-use std::{collections::BTreeMap, future::pending, net::TcpListener, sync::Arc, time::Duration};
+use std::{future::pending, net::TcpListener, sync::Arc, time::Duration};
 use tokio::{
     runtime::Handle,
     sync::mpsc,
@@ -58,28 +59,7 @@ impl Manager {
 
     /// Puts a service of one task, and gives that once it has come so far.
     async fn task(&self, state: TaskState) -> TaskId {
-        let definition = Definition {
-            kind: Kind::Service,
-            name: "web".into(),
-            labels: BTreeMap::new(),
-            replicas: 1,
-            update: Update::ONE_BY_ONE,
-            spec: Spec {
-                image: IMAGE.into(),
-                pull: Pull::Missing,
-                command: vec![],
-                args: vec![],
-                env: BTreeMap::new(),
-                resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
-                pids_max: 100,
-                ports: vec![],
-                placement: Placement::default(),
-                restart: Restart::with_policy(RestartPolicy::Always),
-                stop: Stop::within(Millis::secs(5)),
-                probes: Probes::default(),
-                disconnect: Disconnect::default(),
-            },
-        };
+        let definition = testing::service("web", testing::spec(IMAGE));
         let put = Put { definition, condition: Condition::None, idempotency_key: None };
         until("the service is taken", async || self.door.request(Request::Put(put.clone())).await.result.is_ok()).await;
         let mut found = None;
@@ -96,17 +76,7 @@ impl Manager {
 }
 
 fn info(name: &str) -> NodeInfo {
-    NodeInfo {
-        uid: NodeUid(orbit_shell::random()),
-        name: name.to_string(),
-        labels: BTreeMap::new(),
-        arch: "amd64".to_string(),
-        os: "linux".to_string(),
-        allocatable: CAPACITY,
-        port_range: (20_000, 20_100),
-        address: None,
-        pinned_ports: None,
-    }
+    testing::node(NodeUid(orbit_shell::random()), name)
 }
 
 /// A worker as shipped.

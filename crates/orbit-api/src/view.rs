@@ -113,6 +113,14 @@ pub struct ServiceStatus {
     pub message: String,
 }
 
+impl ServiceStatus {
+    /// Whether exactly the wanted replicas run, all in the current version, and all of them serve. Whether its rollout is
+    /// done as well, which takes time, is for the core to say: [`Rollout::state`].
+    pub fn is_settled(&self, wanted: u32) -> bool {
+        self.current == wanted && self.running == wanted && self.unready == 0
+    }
+}
+
 /// A task definition: one run.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TaskDefinition {

@@ -20,4 +20,6 @@ pub mod model;
 pub mod reconciler;
 pub mod scheduler;
 pub mod state;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod worker;

@@ -1,7 +1,7 @@
 //! When the log is compacted: after a number of entries or bytes since the last snapshot, no matter which process wrote
 //! them. The snapshot comes from the reader, so nothing is replayed for it and no step waits.
 
-use crate::{consensus::Notice, reader::Reader};
+use crate::{notice::Notice, reader::Reader};
 use orbit_shell::{BlockingExecutor, call};
 use orbit_store::{Compacted, Compactor, StoreError};
 use std::sync::{

@@ -4,15 +4,15 @@
 //! The replica lives in a task of its own, so that neither a long step of the machine nor a sync keeps it from what
 //! comes in. A full disk is waited for here; the replica only sees a batch that takes long.
 
-use crate::{compaction::Compaction, metrics::Metrics};
-use orbit_consensus::{Batch, Event, GROUP_MAX, In, Out, Position, Proposal, Replica};
+use crate::{compaction::Compaction, metrics::Metrics, notice::Notice};
+use orbit_consensus::{Batch, GROUP_MAX, HardState, In, Out, Position, Proposal, Replica};
 use orbit_core::{
     manager::ProposalId,
-    model::{Actor, Command, Entry, Time},
+    model::{Actor, Command, Time},
     state::Cluster,
 };
-use orbit_shell::{BlockingExecutor, buggify, call};
-use orbit_store::{HardState, Recovered, Storage, StoreError};
+use orbit_shell::{BlockingExecutor, Clock, buggify, call};
+use orbit_store::{Recovered, Storage, StoreError};
 use std::{
     collections::VecDeque,
     future::Future,
@@ -40,15 +40,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// there, down to the reserve of the store, below which nothing is tried.
 const USERS_RESERVE_BYTES: u64 = 64 << 20;
 
-/// What reaches the driver from consensus.
-#[derive(Debug)]
-pub(crate) enum Notice {
-    /// In order.
-    Events(Vec<Event>),
-    /// The store cannot go on, and so neither can the process.
-    Failed(StoreError),
-}
-
 /// Where entries are kept.
 pub struct Log {
     /// Itself.
@@ -65,7 +56,7 @@ pub struct Found {
     pub cluster: Cluster,
     /// As it was set last.
     pub hard_state: HardState,
-    /// Entries behind the last snapshot, and about how many bytes they take.
+    /// Entries behind the last snapshot, and how many bytes they take.
     pub behind_snapshot: (u64, u64),
 }
 
@@ -83,22 +74,20 @@ impl Consensus {
     /// # Errors
     /// When the storage cannot be read, or is damaged.
     pub fn recover(storage: &mut dyn Storage) -> Result<Found, StoreError> {
-        let Recovered { hard_state, snapshot, entries } = storage.load()?;
+        let Recovered { hard_state, snapshot, entries, entries_bytes } = storage.load()?;
         let damaged = |what| StoreError::Corrupt { place: "the snapshot".to_string(), what };
         let mut cluster = match snapshot {
             Some(snapshot) => Cluster::restore(snapshot).map_err(damaged)?,
             None => Cluster::default(),
         };
-        let mut bytes = 0;
         for entry in &entries {
-            bytes += entry.bytes() as u64;
             cluster.apply(entry);
         }
-        Ok(Found { cluster, hard_state, behind_snapshot: (entries.len() as u64, bytes) })
+        Ok(Found { cluster, hard_state, behind_snapshot: (entries.len() as u64, entries_bytes) })
     }
 
     /// Begins the next term, durably, and starts the task that goes on from there. Nobody else votes, so the
-    /// term has begun when this returns; the first notice says so. `started` is the zero of the manager's clock.
+    /// term has begun when this returns; the first notice says so. `clock` is the manager's own.
     ///
     /// # Errors
     /// When the storage cannot be written.
@@ -106,20 +95,19 @@ impl Consensus {
         log: Log,
         cluster: &Cluster,
         hard_state: HardState,
-        started: Instant,
+        clock: Clock,
         notices: mpsc::UnboundedSender<Notice>,
         metrics: Arc<Metrics>,
     ) -> Result<Consensus, StoreError> {
         let Log { mut storage, blocking, compaction } = log;
-        let HardState { term, vote } = hard_state;
-        let mut replica = Replica::new(orbit_consensus::HardState { term, vote }, Position::of(cluster));
+        let mut replica = Replica::new(hard_state, Position::of(cluster));
         let mut events = Vec::new();
-        let mut outs = VecDeque::from(replica.step(clock(started), In::Tick));
+        let mut outs = VecDeque::from(replica.step(Time(clock.ms()), In::Tick));
         while let Some(out) = outs.pop_front() {
             match out {
                 Out::Persist(batch) => {
                     write(&mut *storage, &batch)?;
-                    outs.extend(replica.step(clock(started), In::Persisted(batch.number)));
+                    outs.extend(replica.step(Time(clock.ms()), In::Persisted(batch.number)));
                 }
                 Out::Event(event) => events.push(event),
             }
@@ -131,7 +119,7 @@ impl Consensus {
         let full = Arc::new(AtomicBool::new(false));
         let disk = Disk { storage: Some(storage), blocking, full: full.clone(), metrics, looked: None };
         let shell =
-            Shell { replica, started, disk: Some(disk), writing: None, to_write: VecDeque::new(), compaction, notices };
+            Shell { replica, clock, disk: Some(disk), writing: None, to_write: VecDeque::new(), compaction, notices };
         tokio::spawn(shell.run(receiver));
         Ok(Consensus { term, proposals, full })
     }
@@ -161,30 +149,26 @@ impl Consensus {
     }
 }
 
-/// The manager's own clock.
-fn clock(started: Instant) -> Time {
-    Time(u64::try_from(started.elapsed().as_millis()).expect("fewer milliseconds than that"))
-}
-
-/// Makes a batch durable. What it replaces is replaced first; a retry writes the same again.
-fn write(storage: &mut dyn Storage, batch: &Batch) -> Result<(), StoreError> {
+/// Makes a batch durable, and says how many bytes its entries take. What it replaces is replaced first; a retry writes
+/// the same again.
+fn write(storage: &mut dyn Storage, batch: &Batch) -> Result<u64, StoreError> {
     let Batch { number: _, hard_state, install, entries } = batch;
-    if let Some(orbit_consensus::HardState { term, vote }) = *hard_state {
-        storage.set_hard_state(HardState { term, vote })?;
+    if let Some(hard_state) = *hard_state {
+        storage.set_hard_state(hard_state)?;
     }
     if let Some(snapshot) = install {
         storage.install(snapshot)?;
     }
-    if entries.is_empty() { Ok(()) } else { storage.append(entries) }
+    if entries.is_empty() { Ok(0) } else { storage.append(entries) }
 }
 
-/// A write under way: it takes the disk along and gives it back.
-type Writing = Pin<Box<dyn Future<Output = (Disk, Arc<Batch>, Result<(), StoreError>)> + Send>>;
+/// A write under way: it takes the disk along and gives it back, with the bytes that were written.
+type Writing = Pin<Box<dyn Future<Output = (Disk, Arc<Batch>, Result<u64, StoreError>)> + Send>>;
 
 /// The task around the replica: it is stepped while a batch is being written, whatever the driver does meanwhile.
 struct Shell {
     replica: Replica,
-    started: Instant,
+    clock: Clock,
     /// Nothing while a batch is being written.
     disk: Option<Disk>,
     writing: Option<Writing>,
@@ -214,7 +198,7 @@ impl Shell {
                     self.writing = None;
                     self.disk = Some(disk);
                     match result {
-                        Ok(()) => self.written(&batch),
+                        Ok(bytes) => self.written(&batch, bytes),
                         Err(error) => return self.failed(batch.number, error),
                     }
                 }
@@ -250,7 +234,7 @@ impl Shell {
     /// Steps the replica and carries out what it asks for.
     fn step(&mut self, input: In) -> Result<(), Gone> {
         let mut events = Vec::new();
-        for out in self.replica.step(clock(self.started), input) {
+        for out in self.replica.step(Time(self.clock.ms()), input) {
             match out {
                 Out::Persist(batch) => self.to_write.push_back(batch),
                 Out::Event(event) => events.push(event),
@@ -273,11 +257,10 @@ impl Shell {
         }
     }
 
-    fn written(&mut self, batch: &Batch) -> Result<(), Gone> {
+    fn written(&mut self, batch: &Batch, bytes: u64) -> Result<(), Gone> {
         self.step(In::Persisted(batch.number))?;
         if !batch.entries.is_empty() {
-            let bytes = batch.entries.iter().map(Entry::bytes).sum::<usize>();
-            self.compaction.wrote(batch.entries.len() as u64, bytes as u64, &self.notices);
+            self.compaction.wrote(batch.entries.len() as u64, bytes, &self.notices);
         }
         Ok(())
     }
@@ -302,7 +285,7 @@ struct Disk {
 
 impl Disk {
     /// Makes a batch durable. A full disk is waited for: nothing that was appended is given up.
-    async fn persist(mut self, batch: Arc<Batch>) -> (Disk, Arc<Batch>, Result<(), StoreError>) {
+    async fn persist(mut self, batch: Arc<Batch>) -> (Disk, Arc<Batch>, Result<u64, StoreError>) {
         if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
             self.look_for_room().await;
         }
@@ -310,9 +293,9 @@ impl Disk {
             let content = batch.clone();
             let begun = Instant::now();
             match self.with_storage(move |storage| write(storage, &content)).await {
-                Ok(()) => {
+                Ok(bytes) => {
                     self.metrics.synced(begun.elapsed());
-                    break Ok(());
+                    break Ok(bytes);
                 }
                 Err(error @ StoreError::Full { .. }) => {
                     self.set_full(true, || error.to_string());

@@ -1,12 +1,15 @@
 //! The manager handle: the REST API uses it in production, the simulated users in simulation.
 
-use crate::{driver::Input, feed::Feed, metrics::Metrics, reader::Reader};
+use crate::{
+    feed::Feed,
+    input::{Input, Replied},
+    metrics::Metrics,
+    reader::Reader,
+};
 use bytes::Bytes;
 use orbit_core::{
     manager::{Request, View},
-    model::{
-        Actor, Answer, Code, ExecRequest, LogRange, Rejection, StreamOf, StreamRequest, StreamToken, TaskId, Time,
-    },
+    model::{Actor, Code, ExecRequest, LogRange, Rejection, StreamOf, StreamRequest, StreamToken, TaskId, Time},
 };
 use orbit_proto::v1::{exec_input, exec_output};
 use std::{
@@ -16,15 +19,6 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
-
-/// What a request got.
-#[derive(Clone, Debug)]
-pub struct Replied {
-    /// The answer, or why not.
-    pub result: Result<Answer, Rejection>,
-    /// The cluster's revision when it was answered: for an accepted write, its own entry.
-    pub revision: u64,
-}
 
 /// A handle of a running manager. Cheap to clone.
 #[derive(Clone)]

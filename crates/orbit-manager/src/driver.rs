@@ -2,29 +2,26 @@
 
 use crate::{
     compaction::Compaction,
-    consensus::{Consensus, Log, Notice},
-    door::{Door, Replied},
+    consensus::{Consensus, Log},
+    door::Door,
     feed::Feed,
+    input::{Input, Replied},
     metrics::Metrics,
+    notice::Notice,
     reader::Reader,
 };
 use orbit_consensus as consensus;
 use orbit_core::{
-    manager::{Action, Event, LeadChanges, Manager, Request, RequestId, SessionId},
-    model::{Actor, ClusterId, Code, Rejection, Time, Timing, ToManager, ToWorker},
+    manager::{Action, Event, LeadChanges, Manager, RequestId, SessionId},
+    model::{ClusterId, Code, Rejection, Time, Timing, ToWorker},
     state::Cluster,
 };
-use orbit_shell::BlockingExecutor;
+use orbit_shell::{BlockingExecutor, Clock};
 use orbit_store::{Storage, StoreError};
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::SystemTime};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 
 #[cfg(all(test, not(madsim)))]
@@ -54,29 +51,14 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-/// Looks at the machine between two steps: for the simulator's checks, and nobody else.
-#[cfg(madsim)]
-pub(crate) type Look = Box<dyn FnOnce(&Manager, Time) + Send>;
-
 /// So many inputs wait at a time. Who has more waits before the queue, each connection with one message: then
 /// its worker feels the flow control of its own connection, and delays nobody else.
 const INPUTS_MAX: usize = 4096;
 
-/// What reaches the loop from the tasks around it.
-#[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]
-pub(crate) enum Input {
-    Request(Actor, Request, oneshot::Sender<Replied>),
-    #[cfg(madsim)]
-    Inspect(Look),
-    SessionOpened(SessionId, mpsc::Sender<ToWorker>),
-    Message(SessionId, ToManager),
-    SessionClosed(SessionId),
-}
-
 struct Driver {
     machine: Manager,
     consensus: Consensus,
-    started: Instant,
+    clock: Clock,
     /// Fresh randomness for the next term.
     seed: u64,
     /// The cluster's ID, should the log be empty.
@@ -106,8 +88,8 @@ pub fn start(
     let cluster = recovered.cluster;
     let (sender, notices) = mpsc::unbounded_channel();
     let metrics = Arc::new(Metrics::new());
-    let started = Instant::now();
-    let reader = Reader::start(cluster.clone(), parts.timing, started);
+    let clock = Clock::start();
+    let reader = Reader::start(cluster.clone(), parts.timing, clock);
     let compaction = Compaction::new(
         parts.storage.compactor(),
         parts.blocking.clone(),
@@ -116,7 +98,7 @@ pub fn start(
         recovered.behind_snapshot,
     );
     let log = Log { storage: parts.storage, blocking: parts.blocking, compaction };
-    let consensus = Consensus::start(log, &cluster, recovered.hard_state, started, sender, metrics.clone())?;
+    let consensus = Consensus::start(log, &cluster, recovered.hard_state, clock, sender, metrics.clone())?;
     tracing::info!(revision = cluster.index, term = consensus.term(), "manager starts");
     let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
     let feed = Arc::new(Feed::new(cluster.index));
@@ -124,7 +106,7 @@ pub fn start(
     let driver = Driver {
         machine: Manager::restore(cluster, parts.timing),
         consensus,
-        started,
+        clock,
         seed: parts.seed,
         cluster: parts.cluster,
         requests: 0,
@@ -164,13 +146,7 @@ impl Driver {
         let mut stop = std::pin::pin!(stop);
         let mut alone = false;
         loop {
-            let due = self.machine.deadline().map(|due| self.started + Duration::from_millis(due.0));
-            let wake = async {
-                match due {
-                    Some(due) => sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let wake = self.clock.reaches(self.machine.deadline().map(|due| due.0));
             tokio::select! { biased;
                 () = &mut stop => break,
                 // What is durable comes first: it makes room and answers those who wait longest.
@@ -194,8 +170,7 @@ impl Driver {
     }
 
     fn now(&self) -> Time {
-        let elapsed = self.started.elapsed().as_millis();
-        Time(u64::try_from(elapsed).expect("fewer milliseconds than that"))
+        Time(self.clock.ms())
     }
 
     /// Takes in what consensus says.

@@ -20,10 +20,13 @@ mod driver;
 mod feed;
 #[cfg(all(feature = "daemon", not(madsim)))]
 pub mod http;
+mod input;
 mod metrics;
+mod notice;
 mod reader;
 pub mod sessions;
 pub mod views;
 
-pub use door::{ANSWER_MAX, Door, Exec, Replied};
+pub use door::{ANSWER_MAX, Door, Exec};
 pub use driver::{Error, Parts, start};
+pub use input::Replied;

@@ -13,15 +13,12 @@ use orbit_core::{
     model::{Code, Entry, Rejection, Time, Timing},
     state::{Cluster, Snapshot},
 };
+use orbit_shell::Clock;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Duration,
 };
-use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
-    time::Instant,
-};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// So many questions are under way at a time; others wait for their turn before they are in the queue.
 const QUESTIONS_MAX: usize = 32;
@@ -50,14 +47,14 @@ struct Replica {
     cluster: Cluster,
     timing: Timing,
     lead: Option<Box<Lead>>,
-    started: Instant,
+    clock: Clock,
 }
 
 impl Reader {
-    /// Starts one. `started` is the zero of the machine's own clock.
-    pub fn start(cluster: Cluster, timing: Timing, started: Instant) -> Reader {
+    /// Starts one. `clock` is the machine's own.
+    pub fn start(cluster: Cluster, timing: Timing, clock: Clock) -> Reader {
         let (inputs, receiver) = mpsc::unbounded_channel();
-        let replica = Replica { cluster, timing, lead: None, started };
+        let replica = Replica { cluster, timing, lead: None, clock };
         run(replica, receiver);
         Reader { inputs, turns: Arc::new(Semaphore::new(QUESTIONS_MAX)) }
     }
@@ -121,9 +118,7 @@ impl Replica {
             Input::Lead(lead) => self.lead = lead,
             Input::Install(cluster) => self.cluster = *cluster,
             Input::Ask(question) => {
-                let elapsed = self.started.elapsed().max(Duration::ZERO).as_millis();
-                let now = Time(u64::try_from(elapsed).expect("fewer milliseconds than that"));
-                question(View::new(&self.cluster, &self.timing, self.lead.as_deref()), now);
+                question(View::new(&self.cluster, &self.timing, self.lead.as_deref()), Time(self.clock.ms()));
             }
         }
     }
@@ -161,7 +156,7 @@ mod tests {
     }
 
     fn reader() -> Reader {
-        Reader::start(Cluster::default(), Timing::default(), Instant::now())
+        Reader::start(Cluster::default(), Timing::default(), Clock::start())
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@
 
 use crate::{
     door::{DIAL_MAX, Door, Waiting},
-    driver::Input,
+    input::Input,
 };
 use orbit_core::{
     manager::SessionId,

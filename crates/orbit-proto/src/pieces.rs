@@ -111,15 +111,9 @@ mod tests {
             seen: (1, 1),
             nonce: 2,
             info: NodeInfo {
-                uid: NodeUid(3),
-                name: "n".to_string(),
                 labels: (0..limits::ITEMS_MAX).map(label).collect::<BTreeMap<_, _>>(),
-                arch: "amd64".to_string(),
-                os: "linux".to_string(),
-                allocatable: Resources { cpu_millis: 1000, memory_bytes: 1 << 30 },
                 port_range: (20_000, 29_999),
-                address: None,
-                pinned_ports: None,
+                ..orbit_core::testing::node(NodeUid(3), "n")
             },
             inventory,
             takes_parts: true,

@@ -14,14 +14,14 @@
 #[cfg(all(feature = "docker", not(madsim)))]
 pub mod docker;
 pub mod fake;
+mod identity;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use orbit_core::model::{ClusterId, ExecRequest, LogRange, NodeUid, Resources, TaskId};
-use orbit_core::worker::{
-    LABEL_CLUSTER, LABEL_NODE, LABEL_SPEC, LABEL_TASK, Op, OpError, OpErrorKind, OpResult, Owner,
-};
+pub use identity::Identity;
+use orbit_core::model::{ExecRequest, LogRange, Resources, TaskId};
+use orbit_core::worker::{Op, OpError, OpErrorKind, OpResult, Owner};
 
 /// A container engine, as the worker's shell sees it.
 ///
@@ -124,79 +124,6 @@ pub struct LogChunk {
     pub bytes: Bytes,
 }
 
-/// What a container's labels say of it, where they can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Whose it is.
-    pub owner: Owner,
-    /// Which task's.
-    pub task: TaskId,
-    /// The fingerprint of the spec that it was created from.
-    pub spec: u64,
-}
-
-impl Identity {
-    /// Reads the four labels; `label` looks one up. `None` if one is missing or cannot be read, so
-    /// for every container that is not Orbit's.
-    pub fn read<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Option<Identity> {
-        Some(Identity {
-            owner: Owner {
-                cluster: label(LABEL_CLUSTER)?.parse::<ClusterId>().ok()?,
-                node: label(LABEL_NODE)?.parse::<NodeUid>().ok()?,
-            },
-            task: label(LABEL_TASK)?.parse().ok()?,
-            spec: read_fingerprint(label(LABEL_SPEC)?)?,
-        })
-    }
-
-    /// The four labels, sorted by key: what [`read`](Self::read) reads back.
-    pub fn labels(&self) -> Vec<(String, String)> {
-        // In the order of their keys, which a test holds to.
-        [
-            (LABEL_CLUSTER, self.owner.cluster.to_string()),
-            (LABEL_NODE, self.owner.node.to_string()),
-            (LABEL_SPEC, format!("{:016x}", self.spec)),
-            (LABEL_TASK, self.task.to_string()),
-        ]
-        .map(|(key, value)| (key.to_owned(), value))
-        .into()
-    }
-}
-
-/// Sixteen hexadecimal digits, as the IDs beside it are written: one spelling only.
-fn read_fingerprint(text: &str) -> Option<u64> {
-    let number = u64::from_str_radix(text, 16).ok()?;
-    (format!("{number:016x}") == text).then_some(number)
-}
-
-/// The identity in a spec's labels.
-fn identity_of(labels: &[(String, String)]) -> Option<Identity> {
-    Identity::read(|key| labels.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str()))
-}
-
 fn op_error(kind: OpErrorKind, message: impl Into<String>) -> OpError {
     OpError { kind, message: message.into() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_identity_reads_back_what_it_wrote_and_nothing_else() {
-        let identity = Identity {
-            owner: Owner { cluster: ClusterId(7), node: NodeUid(0xfeed) },
-            task: TaskId { epoch: 1, index: 57, ordinal: 2 },
-            spec: 0xabc,
-        };
-        let labels = identity.labels();
-        assert!(labels.is_sorted());
-        assert_eq!(identity_of(&labels), Some(identity));
-        for (place, bad) in [(0, "7"), (1, ""), (2, "abc"), (2, "+000000000000abc"), (3, "web")] {
-            let mut labels = labels.clone();
-            labels[place].1 = bad.to_owned();
-            assert_eq!(identity_of(&labels), None, "{:?}", labels[place]);
-        }
-        assert_eq!(identity_of(&labels[1..]), None);
-    }
 }

@@ -5,6 +5,7 @@
 
 mod blocking;
 mod buggify;
+mod clock;
 mod owned;
 pub mod plain;
 #[cfg(all(feature = "program", not(madsim)))]
@@ -13,6 +14,7 @@ pub mod supervisor;
 
 pub use blocking::{BlockingExecutor, TokioBlocking, call};
 pub use buggify::buggify;
+pub use clock::Clock;
 pub use owned::Owned;
 
 use std::hash::{BuildHasher, RandomState};

@@ -3,7 +3,7 @@
 use crate::{
     Compacted, Compactor, Result,
     database::{Db, META},
-    redb_storage::*,
+    tables::*,
 };
 use orbit_core::state::Snapshot;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -20,6 +20,7 @@ mod redb_storage;
 #[cfg(any(test, feature = "simulated"))]
 pub mod simulated;
 mod storage;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -28,5 +29,6 @@ pub use database::Options;
 pub use error::{Result, StoreError};
 pub use ledger::{LedgerDisk, LedgerStore, MemoryLedger, RedbLedger};
 pub use memory::{Fault, MemoryDisk, MemoryStorage};
+pub use orbit_consensus::HardState;
 pub use redb_storage::RedbStorage;
-pub use storage::{Compacted, Compactor, HardState, Recovered, Storage};
+pub use storage::{Compacted, Compactor, Recovered, Storage};

@@ -2,6 +2,7 @@
 
 use crate::{Compacted, Compactor, HardState, Recovered, Result, Storage, StoreError};
 use orbit_core::{model::Entry, state::Snapshot};
+use orbit_proto::encode_entry;
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -74,12 +75,18 @@ impl Recovered {
 
 const PLACE: &str = "the disk in memory";
 
+/// As many as they would take on a disk.
+fn bytes(entries: &[Entry]) -> u64 {
+    entries.iter().map(|entry| encode_entry(entry).len() as u64).sum()
+}
+
 impl Storage for MemoryStorage {
     fn load(&mut self) -> Result<Recovered> {
-        Ok(self.0.lock().kept.clone())
+        let kept = self.0.lock().kept.clone();
+        Ok(Recovered { entries_bytes: bytes(&kept.entries), ..kept })
     }
 
-    fn append(&mut self, entries: &[Entry]) -> Result<()> {
+    fn append(&mut self, entries: &[Entry]) -> Result<u64> {
         let mut disk = self.0.lock();
         for (entry, index) in entries.iter().zip(disk.kept.last() + 1..) {
             assert_eq!(entry.index, index, "the log has no gaps");
@@ -93,7 +100,7 @@ impl Storage for MemoryStorage {
             Some(Fault::Lost) => return unknown(),
             Some(Fault::Kept) | None => disk.kept.entries.extend_from_slice(entries),
         }
-        if fault.is_some() { unknown() } else { Ok(()) }
+        if fault.is_some() { unknown() } else { Ok(bytes(entries)) }
     }
 
     fn set_hard_state(&mut self, state: HardState) -> Result<()> {

@@ -1,17 +1,9 @@
 //! What a manager's storage is, whatever it is made of.
 
 use crate::Result;
+use orbit_consensus::HardState;
 use orbit_core::{model::Entry, state::Snapshot};
 use std::sync::Arc;
-
-/// What consensus must remember apart from the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HardState {
-    /// The newest term seen; 0 before the first election.
-    pub term: u64,
-    /// For whom this manager voted in that term.
-    pub vote: Option<u64>,
-}
 
 /// What a crash left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +14,8 @@ pub struct Recovered {
     pub snapshot: Option<Snapshot>,
     /// The entries behind it, without gaps; from index 1 where there is no snapshot.
     pub entries: Vec<Entry>,
+    /// How many bytes these entries take.
+    pub entries_bytes: u64,
 }
 
 /// One manager's log, hard state and snapshots: what is kept, not what is committed.
@@ -35,14 +29,14 @@ pub trait Storage: Send {
     /// When it cannot be read, or is not what was written.
     fn load(&mut self) -> Result<Recovered>;
 
-    /// Adds entries behind the last one, all of them or none.
+    /// Adds entries behind the last one, all of them or none. Returns how many bytes they take.
     ///
     /// # Errors
     /// [`Full`](crate::StoreError::Full) when free space is below the reserve: nothing was tried.
     ///
     /// # Panics
     /// If the entries would leave a gap: the caller's bug.
-    fn append(&mut self, entries: &[Entry]) -> Result<()>;
+    fn append(&mut self, entries: &[Entry]) -> Result<u64>;
 
     /// Replaces the hard state.
     ///

@@ -1,18 +1,15 @@
 //! The loop: one event in, its actions out, in order.
 
-use crate::{hints, session, streams};
+use crate::{hints, input::Input, session, streams};
 use orbit_core::{
-    model::{TaskId, Time, ToManager, ToWorker},
-    worker::{Action, Config, Event, Ledger, LinkId, OpId, OpResult, Worker},
+    model::{Time, ToManager},
+    worker::{Action, Config, Event, Ledger, LinkId, OpId, Worker},
 };
 use orbit_runtime::ContainerRuntime;
-use orbit_shell::{BlockingExecutor, Owned};
+use orbit_shell::{BlockingExecutor, Clock, Owned};
 use orbit_store::{LedgerStore, StoreError};
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
-};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
+use tokio::sync::mpsc;
 
 /// What a worker is made of.
 pub struct Parts {
@@ -38,23 +35,12 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-/// What reaches the loop from the tasks around it.
-pub(crate) enum Input {
-    LinkUp(LinkId, mpsc::Sender<ToManager>),
-    /// And why.
-    LinkDown(LinkId, String),
-    Message(LinkId, ToWorker),
-    Done(OpId, OpResult),
-    Hint(TaskId),
-    HintsLost,
-}
-
 /// Everything that it has begun ends with it: connections, operations, streams, hints.
 struct Driver {
     machine: Worker,
     parts: Parts,
     ledger: Option<Box<dyn LedgerStore>>,
-    started: Instant,
+    clock: Clock,
     inputs: mpsc::UnboundedSender<Input>,
     links: BTreeMap<LinkId, Dialled>,
     ops: BTreeMap<OpId, Owned>,
@@ -95,7 +81,7 @@ pub async fn run(mut parts: Parts, stop: impl Future<Output = ()>) -> Result<(),
         machine,
         parts,
         ledger: Some(store),
-        started: Instant::now(),
+        clock: Clock::start(),
         inputs: sender,
         links: BTreeMap::new(),
         ops: BTreeMap::new(),
@@ -108,13 +94,7 @@ pub async fn run(mut parts: Parts, stop: impl Future<Output = ()>) -> Result<(),
     let mut stop = std::pin::pin!(stop);
     driver.step(Event::Wake).await?;
     loop {
-        let due = driver.machine.deadline().map(|due| driver.started + Duration::from_millis(due.0));
-        let wake = async {
-            match due {
-                Some(due) => sleep_until(due).await,
-                None => std::future::pending().await,
-            }
-        };
+        let wake = driver.clock.reaches(driver.machine.deadline().map(|due| due.0));
         let input = tokio::select! { biased;
             () = &mut stop => break,
             input = inputs.recv() => Some(input.expect("the driver holds a sender")),
@@ -162,9 +142,7 @@ impl Driver {
     }
 
     async fn step(&mut self, event: Event) -> Result<(), Error> {
-        let elapsed = self.started.elapsed().as_millis();
-        let now = Time(u64::try_from(elapsed).expect("fewer milliseconds than that"));
-        for action in self.machine.step(now, event) {
+        for action in self.machine.step(Time(self.clock.ms()), event) {
             self.act(action).await?;
         }
         if let Some(owner) = self.machine.owner().filter(|_| self.hints.is_none()) {

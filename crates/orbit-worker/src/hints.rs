@@ -1,6 +1,6 @@
 //! Follows the engine's events for as long as the worker lives.
 
-use crate::driver::Input;
+use crate::input::Input;
 use futures_util::StreamExt;
 use orbit_core::worker::Owner;
 use orbit_runtime::ContainerRuntime;

@@ -11,6 +11,7 @@
 pub mod daemon;
 mod driver;
 mod hints;
+mod input;
 mod session;
 mod streams;
 

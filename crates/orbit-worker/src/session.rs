@@ -1,6 +1,6 @@
 //! One connection to the manager: dial, then pass messages both ways until either side ends it.
 
-use crate::driver::Input;
+use crate::input::Input;
 use futures_util::{StreamExt, stream};
 use orbit_core::{
     model::{ToManager, ToWorker},

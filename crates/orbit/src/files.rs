@@ -1,6 +1,9 @@
 //! Manifests from files: all of them are read and checked before the first is sent.
 
-use crate::{Session, error::Error, error::Kind};
+use crate::{
+    error::{Error, Kind},
+    session::Session,
+};
 use orbit_api::{
     Manifest,
     manifest::{ManifestKind, read_documents},

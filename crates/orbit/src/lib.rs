@@ -1,10 +1,12 @@
 //! The command line, as a library: [`main_with`] is the whole program on streams that are given.
 //!
-//! `cli` is what may be written on the line, `settings` what follows from it and the environment,
-//! `client` the way to the manager, `cmd` one module per command, `table` and `format` what is shown.
+//! `cli` lists the commands, `cmd` has one module for each of them, with its arguments; `args` and `target` are what
+//! arguments have in common. `settings` says what follows from the line and the environment, `client` is the way to the
+//! manager, `session` what a command works with, `table` and `format` what is shown.
 
 #![forbid(unsafe_code)]
 
+mod args;
 mod cli;
 mod client;
 mod cmd;
@@ -12,15 +14,17 @@ pub mod dev;
 mod error;
 mod files;
 mod format;
+mod session;
 mod settings;
 mod table;
+mod target;
 mod wait;
 
 use clap::{CommandFactory, FromArgMatches};
 use cli::Cli;
 use client::Client;
 use error::{Error, Kind};
-use orbit_shell::plain;
+use session::{Session, say};
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -68,55 +72,6 @@ impl Default for Timing {
     fn default() -> Timing {
         Timing { poll: Duration::from_millis(400), patience: Duration::from_secs(60) }
     }
-}
-
-/// What a command works with.
-struct Session<'a> {
-    client: Client,
-    env: &'a BTreeMap<String, String>,
-    context: settings::Context,
-    stdin: &'a mut dyn Read,
-    out: &'a mut dyn Write,
-    err: &'a mut dyn Write,
-    now: SystemTime,
-    seed: u64,
-    timing: Timing,
-    /// What is said when Ctrl-C ends the command.
-    farewell: &'a RefCell<String>,
-}
-
-impl Session<'_> {
-    /// Data.
-    fn print(&mut self, text: &str) -> Result<(), Error> {
-        self.out.write_all(plain::data(text).as_bytes())?;
-        Ok(self.out.flush()?)
-    }
-    /// A stream of events, from where it broke off. A manager that does not answer for a while is
-    /// waited for, once there was one.
-    async fn reconnect(&mut self, path: &str, last: Option<&str>) -> Result<client::Events, Error> {
-        let until = tokio::time::Instant::now() + self.timing.patience;
-        let mut told = false;
-        loop {
-            match self.client.events(path, last).await {
-                Err(error) if last.is_some() && error.may_pass() && tokio::time::Instant::now() < until => {
-                    if !told {
-                        self.say(&format!("orbit: {}; still trying", error.text().unwrap_or_default()));
-                    }
-                    told = true;
-                    tokio::time::sleep(self.timing.poll).await;
-                }
-                other => return other,
-            }
-        }
-    }
-    /// Progress and errors. Nobody can be told that nobody reads it.
-    fn say(&mut self, line: &str) {
-        say(self.err, line);
-    }
-}
-
-fn say(err: &mut dyn Write, line: &str) {
-    let _ = writeln!(err, "{}", plain::lines(line)).and_then(|()| err.flush());
 }
 
 /// The whole program. Returns the exit code.
@@ -175,7 +130,7 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, host: Host) -> u8 {
         };
         // What mends the settings must not need them.
         let settings = match cli.command {
-            cli::Command::Context(_) | cli::Command::Completion { .. } => Ok(Default::default()),
+            cli::Command::Context(_) | cli::Command::Completion(_) => Ok(Default::default()),
             _ => settings(),
         };
         let (addr, context) = match settings {
@@ -194,7 +149,7 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, host: Host) -> u8 {
             timing,
             farewell: &farewell,
         };
-        block_on(cmd::execute(cli.command, session), interrupt)
+        block_on(cli.command.execute(session), interrupt)
     };
     let code = match result {
         Ok(code) => code,

@@ -1,6 +1,6 @@
 //! Settings: flags, then the environment, then the configuration file, then what is built in.
 
-use crate::{cli::Format, error::Error};
+use crate::{args::Format, error::Error};
 use clap::ValueEnum;
 use serde::Deserialize;
 use std::{collections::BTreeMap, io, path::PathBuf};

@@ -1,10 +1,10 @@
 //! `--wait`: looks again and again until what was applied runs, or has ended.
 
 use crate::{
-    Session,
     client::{Client, path},
     error::{Error, Kind},
     format::{has_ended, reason},
+    session::Session,
     table::replicas,
 };
 use orbit_api::{
@@ -90,8 +90,8 @@ impl Awaited {
 
 fn of_service(service: &Service) -> Progress {
     let (wanted, actual) = (replicas(service), &service.actual);
-    let settled = actual.current.min(wanted);
-    let count = format!("{settled} of {wanted} running");
+    let running = actual.current.min(wanted);
+    let count = format!("{running} of {wanted} running");
     // A manager that is older than this program says nothing of rollouts.
     let (state, told) = service.rollout.as_ref().map_or(("done", ""), |it| (&it.state, &it.message));
     match state {
@@ -99,12 +99,10 @@ fn of_service(service: &Service) -> Progress {
         "paused" | "canary" => return Progress::Done { text: format!("{count}: {told}") },
         // What shall have no replicas has nothing to wait for.
         "done" | "running" if wanted == 0 && actual.running == 0 => return Progress::Done { text: count },
-        "done" if actual.current == wanted && actual.running == wanted && actual.unready == 0 => {
-            return Progress::Done { text: count };
-        }
+        "done" if actual.is_settled(wanted) => return Progress::Done { text: count },
         _ => {}
     }
-    let older = actual.running.saturating_sub(settled);
+    let older = actual.running.saturating_sub(running);
     let parts = [
         (actual.starting, "starting"),
         (actual.pending, "pending"),

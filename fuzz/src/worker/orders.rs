@@ -98,19 +98,9 @@ impl Orders {
 
 fn order(task: TaskId, generation: u32, ended: bool) -> Assignment {
     let spec = Spec {
-        image: format!("image:{}", task.index % 2),
-        pull: Pull::Missing,
-        command: vec![],
-        args: vec![],
-        env: BTreeMap::new(),
-        resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
         pids_max: 10,
-        ports: vec![],
-        placement: Placement::default(),
-        restart: Restart::with_policy(RestartPolicy::Always),
         stop: Stop::within(Millis::secs(1)),
-        probes: Probes::default(),
-        disconnect: Disconnect::default(),
+        ..orbit_core::testing::spec(format!("image:{}", task.index % 2))
     };
     Assignment {
         task,

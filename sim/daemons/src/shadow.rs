@@ -57,10 +57,10 @@ impl Storage for Shadowed {
         self.shadow.lock().expect("nobody panics with it").recovered(&kept);
         Ok(kept)
     }
-    fn append(&mut self, entries: &[Entry]) -> Result<()> {
-        self.log.append(entries)?;
+    fn append(&mut self, entries: &[Entry]) -> Result<u64> {
+        let bytes = self.log.append(entries)?;
         self.shadow.lock().expect("nobody panics with it").follow(entries);
-        Ok(())
+        Ok(bytes)
     }
     fn set_hard_state(&mut self, state: HardState) -> Result<()> {
         self.log.set_hard_state(state)

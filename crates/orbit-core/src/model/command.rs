@@ -19,30 +19,6 @@ pub struct Entry {
     pub command: Command,
 }
 
-impl Entry {
-    /// About how many bytes it takes in the log.
-    pub fn bytes(&self) -> usize {
-        const ENTRY: usize = 64;
-        const ROW: usize = 48;
-        let reports = |reports: &[TaskReport]| reports.iter().map(|it| ROW + it.why.len()).sum::<usize>();
-        ENTRY
-            + match &self.command {
-                Command::Put(put) => {
-                    let Definition { name, labels, spec, .. } = &put.definition;
-                    name.len() + labels.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() + spec.bytes()
-                }
-                Command::Register(registration) => ROW * 4 + reports(&registration.inventory),
-                Command::Reports(nodes) => nodes.iter().map(|node| reports(&node.reports)).sum(),
-                Command::Reach(changes) => changes.len() * ROW,
-                Command::Plan(plan) => {
-                    let rows = plan.creates.len() + plan.places.len() + plan.stops.len() + plan.removes.len();
-                    rows * ROW + plan.decisions.len() * 4 * ROW
-                }
-                _ => ROW,
-            }
-    }
-}
-
 /// A change of the replicated state. Whether it is accepted is decided in `apply`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::large_enum_variant, reason = "short-lived, one at a time")]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::reader::Reader;
+use orbit_consensus::Event;
 use orbit_core::model::{ClusterId, Timing};
 use orbit_store::{Fault, MemoryDisk, MemoryStorage};
 use tokio::{sync::Semaphore, time::timeout};
@@ -40,13 +41,13 @@ impl World {
         let Found { cluster, hard_state, behind_snapshot } = Consensus::recover(&mut storage).unwrap();
         let permits = Arc::new(Semaphore::new(permits));
         let blocking: Arc<dyn BlockingExecutor> = Arc::new(Gate(permits.clone()));
-        let started = Instant::now();
-        let reader = Reader::start(cluster.clone(), Timing::default(), started);
+        let clock = Clock::start();
+        let reader = Reader::start(cluster.clone(), Timing::default(), clock);
         let compaction = Compaction::new(storage.compactor(), blocking.clone(), reader, 1000, behind_snapshot);
         let log = Log { storage: Box::new(storage), blocking, compaction };
         let (sender, notices) = mpsc::unbounded_channel();
         let metrics = Arc::new(Metrics::new());
-        let consensus = Consensus::start(log, &cluster, hard_state, started, sender, metrics).unwrap();
+        let consensus = Consensus::start(log, &cluster, hard_state, clock, sender, metrics).unwrap();
         World { disk, permits, consensus, notices, proposals: 0 }
     }
 

@@ -4,8 +4,8 @@ use super::*;
 use crate::consensus::Consensus;
 use orbit_consensus::Proposal;
 use orbit_core::{
-    manager::ProposalId,
-    model::{Command, Condition, Entry},
+    manager::{ProposalId, Request},
+    model::{Actor, Command, Condition, Entry},
 };
 use orbit_shell::TokioBlocking;
 use orbit_store::{Fault, MemoryDisk, MemoryStorage};
@@ -20,11 +20,11 @@ struct World {
 impl World {
     fn new() -> World {
         let (consensus, proposals) = Consensus::unattended();
-        let (timing, started) = (Timing::default(), Instant::now());
+        let (timing, clock) = (Timing::default(), Clock::start());
         let driver = Driver {
             machine: Manager::restore(Cluster::default(), timing),
             consensus,
-            started,
+            clock,
             seed: 7,
             cluster: ClusterId(1),
             requests: 0,
@@ -33,7 +33,7 @@ impl World {
             stuck: Vec::new(),
             feed: Arc::new(Feed::new(0)),
             metrics: Arc::new(Metrics::new()),
-            reader: Reader::start(Cluster::default(), timing, started),
+            reader: Reader::start(Cluster::default(), timing, clock),
             lead_changes: None,
         };
         World { driver, proposals, index: 0 }

@@ -1,12 +1,12 @@
 //! `/v1/services/{name}/endpoints`: where a service is reached.
 
-use super::*;
+use super::{
+    sse::{self, Messages, News, Source},
+    *,
+};
 use crate::views;
-use axum::response::sse::Event;
 use orbit_api::view::{Change, ChangeKind, Endpoints};
 use orbit_core::model::Kind;
-use tokio::sync::mpsc;
-use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Door> {
@@ -31,10 +31,7 @@ async fn read(State(door): State<Door>, Path(name): Path<String>, Query(how): Qu
     if !flag("watch", how.watch.as_deref())? {
         return Ok(Json(endpoints).into_response());
     }
-    // A reader that is slow is told less often: what it misses is out of date by then.
-    let (sender, messages) = mpsc::channel(1);
-    tokio::spawn(tell(door, name, sender));
-    Ok(watch::stream(ReceiverStream::new(messages).map(Ok)))
+    Ok(sse::stream(door, Told { name, last: None }))
 }
 
 /// With the revision that was read; nothing where there is no such service.
@@ -47,30 +44,31 @@ async fn look(door: &Door, name: String) -> Answered<(u64, Option<Endpoints>)> {
     Ok(looked.await?)
 }
 
-/// Lives as long as the reader, also while there is no such service.
-async fn tell(door: Door, name: String, sender: mpsc::Sender<Event>) {
-    let mut told: Option<Endpoints> = None;
-    loop {
-        let Ok((revision, now)) = look(&door, name.clone()).await else { return };
-        let kind = match (&told, &now) {
+/// The endpoints of a service, whenever they change; also while there is no such service.
+struct Told {
+    name: String,
+    last: Option<Endpoints>,
+}
+
+impl Source for Told {
+    /// A reader that is slow is told less often: what it misses is out of date by then.
+    const MESSAGES_MAX: usize = 1;
+
+    /// Whether or not the changes are still known: the endpoints are looked at as a whole.
+    async fn tell(&mut self, door: &Door, _: Option<News>, messages: &Messages) -> Option<u64> {
+        let (revision, now) = look(door, self.name.clone()).await.ok()?;
+        let kind = match (&self.last, &now) {
             (None, Some(_)) => Some(ChangeKind::Added),
             (Some(before), Some(now)) if before.items != now.items => Some(ChangeKind::Modified),
             (Some(_), None) => Some(ChangeKind::Deleted),
             _ => None,
         };
         if let Some(kind) = kind {
-            let nothing = || Endpoints { name: name.clone(), revision, items: Vec::new() };
+            let nothing = || Endpoints { name: self.name.clone(), revision, items: Vec::new() };
             let change = Change { kind, object: now.clone().unwrap_or_else(nothing) };
-            let data = serde_json::to_string(&change).expect("endpoints are plain data");
-            if sender.send(Event::default().id(revision.to_string()).data(data)).await.is_err() {
-                return;
-            }
-            told = now;
+            messages.send(Some(revision), vec![change]).await?;
+            self.last = now;
         }
-        tokio::select! { biased;
-            () = sender.closed() => return,
-            // Whether or not the changes are still known: they are looked at as a whole.
-            _ = door.feed.after(revision) => {}
-        }
+        Some(revision)
     }
 }

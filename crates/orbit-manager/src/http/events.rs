@@ -1,11 +1,12 @@
 //! `/v1/events`: what was done and what happened.
 
-use super::{cursor::Cursor, watch, *};
+use super::{
+    cursor::Cursor,
+    sse::{self, Messages, News, Source},
+    *,
+};
 use crate::views;
-use axum::response::sse::Event;
 use orbit_core::model::{Happening, Subject};
-use tokio::sync::mpsc;
-use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Door> {
@@ -45,7 +46,7 @@ impl Filter {
     responses((status = 200, body = view::List<view::Event>), (status = 400, body = Problem),
         (status = 410, body = Problem, description = "not all of it is kept any more")))]
 async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query<Filter>) -> Answered<Response> {
-    let since = watch::since(&headers, filter.since)?;
+    let since = sse::since(&headers, filter.since)?;
     let limit = Page { limit: filter.limit, after: None }.limit()?;
     let from = match filter.after.as_deref() {
         None => Cursor::after(since.unwrap_or(0)),
@@ -60,16 +61,14 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
         });
         let (oldest, newest) = looked.await?;
         if let Some(oldest) = oldest {
-            return Err(watch::compacted(oldest));
+            return Err(sse::compacted(oldest));
         }
         if watched && since > newest {
-            return Err(watch::ahead(since, newest));
+            return Err(sse::ahead(since, newest));
         }
     }
     if watched {
-        let (sender, messages) = mpsc::channel(64);
-        tokio::spawn(tell(door, from.since(), filter, sender));
-        return Ok(watch::stream(ReceiverStream::new(messages).map(Ok)));
+        return Ok(sse::stream(door, Story { seen: from.since(), filter }));
     }
     let listed = door.read(move |state, _| {
         let mut place = (0, 0);
@@ -86,29 +85,24 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
     Ok(Json(listed.await?).into_response())
 }
 
-/// Lives as long as the reader.
-async fn tell(door: Door, mut seen: u64, filter: Filter, sender: mpsc::Sender<Event>) {
-    loop {
-        let filter = filter.clone();
+/// The history from a revision on.
+struct Story {
+    seen: u64,
+    filter: Filter,
+}
+
+impl Source for Story {
+    async fn tell(&mut self, door: &Door, _: Option<News>, messages: &Messages) -> Option<u64> {
+        let (seen, filter) = (self.seen, self.filter.clone());
         let looked = door.read(move |state, _| {
             let happened = state.cluster().history().after(seen);
             let events = happened.map(|happening| (happening, views::event(state, happening)));
             let chosen = events.filter(|(happening, event)| filter.matches(happening, event));
             (state.cluster().index, chosen.map(|(_, event)| event).collect::<Vec<_>>())
         });
-        let Ok((revision, events)) = looked.await else { return };
-        let last = events.len().saturating_sub(1);
-        for (i, event) in events.into_iter().enumerate() {
-            let message = Event::default().data(serde_json::to_string(&event).expect("an event is plain data"));
-            let message = if i == last { message.id(revision.to_string()) } else { message };
-            if sender.send(message).await.is_err() {
-                return;
-            }
-        }
-        seen = revision;
-        tokio::select! { biased;
-            () = sender.closed() => return,
-            _ = door.feed.after(seen) => {}
-        }
+        let (revision, events) = looked.await.ok()?;
+        messages.send(Some(revision), events).await?;
+        self.seen = revision;
+        Some(revision)
     }
 }

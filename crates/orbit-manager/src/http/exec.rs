@@ -5,12 +5,13 @@
 //! standard output, 2 its standard error, 3 its exit code in decimal digits, 4 why it could not be
 //! had. After 3 or 4 nothing comes.
 
-use super::*;
+use super::{tasks::newest_attempt, *};
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use futures_util::{SinkExt, StreamExt};
 use orbit_core::model::{ExecRequest, TaskId};
 use orbit_proto::v1::{StdinEnd, TerminalSize, exec_input, exec_output};
 use tokio::sync::Mutex;
+use utoipa_axum::routes;
 
 /// The longest message that is taken from a client.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -22,6 +23,10 @@ const PIECE_BYTES_MAX: usize = 64 << 10;
 const COMMAND_WORDS_MAX: usize = 1000;
 const COMMAND_BYTES_MAX: usize = 64 << 10;
 
+pub(super) fn routes() -> OpenApiRouter<Door> {
+    OpenApiRouter::new().routes(routes!(exec))
+}
+
 /// Start a process in an attempt's container. `command` stands once for each word.
 #[utoipa::path(get, path = "/v1/tasks/{id}/exec", tag = "tasks", operation_id = "exec",
     params(("command" = Vec<String>, Query, description = "the program and its arguments"),
@@ -30,7 +35,7 @@ const COMMAND_BYTES_MAX: usize = 64 << 10;
     responses((status = 101, description = "a WebSocket; see the first byte of each message"),
         (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 426, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn exec(
+async fn exec(
     State(door): State<Door>,
     Path(id): Path<String>,
     axum::extract::RawQuery(query): axum::extract::RawQuery,
@@ -42,7 +47,7 @@ pub(super) async fn exec(
     let request = request(query.as_deref().unwrap_or(""))?;
     let attempt = match id.parse::<TaskId>() {
         Ok(attempt) => attempt,
-        Err(_) => super::tasks::newest_attempt(&door, id).await?,
+        Err(_) => newest_attempt(&door, id).await?,
     };
     // Refusals come before the upgrade, as ordinary answers.
     let exec = door.exec(attempt, request).await?;

@@ -1,6 +1,7 @@
 //! `/metrics`, for Prometheus.
 
 use super::*;
+use axum::http::header;
 use orbit_core::{
     model::{Kind, TaskState},
     state::Cluster,
@@ -12,6 +13,7 @@ use prometheus_client::{
 };
 use std::collections::BTreeMap;
 use tokio::time::Instant;
+use utoipa_axum::routes;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Beyond so many tasks the invariants are not recomputed: it would keep other readers waiting.
@@ -38,10 +40,14 @@ struct Counts {
     violations: Vec<String>,
 }
 
+pub(super) fn routes() -> OpenApiRouter<Door> {
+    OpenApiRouter::new().routes(routes!(metrics))
+}
+
 /// Measures, for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "about", operation_id = "read_metrics",
     responses((status = 200, content_type = "application/openmetrics-text"), (status = 503, body = Problem)))]
-pub(super) async fn metrics(State(door): State<Door>) -> Answered<Response> {
+async fn metrics(State(door): State<Door>) -> Answered<Response> {
     let check = door.metrics.is_check_due(Instant::now());
     let counts = door.read(move |state, _| count(state.cluster(), check)).await?;
     for violation in &counts.violations {

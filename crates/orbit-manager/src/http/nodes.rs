@@ -84,7 +84,7 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
     let selector = Selector::parse(filter.selector.as_deref())?;
     if flag("watch", filter.watch.as_deref())? {
         let nodes = Nodes { selector, names: Default::default() };
-        return watch::watch(door, watch::since(&headers, filter.since)?, nodes).await;
+        return watch::watch(door, sse::since(&headers, filter.since)?, nodes).await;
     }
     let limit = Page { limit: filter.limit, after: None }.limit()?;
     let listed = door.read(move |state, now| {

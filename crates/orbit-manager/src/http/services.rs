@@ -69,7 +69,7 @@ impl Watched for Selector {
 async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query<Filter>) -> Answered<Response> {
     let selector = Selector::parse(filter.selector.as_deref())?;
     if flag("watch", filter.watch.as_deref())? {
-        return watch::watch(door, watch::since(&headers, filter.since)?, selector).await;
+        return watch::watch(door, sse::since(&headers, filter.since)?, selector).await;
     }
     let part = Page { limit: filter.limit, after: filter.after };
     let limit = part.limit()?;

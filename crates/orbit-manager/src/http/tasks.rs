@@ -19,11 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Door> {
-    OpenApiRouter::new()
-        .routes(routes!(list, submit))
-        .routes(routes!(read, delete))
-        .routes(routes!(logs))
-        .routes(routes!(super::exec::exec))
+    OpenApiRouter::new().routes(routes!(list, submit)).routes(routes!(read, delete)).routes(routes!(logs))
 }
 
 #[derive(Clone, Deserialize)]
@@ -116,7 +112,7 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
         return Err(Rejection::invalid("state", message).into());
     }
     if flag("watch", filter.watch.as_deref())? {
-        let since = watch::since(&headers, filter.since)?;
+        let since = sse::since(&headers, filter.since)?;
         return watch::watch(door, since, Tasks { filter, selector }).await;
     }
     let limit = Page { limit: filter.limit, after: None }.limit()?;

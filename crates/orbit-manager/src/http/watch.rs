@@ -1,24 +1,19 @@
 //! Lists that go on: every change as a server-sent event.
 //!
 //! A watch is level-triggered. It says what an object is now, so what changed twice in between is
-//! told once. `id` is the revision up to which everything was told; it stands on the last message of
-//! those that belong together, and given back as `Last-Event-ID` (or `since`) the watch goes on there.
+//! told once.
 
-use super::*;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use futures_util::{Stream, StreamExt};
+use super::{
+    sse::{self, Messages, News, Source},
+    *,
+};
 use orbit_api::view::{Change, ChangeKind};
 use orbit_core::{manager::View, model::Time, state::Change as Changed};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, convert::Infallible, time::Duration};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// So many objects are read at a time.
 const PAGE: usize = 200;
-/// Messages that wait for a slow reader; then the watch waits too, and says less often more.
-const MESSAGES_MAX: usize = 64;
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What is watched.
 pub(super) trait Watched: Send + Sync + 'static {
@@ -34,99 +29,69 @@ pub(super) trait Watched: Send + Sync + 'static {
     fn may_have_shown(&self, state: View, changed: &Changed, since: u64) -> bool;
 }
 
-/// From which revision on: `Last-Event-ID` is newer than what the URL says.
-pub(super) fn since(headers: &HeaderMap, query: Option<u64>) -> Answered<Option<u64>> {
-    let Some(id) = extract::header(headers, "last-event-id")? else { return Ok(query) };
-    extract::revision(id).map(Some).ok_or_else(|| Rejection::invalid("last-event-id", "is not a revision").into())
-}
-
-pub(super) fn compacted(complete_after: u64) -> Fault {
-    let detail = format!("changes are known after revision {complete_after} only: list again, and watch from there");
-    Fault(Problem::new(HttpCode::Compacted, detail))
-}
-
-pub(super) fn ahead(since: u64, newest: u64) -> Fault {
-    Rejection::invalid("since", format!("{since} is ahead of the revision, {newest}")).into()
-}
-
 /// Begins a watch: with everything that there is, or with what changed after a revision.
 pub(super) async fn watch(door: Door, since: Option<u64>, watched: impl Watched) -> Answered<Response> {
     if let Some(since) = since {
-        door.feed.check(since).map_err(|error| compacted(error.complete_after))?;
+        door.feed.check(since).map_err(|error| sse::compacted(error.complete_after))?;
         let newest = door.read(|state, _| state.cluster().index).await?;
         if since > newest {
-            return Err(ahead(since, newest));
+            return Err(sse::ahead(since, newest));
         }
     }
-    let (sender, messages) = mpsc::channel(MESSAGES_MAX);
-    tokio::spawn(tell(door, since, watched, sender));
-    Ok(stream(ReceiverStream::new(messages).map(Ok)))
-}
-
-pub(super) fn stream(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    let has = since.map_or_else(|| Ok(BTreeSet::new()), Err);
+    Ok(sse::stream(door, Watch { watched: Arc::new(watched), has }))
 }
 
 /// One watch. It holds no more than a page at a time, and takes the next one when its reader has taken
 /// the one before.
 struct Watch<W> {
-    door: Door,
-    watched: std::sync::Arc<W>,
+    watched: Arc<W>,
     /// What the reader has; where it comes back, what it had at that revision is not known.
     has: Result<BTreeSet<Changed>, u64>,
-    sender: mpsc::Sender<Event>,
 }
 
-/// Lives as long as the reader.
-async fn tell(door: Door, since: Option<u64>, watched: impl Watched, sender: mpsc::Sender<Event>) {
-    let has = since.map_or_else(|| Ok(BTreeSet::new()), Err);
-    let watch = Watch { door, watched: std::sync::Arc::new(watched), has, sender };
-    // Both end when the reader has gone, or the manager ends.
-    let _ = watch.run(since).await;
+impl<W: Watched> Source for Watch<W> {
+    async fn tell(&mut self, door: &Door, news: Option<News>, messages: &Messages) -> Option<u64> {
+        let Some(news) = news else {
+            return match self.has {
+                Err(since) => Some(since),
+                Ok(_) => self.list(door, messages).await,
+            };
+        };
+        // A reader that was too slow comes back, and is told so.
+        let (revision, changes) = news.ok()?;
+        let mut changes = changes.into_iter().peekable();
+        while changes.peek().is_some() {
+            let part = Vec::from_iter(changes.by_ref().take(PAGE));
+            let told = self.changes(door, part).await?;
+            // Only the last part ends the revision.
+            let id = changes.peek().is_none().then_some(revision);
+            messages.send(id, told).await?;
+        }
+        Some(revision)
+    }
 }
 
 impl<W: Watched> Watch<W> {
-    async fn run(mut self, since: Option<u64>) -> Option<Infallible> {
-        let mut seen = match since {
-            Some(since) => since,
-            None => self.list().await?,
-        };
-        loop {
-            let (revision, changes) = tokio::select! { biased;
-                () = self.sender.closed() => return None,
-                // A reader that was too slow comes back, and is told so.
-                after = self.door.feed.after(seen) => after.ok()?,
-            };
-            seen = revision;
-            let mut changes = changes.into_iter().peekable();
-            while changes.peek().is_some() {
-                let part = Vec::from_iter(changes.by_ref().take(PAGE));
-                let told = self.changes(part).await?;
-                // Only the last part ends the revision.
-                let id = changes.peek().is_none().then_some(revision);
-                if !told.is_empty() {
-                    send(&self.sender, id, told).await?;
-                }
-            }
-        }
-    }
-
     /// Everything, page by page. What changes meanwhile is told again, as a change: it ends at the
     /// revision of its first page.
-    async fn list(&mut self) -> Option<u64> {
+    async fn list(&mut self, door: &Door, messages: &Messages) -> Option<u64> {
         let (mut revision, mut after) = (None, None);
         loop {
             let (watched, behind) = (self.watched.clone(), after.clone());
             let look = move |state: View, now| (state.cluster().index, watched.page(state, now, behind.as_ref(), PAGE));
-            let (index, page) = self.door.read(look).await.ok()?;
+            let (index, page) = door.read(look).await.ok()?;
             let revision = *revision.get_or_insert(index);
             let is_last = page.len() < PAGE;
             after = page.last().map(|(changed, _)| changed.clone()).or(after);
             if let Ok(has) = &mut self.has {
                 has.extend(page.iter().map(|(changed, _)| changed.clone()));
             }
-            let added = page.into_iter().map(|(_, object)| Change { kind: ChangeKind::Added, object });
-            send(&self.sender, is_last.then_some(revision), added.collect()).await?;
+            if is_last && page.is_empty() {
+                messages.nothing_yet(revision).await?;
+            }
+            let added = page.into_iter().map(|(_, object)| json!(Change { kind: ChangeKind::Added, object }));
+            messages.send(is_last.then_some(revision), added.collect()).await?;
             if is_last {
                 return Some(revision);
             }
@@ -134,7 +99,7 @@ impl<W: Watched> Watch<W> {
     }
 
     /// What is to be said of these.
-    async fn changes(&mut self, changes: Vec<Changed>) -> Option<Vec<Change<Value>>> {
+    async fn changes(&mut self, door: &Door, changes: Vec<Changed>) -> Option<Vec<Value>> {
         let (watched, since) = (self.watched.clone(), self.has.as_ref().err().copied());
         let look = move |state: View, now| {
             let look = |changed: Changed| {
@@ -146,7 +111,7 @@ impl<W: Watched> Watch<W> {
             changes.into_iter().map(look).collect::<Vec<_>>()
         };
         let mut told = Vec::new();
-        for (object, shown, changed) in self.door.read(look).await.ok()? {
+        for (object, shown, changed) in door.read(look).await.ok()? {
             // Of a reader that came back: what it has not is new to it anyway.
             let had = self.has.as_ref().map_or(shown, |has| has.contains(&changed));
             let change = match object {
@@ -162,27 +127,8 @@ impl<W: Watched> Watch<W> {
                     None => {}
                 }
             }
-            told.extend(change);
+            told.extend(change.map(|change| json!(change)));
         }
         Some(told)
     }
-}
-
-/// Messages that belong together; the last carries the revision that ends with them, if one does. Where
-/// there is none, an empty one does, so that the reader knows from where it watches. Nothing once the
-/// reader has gone.
-async fn send(sender: &mpsc::Sender<Event>, revision: Option<u64>, told: Vec<Change<Value>>) -> Option<()> {
-    let ended = |event: Event| match revision {
-        Some(revision) => event.id(revision.to_string()),
-        None => event,
-    };
-    let count = told.len();
-    if count == 0 && revision.is_some() {
-        sender.send(ended(Event::default()).comment("nothing yet")).await.ok()?;
-    }
-    for (i, change) in (1..).zip(told) {
-        let event = Event::default().data(json!(change).to_string());
-        sender.send(if i == count { ended(event) } else { event }).await.ok()?;
-    }
-    Some(())
 }

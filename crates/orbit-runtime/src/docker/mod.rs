@@ -11,7 +11,9 @@ mod kill;
 mod probe;
 mod spec;
 
-use crate::{ContainerRuntime, EngineInfo, ExecInput, ExecOutput, Identity, LogChunk, op_error};
+use crate::{
+    ContainerRuntime, EngineInfo, ExecInput, ExecOutput, Identity, LogChunk, identity::owner_labels, op_error,
+};
 use async_trait::async_trait;
 use bollard::{
     Docker,
@@ -30,8 +32,7 @@ use errors::{During, judge};
 use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
 use orbit_core::model::{ExecRequest, LogRange, Millis, Pull, Resources, TaskId, repository};
 use orbit_core::worker::{
-    Container, ContainerSpec, ContainerState, LABEL_CLUSTER, LABEL_NODE, Op, OpError, OpErrorKind, OpOutput, OpResult,
-    Owner,
+    Container, ContainerSpec, ContainerState, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
 };
 use std::{
     collections::HashMap,
@@ -212,7 +213,7 @@ impl ContainerRuntime for DockerRuntime {
             future::ready(match event {
                 Ok(Ok(event)) => {
                     let labels = event.actor.and_then(|actor| actor.attributes).unwrap_or_default();
-                    Identity::read(|key| labels.get(key).map(String::as_str)).map(|identity| Ok(identity.task))
+                    Identity::of_map(&labels).map(|identity| Ok(identity.task))
                 }
                 Ok(Err(error)) => Some(Err(op_error(OpErrorKind::Engine, errors::words(&error)))),
                 Err(error) => Some(Err(error)),
@@ -286,7 +287,7 @@ fn until_error<T: Send + 'static>(
 }
 
 fn owner_filter(owner: Owner) -> Vec<String> {
-    vec![format!("{LABEL_CLUSTER}={}", owner.cluster), format!("{LABEL_NODE}={}", owner.node)]
+    owner_labels(owner).map(|(key, value)| format!("{key}={value}")).into()
 }
 
 async fn list(client: &Docker, owner: Owner) -> Result<Vec<Container>, OpError> {
@@ -340,12 +341,8 @@ fn labels_of(found: &ContainerInspectResponse) -> HashMap<String, String> {
 /// What the labels say, if the container is the owner's. One that is the owner's but does not say
 /// which task's cannot be acted on: it is left alone, and told to the operator.
 fn identity_of(owner: Owner, name: &str, labels: &HashMap<String, String>) -> Option<Identity> {
-    let identity = Identity::read(|key| labels.get(key).map(String::as_str));
-    let label = |key: &str| labels.get(key).cloned().unwrap_or_default();
-    if identity.is_none()
-        && label(LABEL_CLUSTER) == owner.cluster.to_string()
-        && label(LABEL_NODE) == owner.node.to_string()
-    {
+    let identity = Identity::of_map(labels);
+    if identity.is_none() && owner_labels(owner).iter().all(|(key, value)| labels.get(*key) == Some(value)) {
         tracing::warn!(container = name, "left alone: it carries our labels, but they name no task");
     }
     identity.filter(|identity| identity.owner == owner)
@@ -435,9 +432,8 @@ async fn create(client: &Docker, spec: &ContainerSpec, published_on: IpAddr, cap
         // Made or removed at this moment, so it cannot be looked at yet: neither success nor failure.
         return Err(op_error(OpErrorKind::Engine, errors::words(&error)));
     };
-    let labels = labels_of(&holder);
-    let ours = crate::identity_of(&spec.labels);
-    if ours.is_some() && Identity::read(|key| labels.get(key).map(String::as_str)) == ours {
+    let ours = Identity::of_spec(spec);
+    if ours.is_some() && Identity::of_map(&labels_of(&holder)) == ours {
         Ok(OpOutput::Done)
     } else {
         Err(op_error(OpErrorKind::NameTaken, errors::words(&error)))

@@ -81,16 +81,10 @@ mod tests {
 
     fn spec() -> ContainerSpec {
         ContainerSpec {
-            name: "a".to_owned(),
-            image: "web".to_owned(),
-            command: Vec::new(),
-            args: Vec::new(),
-            env: Vec::new(),
             resources: Resources { cpu_millis: 250, memory_bytes: 64 << 20 },
             pids_max: 128,
-            stop_signal: None,
             ports: vec![(80, 20_000), (80, 20_001)],
-            labels: Vec::new(),
+            ..orbit_core::testing::container("a", "web")
         }
     }
 

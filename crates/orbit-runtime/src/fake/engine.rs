@@ -1,6 +1,15 @@
-//! The engine as a value.
+//! The engine as a value: what a worker asks of it, and the truth about it. What the world does to it is in `controls`.
 
-use crate::{EngineInfo, Identity, identity_of, op_error};
+mod controls;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    container::{FakeContainer, Lives, Program},
+    fault::{Fault, OpName},
+    image::FakeImage,
+};
+use crate::{EngineInfo, Identity, op_error};
 use orbit_core::model::{Millis, Pull, Resources, TaskId, repository};
 use orbit_core::worker::{
     Container, ContainerSpec, ContainerState, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
@@ -13,8 +22,6 @@ pub const MEMORY_LIMIT_MIN_BYTES: u64 = 6 << 20;
 const KILLED: i32 = 128 + 9;
 /// The exit code of a process that SIGTERM ended.
 const TERMINATED: i32 = 128 + 15;
-/// What Docker notes for a container that was running when its machine went down.
-const MACHINE_LOST: i32 = 255;
 /// How many of the newest happenings are kept for those who follow them.
 const HAPPENINGS_MAX: usize = 4096;
 
@@ -40,155 +47,6 @@ pub struct FakeEngine {
     happenings: VecDeque<Identity>,
     /// How many happenings were dropped from the front of `happenings`.
     happenings_dropped: u64,
-}
-
-/// An image that the engine has or could get.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FakeImage {
-    /// What its tag means in the registry by now; none of one that was made here.
-    pub digest: Option<String>,
-    /// What it ever meant there.
-    pub pushed: BTreeSet<String>,
-    /// What it means on the machine, once that has it.
-    pub digest_here: Option<String>,
-    /// What else of it the machine has, by digest.
-    pub others_here: BTreeSet<String>,
-    /// Whether the machine has it.
-    pub here: bool,
-    /// Where it came or would come from.
-    pub place: ImagePlace,
-    /// What its containers do.
-    pub program: Program,
-}
-
-/// Where an image is. One that the engine was never told of is refused by the registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImagePlace {
-    /// On the machine, and in a registry that answers at once.
-    Present,
-    /// In the registry: a pull takes this long.
-    Pullable(Millis),
-    /// In a registry that never answers: a pull lasts until its deadline.
-    Hanging,
-}
-
-impl ImagePlace {
-    /// How long a pull takes; `None` if it does not end.
-    fn takes(self) -> Option<Millis> {
-        match self {
-            ImagePlace::Present => Some(Millis(0)),
-            ImagePlace::Pullable(span) => Some(span),
-            ImagePlace::Hanging => None,
-        }
-    }
-}
-
-impl FakeImage {
-    /// Whether its registry is asked for it.
-    fn is_asked_for(&self, reference: &str, pull: Pull) -> bool {
-        pull == Pull::Always || (pull == Pull::Missing && !self.is_here(reference))
-    }
-    fn is_here(&self, reference: &str) -> bool {
-        match reference.split_once('@') {
-            Some((_, digest)) => self.digest_here.as_deref() == Some(digest) || self.others_here.contains(digest),
-            None => self.here,
-        }
-    }
-}
-
-/// What the containers of an image do once started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Program {
-    /// Run until told to stop.
-    #[default]
-    Run,
-    /// Run until told to stop, and then end well, with code 0.
-    Polite,
-    /// Print `stubborn`, run, and ignore the stop signal: only the kill after the grace ends it.
-    Stubborn,
-    /// End at once with this code.
-    Exit(i32),
-    /// Take more memory than it may, at once.
-    OutOfMemory,
-    /// Print `line 1` to `line n`, then run.
-    Print(u32),
-    /// There is no such program in the image: the start is refused.
-    BadEntrypoint,
-}
-
-/// A container of the fake.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FakeContainer {
-    /// What it was created from.
-    pub spec: ContainerSpec,
-    /// Read from its labels; `None` for a foreign one.
-    pub identity: Option<Identity>,
-    /// What it does.
-    pub state: ContainerState,
-    /// Somebody froze its process, which counts as running.
-    pub paused: bool,
-    /// Something ails it: it says no to every probe.
-    pub sick: bool,
-    /// How often it said yes to one.
-    pub yes: u64,
-    /// What it runs.
-    pub program: Program,
-    /// Which bytes of it, where a registry knows them.
-    pub digest: Option<String>,
-    /// What it wrote: (to standard error, the line without its end).
-    pub lines: Vec<(bool, String)>,
-}
-
-/// What became of a task's containers over all time: the truth, whatever anyone believes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lives {
-    /// How many containers were created for it.
-    pub created: u32,
-    /// How often one of them was started, by those who ask the engine.
-    pub started: u32,
-    /// How many were removed, by whom ever.
-    pub removed: u32,
-}
-
-/// The kinds of [`Op`], to aim a [`Fault`] with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs)]
-pub enum OpName {
-    List,
-    Inspect,
-    EnsureImage,
-    Create,
-    Start,
-    Stop,
-    Probe,
-    Remove,
-}
-
-impl OpName {
-    /// The kind of an operation.
-    pub fn of(op: &Op) -> OpName {
-        match op {
-            Op::List(_) => OpName::List,
-            Op::Inspect { .. } => OpName::Inspect,
-            Op::EnsureImage { .. } => OpName::EnsureImage,
-            Op::Create(_) => OpName::Create,
-            Op::Start(_) => OpName::Start,
-            Op::Stop { .. } => OpName::Stop,
-            Op::Probe { .. } => OpName::Probe,
-            Op::Remove(_) => OpName::Remove,
-        }
-    }
-}
-
-/// A trouble that the next operation of a kind meets, once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Which operations meet it.
-    pub on: OpName,
-    /// The operation takes place, and only its answer is replaced: a lost response.
-    pub takes_place: bool,
-    /// The answer.
-    pub error: OpError,
 }
 
 impl Default for FakeEngine {
@@ -329,16 +187,8 @@ impl FakeEngine {
         self.images.get(&self.name_of(reference))
     }
 
-    /// Somebody pushes other bytes under the same tag. Those from before can be had by their digest.
-    pub fn push_again(&mut self, image: &str, digest: &str) {
-        if let Some(known) = self.images.get_mut(image) {
-            known.digest = Some(digest.to_string());
-            known.pushed.insert(digest.to_string());
-        }
-    }
-
     fn create(&mut self, spec: &ContainerSpec) -> OpResult {
-        let identity = identity_of(&spec.labels);
+        let identity = Identity::of_spec(spec);
         if let Some(holder) = self.containers.get(&spec.name) {
             if identity.is_some() && holder.identity == identity {
                 return Ok(OpOutput::Done);
@@ -435,142 +285,6 @@ impl FakeEngine {
         Ok(OpOutput::Done)
     }
 
-    // Controls: what the world does. None of them minds whether the engine is down.
-
-    /// Puts an image on the machine, or makes it available to it.
-    pub fn add_image(&mut self, image: &str, place: ImagePlace, program: Program) {
-        let (here, digest) = (place == ImagePlace::Present, None);
-        let (pushed, others_here) = (BTreeSet::new(), BTreeSet::new());
-        let known = FakeImage { digest, pushed, digest_here: None, others_here, here, place, program };
-        self.images.insert(image.to_owned(), known);
-    }
-    /// Takes an image off the machine and out of the registry. Containers of it keep running.
-    pub fn remove_image(&mut self, image: &str) {
-        self.images.remove(image);
-    }
-    /// A container's process ends by itself. Nothing happens to one that does not run.
-    ///
-    /// # Panics
-    /// If there is no such container, as do the controls below: the test meant another.
-    pub fn exit(&mut self, name: &str, code: i32) {
-        if self.containers.get(name).is_none_or(|container| !container.paused) {
-            self.end(name, code, false);
-        }
-    }
-    /// Somebody stops a container: its process is asked, and killed if it does not hear.
-    pub fn stop_behind_our_back(&mut self, name: &str) {
-        let stopped = self.stop(name);
-        assert!(stopped.is_ok(), "no container {name}");
-    }
-    /// Somebody freezes a container's process. A stop and a kill thaw it.
-    pub fn pause(&mut self, name: &str) {
-        self.with(name, |container| container.paused = container.is_running());
-    }
-    /// Somebody thaws a frozen container.
-    pub fn unpause(&mut self, name: &str) {
-        self.with(name, |container| container.paused = false);
-    }
-    /// Something ails a container, so that it says no to every probe, or no longer does.
-    pub fn make_sick(&mut self, name: &str, sick: bool) {
-        self.with(name, |container| container.sick = sick);
-    }
-    /// The engine stops those of our containers that run, as Docker does without live-restore: when it
-    /// is told to end, or when it returns after it was killed. Each process is asked first, so that some
-    /// of them end well.
-    pub fn stop_ours(&mut self) {
-        let ours = self.containers().filter(|it| it.identity.is_some() && it.is_running());
-        let names: Vec<String> = ours.map(|it| it.spec.name.clone()).collect();
-        names.iter().for_each(|name| self.stop_behind_our_back(name));
-    }
-    /// Somebody kills a container's process.
-    pub fn kill(&mut self, name: &str) {
-        self.end(name, KILLED, false);
-    }
-    /// The kernel kills a container's process for want of memory.
-    pub fn oom(&mut self, name: &str) {
-        self.end(name, KILLED, true);
-    }
-    /// Somebody removes a container by force, running or not.
-    pub fn remove_behind_our_back(&mut self, name: &str) {
-        assert!(self.containers.contains_key(name), "no container {name}");
-        self.take_away(name);
-    }
-    /// Somebody starts an ended container again, which Orbit never does: not counted as a start.
-    pub fn restart_behind_our_back(&mut self, name: &str) {
-        self.with(name, |container| container.state = ContainerState::Running);
-        self.happened(name);
-    }
-    /// A container writes a line, to standard error or to standard output.
-    pub fn write_line(&mut self, name: &str, stderr: bool, line: &str) {
-        self.with(name, |container| container.lines.push((stderr, line.to_owned())));
-    }
-    /// The engine stops answering, or answers again. Its containers run on.
-    pub fn engine_down(&mut self, down: bool) {
-        self.outages += u64::from(down && !self.down);
-        self.down = down;
-    }
-    /// The machine went down and is up again, with its engine: every container that ran has ended.
-    pub fn reboot(&mut self) {
-        self.outages += u64::from(!self.down);
-        self.down = false;
-        let running: Vec<String> =
-            self.containers().filter(|it| it.is_running()).map(|it| it.spec.name.clone()).collect();
-        for name in running {
-            self.end(&name, MACHINE_LOST, false);
-        }
-    }
-    /// The next operation of a kind fails. Several wait in line.
-    pub fn fail_next(&mut self, fault: Fault) {
-        self.faults.push_back(fault);
-    }
-    /// The next operation of a kind takes place, and its response is lost.
-    pub fn lose_response(&mut self, on: OpName) {
-        let error = op_error(OpErrorKind::Engine, "the connection broke before the response came");
-        self.fail_next(Fault { on, takes_place: true, error });
-    }
-    /// Faults that were asked for and not met are forgotten.
-    pub fn heal(&mut self) {
-        self.faults.clear();
-    }
-    /// A process that is no container takes a port of the machine, or gives it back.
-    pub fn hold_port(&mut self, port: u16, held: bool) {
-        if held {
-            self.foreign_ports.insert(port);
-        } else {
-            self.foreign_ports.remove(&port);
-        }
-    }
-    /// A running container that is none of ours.
-    pub fn add_foreign(&mut self, name: &str, ports: &[(u16, u16)]) {
-        let spec = ContainerSpec {
-            name: name.to_owned(),
-            image: "foreign".to_owned(),
-            command: Vec::new(),
-            args: Vec::new(),
-            env: Vec::new(),
-            resources: Resources::ZERO,
-            pids_max: 0,
-            stop_signal: None,
-            ports: ports.to_vec(),
-            labels: Vec::new(),
-        };
-        let (state, program) = (ContainerState::Running, Program::Run);
-        self.containers.insert(
-            name.to_owned(),
-            FakeContainer {
-                paused: false,
-                sick: false,
-                yes: 0,
-                spec,
-                identity: None,
-                state,
-                program,
-                digest: None,
-                lines: Vec::new(),
-            },
-        );
-    }
-
     // Questions: the truth, whether the engine answers or not.
 
     /// All containers, by name, foreign and ended ones included.
@@ -657,21 +371,6 @@ impl FakeEngine {
     }
 }
 
-impl FakeContainer {
-    /// Whether its process runs.
-    pub fn is_running(&self) -> bool {
-        self.state == ContainerState::Running
-    }
-    /// Whether it says yes to a probe: nobody froze it, and nothing ails it.
-    pub fn is_well(&self) -> bool {
-        !self.paused && !self.sick
-    }
-    /// Its stop signal cannot be ignored.
-    fn is_killed_at_once(&self) -> bool {
-        self.spec.stop_signal.as_deref() == Some("SIGKILL")
-    }
-}
-
 fn seen_by(owner: Owner, name: &str, container: &FakeContainer) -> Option<Container> {
     let identity = container.identity.filter(|identity| identity.owner == owner)?;
     Some(Container { name: name.to_owned(), task: identity.task, spec: identity.spec, state: container.state })
@@ -679,125 +378,4 @@ fn seen_by(owner: Owner, name: &str, container: &FakeContainer) -> Option<Contai
 
 fn absent(name: &str) -> OpError {
     op_error(OpErrorKind::NotFound, format!("no such container: {name}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use orbit_core::model::{ClusterId, NodeUid};
-
-    const TASK: TaskId = TaskId { epoch: 1, index: 1, ordinal: 0 };
-
-    fn engine() -> FakeEngine {
-        let mut engine = FakeEngine::default();
-        engine.add_image("web", ImagePlace::Present, Program::Run);
-        engine
-    }
-
-    fn spec(name: &str) -> ContainerSpec {
-        let owner = Owner { cluster: ClusterId(1), node: NodeUid(2) };
-        ContainerSpec {
-            name: name.to_owned(),
-            image: "web".to_owned(),
-            command: Vec::new(),
-            args: Vec::new(),
-            env: Vec::new(),
-            resources: Resources { cpu_millis: 100, memory_bytes: 16 << 20 },
-            pids_max: 64,
-            stop_signal: None,
-            ports: vec![(80, 20_000)],
-            labels: Identity { owner, task: TASK, spec: 3 }.labels(),
-        }
-    }
-
-    #[test]
-    fn a_lost_response_leaves_its_effect_and_the_repetition_adds_none() {
-        let mut engine = engine();
-        let create = Op::Create(Box::new(spec("a")));
-        engine.lose_response(OpName::Create);
-        assert_eq!(engine.perform(&create).unwrap_err().kind, OpErrorKind::Engine);
-        assert_eq!(engine.perform(&create), Ok(OpOutput::Done));
-        let start = Op::Start("a".to_owned());
-        engine.lose_response(OpName::Start);
-        assert_eq!(engine.perform(&start).unwrap_err().kind, OpErrorKind::Engine);
-        assert_eq!(engine.perform(&start), Ok(OpOutput::Done));
-        assert_eq!(engine.lives_of(TASK), Lives { created: 1, started: 1, removed: 0 });
-    }
-
-    #[test]
-    fn a_fault_without_effect_waits_for_its_kind_of_operation_and_strikes_once() {
-        let mut engine = engine();
-        let error = op_error(OpErrorKind::PortTaken(None), "taken");
-        engine.fail_next(Fault { on: OpName::Start, takes_place: false, error: error.clone() });
-        assert_eq!(engine.perform(&Op::Create(Box::new(spec("a")))), Ok(OpOutput::Done));
-        assert_eq!(engine.perform(&Op::Start("a".to_owned())), Err(error));
-        assert_eq!(engine.lives_of(TASK).started, 0);
-        assert_eq!(engine.perform(&Op::Start("a".to_owned())), Ok(OpOutput::Done));
-        assert_eq!(engine.lives_of(TASK).started, 1);
-    }
-
-    #[test]
-    fn an_ended_container_gives_its_port_back_and_is_not_started_again() {
-        let mut engine = engine();
-        for name in ["a", "b"] {
-            assert_eq!(engine.perform(&Op::Create(Box::new(spec(name)))), Ok(OpOutput::Done));
-        }
-        let start = |name: &str| Op::Start(name.to_owned());
-        assert_eq!(engine.perform(&start("a")), Ok(OpOutput::Done));
-        assert_eq!(engine.perform(&start("b")).unwrap_err().kind, OpErrorKind::PortTaken(Some(20_000)));
-        engine.exit("a", 3);
-        assert_eq!(engine.perform(&start("a")), Ok(OpOutput::Done));
-        let ended = ContainerState::Exited { code: 3, out_of_memory: false };
-        assert_eq!(engine.container("a").map(|it| it.state), Some(ended));
-        assert_eq!(engine.perform(&start("b")), Ok(OpOutput::Done));
-    }
-
-    #[test]
-    fn a_reboot_ends_what_ran_and_brings_the_engine_back() {
-        let mut engine = engine();
-        engine.add_foreign("other", &[]);
-        assert_eq!(engine.perform(&Op::Create(Box::new(spec("a")))), Ok(OpOutput::Done));
-        assert_eq!(engine.perform(&Op::Start("a".to_owned())), Ok(OpOutput::Done));
-        let seen = engine.happenings_count();
-        engine.engine_down(true);
-        assert_eq!(engine.perform(&Op::Start("a".to_owned())).unwrap_err().kind, OpErrorKind::Engine);
-        assert!(engine.container("a").is_some_and(FakeContainer::is_running));
-        engine.reboot();
-        assert_eq!(engine.containers().filter(|it| it.is_running()).count(), 0);
-        assert_eq!(engine.happenings_since(seen).map(|(_, it)| it.task).collect::<Vec<_>>(), [TASK]);
-        assert!(engine.info().is_ok());
-    }
-
-    #[test]
-    fn a_pull_takes_its_time_and_never_more_than_the_deadline() {
-        let mut engine = engine();
-        let pull = |image: &str, deadline| Op::EnsureImage {
-            image: image.to_owned(),
-            pull: Pull::Missing,
-            deadline: Millis(deadline),
-        };
-        engine.add_image("far", ImagePlace::Pullable(Millis(500)), Program::Run);
-        engine.add_image("hung", ImagePlace::Hanging, Program::Run);
-        assert_eq!(engine.takes(&pull("far", 100)), Millis(100));
-        assert_eq!(engine.perform(&pull("far", 100)).unwrap_err().kind, OpErrorKind::Timeout);
-        assert_eq!(engine.takes(&pull("far", 900)), Millis(500));
-        assert_eq!(engine.perform(&pull("far", 900)), Ok(OpOutput::Image(None)));
-        assert_eq!(engine.takes(&pull("far", 900)), Millis(0));
-        let always = Op::EnsureImage { image: "far".to_owned(), pull: Pull::Always, deadline: Millis(900) };
-        assert_eq!(engine.takes(&always), Millis(500), "the registry is asked again");
-        assert_eq!(engine.perform(&pull("hung", 900)).unwrap_err().kind, OpErrorKind::Timeout);
-        assert_eq!(engine.perform(&pull("nowhere", 900)).unwrap_err().kind, OpErrorKind::Refused);
-    }
-
-    #[test]
-    fn only_the_newest_happenings_are_kept_and_their_count_goes_on() {
-        let mut engine = engine();
-        for _ in 0..HAPPENINGS_MAX + 5 {
-            assert_eq!(engine.perform(&Op::Create(Box::new(spec("a")))), Ok(OpOutput::Done));
-            assert_eq!(engine.perform(&Op::Remove("a".to_owned())), Ok(OpOutput::Done));
-        }
-        assert_eq!(engine.happenings_count(), HAPPENINGS_MAX as u64 + 5);
-        assert_eq!(engine.happenings_since(0).count(), HAPPENINGS_MAX);
-        assert_eq!(engine.happenings_since(engine.happenings_count() - 2).count(), 2);
-    }
 }

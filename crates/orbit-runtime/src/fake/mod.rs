@@ -5,8 +5,14 @@
 //! [`ContainerRuntime`](crate::ContainerRuntime), with latencies on tokio's clock, the real one or
 //! the simulated one.
 
+mod container;
 mod engine;
+mod fault;
+mod image;
 mod runtime;
 
-pub use engine::*;
-pub use runtime::*;
+pub use container::{FakeContainer, Lives, Program};
+pub use engine::{FakeEngine, MEMORY_LIMIT_MIN_BYTES};
+pub use fault::{Fault, OpName};
+pub use image::{FakeImage, ImagePlace};
+pub use runtime::{FakeRuntime, Latency};

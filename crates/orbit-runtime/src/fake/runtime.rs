@@ -263,7 +263,8 @@ mod tests {
     use super::super::{ImagePlace, Program};
     use super::*;
     use crate::Identity;
-    use orbit_core::model::{ClusterId, Millis, NodeUid, Resources};
+    use orbit_core::model::{ClusterId, Millis, NodeUid};
+    use orbit_core::testing;
     use orbit_core::worker::{ContainerSpec, OpOutput};
     use tokio::time::{Instant, timeout};
 
@@ -274,18 +275,8 @@ mod tests {
         runtime.with(|engine| engine.add_image("stubborn", ImagePlace::Present, Program::Stubborn));
         let owner = Owner { cluster: ClusterId(1), node: NodeUid(2) };
         let task = TaskId { epoch: 1, index: 1, ordinal: 0 };
-        let spec = ContainerSpec {
-            name: "a".to_owned(),
-            image: "stubborn".to_owned(),
-            command: Vec::new(),
-            args: Vec::new(),
-            env: Vec::new(),
-            resources: Resources { cpu_millis: 100, memory_bytes: 16 << 20 },
-            pids_max: 64,
-            stop_signal: None,
-            ports: Vec::new(),
-            labels: Identity { owner, task, spec: 3 }.labels(),
-        };
+        let labels = Identity { owner, task, spec: 3 }.labels();
+        let spec = ContainerSpec { labels, ..testing::container("a", "stubborn") };
         for op in [Op::Create(Box::new(spec)), Op::Start("a".to_owned())] {
             assert_eq!(runtime.perform(op).await, Ok(OpOutput::Done));
         }

@@ -64,16 +64,10 @@ impl Engine {
         self.made += 1;
         let task = TaskId { epoch: 1, index: 7, ordinal: self.made };
         ContainerSpec {
-            name: self.name(&task.to_string()),
-            image: String::new(),
-            command: Vec::new(),
-            args: Vec::new(),
             env: vec![("MODE".to_owned(), "test".to_owned())],
             resources: Resources { cpu_millis: 500, memory_bytes: 32 << 20 },
-            pids_max: 64,
-            stop_signal: None,
-            ports: Vec::new(),
             labels: self.labels(Identity { owner: self.owner, task, spec: 0xfeed }),
+            ..orbit_core::testing::container(self.name(&task.to_string()), "")
         }
     }
 }

@@ -134,7 +134,7 @@ fn a_damaged_entry_is_refused_with_its_name() {
     log.append(&entries(1..=3)).unwrap();
     log.db()
         .write(|txn| {
-            txn.open_table(crate::redb_storage::LOG)?.remove(2)?;
+            txn.open_table(crate::tables::LOG)?.remove(2)?;
             Ok(())
         })
         .unwrap();

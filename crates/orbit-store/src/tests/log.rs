@@ -123,9 +123,9 @@ fn a_crash_at_any_step_of_a_compaction_leaves_what_can_be_loaded() {
 fn remains(log: &RedbStorage) -> (u64, usize) {
     use redb::{ReadableTable, ReadableTableMetadata};
     let look = |txn: &redb::ReadTransaction| {
-        let rows = txn.open_table(crate::redb_storage::LOG)?.len()?;
+        let rows = txn.open_table(crate::tables::LOG)?.len()?;
         let mut generations = std::collections::BTreeSet::new();
-        for row in txn.open_table(crate::redb_storage::CHUNKS)?.iter()? {
+        for row in txn.open_table(crate::tables::CHUNKS)?.iter()? {
             generations.insert(row?.0.value().0);
         }
         Ok((rows, generations.len()))

@@ -9,6 +9,7 @@ use crate::*;
 use orbit_core::{
     model::*,
     state::{Cluster, Snapshot},
+    testing,
 };
 
 /// A short history that uses the parts of a snapshot that compaction has to carry.
@@ -18,26 +19,8 @@ pub fn entry(index: u64, term: u64) -> Entry {
         2 => Command::Barrier { seed: 9 },
         _ => Command::Put(Put {
             definition: Definition {
-                kind: Kind::Service,
-                name: format!("web-{}", index % 50),
-                labels: Default::default(),
                 replicas: 3,
-                update: Update::ONE_BY_ONE,
-                spec: Spec {
-                    image: format!("web:{index}"),
-                    pull: Pull::Missing,
-                    command: vec![],
-                    args: vec![],
-                    env: Default::default(),
-                    resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
-                    pids_max: 64,
-                    ports: vec![],
-                    placement: Placement::default(),
-                    restart: Restart::with_policy(RestartPolicy::Always),
-                    stop: Stop::within(Millis::secs(10)),
-                    probes: Probes::default(),
-                    disconnect: Disconnect::default(),
-                },
+                ..testing::service(format!("web-{}", index % 50), testing::spec(format!("web:{index}")))
             },
             condition: Condition::None,
             idempotency_key: index.is_multiple_of(3).then(|| format!("key-{index}")),

@@ -2,13 +2,15 @@
 
 use super::delete::delete_one;
 use crate::{
-    Session,
-    cli::{Apply, ObjectKind},
+    args::{selector, span},
     client::path,
     error::Error,
     files::{self, Document},
+    session::Session,
+    target::ObjectKind,
     wait::{self, Awaited},
 };
+use clap::Args;
 use hyper::{
     Method,
     header::{HeaderName, IF_MATCH, IF_NONE_MATCH},
@@ -17,7 +19,46 @@ use orbit_api::{
     manifest::ManifestKind,
     view::{List, Service, Stored, Submitted},
 };
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// Create or change the objects that files describe
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  orbit apply -f web.yaml
+  orbit apply -f web.yaml -f jobs.yaml --wait --timeout 2m
+  orbit apply -f shop/                         # every .yaml, .yml and .json file in it
+  orbit apply -f shop/ --prune -l team=shop    # and delete the team's other services
+  orbit apply -f web.yaml --dry-run            # say what would change
+  cat web.yaml | orbit apply -f -
+  orbit apply -f web.yaml --if-revision 57     # only if nobody changed it since")]
+pub struct Apply {
+    /// A file with manifests in YAML or JSON, or a directory of such files; `-` is standard input
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    pub files: Vec<String>,
+    /// Say what would change, and change nothing
+    #[arg(long, conflicts_with = "wait")]
+    pub dry_run: bool,
+    /// Delete the services that are not in the files, among those that -l selects, or among all with --all
+    #[arg(long)]
+    pub prune: bool,
+    /// With --prune: only services with these labels
+    #[arg(short = 'l', long, value_name = "K=V[,K=V]", value_parser = selector, requires = "prune")]
+    pub selector: Option<String>,
+    /// With --prune: all services
+    #[arg(long, requires = "prune", conflicts_with = "selector")]
+    pub all: bool,
+    /// Wait until every service runs as desired and every task has ended
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = span, requires = "wait")]
+    pub timeout: Duration,
+    /// Change the one service in the files only if this is its revision; 0: only if it does not exist
+    #[arg(long, value_name = "N")]
+    pub if_revision: Option<u64>,
+}
 
 pub async fn apply(session: &mut Session<'_>, args: Apply) -> Result<u8, Error> {
     let documents = files::read(session, &args.files)?;

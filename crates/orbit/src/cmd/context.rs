@@ -1,14 +1,26 @@
 //! `orbit context`: the managers of the configuration file.
 
 use crate::{
-    Session,
-    cli::Context,
     error::Error,
+    session::Session,
     settings::{self, Config},
     table,
 };
+use clap::Subcommand;
 use std::fs;
 use toml_edit::{DocumentMut, value};
+
+/// List the managers of the configuration file, and choose one
+#[derive(Subcommand)]
+pub enum Context {
+    /// List the contexts, with a mark at the current one
+    Ls,
+    /// Choose the current context
+    Use {
+        /// Its name
+        name: String,
+    },
+}
 
 pub fn context(session: &mut Session<'_>, command: Context) -> Result<u8, Error> {
     let config = settings::config(session.env)?;

@@ -1,13 +1,36 @@
 //! `orbit delete`, `orbit node forget`.
 
 use crate::{
-    Session,
-    cli::{Delete, ObjectKind},
     client::path,
     error::{Error, Kind},
     files,
+    session::Session,
+    target::{ObjectKind, Target, TargetParser},
 };
+use clap::Args;
 use orbit_api::manifest::ManifestKind;
+
+/// Delete objects and stop their tasks
+#[derive(Args)]
+#[command(after_help = "\
+If you delete a task of a service, a new task replaces it; delete the service to stop it.
+
+Examples:
+  orbit delete service web
+  orbit delete task import
+  orbit delete task 1.57.0
+  orbit delete -f web.yaml")]
+pub struct Delete {
+    /// service, task or node; or KIND/NAME
+    #[arg(value_name = "KIND", value_parser = TargetParser, required_unless_present = "files")]
+    pub target: Option<Target>,
+    /// Their names; of tasks: attempts' IDs or definitions' names
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Delete what is described in a file; `-` is standard input
+    #[arg(short, long = "file", value_name = "FILE", conflicts_with_all = ["target", "names"])]
+    pub files: Vec<String>,
+}
 
 pub async fn delete(session: &mut Session<'_>, args: Delete) -> Result<u8, Error> {
     let mut objects = Vec::new();

@@ -1,14 +1,14 @@
 //! `orbit describe`: everything about one object, desired beside actual.
 
-use super::one_name;
 use crate::{
-    Session,
-    cli::{Describe, ObjectKind},
     client::path,
     error::Error,
     format::{NOTHING, age, node_cpu, node_memory, node_state, or_nothing, reason},
+    session::Session,
     table::{self, pairs, replicas},
+    target::{ObjectKind, Target, TargetParser},
 };
+use clap::Args;
 use orbit_api::{
     Manifest,
     manifest::{ManifestProbe, ManifestPull, ManifestStop, ManifestUpdate},
@@ -18,9 +18,24 @@ use orbit_core::model::TaskId;
 use orbit_shell::plain;
 use serde::Serialize;
 
+/// Show everything about one object
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  orbit describe service web
+  orbit describe task 1.57.0
+  orbit describe node worker-1")]
+pub struct Describe {
+    /// service, task or node; or KIND/NAME
+    #[arg(value_name = "KIND", value_parser = TargetParser)]
+    pub target: Target,
+    /// Its name; of tasks: an attempt's ID or a definition's name
+    pub name: Option<String>,
+}
+
 pub async fn describe(session: &mut Session<'_>, args: Describe) -> Result<u8, Error> {
     let kind = args.target.kind;
-    let name = one_name(&args.target, args.name)?;
+    let name = args.target.one_name(args.name)?;
     let name = name.ok_or_else(|| Error::usage(format!("which one? Write `orbit describe {} NAME`", kind.as_str())))?;
     let at = path(&[kind.plural(), &name], &[]);
     let mut page = Page::default();

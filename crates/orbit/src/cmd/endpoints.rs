@@ -2,16 +2,39 @@
 
 use super::get::{json, yaml};
 use crate::{
-    Session,
-    cli::{self, Format},
+    args::{Format, service},
     client::path,
     error::Error,
+    session::Session,
     settings,
     table::{self, endpoint_ports},
 };
+use clap::Args;
 use orbit_api::view::{self, Change, ChangeKind};
 
-pub async fn endpoints(session: &mut Session<'_>, args: cli::Endpoints) -> Result<u8, Error> {
+/// Show where a service is reached now
+#[derive(Args)]
+#[command(after_help = "\
+Lists the tasks that run and whose probes pass, were not told to stop, and have a reachable node. A
+task that is told to stop leaves the list at once; its stop signal follows after stop.delay.
+
+Examples:
+  orbit endpoints web
+  orbit endpoints web -w
+  curl http://$(orbit endpoints web -o name | head -1)")]
+pub struct Endpoints {
+    /// The service
+    #[arg(value_name = "NAME", value_parser = service)]
+    pub name: String,
+    /// Print them again whenever they change, until Ctrl-C
+    #[arg(short, long)]
+    pub watch: bool,
+    /// The output format; `name` is ADDRESS:PORT
+    #[arg(short, long, value_enum)]
+    pub output: Option<Format>,
+}
+
+pub async fn endpoints(session: &mut Session<'_>, args: Endpoints) -> Result<u8, Error> {
     let format = settings::format(args.output, session.env, &session.context)?;
     let at = ["services", &args.name, "endpoints"];
     if !args.watch {

@@ -1,15 +1,42 @@
 //! `orbit events`: what was done and what happened.
 
 use crate::{
-    Session,
-    cli::{self, Format},
+    args::{Format, Moment, moment},
     client::path,
     error::Error,
+    session::Session,
     settings, table,
+    target::{Target, TargetParser},
 };
+use clap::Args;
 use orbit_api::view::Event;
 
-pub async fn events(session: &mut Session<'_>, args: cli::Events) -> Result<u8, Error> {
+/// Show what was done and what happened
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  orbit events
+  orbit events --since 2h service/web
+  orbit events -f --warnings")]
+pub struct Events {
+    /// Keep running and show new events
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only what happened since: a span such as 2h, or a time such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "SPAN|TIME", value_parser = moment)]
+    pub since: Option<Moment>,
+    /// Only events that need a person's attention
+    #[arg(long)]
+    pub warnings: bool,
+    /// The output format [env: ORBIT_FORMAT] [default: table]
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+    /// Only the events of one object: KIND/NAME
+    #[arg(value_name = "KIND/NAME", value_parser = TargetParser)]
+    pub target: Option<Target>,
+}
+
+pub async fn events(session: &mut Session<'_>, args: Events) -> Result<u8, Error> {
     let format = settings::format(args.output, session.env, &session.context)?;
     let mut query = Vec::new();
     if let Some(target) = &args.target {

@@ -2,11 +2,11 @@
 
 use super::logs::{Source, find};
 use crate::{
-    Session,
-    cli::Exec,
     client::path,
     error::{Error, Kind},
+    session::Session,
 };
+use clap::Args;
 use crossterm::terminal;
 use futures_util::{SinkExt, StreamExt};
 use orbit_api::{
@@ -37,6 +37,31 @@ mod frame {
 
 /// Read at once from standard input.
 const READ_BYTES: usize = 16 << 10;
+
+/// Start a process in the container of a running task
+#[derive(Args)]
+#[command(after_help = "\
+Ends with the process's exit code, or with 125 if it could not be started. With the name of a
+service, the process runs in the oldest running task of that service.
+
+Examples:
+  orbit exec web -- ls /srv
+  orbit exec -it 1.57.0 -- sh
+  echo hello | orbit exec -i web -- tee /tmp/hello")]
+pub struct Exec {
+    /// Pass standard input to the process
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Give the process a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// An attempt's ID, a task definition's name or a service's name
+    #[arg(value_name = "TASK|SERVICE")]
+    pub target: String,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
 
 pub async fn exec(session: &mut Session<'_>, args: Exec) -> Result<u8, Error> {
     match run(session, args).await {

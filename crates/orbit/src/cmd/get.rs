@@ -1,22 +1,66 @@
 //! `orbit get`, `orbit node ls`.
 
-use super::one_name;
 use crate::{
-    Session,
-    cli::{Format, Get, ObjectKind, Show},
+    args::{Format, selector},
     client::path,
     error::Error,
+    session::Session,
     settings, table,
+    target::{ObjectKind, Target, TargetParser},
 };
+use clap::{Args, builder::PossibleValuesParser};
 use orbit_api::view::{self, Change, ChangeKind, List};
-use orbit_core::model::TaskId;
+use orbit_core::model::{TaskId, TaskState};
 use orbit_shell::plain;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+/// Show objects
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  orbit get services
+  orbit get tasks -l team=shop -o wide
+  orbit get tasks --service web --state running
+  orbit get service web -o yaml
+  orbit get tasks -w                           # and every change from now on
+  orbit get tasks -o name | head -1")]
+pub struct Get {
+    /// services, tasks or nodes; or KIND/NAME
+    #[arg(value_name = "KIND", value_parser = TargetParser)]
+    pub target: Target,
+    /// One object; of tasks: an attempt's ID or a definition's name
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub show: Show,
+    /// Only tasks of this service
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// Only tasks on this node
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Only tasks in this actual state, for example running
+    #[arg(long, hide_possible_values = true, value_parser = PossibleValuesParser::new(TaskState::ALL.map(TaskState::as_str)))]
+    pub state: Option<String>,
+}
+
+/// Which objects of a list are shown, and in which format.
+#[derive(Args)]
+pub struct Show {
+    /// Only objects with these labels
+    #[arg(short = 'l', long, value_name = "K=V[,K=V]", value_parser = selector)]
+    pub selector: Option<String>,
+    /// The output format [env: ORBIT_FORMAT] [default: table]
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+    /// Keep running and show every change
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
 pub async fn get(session: &mut Session<'_>, args: Get) -> Result<u8, Error> {
     let kind = args.target.kind;
-    let name = one_name(&args.target, args.name)?;
+    let name = args.target.one_name(args.name)?;
     let mut filters = Vec::new();
     if let Some(service) = &args.service {
         filters.extend([("kind", "service"), ("name", service)]);

@@ -1,12 +1,14 @@
 //! `orbit logs`: of a task as it is, of a service with the task in front of each line.
 
 use crate::{
-    Session,
-    cli::{Logs, ObjectKind},
+    args::{Moment, moment},
     client::{Client, path},
     error::{Error, Kind},
     format::has_ended,
+    session::Session,
+    target::ObjectKind,
 };
+use clap::Args;
 use futures_util::{Stream, StreamExt, future, stream, stream::SelectAll};
 use http_body_util::BodyDataStream;
 use hyper::body::{Bytes, Incoming};
@@ -31,6 +33,29 @@ pub struct Part {
 pub enum Source {
     Task(String),
     Service(String),
+}
+
+/// Show the log of a task, or of all living tasks of a service
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  orbit logs 1.57.0
+  orbit logs --since 10m web
+  orbit logs -f --tail 20 web
+  orbit logs task/import           # if a service and a task have the same name")]
+pub struct Logs {
+    /// Wait for more
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only so many of the last lines
+    #[arg(long, value_name = "N")]
+    pub tail: Option<u32>,
+    /// Only what was written since: a span such as 10m, or a time such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "SPAN|TIME", value_parser = moment)]
+    pub since: Option<Moment>,
+    /// An attempt's ID, a task definition's name or a service's name
+    #[arg(value_name = "TASK|SERVICE")]
+    pub target: String,
 }
 
 pub async fn logs(session: &mut Session<'_>, args: Logs) -> Result<u8, Error> {

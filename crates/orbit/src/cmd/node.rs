@@ -1,14 +1,65 @@
 //! `orbit node`: list, cordon, drain, uncordon and forget nodes.
 
 use super::{delete, get};
-use crate::{
-    Session,
-    cli::{Node, ObjectKind},
-    client::path,
-    error::Error,
-};
+use crate::{args::node as node_name, client::path, error::Error, session::Session, target::ObjectKind};
+use clap::Subcommand;
 use hyper::Method;
 use orbit_api::{quantity::Span, view};
+
+/// Show, cordon, drain and forget nodes
+#[derive(Subcommand)]
+pub enum Node {
+    /// Show the nodes
+    Ls(get::Show),
+    /// Place no more tasks on a node; its tasks keep running
+    #[command(after_help = "\
+Examples:
+  orbit node cordon worker-1")]
+    Cordon {
+        /// The node
+        #[arg(value_parser = node_name)]
+        name: String,
+    },
+    /// Let a node take tasks again; this also ends a drain
+    #[command(after_help = "\
+Examples:
+  orbit node uncordon worker-1")]
+    Uncordon {
+        /// The node
+        #[arg(value_parser = node_name)]
+        name: String,
+    },
+    /// Move the tasks of a node elsewhere, and wait until they have ended
+    #[command(after_help = "\
+Tasks of services are replaced elsewhere, within the update budget of each service. A task that
+runs once may come to its end. At the deadline the tasks that are left are told to stop. Ctrl-C
+ends the waiting, but not the drain; `orbit node uncordon` ends the drain.
+
+Examples:
+  orbit node drain worker-1
+  orbit node drain worker-1 --deadline 5m
+  orbit node drain worker-1 --detach")]
+    Drain {
+        /// The node
+        #[arg(value_parser = node_name)]
+        name: String,
+        /// The time after which the tasks that are left are told to stop [default: never]
+        #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
+        deadline: Option<Span>,
+        /// Do not wait
+        #[arg(short, long)]
+        detach: bool,
+    },
+    /// Give a node up: its tasks are lost and replaced elsewhere
+    #[command(after_help = "\
+Examples:
+  orbit node forget worker-1")]
+    Forget {
+        /// The node
+        #[arg(value_parser = node_name)]
+        name: String,
+    },
+}
 
 pub async fn node(session: &mut Session<'_>, command: Node) -> Result<u8, Error> {
     match command {

@@ -2,17 +2,96 @@
 
 use super::get::{json, yaml};
 use crate::{
-    Session,
-    cli::{Format, Rollout},
+    args::{Format, service, span},
     client::path,
     error::Error,
+    session::Session,
     settings, table,
     wait::{self, Awaited},
 };
+use clap::Subcommand;
 use hyper::Method;
 use orbit_api::view::{List, Service, Stored, Undo, Version};
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// Follow, pause, resume, promote or undo the rollout of a new version
+#[derive(Subcommand)]
+pub enum Rollout {
+    /// Follow a rollout to its end
+    #[command(after_help = "\
+Ends with exit code 4 if the rollout has failed or was rolled back. Also ends if the rollout is
+paused, or waits for its canaries to be promoted.
+
+Examples:
+  orbit rollout status web
+  orbit rollout status web --timeout 1s        # the present state: exit code 5 while it is under way")]
+    Status {
+        /// The service
+        #[arg(value_parser = service)]
+        name: String,
+        /// How long to wait [default: for ever]
+        #[arg(long, value_name = "SPAN", value_parser = span)]
+        timeout: Option<Duration>,
+    },
+    /// Show the versions that are kept
+    #[command(after_help = "\
+Examples:
+  orbit rollout history web
+  orbit rollout history web -o yaml            # with the spec of each version")]
+    History {
+        /// The service
+        #[arg(value_parser = service)]
+        name: String,
+        /// The output format
+        #[arg(short, long, value_enum)]
+        output: Option<Format>,
+    },
+    /// Pause a rollout: no further replica is replaced for it
+    #[command(after_help = "\
+A task that ends meanwhile is replaced by one of the same version.
+
+Examples:
+  orbit rollout pause web")]
+    Pause {
+        /// The service
+        #[arg(value_parser = service)]
+        name: String,
+    },
+    /// Resume a rollout; its deadline starts again
+    #[command(after_help = "\
+Examples:
+  orbit rollout resume web")]
+    Resume {
+        /// The service
+        #[arg(value_parser = service)]
+        name: String,
+    },
+    /// Promote the canaries: the other replicas are updated, too
+    #[command(after_help = "\
+Examples:
+  orbit rollout promote web")]
+    Promote {
+        /// The service
+        #[arg(value_parser = service)]
+        name: String,
+    },
+    /// Go back to an earlier version
+    #[command(after_help = "\
+An undo does not change your manifest. Put the earlier version into it before you apply it again.
+
+Examples:
+  orbit rollout undo web
+  orbit rollout undo web --to 3")]
+    Undo {
+        /// The service
+        #[arg(value_parser = service)]
+        name: String,
+        /// A version of `orbit rollout history` [default: the last version before it that was stable in every replica]
+        #[arg(long, value_name = "VERSION")]
+        to: Option<u32>,
+    },
+}
 
 pub async fn rollout(session: &mut Session<'_>, command: Rollout) -> Result<u8, Error> {
     match command {

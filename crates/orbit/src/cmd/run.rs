@@ -2,21 +2,57 @@
 
 use super::logs;
 use crate::{
-    Session,
-    cli::Run,
     client::path,
     error::{Error, Kind},
     format::{has_ended, has_run, reason},
+    session::Session,
     wait::state,
 };
+use clap::Args;
 use hyper::{Method, header::HeaderName};
 use orbit_api::{
     Manifest,
-    manifest::{ManifestKind, ManifestResources},
+    manifest::{ManifestKind, ManifestPull, ManifestResources},
+    quantity::{Cpu, Memory},
     view::{Submitted, Task},
 };
 use orbit_core::model::limits;
 use tokio::time::Instant;
+
+/// Run one task, now
+#[derive(Args)]
+#[command(after_help = "\
+Follows the task's log and ends with the container's exit code, or with 125 if there is none.
+
+Examples:
+  orbit run alpine:3.20 -- echo hello
+  orbit run --name import --env DAY=monday --cpu 500m --memory 256Mi importer:4
+  orbit logs $(orbit run --detach busybox:1 -- date)")]
+pub struct Run {
+    /// The image
+    pub image: String,
+    /// The task's name [default: made from the image's]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// An environment variable
+    #[arg(short, long, value_name = "K=V", value_parser = variable)]
+    pub env: Vec<(String, String)>,
+    /// Processors, for example 250m, 0.5 or 2
+    #[arg(long, value_parser = Cpu::parse)]
+    pub cpu: Option<Cpu>,
+    /// Memory, for example 64Mi
+    #[arg(long, value_parser = Memory::parse)]
+    pub memory: Option<Memory>,
+    /// When the image is pulled: missing, always or never [default: missing]
+    #[arg(long, value_name = "WHEN", value_parser = pull)]
+    pub pull: Option<ManifestPull>,
+    /// Print the task's ID and do not wait for it
+    #[arg(short, long)]
+    pub detach: bool,
+    /// The arguments of the image's entrypoint
+    #[arg(last = true, value_name = "CMD")]
+    pub args: Vec<String>,
+}
 
 pub async fn run(session: &mut Session<'_>, args: Run) -> Result<u8, Error> {
     let detach = args.detach;
@@ -53,6 +89,17 @@ fn manifest(args: Run, seed: u64) -> Manifest {
         disconnect: None,
         stop: None,
     }
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_string(), value.to_string())),
+        _ => Err("write NAME=VALUE".to_string()),
+    }
+}
+
+fn pull(text: &str) -> Result<ManifestPull, String> {
+    serde_json::from_value(text.into()).map_err(|_| "write missing, always or never".to_string())
 }
 
 /// `library/nginx:1.27` becomes `nginx-k3x9q`.
@@ -148,6 +195,13 @@ async fn until(session: &mut Session<'_>, id: &str, reached: fn(&Task) -> bool) 
 mod tests {
     use super::*;
     use orbit_core::model::check_name;
+
+    #[test]
+    fn a_variable_has_a_name() {
+        assert_eq!(variable("A=b=c"), Ok(("A".into(), "b=c".into())));
+        assert_eq!(variable("A="), Ok(("A".into(), String::new())));
+        assert!(variable("=b").is_err() && variable("A").is_err());
+    }
 
     #[test]
     fn a_name_is_made_of_any_image() {

@@ -1,7 +1,9 @@
 //! `orbit dev`: manager and worker in one process. Here: its flags, where its state is kept, and the
-//! two daemons. What is said meanwhile is `screen`'s.
+//! two daemons. What is shown meanwhile is `screen`'s, in the `words` of that file.
 
+mod facts;
 mod screen;
+mod words;
 
 use crate::{client::Client, error::Error};
 use clap::{Args, CommandFactory, FromArgMatches};
@@ -15,8 +17,17 @@ use std::{
 };
 use tokio::sync::{oneshot, watch};
 
-/// The flags of `orbit dev`.
+/// Run a manager and a worker on this machine, on the local Docker engine
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Shows what happens, one line per event. If the engine does not answer, it waits for it. Ctrl-C ends
+both daemons; containers keep running, and the next start adopts them.
+
+Examples:
+  orbit dev
+  orbit dev --verbose                          # with the daemons' own logs
+  orbit dev --listen-workers 0.0.0.0:7071      # other machines may join, on a network that you trust
+  orbit dev --state-dir /tmp/orbit --listen 127.0.0.1:8070 --listen-workers 127.0.0.1:8071")]
 pub struct DevArgs {
     /// Where the state is kept [default: $XDG_STATE_HOME/orbit/dev or ~/.local/state/orbit/dev]
     #[arg(long, value_name = "DIR")]
@@ -118,7 +129,7 @@ fn url(listen: SocketAddr) -> String {
 /// One sentence where one of them cannot start, or cannot go on.
 pub async fn serve(settings: DevSettings, mut screen: Screen<'_>, stop: impl Future<Output = ()>) -> Result<(), Error> {
     let DevSettings { state_dir, manager, worker, .. } = settings;
-    let facts = screen::Facts::new(&manager, &worker, &state_dir);
+    let facts = facts::Facts::new(&manager, &worker, &state_dir);
     let client = Client::new(url(manager.listen));
     // Both stop at the same moment; neither waits for the other.
     let (say_stop, stopped) = watch::channel(false);

@@ -1,0 +1,64 @@
+//! From a text to manifests, with the place of what is wrong.
+
+use super::Manifest;
+use orbit_core::model::Rejection;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+
+/// Why a file is no list of manifests. One sentence, with the line where it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadError(pub String);
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl std::error::Error for ReadError {}
+
+/// Reads all documents of a YAML (or JSON) text. Empty documents are passed over.
+///
+/// # Errors
+/// The first thing that is wrong, with its line; also when there is no document at all.
+pub fn read_all(text: &str) -> Result<Vec<Manifest>, ReadError> {
+    let manifests: Vec<_> = read_documents(text).into_iter().map(|(_, manifest)| manifest).collect::<Result<_, _>>()?;
+    if manifests.is_empty() {
+        return Err(ReadError("no manifest in it".to_string()));
+    }
+    Ok(manifests)
+}
+
+/// Reads each document of a YAML (or JSON) text by itself, with its number in the text (from 1).
+/// Empty documents are counted and passed over; what is no YAML ends the text.
+pub fn read_documents(text: &str) -> Vec<(usize, Result<Manifest, ReadError>)> {
+    let mut manifests = Vec::new();
+    let documents = || serde_yaml_ng::Deserializer::from_str(text);
+    for (number, (document, again)) in (1..).zip(documents().zip(documents())) {
+        // The parser goes on after a document that it could not read to its end, and says so twice.
+        if let Err(error) = IgnoredAny::deserialize(document) {
+            manifests.push((number, Err(ReadError(error.to_string()))));
+            break;
+        }
+        let manifest = Option::<Manifest>::deserialize(again);
+        manifests.extend(manifest.transpose().map(|read| (number, read.map_err(|e| ReadError(e.to_string())))));
+    }
+    manifests
+}
+
+/// Reads one JSON document: a manifest, or what else a request may have for its body.
+///
+/// # Errors
+/// A rejection with the path of the offending field.
+pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        // `.` is the document itself, `?` a place in it that has no name yet.
+        let path = error.path().to_string();
+        let field = path.trim_end_matches(['.', '?']).to_string();
+        Rejection::invalid(field, error.into_inner().to_string())
+    })?;
+    json.end().map_err(|error| Rejection::invalid("", error.to_string()))?;
+    Ok(value)
+}

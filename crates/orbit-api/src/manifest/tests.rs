@@ -1,0 +1,157 @@
+//! What is read, and what is refused with which words.
+
+use super::*;
+use orbit_core::model::{Millis, OnFailure, Resources, Restart, RestartPolicy, Strategy, Update};
+
+const WEB: &str = "
+kind: Service
+name: web
+replicas: 3
+image: nginx:1.27
+pull: always
+env: { MODE: production }
+labels: { team: shop }
+resources: { cpu: 250m, memory: 128Mi }
+ports: [{ name: http, container: 80 }]
+placement: { strategy: spread, constraints: [\"node.labels.disk == ssd\"] }
+restart: { policy: always, backoff: { initial: 1s, max: 5m, reset_after: 10m, jitter: 20 } }
+update: { max_surge: 2, max_unavailable: 1, min_healthy: 30s, canary: 1, deadline: 5m, on_failure: pause }
+health: { http: { port: http, path: /healthz }, interval: 5s, timeout: 2s, retries: 3, start_period: 10s }
+ready: { tcp: { port: http } }
+disconnect: { replace_after: 30s, keep: original, fence: timed }
+stop: { delay: 5s, signal: SIGQUIT, grace: 10s }
+";
+
+#[test]
+fn a_manifest_becomes_a_definition_and_reads_back() {
+    let manifest = read_all(WEB).unwrap().remove(0);
+    let definition = manifest.definition().unwrap();
+    assert_eq!(definition.spec.resources, Resources { cpu_millis: 250, memory_bytes: 128 << 20 });
+    assert_eq!(definition.spec.placement.strategy, Strategy::Spread);
+    assert_eq!(Manifest::of(&definition).definition().unwrap(), definition);
+}
+
+#[test]
+fn defaults_are_those_of_the_documentation() {
+    let task = read_all("kind: Task\nname: once\nimage: a").unwrap().remove(0).definition().unwrap();
+    assert_eq!((task.replicas, task.spec.restart.policy), (1, RestartPolicy::Never));
+    let service = read_all("kind: Service\nname: web\nimage: a").unwrap().remove(0).definition().unwrap();
+    assert_eq!(service.spec.restart, Restart::with_policy(RestartPolicy::Always));
+    let update = Update {
+        min_healthy: Millis::secs(10),
+        deadline: Some(Millis::secs(600)),
+        on_failure: OnFailure::Rollback,
+        ..Update::ONE_BY_ONE
+    };
+    assert_eq!((task.update, service.update), (Update::ONE_BY_ONE, update));
+    assert_eq!(service.spec.resources, Resources { cpu_millis: 100, memory_bytes: 128 << 20 });
+}
+
+#[test]
+fn several_documents_in_one_file() {
+    let two = "kind: Task\nname: a\nimage: x\n---\n---\nkind: Task\nname: b\nimage: x\n";
+    let names: Vec<_> = read_all(two).unwrap().into_iter().map(|m| m.name).collect();
+    assert_eq!(names, ["a", "b"]);
+}
+
+#[test]
+fn each_document_is_read_by_itself() {
+    let text = "kind: Task\nname: a\nimage: x\n---\n---\nkind: Pod\n---\nkind: Task\nname: b\nimage: x\n";
+    let read = read_documents(text);
+    let numbers: Vec<_> = read.iter().map(|(number, manifest)| (*number, manifest.is_ok())).collect();
+    assert_eq!(numbers, [(1, true), (3, false), (4, true)]);
+    let broken = read_documents("kind: Task\nname: a\nimage: x\n---\nname: [web\n---\nkind: Task\n");
+    let read: Vec<_> = broken.iter().map(|(number, manifest)| (*number, manifest.is_ok())).collect();
+    assert_eq!(read, [(1, true), (2, false)], "said once");
+    let last = broken.last().map(|(_, manifest)| manifest.clone().unwrap_err().to_string()).unwrap();
+    assert!(last.contains("did not find expected"), "what is no YAML ends the text: {last}");
+}
+
+/// Bad input gets one clear sentence that says where.
+#[test]
+fn what_is_wrong_is_said_with_its_place() {
+    let base = "kind: Service\nname: web\nimage: nginx\n";
+    let cases = [
+        ("", "empty"),
+        ("kind: Service\n  name: [", "broken yaml"),
+        ("kind: Pod\nname: a\nimage: b", "unknown kind"),
+        ("kind: Service\nname: a\nimgae: b", "unknown key"),
+        ("name: a\nimage: b", "no kind"),
+        (&format!("{base}priority: 50"), "documented, not built yet"),
+        (&format!("{base}health: {{}}"), "a probe that asks nothing"),
+        (&format!("{base}ready: {{ command: [a], tcp: {{ port: http }} }}"), "a probe that asks twice"),
+        (&format!("{base}ready: {{ tcp: {{ port: http }} }}"), "a probe of no port"),
+        (&format!("{base}ready: {{ command: [a], interval: 1ms }}"), "a probe that asks too often"),
+        (&format!("{base}ready: {{ command: [a], retries: 0 }}"), "a probe that never fails"),
+        (&format!("{base}disconnect: {{ fence: timed }}"), "a fence without a time"),
+        (&format!("{base}disconnect: {{ fence: maybe }}"), "an unknown fence"),
+        (&format!("{base}disconnect: {{ keep: both }}"), "an unknown choice"),
+        (&format!("{base}disconnect: {{ replace_after: 10ms }}"), "replaced at once"),
+        (&format!("{base}restart: {{ backoff: {{ jitter: 101 }} }}"), "more jitter than delay"),
+        (
+            &format!("{base}ports: [{{ name: a, container: 80 }}]\nhealth: {{ http: {{ port: a, path: x }} }}"),
+            "a path without a slash",
+        ),
+        ("kind: Task\nname: a\nimage: b\nhealth: { command: [a] }", "task with a probe"),
+        (&format!("{base}replicas: -1"), "negative"),
+        (&format!("{base}replicas: 1000000"), "absurd"),
+        (&format!("{base}replicas: three"), "no number"),
+        (&format!("{base}resources: {{ cpu: 250Mi }}"), "wrong unit"),
+        (&format!("{base}resources: {{ cpu: -1 }}"), "negative cpu"),
+        (&format!("{base}resources: {{ cpu: 0 }}"), "zero cpu"),
+        (&format!("{base}resources: {{ memory: 0 }}"), "zero memory"),
+        (&format!("{base}resources: {{ memory: 128Q }}"), "unknown unit"),
+        (&format!("{base}resources: {{ memory: 99999Ti }}"), "absurd memory"),
+        (&format!("{base}resources: {{ pids: 0 }}"), "zero pids"),
+        (&format!("{base}stop: {{ grace: 10 }}"), "span without unit"),
+        (&format!("{base}update: {{ max_surge: 0 }}"), "an update that could not begin"),
+        (&format!("{base}update: {{ max_surge: 0, max_unavailable: 0 }}"), "the same in full"),
+        (&format!("{base}update: {{ max_surge: -1 }}"), "negative surge"),
+        (&format!("{base}update: {{ max_unavailable: 200000 }}"), "absurd number unavailable"),
+        (&format!("{base}update: {{ min_healthy: 48h }}"), "longer than a day"),
+        (&format!("{base}update: {{ deadline: 5s }}"), "a deadline before anything could count"),
+        (&format!("{base}update: {{ on_failure: retry }}"), "an unknown policy"),
+        (&format!("{base}update: {{ canary: -1 }}"), "negative canaries"),
+        ("kind: Task\nname: a\nimage: b\nupdate: { max_surge: 1 }", "task with an update"),
+        (&format!("{base}restart: {{ backoff: {{ initial: 10m, max: 1m }} }}"), "max below initial"),
+        (&format!("{base}restart: {{ policy: never }}"), "service that is not restarted"),
+        (&format!("{base}ports: [{{ name: a, container: 80 }}, {{ name: a, container: 81 }}]"), "port name twice"),
+        (&format!("{base}ports: [{{ name: a, container: 80 }}, {{ name: b, container: 80 }}]"), "port twice"),
+        (
+            &format!(
+                "{base}ports: [{{ name: a, container: 80, host: 8080 }}, {{ name: b, container: 81, host: 8080 }}]"
+            ),
+            "host port twice",
+        ),
+        (&format!("{base}ports: [{{ name: a, container: 0 }}]"), "port zero"),
+        (&format!("{base}ports: [{{ name: a, container: 70000 }}]"), "port beyond the last"),
+        (&format!("{base}placement: {{ constraints: [\"disk == ssd\"] }}"), "constraint on nothing"),
+        (&format!("{base}placement: {{ strategy: random }}"), "unknown strategy"),
+        ("kind: Service\nname: Web_1\nimage: b", "bad name"),
+        ("kind: Service\nname: web\nimage: \"\"", "no image"),
+        ("kind: Task\nname: a\nimage: b\nreplicas: 2", "task with replicas"),
+        (&format!("{base}name: again"), "key twice"),
+    ];
+    let mut table = String::new();
+    for (text, case) in cases {
+        let said = match read_all(text) {
+            Err(error) => error.to_string(),
+            Ok(manifests) => match manifests[0].definition() {
+                Err(rejection) => rejection.to_string(),
+                Ok(_) => panic!("{case} was accepted"),
+            },
+        };
+        table += &format!("{case}: {said}\n");
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn json_says_the_path_of_what_is_wrong() {
+    let said = |body: &str| read_json::<Manifest>(body.as_bytes()).unwrap_err();
+    let rejection = said(r#"{"kind":"Service","name":"a","image":"b","ports":[{"name":"x","container":-1}]}"#);
+    assert_eq!(rejection.field, "ports[0].container");
+    assert_eq!(said(r#"{"kind":"Service","name":"a","image":"b"} x"#).field, "");
+    assert_eq!(said(r#"{"kind":"Service","#).field, "");
+    assert!(said(r#"{"kind":"Service","nmae":"a"}"#).message.contains("nmae"));
+}

@@ -1,0 +1,68 @@
+//! A node, what keeps it from being drained, and what follows from its silence.
+
+use super::{moment, silence::what_follows, why_pending};
+use orbit_api::view;
+use orbit_core::{manager::View, model::*, reconciler::Outage, state::Cluster};
+
+/// A node, and what follows from its silence.
+pub fn node(state: View, node: &Node, now: Time) -> view::Node {
+    let cluster = state.cluster();
+    let amount = |r: Resources| view::Amount { cpu_millis: r.cpu_millis, memory_bytes: r.memory_bytes };
+    let ready = node.reach == Reach::Reachable;
+    let at = state.cluster_time(now);
+    let message = match state.outage(node.id) {
+        _ if ready => String::new(),
+        Some(Outage::Braked) => {
+            "too many nodes fell silent together: nothing is replaced until some return".to_string()
+        }
+        Some(outage) => what_follows(state, node, outage, at),
+        None => "tasks are replaced".to_string(),
+    };
+    let tasks = node.tasks().filter(|id| cluster.task(*id).is_some_and(|task| !task.state.is_terminal()));
+    let duty = match node.duty {
+        Duty::Active => "active",
+        Duty::Cordoned => "cordoned",
+        Duty::Draining { .. } if cluster.is_drained(node.id) => "drained",
+        Duty::Draining { .. } => "draining",
+    };
+    let message = if duty == "draining" && message.is_empty() { blocks(cluster, node) } else { message };
+    view::Node {
+        name: node.info.name.clone(),
+        uid: node.info.uid.to_string(),
+        state: if ready { "ready" } else { "unreachable" }.to_string(),
+        duty: duty.to_string(),
+        drain_deadline: node.duty.deadline().map(|at| moment(state, at)),
+        message,
+        labels: node.info.labels.clone(),
+        arch: node.info.arch.clone(),
+        os: node.info.os.clone(),
+        allocatable: amount(node.info.allocatable),
+        used: amount(node.used()),
+        tasks: tasks.count() as u32,
+        address: node.info.address.map(|address| address.to_string()),
+        registered_at: moment(state, node.registered_at),
+    }
+}
+
+/// What keeps a node from being drained.
+fn blocks(cluster: &Cluster, node: &Node) -> String {
+    const NAMED_MAX: usize = 3;
+    let left = node.tasks().filter_map(|id| cluster.task(id)).filter(|task| !task.state.is_terminal());
+    let left: Vec<&Task> = left.collect();
+    let why = |task: &&Task| {
+        let Some(workload) = cluster.workload(task.workload) else { return String::new() };
+        let reason = match workload.kind {
+            _ if task.desired == Desired::Stopped => "is stopping".to_string(),
+            Kind::Task => "runs to its end".to_string(),
+            Kind::Service if cluster.pending_of(task.workload).next().is_some() => {
+                format!("waits for a node: {}", why_pending(workload))
+            }
+            Kind::Service => "is being replaced".to_string(),
+        };
+        format!("{} ({}) {reason}", workload.name, task.id)
+    };
+    let named: Vec<String> = left.iter().take(NAMED_MAX).map(why).collect();
+    let more = left.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    format!("{} to go: {}{more}", left.len(), named.join("; "))
+}

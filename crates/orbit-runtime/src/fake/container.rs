@@ -1,0 +1,73 @@
+//! A container of the fake engine, and what runs in it.
+
+use crate::Identity;
+use orbit_core::worker::{ContainerSpec, ContainerState};
+
+/// What the containers of an image do once started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Program {
+    /// Run until told to stop.
+    #[default]
+    Run,
+    /// Run until told to stop, and then end well, with code 0.
+    Polite,
+    /// Print `stubborn`, run, and ignore the stop signal: only the kill after the grace ends it.
+    Stubborn,
+    /// End at once with this code.
+    Exit(i32),
+    /// Take more memory than it may, at once.
+    OutOfMemory,
+    /// Print `line 1` to `line n`, then run.
+    Print(u32),
+    /// There is no such program in the image: the start is refused.
+    BadEntrypoint,
+}
+
+/// A container of the fake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FakeContainer {
+    /// What it was created from.
+    pub spec: ContainerSpec,
+    /// Read from its labels; `None` for a foreign one.
+    pub identity: Option<Identity>,
+    /// What it does.
+    pub state: ContainerState,
+    /// Somebody froze its process, which counts as running.
+    pub paused: bool,
+    /// Something ails it: it says no to every probe.
+    pub sick: bool,
+    /// How often it said yes to one.
+    pub yes: u64,
+    /// What it runs.
+    pub program: Program,
+    /// Which bytes of it, where a registry knows them.
+    pub digest: Option<String>,
+    /// What it wrote: (to standard error, the line without its end).
+    pub lines: Vec<(bool, String)>,
+}
+
+/// What became of a task's containers over all time: the truth, whatever anyone believes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lives {
+    /// How many containers were created for it.
+    pub created: u32,
+    /// How often one of them was started, by those who ask the engine.
+    pub started: u32,
+    /// How many were removed, by whom ever.
+    pub removed: u32,
+}
+
+impl FakeContainer {
+    /// Whether its process runs.
+    pub fn is_running(&self) -> bool {
+        self.state == ContainerState::Running
+    }
+    /// Whether it says yes to a probe: nobody froze it, and nothing ails it.
+    pub fn is_well(&self) -> bool {
+        !self.paused && !self.sick
+    }
+    /// Its stop signal cannot be ignored.
+    pub(super) fn is_killed_at_once(&self) -> bool {
+        self.spec.stop_signal.as_deref() == Some("SIGKILL")
+    }
+}

@@ -1,0 +1,162 @@
+//! What the world does to the engine. None of it minds whether the engine is down.
+
+use super::{FakeEngine, KILLED};
+use crate::{
+    fake::{
+        container::{FakeContainer, Program},
+        fault::{Fault, OpName},
+        image::{FakeImage, ImagePlace},
+    },
+    op_error,
+};
+use orbit_core::{
+    model::Resources,
+    worker::{ContainerSpec, ContainerState, OpErrorKind},
+};
+use std::collections::BTreeSet;
+
+/// What Docker notes for a container that was running when its machine went down.
+const MACHINE_LOST: i32 = 255;
+
+impl FakeEngine {
+    /// Somebody pushes other bytes under the same tag. Those from before can be had by their digest.
+    pub fn push_again(&mut self, image: &str, digest: &str) {
+        if let Some(known) = self.images.get_mut(image) {
+            known.digest = Some(digest.to_string());
+            known.pushed.insert(digest.to_string());
+        }
+    }
+    /// Puts an image on the machine, or makes it available to it.
+    pub fn add_image(&mut self, image: &str, place: ImagePlace, program: Program) {
+        let (here, digest) = (place == ImagePlace::Present, None);
+        let (pushed, others_here) = (BTreeSet::new(), BTreeSet::new());
+        let known = FakeImage { digest, pushed, digest_here: None, others_here, here, place, program };
+        self.images.insert(image.to_owned(), known);
+    }
+    /// Takes an image off the machine and out of the registry. Containers of it keep running.
+    pub fn remove_image(&mut self, image: &str) {
+        self.images.remove(image);
+    }
+    /// A container's process ends by itself. Nothing happens to one that does not run.
+    ///
+    /// # Panics
+    /// If there is no such container, as do the controls below: the test meant another.
+    pub fn exit(&mut self, name: &str, code: i32) {
+        if self.containers.get(name).is_none_or(|container| !container.paused) {
+            self.end(name, code, false);
+        }
+    }
+    /// Somebody stops a container: its process is asked, and killed if it does not hear.
+    pub fn stop_behind_our_back(&mut self, name: &str) {
+        let stopped = self.stop(name);
+        assert!(stopped.is_ok(), "no container {name}");
+    }
+    /// Somebody freezes a container's process. A stop and a kill thaw it.
+    pub fn pause(&mut self, name: &str) {
+        self.with(name, |container| container.paused = container.is_running());
+    }
+    /// Somebody thaws a frozen container.
+    pub fn unpause(&mut self, name: &str) {
+        self.with(name, |container| container.paused = false);
+    }
+    /// Something ails a container, so that it says no to every probe, or no longer does.
+    pub fn make_sick(&mut self, name: &str, sick: bool) {
+        self.with(name, |container| container.sick = sick);
+    }
+    /// The engine stops those of our containers that run, as Docker does without live-restore: when it
+    /// is told to end, or when it returns after it was killed. Each process is asked first, so that some
+    /// of them end well.
+    pub fn stop_ours(&mut self) {
+        let ours = self.containers().filter(|it| it.identity.is_some() && it.is_running());
+        let names: Vec<String> = ours.map(|it| it.spec.name.clone()).collect();
+        names.iter().for_each(|name| self.stop_behind_our_back(name));
+    }
+    /// Somebody kills a container's process.
+    pub fn kill(&mut self, name: &str) {
+        self.end(name, KILLED, false);
+    }
+    /// The kernel kills a container's process for want of memory.
+    pub fn oom(&mut self, name: &str) {
+        self.end(name, KILLED, true);
+    }
+    /// Somebody removes a container by force, running or not.
+    pub fn remove_behind_our_back(&mut self, name: &str) {
+        assert!(self.containers.contains_key(name), "no container {name}");
+        self.take_away(name);
+    }
+    /// Somebody starts an ended container again, which Orbit never does: not counted as a start.
+    pub fn restart_behind_our_back(&mut self, name: &str) {
+        self.with(name, |container| container.state = ContainerState::Running);
+        self.happened(name);
+    }
+    /// A container writes a line, to standard error or to standard output.
+    pub fn write_line(&mut self, name: &str, stderr: bool, line: &str) {
+        self.with(name, |container| container.lines.push((stderr, line.to_owned())));
+    }
+    /// The engine stops answering, or answers again. Its containers run on.
+    pub fn engine_down(&mut self, down: bool) {
+        self.outages += u64::from(down && !self.down);
+        self.down = down;
+    }
+    /// The machine went down and is up again, with its engine: every container that ran has ended.
+    pub fn reboot(&mut self) {
+        self.outages += u64::from(!self.down);
+        self.down = false;
+        let running: Vec<String> =
+            self.containers().filter(|it| it.is_running()).map(|it| it.spec.name.clone()).collect();
+        for name in running {
+            self.end(&name, MACHINE_LOST, false);
+        }
+    }
+    /// The next operation of a kind fails. Several wait in line.
+    pub fn fail_next(&mut self, fault: Fault) {
+        self.faults.push_back(fault);
+    }
+    /// The next operation of a kind takes place, and its response is lost.
+    pub fn lose_response(&mut self, on: OpName) {
+        let error = op_error(OpErrorKind::Engine, "the connection broke before the response came");
+        self.fail_next(Fault { on, takes_place: true, error });
+    }
+    /// Faults that were asked for and not met are forgotten.
+    pub fn heal(&mut self) {
+        self.faults.clear();
+    }
+    /// A process that is no container takes a port of the machine, or gives it back.
+    pub fn hold_port(&mut self, port: u16, held: bool) {
+        if held {
+            self.foreign_ports.insert(port);
+        } else {
+            self.foreign_ports.remove(&port);
+        }
+    }
+    /// A running container that is none of ours.
+    pub fn add_foreign(&mut self, name: &str, ports: &[(u16, u16)]) {
+        let spec = ContainerSpec {
+            name: name.to_owned(),
+            image: "foreign".to_owned(),
+            command: Vec::new(),
+            args: Vec::new(),
+            env: Vec::new(),
+            resources: Resources::ZERO,
+            pids_max: 0,
+            stop_signal: None,
+            ports: ports.to_vec(),
+            labels: Vec::new(),
+        };
+        let (state, program) = (ContainerState::Running, Program::Run);
+        self.containers.insert(
+            name.to_owned(),
+            FakeContainer {
+                paused: false,
+                sick: false,
+                yes: 0,
+                spec,
+                identity: None,
+                state,
+                program,
+                digest: None,
+                lines: Vec::new(),
+            },
+        );
+    }
+}

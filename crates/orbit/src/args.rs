@@ -1,0 +1,108 @@
+//! What the arguments of several commands have in common: names, spans, moments, selectors, the output format.
+
+use crate::target::ObjectKind;
+use clap::ValueEnum;
+use orbit_api::quantity::Span;
+use std::time::{Duration, SystemTime};
+
+/// The output formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns
+    Table,
+    /// More columns
+    Wide,
+    /// The API's own objects
+    Json,
+    /// The API's own objects
+    Yaml,
+    /// KIND/NAME
+    Name,
+}
+
+/// A service's name, also as it is printed: `service/web`.
+pub fn service(text: &str) -> Result<String, String> {
+    name_of(ObjectKind::Service, text)
+}
+
+/// A node's name, also as it is printed: `node/worker-1`.
+pub fn node(text: &str) -> Result<String, String> {
+    name_of(ObjectKind::Node, text)
+}
+
+fn name_of(kind: ObjectKind, text: &str) -> Result<String, String> {
+    let name = match text.split_once('/') {
+        Some((written, name)) if ObjectKind::parse(written) == Some(kind) => name,
+        Some(_) => return Err(format!("write the name of a {}", kind.as_str())),
+        None => text,
+    };
+    match name.is_empty() {
+        true => Err(format!("write the name of a {}", kind.as_str())),
+        false => Ok(name.to_string()),
+    }
+}
+
+/// A span of time, such as `5m`.
+pub fn span(text: &str) -> Result<Duration, String> {
+    Span::parse(text).map(|span| Duration::from_millis(span.millis))
+}
+
+/// A point in time, or so long ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    Ago(Duration),
+    At(SystemTime),
+}
+
+impl Moment {
+    /// RFC 3339.
+    pub fn rfc3339(self, now: SystemTime) -> String {
+        let at = match self {
+            Moment::Ago(span) => now.checked_sub(span).unwrap_or(SystemTime::UNIX_EPOCH),
+            Moment::At(at) => at,
+        };
+        humantime::format_rfc3339_seconds(at.max(SystemTime::UNIX_EPOCH)).to_string()
+    }
+}
+
+/// A [`Moment`], as people write it.
+pub fn moment(text: &str) -> Result<Moment, String> {
+    let span = span(text).map(Moment::Ago);
+    let wrong = |_| "write a span such as 10m, or a time such as 2026-01-31T12:00:00Z".to_string();
+    span.or_else(|_| humantime::parse_rfc3339(text).map(Moment::At).map_err(wrong))
+}
+
+/// Labels that objects must have or not have; passed on as it is.
+pub fn selector(text: &str) -> Result<String, String> {
+    let wrong = "write KEY=VALUE, KEY!=VALUE, KEY or !KEY, several with commas between them";
+    let ok = |part: &str| {
+        let key = part.split(['=', '!']).find(|key| !key.is_empty());
+        key.is_some() && !part.starts_with('=') && !part.contains("!!") && part.matches('=').count() <= 2
+    };
+    if text.split(',').all(ok) { Ok(text.to_string()) } else { Err(wrong.to_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_read_as_it_is_printed() {
+        assert_eq!(service("web"), Ok("web".to_string()));
+        assert_eq!(service("service/web"), Ok("web".to_string()));
+        assert_eq!(node("nodes/worker-1"), Ok("worker-1".to_string()));
+        for wrong in ["", "service/", "node/web", "web/1"] {
+            assert_eq!(service(wrong), Err("write the name of a service".to_string()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_selector_is_read_with_its_mistakes_named() {
+        for good in ["a=b,c=d", "a!=b", "a", "!a,b==c"] {
+            assert!(selector(good).is_ok(), "{good}");
+        }
+        for bad in ["", "=b", "a=b,", "!"] {
+            assert!(selector(bad).is_err(), "{bad}");
+        }
+    }
+}
