@@ -17,10 +17,15 @@ use orbit_core::model::TaskId;
 use std::{
     collections::{BTreeMap, BTreeSet},
     pin::Pin,
+    time::{Duration, SystemTime},
 };
 
 /// A line that does not end is cut here.
 const LINE_BYTES_MAX: usize = 64 << 10;
+
+/// A log that broke off is asked for again from so long before: clocks differ a little, and a line twice is better than
+/// a line that nobody sees.
+const OVERLAP: Duration = Duration::from_secs(5);
 
 /// Which part of a log.
 #[derive(Default)]
@@ -175,6 +180,8 @@ async fn follow_service(session: &mut Session<'_>, name: &str, part: &Part) -> R
     let mut pieces: SelectAll<Pin<Box<dyn Stream<Item = Piece>>>> = SelectAll::new();
     let mut lines: BTreeMap<String, Lines> = BTreeMap::new();
     let mut known = BTreeSet::new();
+    // Those that broke off, with the time since when they are asked for again.
+    let mut broke_off: BTreeMap<String, String> = BTreeMap::new();
     let mut first = true;
     let mut look = tokio::time::interval(session.timing.poll);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -193,23 +200,28 @@ async fn follow_service(session: &mut Session<'_>, name: &str, part: &Part) -> R
                     Err(error) if error.may_pass() && !first => continue,
                     Err(error) => return Err(error),
                 };
-                for task in new {
-                    if !known.insert(task.id.clone()) {
+                // Also of a task that has ended since: nobody saw its last lines.
+                let wanted: BTreeSet<String> =
+                    new.into_iter().map(|it| it.id).chain(broke_off.keys().cloned()).collect();
+                for id in wanted {
+                    if !known.insert(id.clone()) {
                         continue;
                     }
                     // What began meanwhile is shown from its beginning.
-                    let whole = Part::default();
-                    match open(&session.client, &task.id, true, if first { part } else { &whole }).await {
+                    let rest = Part { tail: None, since: broke_off.get(&id).cloned() };
+                    match open(&session.client, &id, true, if first { part } else { &rest }).await {
                         Ok(chunks) => {
-                            lines.insert(task.id.clone(), Lines::new(&task.id));
-                            pieces.push(labelled(task.id, chunks));
+                            broke_off.remove(&id);
+                            lines.insert(id.clone(), Lines::new(&id));
+                            pieces.push(labelled(id, chunks));
                         }
                         // Asked for again at the next look.
                         Err(error) if error.may_pass() => {
-                            known.remove(&task.id);
+                            known.remove(&id);
                         }
                         Err(error) => {
-                            session.say(&format!("orbit: task {}: {}", task.id, error.text().unwrap_or_default()))
+                            broke_off.remove(&id);
+                            session.say(&format!("orbit: task {id}: {}", error.text().unwrap_or_default()));
                         }
                     }
                 }
@@ -222,7 +234,12 @@ async fn follow_service(session: &mut Session<'_>, name: &str, part: &Part) -> R
             }
             Some((id, end)) => {
                 if end.is_some() {
-                    session.say(&format!("orbit: {}", broken(&id).text().unwrap_or_default()));
+                    let why = broken(&id).text().unwrap_or_default().to_string();
+                    session.say(&format!(
+                        "orbit: {why}; it goes on when they are back, and the last lines may come twice"
+                    ));
+                    known.remove(&id);
+                    broke_off.insert(id.clone(), Moment::Ago(OVERLAP).rfc3339(SystemTime::now()));
                 }
                 let rest = lines.remove(&id).map(|mut lines| lines.rest()).unwrap_or_default();
                 session.out.write_all(&rest)?;

@@ -113,7 +113,8 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// To each request line its answers in turn; the last of them from then on.
+    /// To each request line its answers in turn; the last of them from then on. A line that ends with `*` stands for all
+    /// that begin so.
     pub fn new<'a>(replies: impl IntoIterator<Item = (&'a str, Vec<Reply>)>) -> Fake {
         let replies = replies.into_iter().map(|(line, replies)| (line.to_string(), replies.into())).collect();
         let script = Arc::new(Mutex::new(Script { replies, asked: Vec::new() }));
@@ -164,7 +165,13 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> R
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let mut script = script.lock().unwrap();
     script.asked.push(Asked { line: line.clone(), headers, body });
-    let reply = match script.replies.get_mut(&line) {
+    let found = match script.replies.contains_key(&line) {
+        true => Some(line.clone()),
+        false => {
+            script.replies.keys().find(|key| key.strip_suffix('*').is_some_and(|it| line.starts_with(it))).cloned()
+        }
+    };
+    let reply = match found.and_then(|key| script.replies.get_mut(&key)) {
         Some(replies) if replies.len() > 1 => replies.pop_front(),
         Some(replies) => replies.front().cloned(),
         None => None,

@@ -167,6 +167,40 @@ fn following_a_service_takes_in_tasks_that_begin_later_and_ends_with_it() {
     assert_eq!(lines, ["1.1.0  old", "1.2.0  new"]);
 }
 
+/// As after a restart of the manager: each log breaks off, and nobody would hear of that task again.
+#[test]
+fn following_a_service_goes_on_where_a_log_broke_off() {
+    let fake = Fake::new([
+        (
+            "GET /v1/services/web",
+            vec![
+                ok(service("web", 1, 1, "")),
+                ok(service("web", 1, 1, "")),
+                problem(503, "unavailable", "", "ask again"),
+                ok(service("web", 1, 1, "")),
+                problem(404, "not_found", "", "no service is named web"),
+            ],
+        ),
+        // Its task has ended meanwhile: what it wrote last is shown all the same.
+        (
+            "GET /v1/tasks?kind=service&name=web",
+            vec![ok(list(vec![task("1.1.0", "running")])), ok(list(vec![task("1.1.0", "failed")]))],
+        ),
+        ("GET /v1/tasks/1.1.0/logs?follow=1", vec![log(&["one\ntw"], End::Broken)]),
+        (
+            "GET /v1/tasks/1.1.0/logs?follow=1&since=*",
+            vec![problem(503, "node_unreachable", "", "not connected"), log(&["two\n"], End::Whole)],
+        ),
+    ]);
+    let ran = Line::to(&fake).run(&["logs", "-f", "web"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "1.1.0  one\n1.1.0  tw\n1.1.0  two\n"), "{}", ran.err);
+    assert_eq!(
+        ran.err,
+        "orbit: the log of task 1.1.0 broke off: the manager or the node went away; it goes on when they are back, and \
+         the last lines may come twice\n"
+    );
+}
+
 fn binary(fake: &Fake, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_orbit"));
     command.args(args).env("ORBIT_ADDR", &fake.addr).env_remove("ORBIT_FORMAT");
