@@ -25,8 +25,12 @@ struct Subscription {
     node: NodeId,
     /// Whether it takes everything in several messages.
     takes_parts: bool,
-    /// Number of the last assignment that was sent, and when.
-    sent: (u64, Time),
+    /// Number of the last assignment that was sent.
+    sent: u64,
+    /// Number of the last one that the worker is known to have taken up.
+    taken: u64,
+    /// Since when it has taken up nothing although something was sent.
+    waits_since: Time,
     /// Tasks of which the node has to be told.
     pending: BTreeSet<TaskId>,
 }
@@ -50,7 +54,8 @@ impl Dispatcher {
         takes_parts: bool,
         now: Time,
     ) -> Assigned {
-        let subscription = Subscription { node, takes_parts, sent: (0, now), pending: BTreeSet::new() };
+        let subscription =
+            Subscription { node, takes_parts, sent: 0, taken: 0, waits_since: now, pending: BTreeSet::new() };
         self.subscriptions.insert(session, subscription);
         self.by_node.insert(node, session);
         self.everything(cluster, session, now)
@@ -97,14 +102,18 @@ impl Dispatcher {
                 }
             }
             for mut assigned in parts.done {
-                assigned.seq = subscription.sent.0 + 1;
-                subscription.sent = (assigned.seq, now);
+                if subscription.taken == subscription.sent {
+                    subscription.waits_since = now;
+                }
+                subscription.sent += 1;
+                assigned.seq = subscription.sent;
                 actions.push(Action::Send { session, message: ToWorker::Assigned(assigned) });
             }
         }
     }
 
-    /// A heartbeat says how far the worker is. If an assignment seems lost, it is told everything.
+    /// A heartbeat says how far the worker is. If it gets no further although something was sent, an assignment is lost,
+    /// and the worker is told everything. One that takes its time for many is left alone.
     pub fn acknowledged(
         &mut self,
         cluster: &Cluster,
@@ -113,9 +122,13 @@ impl Dispatcher {
         now: Time,
         timing: &Timing,
     ) -> Option<Action> {
-        let subscription = self.subscriptions.get(&session)?;
+        let subscription = self.subscriptions.get_mut(&session)?;
+        let taken = assigned_seq.min(subscription.sent);
+        if taken > subscription.taken {
+            (subscription.taken, subscription.waits_since) = (taken, now);
+        }
         let patience = Millis(timing.heartbeat.0 * 2);
-        if assigned_seq >= subscription.sent.0 || now.since(subscription.sent.1) < patience {
+        if subscription.taken == subscription.sent || now.since(subscription.waits_since) < patience {
             return None;
         }
         let message = ToWorker::Assigned(self.everything(cluster, session, now));
@@ -134,13 +147,14 @@ impl Dispatcher {
         let told = ids.iter().take_while(|id| parts.add(cluster, task(id))).count();
         let follow = ids[told..].to_vec();
         subscription.pending = follow.iter().copied().collect();
-        subscription.sent = (subscription.sent.0 + 1, now);
+        subscription.sent += 1;
+        subscription.waits_since = now;
         match follow.is_empty() {
             true => self.dirty.remove(&session),
             false => self.dirty.insert(session),
         };
         let first = parts.done.swap_remove(0);
-        Assigned { seq: subscription.sent.0, full: true, follow, ..first }
+        Assigned { seq: subscription.sent, full: true, follow, ..first }
     }
 }
 
@@ -187,5 +201,70 @@ impl Parts {
         self.bytes += bytes;
         self.specs.insert(key, spec);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESSION: SessionId = SessionId(1);
+    const NODE: NodeId = NodeId(0);
+
+    /// A dispatcher with one subscription, and its clock. Its tasks are forgotten ones, of which there is always something
+    /// to tell.
+    struct Told {
+        dispatcher: Dispatcher,
+        now: Time,
+    }
+
+    impl Told {
+        fn new() -> Told {
+            let mut dispatcher = Dispatcher::default();
+            dispatcher.subscribe(&Cluster::default(), SESSION, NODE, true, Time(0));
+            Told { dispatcher, now: Time(0) }
+        }
+        /// One more difference: its number.
+        fn tell(&mut self) -> u64 {
+            let mut actions = Vec::new();
+            self.dispatcher.changed(&[(NODE, TaskId { epoch: 1, index: 1, ordinal: 0 })]);
+            self.dispatcher.tell(&Cluster::default(), self.now, &mut actions);
+            let [Action::Send { message: ToWorker::Assigned(assigned), .. }] = &actions[..] else {
+                panic!("{actions:?}")
+            };
+            assigned.seq
+        }
+        /// A second later a heartbeat says so. Whether everything is told again.
+        fn heartbeat(&mut self, assigned_seq: u64) -> bool {
+            self.now = self.now + Millis::secs(1);
+            let (cluster, timing) = (Cluster::default(), Timing::default());
+            self.dispatcher.acknowledged(&cluster, SESSION, assigned_seq, self.now, &timing).is_some()
+        }
+    }
+
+    #[test]
+    fn a_worker_that_takes_its_time_is_not_told_everything_again() {
+        let mut told = Told::new();
+        let last = (0..10).map(|_| told.tell()).last().expect("ten");
+        assert!((1..=last).all(|seq| !told.heartbeat(seq)));
+    }
+
+    #[test]
+    fn a_worker_that_gets_no_further_is_told_everything_however_much_follows() {
+        let mut told = Told::new();
+        let lost = told.tell();
+        let again = (0..10).find(|_| {
+            told.tell();
+            told.heartbeat(lost - 1)
+        });
+        assert_eq!(again, Some(2), "after two heartbeats without progress, beside the one that made some");
+    }
+
+    #[test]
+    fn nothing_is_told_again_of_what_was_taken_up_whatever_number_is_claimed() {
+        let mut told = Told::new();
+        assert!(!told.heartbeat(u64::MAX));
+        let lost = told.tell();
+        assert_eq!([(); 4].map(|_| told.heartbeat(lost - 1)), [false, true, false, true]);
     }
 }
