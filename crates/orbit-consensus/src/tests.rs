@@ -77,7 +77,7 @@ fn proposal(id: u64, at: u64) -> Proposal {
 
 fn committed(index: u64, term: u64, at: u64, id: u64) -> Event {
     let command = Command::Barrier { seed: id };
-    let entry = Entry { index, term, at: Time(at), wall_ms: 7, actor: Actor::Local, command };
+    let entry = Entry { index, term, at: Time(at), wall_ms: 7, actor: Actor::Manager, command };
     Event::Committed { entry, proposal: Some(ProposalId(id)) }
 }
 
