@@ -15,9 +15,7 @@ pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
         for task in cluster.node(*node).into_iter().flat_map(Node::tasks).filter_map(|id| cluster.task(id)) {
             let due = replaced_at(*outage, cluster.spec_of(task), replace_after);
             let Some(workload) = cluster.workload(task.workload).filter(|_| task.is_live()) else { continue };
-            // What a plan found before its user changed their mind does not count, and they may do so again and again.
-            let due = due.map(|due| due.max(workload.current().created_at));
-            if due.is_none_or(|due| at <= due + SLACK) {
+            if due.is_none_or(|due| at <= due + SLACK) || is_changed_lately(cluster, workload, at) {
                 continue;
             }
             let wanted = task.slot < workload.wanted() && task.version == shall_be(cluster, workload, task.slot);
@@ -47,6 +45,14 @@ pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
         }
     }
     Ok(())
+}
+
+/// Whether somebody has asked for something else lately: what a plan found before does not count, and they may change
+/// their mind again and again.
+fn is_changed_lately(cluster: &Cluster, workload: &Workload, at: Time) -> bool {
+    let lately = cluster.history().iter().rev().take_while(|happening| at <= happening.at + SLACK);
+    let of_it = |subject: &Subject| matches!(subject, Subject::Workload(_, uid, _) if *uid == workload.uid);
+    lately.into_iter().any(|happening| happening.actor == Actor::Local && of_it(&happening.subject))
 }
 
 /// Tasks that will be replaced, but not yet: their node is silent, and gone for good by the time that this is asked.
