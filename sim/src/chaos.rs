@@ -141,7 +141,7 @@ impl Chaos {
         let random = &mut self.timed;
         let worker = random.below(options.workers);
         let now = |input| vec![(0, input)];
-        let kind = if options.is_crowded() { 4 } else { random.below(16) };
+        let kind = if options.crowded { 4 } else { random.below(16) };
         match kind {
             0 if options.outages => {
                 now(Input::ManagerCrash { down_ms: random.between(50, 8000), durable: random.below(8) })
@@ -199,7 +199,7 @@ impl Chaos {
     /// come back in another order (swizzle-clog, as FoundationDB calls it).
     fn partition(&mut self, worker: usize, options: &Options) -> Vec<(u64, Input)> {
         let (random, workers) = (&mut self.timed, options.workers);
-        let kind = if options.is_crowded() { 0 } else { random.below(7) };
+        let kind = if options.crowded { 0 } else { random.below(7) };
         let (up, down) = [(true, true), (true, false), (false, true)][random.below(3)];
         let ms = random.between(500, 40_000);
         let cut = |worker| Input::Cut { worker, up, down };

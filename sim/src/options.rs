@@ -71,6 +71,8 @@ pub struct Options {
     /// What a row costs that the manager looks at, in virtual microseconds. A slow manager of a small fleet is as busy as
     /// a fast one of a large fleet.
     pub row_us: u64,
+    /// Nothing happens but that all of a fleet falls silent and returns.
+    pub crowded: bool,
 }
 
 impl Default for Options {
@@ -129,6 +131,7 @@ impl Options {
             engine_ms_max: [20, 20, 3000][random.below(3)],
             sync_ms_max: [2, 50, 1500][random.below(3)],
             row_us: [0, 0, 5, 50][random.below(4)],
+            crowded: false,
         };
         match (lonely, random.chance(30)) {
             (true, _) => options.lonely(),
@@ -166,16 +169,12 @@ impl Options {
             asks_ms_max: 4000,
             partitions: true,
             row_us: 300,
+            crowded: true,
             sync_ms_max: self.sync_ms_max.min(50),
             delay_ms_max: self.delay_ms_max.min(20),
             seed: self.seed,
             ..Options::calm(workers)
         }
-    }
-
-    /// Whether nothing happens in it but that all of a fleet falls silent and returns.
-    pub fn is_crowded(&self) -> bool {
-        self.partitions && self.workers > 6
     }
 
     /// When which machine is lost for good, in milliseconds: the last ones, far apart.
@@ -219,6 +218,7 @@ impl Options {
             engine_ms_max: 20,
             sync_ms_max: 2,
             row_us: 0,
+            crowded: false,
         }
     }
 

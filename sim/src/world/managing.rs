@@ -88,7 +88,7 @@ impl World {
         let is_whole = (0..self.workers.len()).all(|worker| !self.network.is_cut(worker));
         let due = self.network.whole_since + RETURN_MS_MAX;
         let machine = self.managers[ONLY].machine.as_ref().filter(|machine| machine.is_ready());
-        let Some(machine) = machine.filter(|_| self.options.is_crowded() && is_whole && self.now > due) else {
+        let Some(machine) = machine.filter(|_| self.options.crowded && is_whole && self.now > due) else {
             return Ok(());
         };
         let silent: Vec<&str> =
