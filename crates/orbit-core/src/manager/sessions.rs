@@ -25,8 +25,8 @@ pub(super) struct Session {
     pub incarnation: u64,
     uid: NodeUid,
     nonce: u64,
-    /// The number of the last report that was heard.
-    pub reported: u64,
+    /// The number of the last report that was heard of each task whose findings may turn.
+    pub reported: BTreeMap<TaskId, u64>,
     /// What is on its way through the log: the last word of each task, with the number of the report that said it.
     pub proposed: BTreeMap<TaskId, (ProposedReport, u64)>,
 }
@@ -91,7 +91,10 @@ impl Sessions {
     /// A registration is committed: the session is live.
     pub fn open(&mut self, id: SessionId, hello: &Hello, node: NodeId, incarnation: u64) {
         let (uid, nonce) = (hello.info.uid, hello.nonce);
-        self.live.insert(id, Session { node, incarnation, uid, nonce, reported: 0, proposed: BTreeMap::new() });
+        self.live.insert(
+            id,
+            Session { node, incarnation, uid, nonce, reported: BTreeMap::new(), proposed: BTreeMap::new() },
+        );
         self.by_node.insert(node, id);
         self.by_uid.insert(uid, id);
     }

@@ -36,20 +36,26 @@ impl Manager {
     fn report(&mut self, id: SessionId, seq: u64, reports: Vec<TaskReport>, actions: &mut Vec<Action>) {
         let leader = self.leader.as_mut().expect("the caller has looked");
         let session = leader.sessions.get_mut(id).expect("the caller has looked");
-        // A later one was heard before it, and may have said the opposite. What is not confirmed is said again.
-        if seq != 0 && seq < session.reported {
-            return;
-        }
-        session.reported = seq;
         let (node, incarnation) = (session.node, session.incarnation);
         let (mut known, mut new, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         for report in reports {
-            let key = report.key();
-            let under_way = session.proposed.get(&report.task);
-            if under_way.is_some_and(|(what, _)| *what == proposed(&report)) {
+            // A later word of the task was heard before, and may have said the opposite. What is not confirmed is said again.
+            if session.reported.get(&report.task).is_some_and(|last| seq != 0 && seq < *last) {
                 continue;
             }
             let task = self.cluster.task(report.task).filter(|task| task.node == Some(node));
+            // States only advance: of two, the later one is known by itself.
+            if task.is_some() && report.probed != Probed::default() {
+                session.reported.insert(report.task, seq);
+            }
+            let key = report.key();
+            let under_way = session.proposed.get(&report.task);
+            if let Some((said, _)) = under_way {
+                let ((_, state, _), _) = said;
+                if *said == proposed(&report) || *state > report.state {
+                    continue;
+                }
+            }
             match task {
                 // `Lost` is the manager's own word: from a worker it is noise.
                 Some(task)
@@ -67,6 +73,11 @@ impl Manager {
             }
         }
         leader.dispatcher.changed(&unknown);
+        // What is forgotten is not reported again.
+        let tasks = self.cluster.node(node).map_or(0, |node| node.tasks.len());
+        if session.reported.len() > 2 * tasks + 64 {
+            session.reported.retain(|task, _| self.cluster.task(*task).is_some());
+        }
         if !known.is_empty() {
             let message = ToWorker::Committed { seq, states: known };
             actions.push(Action::Send { session: id, message });
