@@ -141,8 +141,10 @@ impl Chaos {
         let random = &mut self.timed;
         let worker = random.below(options.workers);
         let now = |input| vec![(0, input)];
-        let kind = if options.crowded { 4 } else { random.below(16) };
-        match kind {
+        if options.crowded {
+            return self.partition(worker, options);
+        }
+        match random.below(16) {
             0 if options.outages => {
                 now(Input::ManagerCrash { down_ms: random.between(50, 8000), durable: random.below(8) })
             }

@@ -6,6 +6,7 @@ use orbit_core::{
     manager::{Action, Event, Manager, Request, RequestId, SessionId},
     model::*,
     state::Cluster,
+    testing,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -126,28 +127,7 @@ fn hello(n: u64) -> ToManager {
 }
 
 fn service(n: u64) -> Definition {
-    Definition {
-        kind: Kind::Service,
-        name: format!("service-{n}"),
-        labels: BTreeMap::new(),
-        replicas: REPLICAS as u32,
-        update: Update::ONE_BY_ONE,
-        spec: Spec {
-            image: "web:1".into(),
-            pull: Pull::Missing,
-            command: vec![],
-            args: vec![],
-            env: BTreeMap::new(),
-            resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
-            pids_max: 100,
-            ports: vec![],
-            placement: Placement::default(),
-            restart: Restart::with_policy(RestartPolicy::Always),
-            stop: Stop::within(Millis::secs(10)),
-            probes: Probes::default(),
-            disconnect: Disconnect::default(),
-        },
-    }
+    Definition { replicas: REPLICAS as u32, ..testing::service(format!("service-{n}"), testing::spec("web:1")) }
 }
 
 /// Both fleets, and a bound: as much, and a little for the depth of trees.

@@ -50,9 +50,9 @@ pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
 /// Whether somebody has asked for something else lately: what a plan found before does not count, and they may change
 /// their mind again and again.
 fn is_changed_lately(cluster: &Cluster, workload: &Workload, at: Time) -> bool {
-    let lately = cluster.history().iter().rev().take_while(|happening| at <= happening.at + SLACK);
+    let mut lately = cluster.history().iter().rev().take_while(|happening| at <= happening.at + SLACK);
     let of_it = |subject: &Subject| matches!(subject, Subject::Workload(_, uid, _) if *uid == workload.uid);
-    lately.into_iter().any(|happening| happening.actor == Actor::Local && of_it(&happening.subject))
+    lately.any(|happening| happening.actor == Actor::Local && of_it(&happening.subject))
 }
 
 /// Tasks that will be replaced, but not yet: their node is silent, and gone for good by the time that this is asked.

@@ -32,7 +32,7 @@ use crate::{
 use dispatcher::Dispatcher;
 use leases::Leases;
 use planner::Planner;
-use sessions::{PendingSession, ProposedReport, Sessions};
+use sessions::{PendingSession, Sessions};
 use std::collections::{BTreeMap, BTreeSet};
 use view::LeadRef;
 

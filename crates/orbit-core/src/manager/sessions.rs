@@ -7,16 +7,12 @@
 //!
 //! Cost: each question is about one session, one node or one worker, and an index answers it.
 
-use crate::model::{Hello, NodeId, NodeUid, ReportKey, TaskId, Time};
+use crate::model::{Hello, NodeId, NodeUid, Statement, TaskId, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The transport's handle of one connection. Chosen by the shell, never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
-
-/// What of a report makes it another one. The digest does, too: the first report of a state may have come
-/// before the image was there.
-pub(super) type ProposedReport = (ReportKey, Option<String>);
 
 /// A session of a registered worker.
 #[derive(Clone, Debug)]
@@ -28,7 +24,7 @@ pub(super) struct Session {
     /// The number of the last report that was heard of each task whose findings may turn.
     pub reported: BTreeMap<TaskId, u64>,
     /// What is on its way through the log: the last word of each task, with the number of the report that said it.
-    pub proposed: BTreeMap<TaskId, (ProposedReport, u64)>,
+    pub proposed: BTreeMap<TaskId, (Statement, u64)>,
 }
 
 /// A worker that has said hello and is not welcomed yet.

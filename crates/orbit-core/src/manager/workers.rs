@@ -52,7 +52,7 @@ impl Manager {
             let under_way = session.proposed.get(&report.task);
             if let Some((said, _)) = under_way {
                 let ((_, state, _), _) = said;
-                if *said == proposed(&report) || *state > report.state {
+                if *said == report.statement() || *state > report.state {
                     continue;
                 }
             }
@@ -62,7 +62,7 @@ impl Manager {
                     if (task.is_news(&report) || self.cluster.resolves(task, &report) || under_way.is_some())
                         && report.state != TaskState::Lost =>
                 {
-                    session.proposed.insert(report.task, (proposed(&report), seq));
+                    session.proposed.insert(report.task, (report.statement(), seq));
                     new.push(report);
                 }
                 Some(_) => known.push(key),
@@ -252,10 +252,6 @@ impl Leader {
             refuse(id, "another worker with this node's state directory is connected: give this one its own", actions);
         }
     }
-}
-
-fn proposed(report: &TaskReport) -> ProposedReport {
-    (report.key(), report.digest.clone())
 }
 
 fn refuse(session: SessionId, message: &str, actions: &mut Vec<Action>) {

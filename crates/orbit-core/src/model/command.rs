@@ -171,6 +171,10 @@ pub struct TaskReport {
 /// What a report said, to confirm it.
 pub type ReportKey = (TaskId, TaskState, Probed);
 
+/// All of a report that makes it another one. The digest does, too: the first report of a state may have come before the
+/// image was there.
+pub type Statement = (ReportKey, Option<String>);
+
 impl TaskReport {
     /// A report of what nobody told the node of before it looked.
     pub fn new(task: TaskId, state: TaskState, end: Option<End>) -> TaskReport {
@@ -183,6 +187,10 @@ impl TaskReport {
             why: String::new(),
             digest: None,
         }
+    }
+    /// What it says, to tell whether it was said before.
+    pub fn statement(&self) -> Statement {
+        (self.key(), self.digest.clone())
     }
     /// What has to be confirmed.
     pub fn key(&self) -> ReportKey {

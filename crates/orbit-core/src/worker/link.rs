@@ -55,14 +55,9 @@ pub(super) struct Up {
 /// What was said of a task.
 #[derive(Clone, Debug)]
 struct Said {
-    what: (ReportKey, Option<String>),
+    what: Statement,
     /// The number of the first report that said so since something else was said.
     seq: u64,
-}
-
-/// All that a report says: what a probe finds is news at once, not when the last report is repeated.
-fn what(report: &TaskReport) -> (ReportKey, Option<String>) {
-    (report.key(), report.digest.clone())
 }
 
 /// A manager that leaves more heartbeats than this unanswered is not there.
@@ -205,12 +200,12 @@ impl Link {
     /// The manager confirms what a report of this number said of a task. False if something was said since.
     pub fn confirmed(&mut self, seq: u64, task: TaskId) -> bool {
         let State::Up(up) = &mut self.state else { return false };
-        let since = |said: &Said| seq != 0 && said.seq > seq;
-        if up.said.get(&task).is_some_and(since) {
+        let Some(said) = up.said.get(&task) else { return true };
+        if seq != 0 && said.seq > seq {
             return false;
         }
         // A digest is said until an order answers it.
-        if up.said.get(&task).is_some_and(|said| said.what.1.is_none()) {
+        if said.what.1.is_none() {
             up.said.remove(&task);
         }
         true
@@ -256,9 +251,9 @@ impl Up {
         let seq = self.reports + 1;
         let (mut news, mut said) = (Vec::new(), BTreeMap::new());
         for report in unconfirmed {
-            let before = self.said.remove(&report.task).filter(|said| said.what == what(&report));
+            let before = self.said.remove(&report.task).filter(|said| said.what == report.statement());
             let is_new = before.is_none();
-            said.insert(report.task, before.unwrap_or_else(|| Said { what: what(&report), seq }));
+            said.insert(report.task, before.unwrap_or_else(|| Said { what: report.statement(), seq }));
             if is_new || repeat {
                 news.push(report);
             }

@@ -141,21 +141,20 @@ fn a_node_that_does_not_answer_does_not_keep_the_other_logs() {
     assert_eq!(ran.err, expected);
 }
 
+/// A service at a few looks, one of which is not answered; then it is deleted.
+fn there_and_gone() -> Vec<Reply> {
+    let there = || ok(service("web", 1, 1, ""));
+    let (silent, gone) =
+        (problem(503, "unavailable", "", "ask again"), problem(404, "not_found", "", "no service is named web"));
+    vec![there(), there(), silent, there(), gone]
+}
+
 #[test]
 fn following_a_service_takes_in_tasks_that_begin_later_and_ends_with_it() {
     let first = vec![task("1.1.0", "running")];
     let later = vec![task("1.1.0", "failed"), task("1.2.0", "running")];
     let fake = Fake::new([
-        (
-            "GET /v1/services/web",
-            vec![
-                ok(service("web", 1, 1, "")),
-                ok(service("web", 1, 1, "")),
-                problem(503, "unavailable", "", "ask again"),
-                ok(service("web", 1, 1, "")),
-                problem(404, "not_found", "", "no service is named web"),
-            ],
-        ),
+        ("GET /v1/services/web", there_and_gone()),
         ("GET /v1/tasks?kind=service&name=web", vec![ok(list(first)), ok(list(later))]),
         ("GET /v1/tasks/1.1.0/logs?follow=1&tail=1", vec![log(&["old\n"], End::Whole)]),
         ("GET /v1/tasks/1.2.0/logs?follow=1", vec![log(&["new"], End::Whole)]),
@@ -171,16 +170,7 @@ fn following_a_service_takes_in_tasks_that_begin_later_and_ends_with_it() {
 #[test]
 fn following_a_service_goes_on_where_a_log_broke_off() {
     let fake = Fake::new([
-        (
-            "GET /v1/services/web",
-            vec![
-                ok(service("web", 1, 1, "")),
-                ok(service("web", 1, 1, "")),
-                problem(503, "unavailable", "", "ask again"),
-                ok(service("web", 1, 1, "")),
-                problem(404, "not_found", "", "no service is named web"),
-            ],
-        ),
+        ("GET /v1/services/web", there_and_gone()),
         // Its task has ended meanwhile: what it wrote last is shown all the same.
         (
             "GET /v1/tasks?kind=service&name=web",
