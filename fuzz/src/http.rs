@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use orbit_core::model::{ClusterId, Timing};
 use orbit_manager::{
-    Door, Parts,
+    ManagerHandle, Parts,
     http::{self, browser::Names},
     start,
 };
@@ -70,7 +70,7 @@ impl BlockingExecutor for Inline {
 }
 
 struct World {
-    door: Door,
+    handle: ManagerHandle,
     router: Router,
     routes: &'static [Route],
     manager: tokio::task::JoinHandle<Result<(), orbit_manager::Error>>,
@@ -95,14 +95,14 @@ impl World {
             seed: 1,
             cluster: ClusterId(1),
         };
-        let (door, manager) = start(parts, std::future::pending()).expect("memory takes everything");
-        let router = http::router(door.clone(), Names::of([127, 0, 0, 1].into(), &[]));
+        let (handle, manager) = start(parts, std::future::pending()).expect("memory takes everything");
+        let router = http::router(handle.clone(), Names::of([127, 0, 0, 1].into(), &[]));
         let manager = tokio::spawn(manager);
-        while !door.read(|manager, _| manager.is_ready()).await.expect("it goes on") {
+        while !handle.read(|manager, _| manager.is_ready()).await.expect("it goes on") {
             tokio::task::yield_now().await;
         }
         let routes = routes(&router).await;
-        World { door, router, routes, manager }
+        World { handle, router, routes, manager }
     }
 
     async fn request(&self, draws: &mut Draws<'_>) {
@@ -126,7 +126,7 @@ impl World {
     }
 
     async fn comes_to_rest(self) {
-        let violations = self.door.read(|manager, _| manager.cluster().check()).await.expect("it goes on");
+        let violations = self.handle.read(|manager, _| manager.cluster().check()).await.expect("it goes on");
         assert_eq!(violations, [], "the state is one that a cluster can have");
         let ready = Request::get("/readyz").header("host", "localhost").body(Body::empty()).expect("a request");
         let Ok(ready) = self.router.oneshot(ready).await;

@@ -317,8 +317,12 @@ impl World {
             }
             7 if draws.one_in(2) => {
                 let deadline = draws.one_in(2).then(|| Millis(draws.number()));
-                let orders = [DutyOrder::Uncordon, DutyOrder::Cordon, DutyOrder::Drain { deadline }];
-                self.request(Request::SetDuty { name: format!("n{}", draws.below(4)), order: draws.of(&orders) });
+                let orders =
+                    [AvailabilityOrder::Uncordon, AvailabilityOrder::Cordon, AvailabilityOrder::Drain { deadline }];
+                self.request(Request::SetAvailability {
+                    name: format!("n{}", draws.below(4)),
+                    order: draws.of(&orders),
+                });
             }
             7 if draws.one_in(2) => {
                 let to = draws.one_in(2).then(|| draws.of(&[0, 1, 2, 3, u32::MAX]));

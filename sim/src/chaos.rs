@@ -252,7 +252,7 @@ impl Chaos {
     }
 
     /// A worker is cut off, and nobody hears of what happens to it meanwhile: its process is restarted, its engine is
-    /// away, or somebody falls sick there. Or what it was told last comes late.
+    /// away, or somebody falls unhealthy there. Or what it was told last comes late.
     fn unheard(&mut self, worker: usize, options: &Options) -> Vec<(u64, Input)> {
         let random = &mut self.timed;
         let kind = random.below(4);

@@ -5,6 +5,7 @@
 
 use crate::{
     input::{Ask, If, Order, Roll, Want, WantDisconnect, WantUpdate},
+    options::DEADLINE_MS_MAX,
     random::Random,
 };
 use orbit_core::{
@@ -20,9 +21,6 @@ pub type Wish = Option<(u32, String)>;
 pub const IMAGES_GOOD: [&str; 2] = ["web:1", "web:2"];
 /// Images whose containers end, fail, or cannot be had.
 pub const IMAGES_BAD: [&str; 6] = ["exit:0", "exit:1", "absent:1", "broken:1", "oom:1", "hang:1"];
-
-/// The longest deadline of a rollout, in milliseconds.
-pub const DEADLINE_MS_MAX: u64 = 40_000;
 
 /// Which object: its kind and name.
 pub type Object = (Kind, String);
@@ -143,7 +141,7 @@ impl Client {
             (_, 5) if random.chance(250) => {
                 let deadline = random.chance(500).then(|| random.between(0, 30_000));
                 let orders = [Order::Uncordon, Order::Cordon, Order::Drain { deadline_ms: deadline }];
-                Ask::Duty { worker: random.below(workers), order: orders[random.below(3)] }
+                Ask::Availability { worker: random.below(workers), order: orders[random.below(3)] }
             }
             (Some(_), 6..=8) | (None, _) => {
                 let image = images[random.below(images.len())].to_string();
@@ -193,13 +191,13 @@ impl Client {
                 self.forgetting.insert(id);
                 Request::Forget { name: node_name(*worker) }
             }
-            Ask::Duty { worker, order } => {
+            Ask::Availability { worker, order } => {
                 let order = match order {
-                    Order::Uncordon => DutyOrder::Uncordon,
-                    Order::Cordon => DutyOrder::Cordon,
-                    Order::Drain { deadline_ms } => DutyOrder::Drain { deadline: deadline_ms.map(Millis) },
+                    Order::Uncordon => AvailabilityOrder::Uncordon,
+                    Order::Cordon => AvailabilityOrder::Cordon,
+                    Order::Drain { deadline_ms } => AvailabilityOrder::Drain { deadline: deadline_ms.map(Millis) },
                 };
-                Request::SetDuty { name: node_name(*worker), order }
+                Request::SetAvailability { name: node_name(*worker), order }
             }
             Ask::Rollout { name, order, condition } => {
                 let object = (Kind::Service, name.clone());

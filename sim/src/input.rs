@@ -159,7 +159,7 @@ pub enum Ask {
     /// The operator gives up a worker's node.
     Forget { worker: usize },
     /// What the operator wants of a worker's node.
-    Duty { worker: usize, order: Order },
+    Availability { worker: usize, order: Order },
     /// What somebody wants of a service's rollout.
     Rollout { name: String, order: Roll, condition: If },
     /// Send an earlier request again, under its idempotency key.

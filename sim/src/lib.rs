@@ -15,7 +15,7 @@ mod chaos;
 pub mod checks;
 pub mod client;
 mod commit;
-mod happening;
+mod event;
 pub mod hunt;
 mod input;
 mod manager_host;

@@ -6,6 +6,9 @@
 use crate::random::Random;
 use serde::{Deserialize, Serialize};
 
+/// The longest deadline of a rollout that a user asks for, in milliseconds.
+pub const DEADLINE_MS_MAX: u64 = 40_000;
+
 /// The options of one run. Rates are in thousandths.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -241,7 +244,7 @@ impl Options {
             // The longest time after which a lost node's tasks are replaced.
             + 40_000
             // A rollout that fails, and the one that takes its place back, with all replicas once more.
-            + 2 * crate::client::DEADLINE_MS_MAX
+            + 2 * DEADLINE_MS_MAX
             + 2 * REPLICAS_MAX * (pull + stop + backoff + 4 * self.engine_ms_max.min(20) + 4 * self.sync_ms_max)
     }
 }

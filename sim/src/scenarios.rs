@@ -343,7 +343,7 @@ pub fn scenarios() -> Vec<Scenario> {
         // Both on the first worker, until it is drained.
         Course::with(2)
             .put(1000, Want { grace_ms: 60_000, spread: false, ..web(2, "web:2") })
-            .ask(10_000, Ask::Duty { worker: 0, order: Order::Drain { deadline_ms: None } })
+            .ask(10_000, Ask::Availability { worker: 0, order: Order::Drain { deadline_ms: None } })
             .at(20_000, Input::ExpectDrained { worker: 0, drained: false })
             .at(60_000, Input::ExpectDrained { worker: 0, drained: false })
             .expect(60_000, "web", 4)
@@ -444,7 +444,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .at(10_000, Input::Container { worker: 0, nth: 0, harm: Harm::SickenAll })
             .expect(59_000, "web", 4)
             .named(
-                "sick-all-at-once",
+                "unhealthy-all-at-once",
                 "what all of them rely on is gone: each is replaced in its turn, once",
                 60_000,
                 &[("web", 8, 8)],

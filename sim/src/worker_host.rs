@@ -16,7 +16,7 @@ pub(crate) struct WorkerHost {
     pub life: u32,
     pub ledger: Ledger,
     pub engine: FakeEngine,
-    /// How many of the engine's happenings were followed.
+    /// How many of the engine's events were followed.
     pub followed: u64,
     pub reboots: u32,
     /// Its machine is gone for good.

@@ -3,14 +3,14 @@
 mod ending;
 mod inputs;
 mod managing;
-mod noticing;
+mod situations;
 mod working;
 
 use crate::{
     chaos::Chaos,
     checks::{self, EngineWatch, FenceWatch, OrderWatch, PlanWatch, Stale, TaskWatch, WorkerView},
     client::{Client, IMAGES_BAD, IMAGES_GOOD},
-    happening::{Happening, Rank},
+    event::{Rank, WorldEvent},
     input::{Ask, Input, Point, Script, Step, Strike},
     manager_host::ManagerHost,
     network::{Connection, Network},
@@ -340,28 +340,28 @@ impl World {
         match &plan.steps {
             Some(steps) => {
                 for Step { at, input, .. } in steps.iter().filter(|s| !matches!(s.input, Input::Strike { .. })) {
-                    world.after(*at, Happening::Input(Box::new(input.clone())));
+                    world.after(*at, WorldEvent::Input(Box::new(input.clone())));
                 }
             }
             None => {
                 let losses: Vec<(u64, usize)> = world.options.losses().collect();
                 for (at, worker) in losses {
-                    world.after(at, Happening::Input(Box::new(Input::Lost { worker })));
+                    world.after(at, WorldEvent::Input(Box::new(Input::Lost { worker })));
                 }
-                world.after(1000, Happening::ClientDraws);
-                world.after(5000, Happening::Chaos);
+                world.after(1000, WorldEvent::ClientDraws);
+                world.after(5000, WorldEvent::Chaos);
             }
         }
         world
     }
 
     fn live(&mut self, begins: &mut dyn FnMut(Phase, &Report)) -> Lived {
-        self.after(0, Happening::ManagerStart);
+        self.after(0, WorldEvent::ManagerStart);
         for worker in 0..self.workers.len() {
-            self.after(10, Happening::WorkerStart { worker });
+            self.after(10, WorldEvent::WorkerStart { worker });
         }
-        self.after(7000, Happening::Compact);
-        self.after(self.options.chaos_ms, Happening::Heal);
+        self.after(7000, WorldEvent::Compact);
+        self.after(self.options.chaos_ms, WorldEvent::Heal);
         begins(Phase::Chaos, &self.report);
         self.run_until(self.options.chaos_ms)?;
         begins(Phase::Healing, &self.report);
@@ -373,26 +373,26 @@ impl World {
     }
 
     fn run_until(&mut self, end: u64) -> Lived {
-        while let Some((at, happening)) = self.queue.pop_until(end) {
+        while let Some((at, event)) = self.queue.pop_until(end) {
             self.now = at;
             self.report.events += 1;
-            self.note(&happening);
-            self.happen(happening)?;
+            self.note(&event);
+            self.happen(event)?;
             self.show_state();
         }
         self.now = end;
         Ok(())
     }
 
-    fn after(&mut self, ms: u64, happening: Happening) {
-        self.queue.push(self.now + ms, happening);
+    fn after(&mut self, ms: u64, event: WorldEvent) {
+        self.queue.push(self.now + ms, event);
     }
 
-    fn note(&mut self, happening: &Happening) {
+    fn note(&mut self, event: &WorldEvent) {
         // What is drawn and what a script says differ in how they come about; inputs count as they
         // are taken in.
-        if happening.rank() != Rank::Outside {
-            self.hash(|hash| happening.hash_into(hash));
+        if event.rank() != Rank::Outside {
+            self.hash(|hash| event.hash_into(hash));
         }
         match self.trace {
             Trace::Nothing => {}
@@ -400,11 +400,11 @@ impl World {
                 if self.tail.len() == TAIL {
                     self.tail.pop_front();
                 }
-                self.tail.push_back(format!("{:>7} {:>9} {happening}", self.report.events, self.now));
+                self.tail.push_back(format!("{:>7} {:>9} {event}", self.report.events, self.now));
             }
             Trace::Print { until, .. } => {
                 if until.is_none_or(|until| self.report.events <= until) {
-                    say(format_args!("{:>7} {:>9} {happening}", self.report.events, self.now));
+                    say(format_args!("{:>7} {:>9} {event}", self.report.events, self.now));
                 }
             }
         }
@@ -445,23 +445,23 @@ impl World {
         Some(strike)
     }
 
-    fn happen(&mut self, happening: Happening) -> Lived {
+    fn happen(&mut self, event: WorldEvent) -> Lived {
         // A stopped process hears nothing until it goes on; then it hears everything at once.
-        let until = match happening.workers() {
+        let until = match event.workers() {
             Some(worker) => self.workers[worker].paused_until,
-            None if happening.is_managers() => self.managers[ONLY].paused_until.max(self.managers[ONLY].busy_until()),
+            None if event.is_managers() => self.managers[ONLY].paused_until.max(self.managers[ONLY].busy_until()),
             None => 0,
         };
         if self.now < until {
-            self.after(until - self.now, happening);
+            self.after(until - self.now, event);
             return Ok(());
         }
-        match happening {
-            Happening::Chaos => self.wreak()?,
-            Happening::ClientDraws => self.client_draws()?,
-            Happening::Input(input) => self.input(*input)?,
-            Happening::ManagerStart => self.manager_start()?,
-            Happening::ManagerWake { life, due } => {
+        match event {
+            WorldEvent::Chaos => self.wreak()?,
+            WorldEvent::ClientDraws => self.client_draws()?,
+            WorldEvent::Input(input) => self.input(*input)?,
+            WorldEvent::ManagerStart => self.manager_start()?,
+            WorldEvent::ManagerWake { life, due } => {
                 if life == self.managers[ONLY].life && self.managers[ONLY].wake == Some(due) {
                     self.managers[ONLY].wake = None;
                     self.overdue()?;
@@ -469,50 +469,50 @@ impl World {
                     self.manager_step(manager::Event::Wake)?;
                 }
             }
-            Happening::ManagerSynced { life } => self.manager_synced(life)?,
-            Happening::ManagerHears { session, .. } if self.may_be_free(session) => self.hang_up(session),
-            Happening::ManagerHears { session, message } => {
+            WorldEvent::ManagerSynced { life } => self.manager_synced(life)?,
+            WorldEvent::ManagerHears { session, .. } if self.may_be_free(session) => self.hang_up(session),
+            WorldEvent::ManagerHears { session, message } => {
                 if self.network.open.contains_key(&session) {
                     self.manager_step(manager::Event::Message { session, message })?;
                 } else {
                     self.report.tally.reach(Situation::MessageToNobody);
                 }
             }
-            Happening::ManagerHangup { session } => self.manager_step(manager::Event::SessionClosed(session))?,
-            Happening::ManagerAsked { life, id, request } => {
+            WorldEvent::ManagerHangup { session } => self.manager_step(manager::Event::SessionClosed(session))?,
+            WorldEvent::ManagerAsked { life, id, request } => {
                 if life == self.managers[ONLY].life {
                     self.manager_step(manager::Event::Request { id, actor: Actor::Local, request })?;
                 }
             }
-            Happening::AskAgain => self.ask_again(),
-            Happening::Compact => {
+            WorldEvent::AskAgain => self.ask_again(),
+            WorldEvent::Compact => {
                 if self.now >= self.disk_full_until {
                     self.managers[ONLY].disk.compact(5);
                 }
                 if let Some(machine) = &self.managers[ONLY].machine {
                     checks::snapshot(machine.cluster())?;
                 }
-                self.after(9000, Happening::Compact);
+                self.after(9000, WorldEvent::Compact);
             }
-            Happening::WorkerStart { worker } if self.workers[worker].is_lost => {}
-            Happening::WorkerStart { worker } => {
+            WorldEvent::WorkerStart { worker } if self.workers[worker].is_lost => {}
+            WorldEvent::WorkerStart { worker } => {
                 self.fences.begins(worker, self.now);
                 let actions = self.workers[worker].start(self.now);
                 self.worker_acts(worker, actions)?;
             }
-            Happening::WorkerWake { worker, life, due } => {
+            WorldEvent::WorkerWake { worker, life, due } => {
                 if self.workers[worker].life == life && self.workers[worker].wake == Some(due) {
                     self.workers[worker].wake = None;
                     self.worker_step(worker, life, worker::Event::Wake)?;
                 }
             }
-            Happening::WorkerLinkUp { worker, life, link } => {
+            WorldEvent::WorkerLinkUp { worker, life, link } => {
                 self.worker_step(worker, life, worker::Event::LinkUp(link))?;
             }
-            Happening::WorkerLinkDown { worker, life, link } => {
+            WorldEvent::WorkerLinkDown { worker, life, link } => {
                 self.worker_step(worker, life, worker::Event::LinkDown(link))?;
             }
-            Happening::WorkerHears { worker, session, message } => match self.network.open.get(&session).copied() {
+            WorldEvent::WorkerHears { worker, session, message } => match self.network.open.get(&session).copied() {
                 Some(Connection { life, link, .. }) => {
                     if let ToWorker::HeartbeatAck { .. } = message {
                         self.workers[worker].steady(self.now);
@@ -522,40 +522,40 @@ impl World {
                 }
                 None => self.report.tally.reach(Situation::MessageToNobody),
             },
-            Happening::EngineBegins { worker, life, op, request } => {
+            WorldEvent::EngineBegins { worker, life, op, request } => {
                 let own = self.workers[worker].engine.takes(&request).0;
                 let takes = own + self.engines.between(0, self.engine_ms_max);
                 if own > 0 && matches!(request, Op::Stop { .. }) {
                     self.report.tally.reach(Situation::StopRanIntoGrace);
                 }
-                self.after(takes, Happening::EngineActs { worker, life, op, request });
+                self.after(takes, WorldEvent::EngineActs { worker, life, op, request });
             }
-            Happening::EngineActs { worker, life, op, request } => self.engine_acts(worker, life, op, &request)?,
-            Happening::EngineAnswers { worker, life, op, .. }
+            WorldEvent::EngineActs { worker, life, op, request } => self.engine_acts(worker, life, op, &request)?,
+            WorldEvent::EngineAnswers { worker, life, op, .. }
                 if self.workers[worker].life == life && self.workers[worker].cancelled.remove(&op) => {}
-            Happening::EngineAnswers { worker, life, op, result } => {
+            WorldEvent::EngineAnswers { worker, life, op, result } => {
                 self.worker_step(worker, life, worker::Event::Done { op, result })?;
                 if self.workers[worker].life == life && self.boundary(Moment::Acknowledged) {
                     self.crash_here(Some(worker))?;
                 }
             }
-            Happening::EngineHint { worker, life, task } => {
+            WorldEvent::EngineHint { worker, life, task } => {
                 self.worker_step(worker, life, worker::Event::Hint(task))?;
             }
-            Happening::EngineHintsLost { worker, life } => {
+            WorldEvent::EngineHintsLost { worker, life } => {
                 self.worker_step(worker, life, worker::Event::HintsLost)?;
             }
-            Happening::TwinGoes { session } => self.hang_up(session),
-            Happening::EngineUp { worker } => {
+            WorldEvent::TwinGoes { session } => self.hang_up(session),
+            WorldEvent::EngineUp { worker } => {
                 if std::mem::take(&mut self.workers[worker].stops_at_return) {
                     self.end_containers(worker);
                 }
                 self.workers[worker].engine.engine_down(false);
                 let life = self.workers[worker].life;
-                self.after(0, Happening::EngineHintsLost { worker, life });
+                self.after(0, WorldEvent::EngineHintsLost { worker, life });
             }
-            Happening::PortFree { worker, port } => self.workers[worker].engine.hold_port(port, false),
-            Happening::Heal => self.heal(),
+            WorldEvent::PortFree { worker, port } => self.workers[worker].engine.hold_port(port, false),
+            WorldEvent::Heal => self.heal(),
         }
         Ok(())
     }

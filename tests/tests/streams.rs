@@ -10,7 +10,7 @@ use orbit_core::{
     testing,
     worker::{Config, ContainerState},
 };
-use orbit_manager::{Door, Exec, http};
+use orbit_manager::{Exec, ManagerHandle, http};
 use orbit_proto::{
     bounds,
     v1::{self, exec_output, worker_client::WorkerClient},
@@ -33,7 +33,7 @@ const FOLLOW: LogRange = LogRange { follow: true, tail: None, since_s: None };
 
 /// A manager that listens.
 struct Manager {
-    door: Door,
+    handle: ManagerHandle,
     url: String,
     _parts: [Owned; 2],
 }
@@ -48,26 +48,27 @@ impl Manager {
             seed: 1,
             cluster: ClusterId(orbit_shell::random()),
         };
-        let (door, manager) = orbit_manager::start(parts, pending()).expect("an empty disk can be read");
+        let (handle, manager) = orbit_manager::start(parts, pending()).expect("an empty disk can be read");
         let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has ports");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-        let serve = orbit_manager::daemon::serve_workers(listener, door.clone());
+        let serve = orbit_manager::daemon::serve_workers(listener, handle.clone());
         let parts =
             [Owned::spawn(async { manager.await.expect("it runs") }), Owned::spawn(async { drop(serve.await) })];
-        Manager { door, url, _parts: parts }
+        Manager { handle, url, _parts: parts }
     }
 
     /// Puts a service of one task, and gives that once it has come so far.
     async fn task(&self, state: TaskState) -> TaskId {
         let definition = testing::service("web", testing::spec(IMAGE));
         let put = Put { definition, condition: Condition::None, idempotency_key: None };
-        until("the service is taken", async || self.door.request(Request::Put(put.clone())).await.result.is_ok()).await;
+        until("the service is taken", async || self.handle.request(Request::Put(put.clone())).await.result.is_ok())
+            .await;
         let mut found = None;
         until("its task has come so far", async || {
             let look = move |view: orbit_core::manager::View, _| {
                 view.cluster().tasks().find(|task| task.state == state).map(|task| task.id)
             };
-            found = self.door.read(look).await.expect("the manager runs");
+            found = self.handle.read(look).await.expect("the manager runs");
             found.is_some()
         })
         .await;
@@ -112,7 +113,7 @@ fn descriptors() -> usize {
 /// What is there: descriptors of both daemons, tasks of their executor, streams of the engine, and streams that wait.
 fn there(manager: &Manager, runtime: &FakeRuntime) -> [usize; 4] {
     let tasks = Handle::current().metrics().num_alive_tasks();
-    [descriptors(), tasks, runtime.streams(), manager.door.undialled()]
+    [descriptors(), tasks, runtime.streams(), manager.handle.undialled()]
 }
 
 async fn until_as_before(manager: &Manager, runtime: &FakeRuntime, before: [usize; 4], after: &str) {
@@ -136,16 +137,16 @@ async fn a_thousand_abandoned_streams_leave_nothing_behind() {
     let manager = Manager::start();
     let (runtime, worker) = worker(&manager.url);
     let task = manager.task(TaskState::Running).await;
-    let door = &manager.door;
+    let handle = &manager.handle;
     let exec = async |word: &str| {
         let command = vec!["/web".to_string(), word.to_string()];
-        door.exec(task, ExecRequest { command, tty: false, stdin: true }).await.expect("it runs")
+        handle.exec(task, ExecRequest { command, tty: false, stdin: true }).await.expect("it runs")
     };
     let before = there(&manager, &runtime);
     for _ in 0..10 {
         let mut logs = Vec::new();
         for _ in 0..AT_ONCE {
-            logs.push(door.logs(task, FOLLOW).await.expect("it has a node"));
+            logs.push(handle.logs(task, FOLLOW).await.expect("it has a node"));
         }
         until("the worker reads them all", async || runtime.streams() == AT_ONCE).await;
         // The task is quiet: no line tells anybody that its reader has gone.
@@ -166,15 +167,15 @@ async fn a_thousand_abandoned_streams_leave_nothing_behind() {
     }
     // Whoever goes before the worker has dialled, or before he was even answered.
     for _ in 0..10 * AT_ONCE {
-        drop(door.logs(task, FOLLOW).await.expect("it has a node"));
-        drop(door.logs(task, FOLLOW).now_or_never());
+        drop(handle.logs(task, FOLLOW).await.expect("it has a node"));
+        drop(handle.logs(task, FOLLOW).now_or_never());
     }
     until_as_before(&manager, &runtime, before, "streams that nobody waited for").await;
 
     // The end of a worker is the end of all that it has begun.
     let mut logs = Vec::new();
     for _ in 0..AT_ONCE {
-        logs.push(door.logs(task, FOLLOW).await.expect("it has a node"));
+        logs.push(handle.logs(task, FOLLOW).await.expect("it has a node"));
     }
     until("the worker reads them all", async || runtime.streams() == AT_ONCE).await;
     drop(worker);
@@ -187,7 +188,7 @@ async fn the_end_of_the_input_is_not_the_end_of_the_process() {
     let (runtime, _worker) = worker(&manager.url);
     let task = manager.task(TaskState::Running).await;
     let command = vec!["/web".to_string(), "cat".to_string()];
-    let exec = manager.door.exec(task, ExecRequest { command, tty: false, stdin: true }).await.expect("it runs");
+    let exec = manager.handle.exec(task, ExecRequest { command, tty: false, stdin: true }).await.expect("it runs");
     let Exec { input, mut output } = exec;
     // More than one message takes.
     let long = vec![b'x'; 3 * bounds::CHUNK_BYTES_MAX + 1];
@@ -272,17 +273,17 @@ async fn exec_as(manager: &Manager, token: Vec<u8>, said: &str) -> Result<(), St
 async fn a_stranger_who_dials_gets_no_stream_and_forges_nothing() {
     let manager = Manager::start();
     let mut node = Node::dial(&manager).await;
-    until("the manager leads", async || manager.door.read(|manager, _| manager.is_ready()).await == Ok(true)).await;
+    until("the manager leads", async || manager.handle.read(|manager, _| manager.is_ready()).await == Ok(true)).await;
     node.say(&Node::hello(vec![])).await;
     let task = manager.task(TaskState::Assigned).await;
     let running = TaskReport::new(task, TaskState::Running, None);
     node.say(&ToManager::Report { seq: 1, reports: vec![running] }).await;
     assert_eq!(manager.task(TaskState::Running).await, task);
 
-    let mut log = manager.door.logs(task, FOLLOW).await.expect("it has a node");
+    let mut log = manager.handle.logs(task, FOLLOW).await.expect("it has a node");
     let of_log = node.asked().await;
     let request = ExecRequest { command: vec!["cat".into()], tty: false, stdin: false };
-    let mut exec = manager.door.exec(task, request).await.expect("it runs");
+    let mut exec = manager.handle.exec(task, request).await.expect("it runs");
     let of_exec = node.asked().await;
     assert_ne!(of_log, of_exec);
 
@@ -322,7 +323,7 @@ async fn a_stranger_who_dials_gets_no_stream_and_forges_nothing() {
     }
 
     // The name of a log is not that of a process, and is used up by whoever names it so.
-    let mut log = manager.door.logs(task, FOLLOW).await.expect("it has a node");
+    let mut log = manager.handle.logs(task, FOLLOW).await.expect("it has a node");
     let of_log = node.asked().await;
     assert!(exec_as(&manager, of_log.0.to_vec(), "forged").await.is_err());
     assert_eq!(log.recv().await, None);
@@ -331,7 +332,7 @@ async fn a_stranger_who_dials_gets_no_stream_and_forges_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_worker_sends_is_bounded_and_a_large_inventory_is_heard() {
     let manager = Manager::start();
-    until("the manager leads", async || manager.door.read(|manager, _| manager.is_ready()).await == Ok(true)).await;
+    until("the manager leads", async || manager.handle.read(|manager, _| manager.is_ready()).await == Ok(true)).await;
 
     // Two bytes each on the wire, some seventy times that in memory.
     let mut node = Node::dial(&manager).await;
@@ -375,9 +376,9 @@ async fn a_reader_over_http_that_hangs_up_is_noticed_while_the_log_is_quiet() {
     let task = manager.task(TaskState::Running).await;
     let users = TcpListener::bind("127.0.0.1:0").expect("the loopback has ports");
     let address = users.local_addr().expect("it is bound");
-    let (door, idle) = (manager.door.clone(), Handle::current().metrics().num_alive_tasks() + 1);
+    let (handle, idle) = (manager.handle.clone(), Handle::current().metrics().num_alive_tasks() + 1);
     let _serving = Owned::spawn(async move {
-        let router = http::router(door, http::browser::Names::of(address.ip(), &[]));
+        let router = http::router(handle, http::browser::Names::of(address.ip(), &[]));
         let limits = http::connections::Limits::of_this_process();
         drop(http::serve(users, router, limits, pending()).await)
     });

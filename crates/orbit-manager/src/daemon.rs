@@ -1,7 +1,7 @@
 //! The manager as a program: one validated configuration, the real log, the real listeners.
 
 use crate::{
-    Door, Error, Parts,
+    Error, ManagerHandle, Parts,
     consensus::COMPACT_EVERY,
     http::{self, browser::Names, connections::Limits},
     sessions::Workers,
@@ -143,11 +143,11 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(),
         let _ = close.send(());
         let _ = tokio::time::timeout(FAREWELL_MAX, answered).await;
     };
-    let (door, manager) = start(parts, farewell)?;
+    let (handle, manager) = start(parts, farewell)?;
     tracing::info!(users = %config.listen, workers = %config.listen_workers, "listening");
     let users = async {
         let names = Names::of(config.listen.ip(), &config.names);
-        let router = http::router(door.clone(), names);
+        let router = http::router(handle.clone(), names);
         let served = http::serve(users, router, Limits::of_this_process(), async { drop(closed.await) }).await;
         match served {
             // Everything is answered: it is for the manager to end.
@@ -159,16 +159,16 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(),
     tokio::select! { biased;
         ended = manager => Ok(ended?),
         failed = users => Err(failed),
-        served = serve_workers(workers, door.clone()) => Err(StartError::Serve(format!("{served:?}"))),
-        () = report(door.clone()) => unreachable!("it goes on for as long as the manager"),
+        served = serve_workers(workers, handle.clone()) => Err(StartError::Serve(format!("{served:?}"))),
+        () = report(handle.clone()) => unreachable!("it goes on for as long as the manager"),
     }
 }
 
 /// Tells the supervisor when the manager leads, and then how the cluster is.
-async fn report(door: Door) {
+async fn report(handle: ManagerHandle) {
     let mut said = String::new();
     loop {
-        let looked = door.read(|state, _| {
+        let looked = handle.read(|state, _| {
             let cluster = state.cluster();
             let nodes = cluster.node_count();
             (state.is_ready(), cluster.index, nodes - cluster.silent().len(), nodes)
@@ -184,7 +184,7 @@ async fn report(door: Door) {
             said = status;
         }
         // Never compacted: what is asked for is only ever the newest.
-        let _ = door.feed.after(revision).await;
+        let _ = handle.feed.after(revision).await;
     }
 }
 
@@ -192,14 +192,17 @@ async fn report(door: Door) {
 ///
 /// # Errors
 /// When nobody can be let in any more.
-pub async fn serve_workers(listener: TcpListener, door: Door) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+pub async fn serve_workers(
+    listener: TcpListener,
+    handle: ManagerHandle,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
     // A worker whose machine has vanished does not close its connection: it is asked now and then.
     let keepalive = Some(std::time::Duration::from_secs(10));
     let mut server = tonic::transport::Server::builder().http2_keepalive_interval(keepalive);
-    let service = WorkerServer::new(Workers::new(door))
+    let service = WorkerServer::new(Workers::new(handle))
         .max_decoding_message_size(bounds::FROM_WORKER_BYTES_MAX)
         .max_encoding_message_size(bounds::TO_WORKER_BYTES_MAX);
     server.add_service(service).serve_with_incoming(incoming).await?;

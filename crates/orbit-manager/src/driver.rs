@@ -3,8 +3,8 @@
 use crate::{
     compaction::Compaction,
     consensus::{Consensus, Log},
-    door::Door,
     feed::Feed,
+    handle::ManagerHandle,
     input::{Input, Replied},
     metrics::Metrics,
     notice::Notice,
@@ -75,7 +75,7 @@ struct Driver {
     lead_changes: LeadChanges,
 }
 
-/// Recovers from the storage and begins a term. The door is open once this returns; the returned
+/// Recovers from the storage and begins a term. The handle is open once this returns; the returned
 /// future runs the manager until `stop` is ready.
 ///
 /// # Errors
@@ -83,7 +83,7 @@ struct Driver {
 pub fn start(
     mut parts: Parts,
     stop: impl Future<Output = ()>,
-) -> Result<(Door, impl Future<Output = Result<(), Error>>), Error> {
+) -> Result<(ManagerHandle, impl Future<Output = Result<(), Error>>), Error> {
     let recovered = Consensus::recover(&mut *parts.storage)?;
     let cluster = recovered.cluster;
     let (sender, notices) = mpsc::unbounded_channel();
@@ -102,7 +102,7 @@ pub fn start(
     tracing::info!(revision = cluster.index, term = consensus.term(), "manager starts");
     let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
     let feed = Arc::new(Feed::new(cluster.index));
-    let door = Door::new(inputs, feed.clone(), metrics.clone(), reader.clone());
+    let handle = ManagerHandle::new(inputs, feed.clone(), metrics.clone(), reader.clone());
     let driver = Driver {
         machine: Manager::restore(cluster, parts.timing),
         consensus,
@@ -118,7 +118,7 @@ pub fn start(
         reader,
         lead_changes: None,
     };
-    Ok((door, driver.run(receiver, notices, stop)))
+    Ok((handle, driver.run(receiver, notices, stop)))
 }
 
 /// The wall clock, in milliseconds since 1970.

@@ -21,7 +21,7 @@ mod sse;
 mod tasks;
 mod watch;
 
-use crate::door::Door;
+use crate::handle::ManagerHandle;
 use answer::{Answered, Fault, streamed, tagged};
 use axum::{
     Json, Router,
@@ -53,7 +53,7 @@ use utoipa_axum::router::OpenApiRouter;
 struct Document;
 
 /// All routes. There is no other way to one than with its documentation.
-fn routes() -> OpenApiRouter<Door> {
+fn routes() -> OpenApiRouter<ManagerHandle> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(services::routes())
         .merge(endpoints::routes())
@@ -67,7 +67,7 @@ fn routes() -> OpenApiRouter<Door> {
 }
 
 /// All routes, and what is said where there is none. Clients call the manager by one of the names.
-pub fn router(door: Door, names: Names) -> Router {
+pub fn router(handle: ManagerHandle, names: Names) -> Router {
     Router::from(routes())
         .fallback(|| async {
             Fault(Problem::new(HttpCode::NoSuchRoute, "there is no such route: see /v1/openapi.json"))
@@ -78,7 +78,7 @@ pub fn router(door: Door, names: Names) -> Router {
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(names, browser::guard))
-        .with_state(door)
+        .with_state(handle)
 }
 
 /// Serves the API until `closed` is ready, and then for as long as answers are under way.

@@ -2,7 +2,7 @@
 //!
 //! It holds no branch on the state of a task or a node: every decision, retry and timer is the
 //! machine's. What differs between production and simulation comes from outside, in [`Parts`]: the
-//! storage, the executor for blocking work, the seeds. Requests come in through the [`Door`], of
+//! storage, the executor for blocking work, the seeds. Requests come in through the [`ManagerHandle`], of
 //! which the REST API is one user; workers come in through [`sessions`].
 //!
 //! Storage and consensus are apart: `orbit-consensus` says what is to be written and what is committed, and
@@ -15,9 +15,9 @@ mod compaction;
 pub mod consensus;
 #[cfg(all(feature = "daemon", not(madsim)))]
 pub mod daemon;
-mod door;
 mod driver;
 mod feed;
+mod handle;
 #[cfg(all(feature = "daemon", not(madsim)))]
 pub mod http;
 mod input;
@@ -27,6 +27,6 @@ mod reader;
 pub mod sessions;
 pub mod views;
 
-pub use door::{ANSWER_MAX, Door, Exec};
 pub use driver::{Error, Parts, start};
+pub use handle::{ANSWER_MAX, Exec, ManagerHandle};
 pub use input::Replied;

@@ -4,7 +4,7 @@
 //! and a stream of a log or a process with its reader.
 
 use crate::{
-    door::{DIAL_MAX, Door, Waiting},
+    handle::{DIAL_MAX, ManagerHandle, Waiting},
     input::Input,
 };
 use orbit_core::{
@@ -39,14 +39,14 @@ const EXEC_INPUTS_MAX: usize = 16;
 /// The service that workers dial: wrap it in a `WorkerServer`. Turns connections into the machine's
 /// sessions.
 pub struct Workers {
-    door: Door,
+    handle: ManagerHandle,
     next: AtomicU64,
 }
 
 impl Workers {
     /// The service of a running manager.
-    pub fn new(door: Door) -> Workers {
-        Workers { door, next: AtomicU64::new(1) }
+    pub fn new(handle: ManagerHandle) -> Workers {
+        Workers { handle, next: AtomicU64::new(1) }
     }
 }
 
@@ -60,7 +60,7 @@ impl Worker for Workers {
     ) -> Result<Response<Self::SessionStream>, Status> {
         let session = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
         let (sender, receiver) = mpsc::channel::<ToWorker>(QUEUE_MAX);
-        let inputs = self.door.inputs.clone();
+        let inputs = self.handle.inputs.clone();
         let _ = inputs.send(Input::SessionOpened(session, sender)).await;
         let dialled_from = request.remote_addr().map(|peer| peer.ip().to_canonical());
         let mut incoming = request.into_inner();
@@ -149,7 +149,7 @@ impl Worker for Workers {
 impl Workers {
     /// The end that waits for this stream. A name that nobody was told is as good as none.
     fn taken(&self, token: &[u8]) -> Option<Waiting> {
-        self.door.take_stream(orbit_proto::stream_token(token)?)
+        self.handle.take_stream(orbit_proto::stream_token(token)?)
     }
 }
 

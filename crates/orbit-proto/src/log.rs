@@ -68,15 +68,17 @@ impl From<&Command> for v1::entry::Command {
             }),
             Command::StopTask { task } => P::StopTask(v1::StopTask { task: Some((*task).into()) }),
             Command::Register(registration) => P::Register(registration.into()),
-            Command::Reach(changes) => P::Edges(v1::Edges { edges: changes.iter().map(|e| (*e).into()).collect() }),
+            Command::Reach(changes) => P::ReachabilityChanges(v1::ReachabilityChanges {
+                changes: changes.iter().map(|e| (*e).into()).collect(),
+            }),
             // As before there could be several.
             Command::Reports(nodes) if nodes.len() == 1 => P::Reports((&nodes[0]).into()),
             Command::Reports(nodes) => {
                 P::ReportsOfNodes(v1::ReportsOfNodes { nodes: nodes.iter().map(Into::into).collect() })
             }
             Command::Forget { name } => P::Forget(v1::Forget { name: name.clone() }),
-            Command::SetDuty { name, order } => {
-                P::SetDuty(v1::SetDuty { name: name.clone(), order: Some((*order).into()) })
+            Command::SetAvailability { name, order } => {
+                P::SetAvailability(v1::SetAvailability { name: name.clone(), order: Some((*order).into()) })
             }
             Command::Plan(plan) => P::Plan(plan.into()),
         }
@@ -108,11 +110,13 @@ impl TryFrom<v1::entry::Command> for Command {
             }
             P::StopTask(stop) => Command::StopTask { task: need("stop_task.task", stop.task)? },
             P::Register(registration) => Command::Register(registration.try_into().within("register")?),
-            P::Edges(edges) => Command::Reach(each("edges.edges", edges.edges)?),
+            P::ReachabilityChanges(changes) => Command::Reach(each("changes.changes", changes.changes)?),
             P::Reports(reports) => Command::Reports(vec![reports.try_into().within("reports")?]),
             P::ReportsOfNodes(several) => Command::Reports(each("reports_of_nodes.nodes", several.nodes)?),
             P::Forget(forget) => Command::Forget { name: forget.name },
-            P::SetDuty(s) => Command::SetDuty { name: s.name, order: need("set_duty.order", s.order)? },
+            P::SetAvailability(s) => {
+                Command::SetAvailability { name: s.name, order: need("set_availability.order", s.order)? }
+            }
             P::Plan(plan) => Command::Plan(plan.try_into().within("plan")?),
         })
     }
@@ -156,24 +160,24 @@ impl TryFrom<v1::order_rollout::Order> for RolloutOrder {
     }
 }
 
-impl From<DutyOrder> for v1::set_duty::Order {
-    fn from(order: DutyOrder) -> Self {
-        use v1::set_duty::Order as P;
+impl From<AvailabilityOrder> for v1::set_availability::Order {
+    fn from(order: AvailabilityOrder) -> Self {
+        use v1::set_availability::Order as P;
         match order {
-            DutyOrder::Uncordon => P::Uncordon(v1::Done {}),
-            DutyOrder::Cordon => P::Cordon(v1::Done {}),
-            DutyOrder::Drain { deadline } => P::Drain(v1::Drain { deadline_ms: deadline.map(|span| span.0) }),
+            AvailabilityOrder::Uncordon => P::Uncordon(v1::Done {}),
+            AvailabilityOrder::Cordon => P::Cordon(v1::Done {}),
+            AvailabilityOrder::Drain { deadline } => P::Drain(v1::Drain { deadline_ms: deadline.map(|span| span.0) }),
         }
     }
 }
-impl TryFrom<v1::set_duty::Order> for DutyOrder {
+impl TryFrom<v1::set_availability::Order> for AvailabilityOrder {
     type Error = DecodeError;
-    fn try_from(order: v1::set_duty::Order) -> Result<Self> {
-        use v1::set_duty::Order as P;
+    fn try_from(order: v1::set_availability::Order) -> Result<Self> {
+        use v1::set_availability::Order as P;
         Ok(match order {
-            P::Uncordon(_) => DutyOrder::Uncordon,
-            P::Cordon(_) => DutyOrder::Cordon,
-            P::Drain(drain) => DutyOrder::Drain { deadline: drain.deadline_ms.map(Millis) },
+            P::Uncordon(_) => AvailabilityOrder::Uncordon,
+            P::Cordon(_) => AvailabilityOrder::Cordon,
+            P::Drain(drain) => AvailabilityOrder::Drain { deadline: drain.deadline_ms.map(Millis) },
         })
     }
 }
@@ -256,15 +260,15 @@ impl TryFrom<v1::Registration> for Registration {
     }
 }
 
-impl From<ReachChange> for v1::Edge {
-    fn from(e: ReachChange) -> Self {
-        v1::Edge { node: e.node.0, incarnation: e.incarnation, reach: Some(e.reach.into()) }
+impl From<ReachabilityChange> for v1::ReachabilityChange {
+    fn from(e: ReachabilityChange) -> Self {
+        v1::ReachabilityChange { node: e.node.0, incarnation: e.incarnation, reach: Some(e.reach.into()) }
     }
 }
-impl TryFrom<v1::Edge> for ReachChange {
+impl TryFrom<v1::ReachabilityChange> for ReachabilityChange {
     type Error = DecodeError;
-    fn try_from(e: v1::Edge) -> Result<Self> {
-        Ok(ReachChange { node: NodeId(e.node), incarnation: e.incarnation, reach: need("reach", e.reach)? })
+    fn try_from(e: v1::ReachabilityChange) -> Result<Self> {
+        Ok(ReachabilityChange { node: NodeId(e.node), incarnation: e.incarnation, reach: need("reach", e.reach)? })
     }
 }
 

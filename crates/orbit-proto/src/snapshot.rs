@@ -45,7 +45,7 @@ enum Part {
     Workload(v1::Workload),
     Task(RunKey, v1::TaskRow),
     Key(v1::KeyRecord),
-    Happening(v1::Happening),
+    HistoryEvent(v1::HistoryEvent),
 }
 
 /// What the tasks of a run have in common.
@@ -62,7 +62,7 @@ impl<'a> SnapshotWriter<'a> {
                 Part::Task(key, task_row(t))
             }))
             .chain(snapshot.keys.iter().map(|k| Part::Key(k.into())))
-            .chain(snapshot.history.iter().map(|h| Part::Happening(h.into())));
+            .chain(snapshot.history.iter().map(|h| Part::HistoryEvent(h.into())));
         let parts: Box<dyn Iterator<Item = Part> + 'a> = Box::new(parts);
         SnapshotWriter { parts: parts.peekable(), sequence: 0 }
     }
@@ -109,9 +109,9 @@ fn add(chunk: &mut v1::SnapshotChunk, part: Part) -> usize {
                 chunk.keys.push(key);
                 bytes
             }
-            Part::Happening(happening) => {
-                let bytes = happening.encoded_len();
-                chunk.history.push(happening);
+            Part::HistoryEvent(event) => {
+                let bytes = event.encoded_len();
+                chunk.history.push(event);
                 bytes
             }
             Part::Task((epoch, index, workload, created_at_ms), row) => {
@@ -235,22 +235,22 @@ impl TryFrom<v1::Rollout> for Rollout {
 
 impl From<&Node> for v1::Node {
     fn from(n: &Node) -> Self {
-        let resting = |(&port, until): (&u16, &Time)| v1::RestingPort { port: port.into(), until_ms: until.0 };
+        let quarantined = |(&port, until): (&u16, &Time)| v1::QuarantinedPort { port: port.into(), until_ms: until.0 };
         v1::Node {
             id: n.id.0,
             info: Some((&n.info).into()),
             incarnation: n.incarnation,
             registered_at_ms: n.registered_at.0,
             reach: Some(n.reach.into()),
-            duty: match n.duty {
-                Duty::Active => None,
-                Duty::Cordoned => Some(v1::Duty { draining: false, deadline_ms: None, since_ms: 0 }),
-                Duty::Draining { since, deadline } => {
-                    Some(v1::Duty { draining: true, deadline_ms: deadline.map(|at| at.0), since_ms: since.0 })
+            availability: match n.availability {
+                Availability::Active => None,
+                Availability::Cordoned => Some(v1::Availability { draining: false, deadline_ms: None, since_ms: 0 }),
+                Availability::Draining { since, deadline } => {
+                    Some(v1::Availability { draining: true, deadline_ms: deadline.map(|at| at.0), since_ms: since.0 })
                 }
             },
             forgotten: n.forgotten,
-            resting_ports: n.resting_ports.iter().map(resting).collect(),
+            quarantined_ports: n.quarantined_ports.iter().map(quarantined).collect(),
             next_port: n.next_port.into(),
         }
     }
@@ -258,24 +258,24 @@ impl From<&Node> for v1::Node {
 impl TryFrom<v1::Node> for Node {
     type Error = DecodeError;
     fn try_from(n: v1::Node) -> Result<Self> {
-        ascending("resting_ports", &n.resting_ports, |r| r.port)?;
-        let resting = |r: v1::RestingPort| Ok((port("resting_ports.port", r.port)?, Time(r.until_ms)));
+        ascending("quarantined_ports", &n.quarantined_ports, |r| r.port)?;
+        let quarantined = |r: v1::QuarantinedPort| Ok((port("quarantined_ports.port", r.port)?, Time(r.until_ms)));
         Ok(Node::bare(
             NodeId(n.id),
             need("info", n.info)?,
             n.incarnation,
             Time(n.registered_at_ms),
             need("reach", n.reach)?,
-            match n.duty {
-                None => Duty::Active,
-                Some(v1::Duty { draining: false, deadline_ms: None, since_ms: 0 }) => Duty::Cordoned,
-                Some(v1::Duty { draining: true, deadline_ms, since_ms }) => {
-                    Duty::Draining { since: Time(since_ms), deadline: deadline_ms.map(Time) }
+            match n.availability {
+                None => Availability::Active,
+                Some(v1::Availability { draining: false, deadline_ms: None, since_ms: 0 }) => Availability::Cordoned,
+                Some(v1::Availability { draining: true, deadline_ms, since_ms }) => {
+                    Availability::Draining { since: Time(since_ms), deadline: deadline_ms.map(Time) }
                 }
-                Some(_) => return Err(DecodeError::new("has times, and is not drained").within("duty")),
+                Some(_) => return Err(DecodeError::new("has times, and is not drained").within("availability")),
             },
             n.forgotten,
-            n.resting_ports.into_iter().map(resting).collect::<Result<_>>()?,
+            n.quarantined_ports.into_iter().map(quarantined).collect::<Result<_>>()?,
             port("next_port", n.next_port)?,
         ))
     }
@@ -353,8 +353,8 @@ impl TryFrom<v1::KeyRecord> for KeyRecord {
     }
 }
 
-impl From<&Happening> for v1::Happening {
-    fn from(h: &Happening) -> Self {
+impl From<&HistoryEvent> for v1::HistoryEvent {
+    fn from(h: &HistoryEvent) -> Self {
         let workload = match &h.subject {
             Subject::Workload(kind, uid, name) => Some(v1::Subject {
                 kind: number::<_, v1::Kind>(*kind),
@@ -363,7 +363,7 @@ impl From<&Happening> for v1::Happening {
             }),
             Subject::Node => None,
         };
-        v1::Happening {
+        v1::HistoryEvent {
             index: h.index,
             at_ms: h.at.0,
             actor: number::<_, v1::Actor>(h.actor),
@@ -375,10 +375,10 @@ impl From<&Happening> for v1::Happening {
         }
     }
 }
-impl TryFrom<v1::Happening> for Happening {
+impl TryFrom<v1::HistoryEvent> for HistoryEvent {
     type Error = DecodeError;
-    fn try_from(h: v1::Happening) -> Result<Self> {
-        Ok(Happening {
+    fn try_from(h: v1::HistoryEvent) -> Result<Self> {
+        Ok(HistoryEvent {
             index: h.index,
             at: Time(h.at_ms),
             actor: named::<v1::Actor, _>("actor", h.actor)?,
@@ -457,7 +457,7 @@ impl SnapshotReader {
             add_run(snapshot, run).within(&format!("tasks[{i}]"))?;
         }
         snapshot.keys.extend(each::<_, KeyRecord>("keys", chunk.keys)?);
-        snapshot.history.extend(each::<_, Happening>("history", chunk.history)?);
+        snapshot.history.extend(each::<_, HistoryEvent>("history", chunk.history)?);
         Ok(())
     }
 }

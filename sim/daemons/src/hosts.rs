@@ -14,7 +14,7 @@ use orbit_core::{
     model::{ClusterId, Millis, NodeInfo, NodeUid, Resources, Timing},
     worker::Config,
 };
-use orbit_manager::{Door, sessions::Workers};
+use orbit_manager::{ManagerHandle, sessions::Workers};
 use orbit_proto::v1::worker_server::WorkerServer;
 use orbit_sim::Random;
 use orbit_store::{Options as StoreOptions, RedbLedger, RedbStorage, StoreError, simulated::SimulatedDisk};
@@ -33,7 +33,7 @@ pub struct ManagerHost {
     /// To kill and restart it by.
     pub node: NodeHandle,
     pub(crate) machine: Arc<Machine>,
-    door: Arc<Mutex<Option<Door>>>,
+    handle: Arc<Mutex<Option<ManagerHandle>>>,
 }
 
 /// A worker's machine: its disk and its engine outlive its process.
@@ -72,8 +72,8 @@ impl ManagerHost {
         let machine = Arc::new(Machine::new("manager".into(), random, options, record, ends));
         // The file is made whole or not at all, by a rename that this disk does not know.
         drop(open_log(&machine.disk, false).expect("an empty disk can be written"));
-        let door: Arc<Mutex<Option<Door>>> = Arc::default();
-        let (inside, hall, options) = (machine.clone(), door.clone(), options.clone());
+        let handle: Arc<Mutex<Option<ManagerHandle>>> = Arc::default();
+        let (inside, hall, options) = (machine.clone(), handle.clone(), options.clone());
         let process = move || {
             let (machine, hall, options, shadow) = (inside.clone(), hall.clone(), options.clone(), shadow.clone());
             async move {
@@ -85,7 +85,7 @@ impl ManagerHost {
         let node =
             Handle::current().create_node().name("manager").ip(MANAGER_IP.parse().unwrap()).init(process).build();
         machine.booted(node.id());
-        ManagerHost { node, machine, door }
+        ManagerHost { node, machine, handle }
     }
 
     /// Its disk, to break and to fill.
@@ -93,16 +93,16 @@ impl ManagerHost {
         &self.machine.disk
     }
 
-    /// The door of the present process.
-    pub fn door(&self) -> Option<Door> {
-        self.door.lock().unwrap().clone()
+    /// The handle of the present process.
+    pub fn handle(&self) -> Option<ManagerHandle> {
+        self.handle.lock().unwrap().clone()
     }
 }
 
 /// The manager's process.
 async fn manage(
     machine: &Arc<Machine>,
-    hall: &Mutex<Option<Door>>,
+    hall: &Mutex<Option<ManagerHandle>>,
     options: &Options,
     shadow: Arc<Mutex<Shadow>>,
 ) -> Result<Infallible, StoreError> {
@@ -115,10 +115,10 @@ async fn manage(
         cluster: ClusterId(madsim::rand::random()),
     };
     let store_error = |orbit_manager::Error::Store(error)| error;
-    let (door, manager) = orbit_manager::start(parts, pending()).map_err(store_error)?;
-    *hall.lock().unwrap() = Some(door.clone());
+    let (handle, manager) = orbit_manager::start(parts, pending()).map_err(store_error)?;
+    *hall.lock().unwrap() = Some(handle.clone());
     let workers = tonic::transport::Server::builder()
-        .add_service(WorkerServer::new(Workers::new(door)))
+        .add_service(WorkerServer::new(Workers::new(handle)))
         .serve(format!("0.0.0.0:{WORKERS_PORT}").parse().unwrap());
     tokio::select! { biased;
         ended = manager => match ended {

@@ -15,6 +15,7 @@ mod chaos;
 mod engine;
 mod executor;
 mod hosts;
+mod life;
 mod machine;
 mod options;
 mod record;

@@ -8,6 +8,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+/// An invariant that does not hold: its name, and what was found.
+pub(crate) type Violation = (&'static str, String);
+
 /// What a seed went through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {

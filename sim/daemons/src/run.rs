@@ -1,9 +1,9 @@
 //! One seed, in a thread of its own: the standard library's hash tables are seeded per thread.
 
 use crate::{
+    life,
     options::Options,
-    record::{Record, Report},
-    world,
+    record::{Record, Report, Violation},
 };
 use madsim::{Config, runtime::Runtime};
 use std::{
@@ -63,12 +63,12 @@ fn lived(options: Options, verbose: bool) -> Result<Report, Box<Failure>> {
     config.net.send_latency = Duration::from_micros(100)..Duration::from_millis(options.latency_ms_max);
     let runtime = Runtime::with_seed_and_config(options.seed, config);
     let record = Record::new(verbose);
-    let living = world::live(options.clone(), record.clone());
+    let living = life::live(options.clone(), record.clone());
     // I16: a daemon that panics takes the world with it.
     let lived = catch_unwind(AssertUnwindSafe(|| runtime.block_on(living)));
     let lived = lived.unwrap_or_else(|_| Err(("I16", LAST_PANIC.take())));
     let report = record.report();
-    let failure = |(invariant, found): world::Violation| Failure {
+    let failure = |(invariant, found): Violation| Failure {
         invariant: invariant.to_string(),
         found,
         options,

@@ -1,7 +1,7 @@
 //! The replicated state as it follows from what became durable, entry by entry, across the
 //! manager's lives: where the checks see every entry, and what a recovery must not fall behind.
 
-use crate::world::Violation;
+use crate::record::Violation;
 use orbit_core::{
     model::Entry,
     state::{Cluster, Snapshot},

@@ -1,4 +1,4 @@
-//! The users come in through the manager's door, several at once; some do not wait for the answer.
+//! The users come in through the manager's handle, several at once; some do not wait for the answer.
 
 use crate::world::{World, node_name};
 use futures_util::future::join_all;
@@ -20,7 +20,7 @@ pub(crate) async fn ask(world: Arc<World>, mut random: Random) {
     let images: Vec<&str> = IMAGES_GOOD.iter().chain(bad).copied().collect();
     while !world.is_calm() {
         sleep(Duration::from_millis(random.between(20, 3000))).await;
-        let Some(door) = world.manager.door() else { continue };
+        let Some(handle) = world.manager.handle() else { continue };
         let tasks: Vec<_> = match &*world.shown() {
             Some(shown) => shown.tasks.iter().filter(|task| task.is_live()).map(|task| task.id).collect(),
             None => Vec::new(),
@@ -38,10 +38,10 @@ pub(crate) async fn ask(world: Arc<World>, mut random: Random) {
         let replies = join_all(requests.into_iter().map(|(id, request)| {
             let hangs_up = world.options.hang_ups && random.chance(200);
             let patience = if hangs_up { random.between(0, 50) } else { ANSWERED_MS };
-            let (world, door) = (world.clone(), door.clone());
+            let (world, handle) = (world.clone(), handle.clone());
             async move {
                 world.record.note("requests", &request);
-                let replied = timeout(Duration::from_millis(patience), door.request(request)).await;
+                let replied = timeout(Duration::from_millis(patience), handle.request(request)).await;
                 (id, hangs_up, replied.map(|replied| replied.result))
             }
         }));

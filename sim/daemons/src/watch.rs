@@ -1,6 +1,6 @@
 //! Looks at the manager and at the engines all the time.
 
-use crate::world::{Violation, World};
+use crate::{record::Violation, world::World};
 use orbit_core::manager::Manager;
 use orbit_sim::{
     Random,
@@ -23,7 +23,7 @@ async fn look(world: &World, engines: &mut EngineWatch) -> Result<(), Violation>
     for (home, worker) in world.workers.iter().enumerate() {
         worker.runtime.with(|engine| engines.look(home, engine))?;
     }
-    let Some(door) = world.manager.door() else { return Ok(()) };
+    let Some(handle) = world.manager.handle() else { return Ok(()) };
     // Whoever holds the client knows of everything that was asked for and has no answer.
     let client = world.client.try_lock().ok();
     let known = client.as_ref().map(|client| client.known.clone());
@@ -35,7 +35,7 @@ async fn look(world: &World, engines: &mut EngineWatch) -> Result<(), Violation>
         Ok(manager.snapshot())
     };
     // A manager that is down, or stands still, shows nothing.
-    let Ok(Ok(snapshot)) = timeout(Duration::from_secs(2), door.inspect(look)).await else { return Ok(()) };
+    let Ok(Ok(snapshot)) = timeout(Duration::from_secs(2), handle.inspect(look)).await else { return Ok(()) };
     let snapshot = snapshot?;
     drop(client);
     let mut shown = world.shown();

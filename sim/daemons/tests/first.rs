@@ -49,8 +49,8 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 async fn nodes_ready(manager: &ManagerHost) -> usize {
-    let Some(door) = manager.door() else { return 0 };
-    door.read(|manager, _| manager.cluster().nodes().filter(|node| node.is_ready()).count()).await.unwrap_or(0)
+    let Some(handle) = manager.handle() else { return 0 };
+    handle.read(|manager, _| manager.cluster().nodes().filter(|node| node.is_ready()).count()).await.unwrap_or(0)
 }
 
 #[madsim::test]
@@ -59,7 +59,7 @@ async fn a_service_runs_on_two_workers_and_outlives_every_daemon() {
     let workers = [WorkerHost::boot(1), WorkerHost::boot(2)];
     until("both workers register", async || nodes_ready(&manager).await == 2).await;
 
-    let replied = manager.door().unwrap().request(web(4, None)).await;
+    let replied = manager.handle().unwrap().request(web(4, None)).await;
     assert!(replied.result.is_ok(), "{replied:?}");
     until("two containers on each", async || workers.iter().all(|worker| worker.running().len() == 2)).await;
     let before = [workers[0].running(), workers[1].running()];
@@ -76,9 +76,9 @@ async fn a_service_runs_on_two_workers_and_outlives_every_daemon() {
 
     handle.kill(workers[1].node.id());
     until("its tasks run on the other", async || workers[0].running().len() == 4).await;
-    let door = manager.door().unwrap();
+    let handle = manager.handle().unwrap();
     let delete = Request::Delete { kind: Kind::Service, name: "web".into(), condition: Condition::None };
-    assert!(door.request(delete).await.result.is_ok());
+    assert!(handle.request(delete).await.result.is_ok());
     until("nothing is left on the living one", async || {
         workers[0].runtime.with(|engine| engine.containers().count() == 0)
     })
@@ -93,9 +93,9 @@ async fn a_service_runs_on_two_workers_and_outlives_every_daemon() {
 #[madsim::test]
 async fn who_asks_again_under_his_key_is_answered_on_a_full_disk() {
     let manager = ManagerHost::boot();
-    let ask = async |request| manager.door().unwrap().request(request).await.result;
+    let ask = async |request| manager.handle().unwrap().request(request).await.result;
     let keyed = || web(1, Some("key-1".to_string()));
-    until("the manager leads", async || manager.door().is_some() && ask(keyed()).await.is_ok()).await;
+    until("the manager leads", async || manager.handle().is_some() && ask(keyed()).await.is_ok()).await;
     let before = ask(keyed()).await.unwrap();
 
     manager.disk().set_full(true);
@@ -108,7 +108,7 @@ async fn who_asks_again_under_his_key_is_answered_on_a_full_disk() {
     manager.disk().set_full(false);
     let replicas = async || {
         let look = |view: View, _| view.cluster().workload_named(Kind::Service, "web").map(|web| web.replicas);
-        manager.door().unwrap().read(look).await.unwrap()
+        manager.handle().unwrap().read(look).await.unwrap()
     };
     until("the first one is written when there is room", async || replicas().await == Some(2)).await;
     assert!(ask(scale()).await.is_ok());

@@ -50,9 +50,9 @@ pub(crate) fn overdue(manager: &Manager, at: Time) -> Check {
 /// Whether somebody has asked for something else lately: what a plan found before does not count, and they may change
 /// their mind again and again.
 fn is_changed_lately(cluster: &Cluster, workload: &Workload, at: Time) -> bool {
-    let mut lately = cluster.history().iter().rev().take_while(|happening| at <= happening.at + SLACK);
+    let mut lately = cluster.history().iter().rev().take_while(|event| at <= event.at + SLACK);
     let of_it = |subject: &Subject| matches!(subject, Subject::Workload(_, uid, _) if *uid == workload.uid);
-    lately.any(|happening| happening.actor == Actor::Local && of_it(&happening.subject))
+    lately.any(|event| event.actor == Actor::Local && of_it(&event.subject))
 }
 
 /// Tasks that will be replaced, but not yet: their node is silent, and gone for good by the time that this is asked.
@@ -87,13 +87,13 @@ fn replaced_at(outage: Outage, spec: &Spec, replace_after: Millis) -> Option<Tim
 pub(super) fn has_room(cluster: &Cluster, node: &Node, spec: &Spec, at: Time) -> bool {
     let holders = || node.tasks().filter_map(|id| cluster.task(id)).filter(|task| task.holds_resources());
     let used = holders().fold(Resources::ZERO, |sum, task| sum.plus(cluster.spec_of(task).resources));
-    let rests = |port: u16| node.resting_ports.get(&port).is_some_and(|until| *until > at);
+    let rests = |port: u16| node.quarantined_ports.get(&port).is_some_and(|until| *until > at);
     let is_free = |port: u16| !rests(port) && !holders().any(|task| task.host_ports.contains(&port));
     let pinned: Vec<u16> = spec.ports.iter().filter_map(|port| port.host).collect();
     let (first, last) = node.info.port_range;
     let chosen = (first..=last).filter(|port| !pinned.contains(port) && is_free(*port)).count();
     node.is_ready()
-        && node.duty == Duty::Active
+        && node.availability == Availability::Active
         && spec.placement.constraints.iter().all(|constraint| node.meets(constraint))
         && used.plus(spec.resources).fits_in(node.info.allocatable)
         && pinned.iter().all(|port| is_free(*port) && node.info.may_pin(*port))

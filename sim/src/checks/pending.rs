@@ -123,11 +123,11 @@ impl World<'_> {
     }
 
     fn drain(&self, node: &Node, pending: &mut Vec<String>) {
-        if !node.duty.is_draining() {
+        if !node.availability.is_draining() {
             return;
         }
         let left = || node.tasks().filter_map(|id| self.cluster.task(id)).filter(|task| task.is_live());
-        let deadline = node.duty.deadline();
+        let deadline = node.availability.deadline();
         if deadline.is_some_and(|deadline| deadline + Millis::secs(5) > self.at) && left().next().is_some() {
             pending.push(format!("the deadline of {}'s drain has not passed", node.info.name));
         }

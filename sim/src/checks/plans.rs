@@ -47,8 +47,8 @@ impl PlanWatch {
             return only_begins(action);
         }
         match action {
-            Action::Propose { command: Command::Reach(edges), .. } => {
-                edges.iter().try_for_each(|edge| self.lost(now, manager, edge))
+            Action::Propose { command: Command::Reach(changes), .. } => {
+                changes.iter().try_for_each(|change| self.lost(now, manager, change))
             }
             Action::Propose { command: Command::Plan(plan), .. } => {
                 plan.creates.iter().try_for_each(|create| self.replaced(now, manager, create))?;
@@ -58,18 +58,18 @@ impl PlanWatch {
                 crowded(manager.cluster(), plan)?;
                 of_the_right_version(manager.cluster(), plan.creates.iter())?;
                 seen_gone(manager.cluster(), plan.creates.iter(), at)?;
-                sick_in_turn(manager.cluster(), plan)
+                unhealthy_in_budget(manager.cluster(), plan)
             }
             _ => Ok(()),
         }
     }
 
     /// I32: a node is called silent only a lease after it was heard by a manager that was awake.
-    fn lost(&self, now: u64, manager: &Manager, edge: &ReachChange) -> Check {
+    fn lost(&self, now: u64, manager: &Manager, change: &ReachabilityChange) -> Check {
         let lease = manager.timing().lease.0;
-        let heard = self.acknowledged_at.get(&edge.node).copied().unwrap_or_default().max(self.awake_since);
-        if edge.reach != Reach::Reachable && now + SLACK_MS < heard + lease {
-            return Err(("I32", format!("{:?} was heard at {heard} and called silent at {now}", edge.node)));
+        let heard = self.acknowledged_at.get(&change.node).copied().unwrap_or_default().max(self.awake_since);
+        if change.reach != Reach::Reachable && now + SLACK_MS < heard + lease {
+            return Err(("I32", format!("{:?} was heard at {heard} and called silent at {now}", change.node)));
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ impl PlanWatch {
     fn given_up(&self, now: u64, manager: &Manager, task: &Task) -> Check {
         let (cluster, timing) = (manager.cluster(), manager.timing());
         let node = cluster.node_of(task);
-        if node.is_some_and(|node| node.duty.is_draining()) || task.is_unhealthy() {
+        if node.is_some_and(|node| node.availability.is_draining()) || task.is_unhealthy() {
             return Ok(());
         }
         let Some((node, since)) = node.and_then(|node| Some((node, node.silent_since()?))) else {
@@ -216,7 +216,7 @@ fn has_stopped_alone(cluster: &Cluster, task: &Task) -> bool {
 
 /// Whether an operator wants the tasks of its node to go.
 fn is_draining(cluster: &Cluster, task: &Task) -> bool {
-    cluster.node_of(task).is_some_and(|node| node.duty.is_draining())
+    cluster.node_of(task).is_some_and(|node| node.availability.is_draining())
 }
 
 /// I4: what serves is only stopped where another serves in its slot and is heard, or its service may do without as many
@@ -228,7 +228,7 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
         return Ok(());
     }
     let forced = |task: &Task| {
-        let deadline = cluster.node_of(task).and_then(|node| node.duty.deadline());
+        let deadline = cluster.node_of(task).and_then(|node| node.availability.deadline());
         deadline.is_some_and(|deadline| deadline <= at)
     };
     if has_stopped_alone(cluster, task) {
@@ -299,7 +299,7 @@ fn seen_gone<'a>(cluster: &Cluster, creates: impl Iterator<Item = &'a Create>, a
 
 /// I38: tasks of no good health are replaced in their turn, as in an update: a probe that fails everywhere does not
 /// end everything at once.
-pub(super) fn sick_in_turn(cluster: &Cluster, plan: &Plan) -> Check {
+pub(super) fn unhealthy_in_budget(cluster: &Cluster, plan: &Plan) -> Check {
     for workload in cluster.workloads().filter(|workload| workload.kind == Kind::Service) {
         let current =
             |task: &Task| task.workload == workload.uid && task.version == shall_be(cluster, workload, task.slot);
@@ -308,11 +308,11 @@ pub(super) fn sick_in_turn(cluster: &Cluster, plan: &Plan) -> Check {
             slot.is_some_and(|slot| !cluster.attempts(slot).any(|other| other.id != task.id && other.is_live()))
         };
         let stops = plan.stops.iter().filter_map(|id| cluster.task(*id));
-        let sick = stops.filter(|task| current(task) && task.is_unhealthy() && !is_draining(cluster, task));
-        let sick = sick.filter(|task| !has_stopped_alone(cluster, task));
+        let unhealthy = stops.filter(|task| current(task) && task.is_unhealthy() && !is_draining(cluster, task));
+        let unhealthy = unhealthy.filter(|task| !has_stopped_alone(cluster, task));
         // One at a time goes also where nothing may be without: it serves nobody, and may take the room.
         let most = workload.update.max_unavailable.max(1);
-        let stopped = sick.filter(alone).count();
+        let stopped = unhealthy.filter(alone).count();
         if stopped > most as usize {
             let found =
                 format!("{stopped} tasks of {} are stopped together for their health: {most} may", workload.name);
@@ -354,7 +354,7 @@ pub(crate) fn committed(cluster: &Cluster, entry: &Entry) -> Check {
     let placed = plan.places.iter().filter_map(|place| cluster.task(place.task));
     for task in created.chain(placed) {
         let Some(node) = cluster.node_of(task) else { continue };
-        if node.duty != Duty::Active {
+        if node.availability != Availability::Active {
             return Err(("I29", format!("{} is placed on {}, which takes no tasks", task.id, node.info.name)));
         }
         let spec = cluster.spec_of(task);

@@ -140,7 +140,7 @@ impl RolloutWatch {
 fn turned(cluster: &Cluster, workload: &Workload, before: &Known) -> Check {
     let (name, version) = (&workload.name, workload.version);
     let fail = |found: String| Err(("I28", format!("{name}: {found}")));
-    let is_now = |it: &&Happening| it.index == cluster.index;
+    let is_now = |it: &&HistoryEvent| it.index == cluster.index;
     let mut now = cluster.history().iter().rev().take_while(is_now);
     match workload.rollout.and_then(|rollout| rollout.failed) {
         Some(failed) if failed != before.version || Some(version) != before.stable => {

@@ -20,9 +20,9 @@ impl Stale {
                 let tasks = reports.filter_map(|report| cluster.task(report.task));
                 stale.tasks.extend(tasks.map(|task| (task.id, task.state)));
             }
-            Command::Reach(edges) => {
-                let edges = edges.iter().filter(|edge| is_stale(edge.node, edge.incarnation));
-                stale.nodes.extend(edges.filter_map(|edge| Some((edge.node, cluster.node(edge.node)?.reach))));
+            Command::Reach(changes) => {
+                let changes = changes.iter().filter(|change| is_stale(change.node, change.incarnation));
+                stale.nodes.extend(changes.filter_map(|change| Some((change.node, cluster.node(change.node)?.reach))));
             }
             _ => {}
         }

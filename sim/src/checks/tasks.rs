@@ -16,12 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct TaskWatch {
     seen: BTreeMap<TaskId, (TaskState, Desired, Option<NodeId>)>,
     /// Tasks of no good health, and those that serve, with since when.
-    sick: BTreeSet<TaskId>,
+    unhealthy: BTreeSet<TaskId>,
     serving: BTreeMap<TaskId, Time>,
     revisions: BTreeMap<Uid, u64>,
     slots: BTreeMap<(Uid, u32), Row>,
     /// Ports that were found to be held by a stranger, and until when they rest.
-    resting: BTreeMap<(NodeId, u16), Time>,
+    quarantined: BTreeMap<(NodeId, u16), Time>,
     rollouts: RolloutWatch,
     /// The last entry that was looked at, and its time.
     index: u64,
@@ -130,7 +130,7 @@ impl TaskWatch {
     /// I17: a port that somebody else was found to hold is left alone for a while.
     fn placed(&self, task: &Task, at: Time) -> Check {
         let Some(node) = task.node else { return Ok(()) };
-        let rests = |port: &&u16| self.resting.get(&(node, **port)).is_some_and(|until| *until > at);
+        let rests = |port: &&u16| self.quarantined.get(&(node, **port)).is_some_and(|until| *until > at);
         match task.host_ports.iter().find(rests) {
             Some(port) => Err(("I17", format!("{} is given port {port} of {node:?}, which rests", task.id))),
             None => Ok(()),
@@ -176,10 +176,10 @@ impl TaskWatch {
                 self.slots.remove(&(task.workload, task.slot));
             }
         }
-        if task.is_unhealthy() && self.sick.insert(task.id) {
+        if task.is_unhealthy() && self.unhealthy.insert(task.id) {
             self.failed(cluster, task, since, cluster.at);
         } else if !task.is_unhealthy() && task.state == TaskState::Running {
-            self.sick.remove(&task.id);
+            self.unhealthy.remove(&task.id);
         }
     }
 
@@ -190,11 +190,11 @@ impl TaskWatch {
             let until = task.ended_at.unwrap_or_default() + PORT_REST;
             let named = end.port.filter(|port| task.host_ports.contains(port));
             let taken = task.host_ports.iter().filter(|port| named.is_none_or(|named| named == **port));
-            self.resting.extend(taken.map(|port| ((node, *port), until)));
+            self.quarantined.extend(taken.map(|port| ((node, *port), until)));
         }
         let since = self.serving.remove(&task.id);
         let fenced = task.end.as_ref().is_some_and(|end| end.reason == Reason::Fenced);
-        if task.state != TaskState::Lost && !fenced && !self.sick.remove(&task.id) {
+        if task.state != TaskState::Lost && !fenced && !self.unhealthy.remove(&task.id) {
             self.failed(cluster, task, since, task.ended_at.unwrap_or_default());
         }
     }

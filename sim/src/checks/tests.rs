@@ -44,7 +44,7 @@ fn snapshot(task: Task) -> Snapshot {
     let node = |id, name: &str| {
         let info = NodeInfo { name: name.into(), uid: NodeUid(u64::from(id) + 1), ..info.clone() };
         let reach = Reach::Reachable;
-        Node::bare(NodeId(id), info, 1, Time(0), reach, Duty::Active, false, BTreeMap::new(), 20_000)
+        Node::bare(NodeId(id), info, 1, Time(0), reach, Availability::Active, false, BTreeMap::new(), 20_000)
     };
     let workload = Workload {
         uid: task.workload,
@@ -218,7 +218,7 @@ fn a_task_on_a_node_that_takes_none_is_seen() {
     };
     let of = |snapshot: &Snapshot| Cluster::restore(snapshot.clone()).expect("it is possible in itself");
     assert_eq!(plans::committed(&of(&snapshot), &entry), Ok(()));
-    snapshot.nodes[0].duty = Duty::Cordoned;
+    snapshot.nodes[0].availability = Availability::Cordoned;
     assert_eq!(named(plans::committed(&of(&snapshot), &entry)), "I29");
 }
 
@@ -226,9 +226,9 @@ fn a_task_on_a_node_that_takes_none_is_seen() {
 fn whoever_takes_the_only_one_that_serves_is_seen() {
     let mut snapshot = snapshot(task(TaskState::Running, 0));
     let plan = Plan { stops: vec![TASK], ..Plan::default() };
-    let drained = |deadline| Duty::Draining { since: Time(0), deadline };
-    let mut look = |duty, max_unavailable| {
-        snapshot.nodes[0].duty = duty;
+    let drained = |deadline| Availability::Draining { since: Time(0), deadline };
+    let mut look = |availability, max_unavailable| {
+        snapshot.nodes[0].availability = availability;
         snapshot.workloads[0].update.max_unavailable = max_unavailable;
         let cluster = Cluster::restore(snapshot.clone()).expect("it is possible in itself");
         plans::served(&cluster, &plan, TASK, Time(5000))
@@ -236,8 +236,8 @@ fn whoever_takes_the_only_one_that_serves_is_seen() {
     assert_eq!(named(look(drained(None), 0)), "I4");
     assert_eq!(named(look(drained(Some(Time(6000))), 0)), "I4");
     assert_eq!(look(drained(Some(Time(5000))), 0), Ok(()), "its deadline has passed");
-    assert_eq!(named(look(Duty::Active, 0)), "I4");
-    assert_eq!(look(Duty::Active, 1), Ok(()), "one may be unavailable");
+    assert_eq!(named(look(Availability::Active, 0)), "I4");
+    assert_eq!(look(Availability::Active, 1), Ok(()), "one may be unavailable");
 }
 
 #[test]

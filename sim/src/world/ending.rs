@@ -12,7 +12,7 @@ impl World {
         self.engine_ms_max = self.engine_ms_max.min(20);
         for worker in 0..self.workers.len() {
             if self.workers[worker].engine.is_down() {
-                self.after(0, Happening::EngineUp { worker });
+                self.after(0, WorldEvent::EngineUp { worker });
             }
         }
     }
@@ -27,11 +27,11 @@ impl World {
             Some(cluster.spec_of(task).probes.health.is_some() && task.is_live())
         };
         for worker in &mut self.workers {
-            let ours = worker.engine.containers().filter(|c| c.sick || c.paused);
+            let ours = worker.engine.containers().filter(|c| c.unhealthy || c.paused);
             let ours = ours.filter_map(|c| Some((c.spec.name.clone(), c.identity?.task)));
             let ours: Vec<(String, TaskId)> = ours.collect();
             for (name, _) in ours.into_iter().filter(|(_, task)| is_replaced(*task) != Some(true)) {
-                worker.engine.make_sick(&name, false);
+                worker.engine.make_unhealthy(&name, false);
                 worker.engine.unpause(&name);
             }
         }

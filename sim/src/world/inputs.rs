@@ -12,11 +12,11 @@ impl World {
             return Ok(());
         }
         let pause = self.chaos.pause();
-        self.after(pause, Happening::Chaos);
+        self.after(pause, WorldEvent::Chaos);
         for (ms, input) in self.chaos.wreak(&self.options) {
             match ms {
                 0 => self.input(input)?,
-                ms => self.after(ms, Happening::Input(Box::new(input))),
+                ms => self.after(ms, WorldEvent::Input(Box::new(input))),
             }
         }
         Ok(())
@@ -27,7 +27,7 @@ impl World {
             return Ok(());
         }
         let pause = self.users.between(100, self.options.asks_ms_max);
-        self.after(pause, Happening::ClientDraws);
+        self.after(pause, WorldEvent::ClientDraws);
         let bad = self.options.bad_images.then_some(IMAGES_BAD).into_iter().flatten();
         let images: Vec<&str> = IMAGES_GOOD.into_iter().chain(bad).collect();
         let (names, workers) = (self.options.names, self.workers.len());
@@ -159,12 +159,12 @@ impl World {
                 }
                 self.workers[worker].engine.engine_down(true);
                 self.workers[worker].shake(self.now + ms + 2000);
-                self.after(ms, Happening::EngineUp { worker });
+                self.after(ms, WorldEvent::EngineUp { worker });
             }
             Input::HintsBreak { worker } => {
                 self.tally_fault(&input);
                 let life = self.workers[worker].life;
-                self.after(0, Happening::EngineHintsLost { worker, life });
+                self.after(0, WorldEvent::EngineHintsLost { worker, life });
             }
             Input::Container { worker, nth, harm } => self.harm(worker, nth, harm, &input)?,
             Input::Prune { worker, told } => self.prune(worker, told, &input)?,
@@ -177,7 +177,7 @@ impl World {
             Input::HoldPort { worker, port, ms } => {
                 self.tally_fault(&input);
                 self.workers[worker].engine.hold_port(port, true);
-                self.after(ms, Happening::PortFree { worker, port });
+                self.after(ms, WorldEvent::PortFree { worker, port });
             }
             Input::Twin { worker, copied, ms } => self.twin(worker, copied, ms, &input),
             Input::Strike { .. } => unreachable!("strikes are filed by what they hit"),
@@ -201,8 +201,8 @@ impl World {
         let link = LinkId(self.twins);
         let session = self.network.dial_aside(Connection { worker, life: if copied { COPY } else { TWIN }, link });
         let delay = self.network.delay() + 1;
-        self.after(delay, Happening::ManagerHears { session, message: ToManager::Register(hello) });
-        self.after(delay + ms, Happening::TwinGoes { session });
+        self.after(delay, WorldEvent::ManagerHears { session, message: ToManager::Register(hello) });
+        self.after(delay + ms, WorldEvent::TwinGoes { session });
     }
 
     /// Whether this is a second worker of a name that is free, or will be: an operator has said that the
@@ -236,13 +236,13 @@ impl World {
         let Some(machine) = self.managers[ONLY].machine.as_ref().filter(|machine| !waits(machine)) else {
             if patient {
                 self.unanswered.push_back(ask.clone());
-                self.after(100, Happening::AskAgain);
+                self.after(100, WorldEvent::AskAgain);
             }
             return;
         };
         let tasks: Vec<TaskId> = machine.cluster().tasks().filter(|task| task.is_live()).map(|task| task.id).collect();
         if let Some((id, request)) = self.client.ask(ask, &tasks, node_name) {
-            self.after(1, Happening::ManagerAsked { life: self.managers[ONLY].life, id, request });
+            self.after(1, WorldEvent::ManagerAsked { life: self.managers[ONLY].life, id, request });
         }
     }
 
@@ -255,7 +255,7 @@ impl World {
             self.ask(&ask);
         }
         if !self.unanswered.is_empty() {
-            self.after(100, Happening::AskAgain);
+            self.after(100, WorldEvent::AskAgain);
         }
     }
 
@@ -291,7 +291,7 @@ impl World {
     pub(super) fn end_containers(&mut self, worker: usize) {
         let host = &mut self.workers[worker];
         host.engine.stop_ours();
-        host.followed = host.engine.happenings_count();
+        host.followed = host.engine.events_count();
     }
 
     fn harm(&mut self, worker: usize, nth: usize, harm: Harm, input: &Input) -> Lived {
@@ -299,8 +299,8 @@ impl World {
         let ours = engine.containers().filter(|c| c.identity.is_some());
         let fits = ours.filter(|c| match harm {
             Harm::Exit(_) | Harm::Kill | Harm::OutOfMemory | Harm::Stop | Harm::Pause => c.is_running(),
-            Harm::Sicken | Harm::SickenAll => c.is_running() && !c.sick,
-            Harm::Cure => c.is_running() && c.sick,
+            Harm::Sicken | Harm::SickenAll => c.is_running() && !c.unhealthy,
+            Harm::Cure => c.is_running() && c.unhealthy,
             Harm::Start => matches!(c.state, worker::ContainerState::Exited { .. }),
             Harm::Remove => true,
         });
@@ -321,16 +321,16 @@ impl World {
             Harm::Start => engine.restart_behind_our_back(name),
             Harm::Stop => engine.stop_behind_our_back(name),
             Harm::Pause => engine.pause(name),
-            Harm::Sicken => engine.make_sick(name, true),
-            Harm::SickenAll => self.sicken_all(&name.clone()),
-            Harm::Cure => engine.make_sick(name, false),
+            Harm::Sicken => engine.make_unhealthy(name, true),
+            Harm::SickenAll => self.make_all_unhealthy(&name.clone()),
+            Harm::Cure => engine.make_unhealthy(name, false),
         }
         self.tally_fault(input);
         self.tell_hints(worker);
         self.homes.look(worker, &self.workers[worker].engine)
     }
 
-    fn sicken_all(&mut self, name: &str) {
+    fn make_all_unhealthy(&mut self, name: &str) {
         let task = |c: &FakeContainer| c.identity.map(|identity| identity.task);
         let of_name = self.workers.iter().find_map(|worker| worker.engine.container(name)).and_then(task);
         let object = of_name.and_then(|task| self.names.get(&task));
@@ -338,7 +338,7 @@ impl World {
             let ours = worker.engine.containers().filter(|c| c.is_running());
             let ours = ours.filter(|c| task(c).and_then(|task| self.names.get(&task)) == object && object.is_some());
             let ours: Vec<String> = ours.map(|c| c.spec.name.clone()).collect();
-            ours.iter().for_each(|name| worker.engine.make_sick(name, true));
+            ours.iter().for_each(|name| worker.engine.make_unhealthy(name, true));
         }
     }
 
@@ -356,9 +356,9 @@ impl World {
             self.tell_hints(worker);
         } else {
             let host = &mut self.workers[worker];
-            host.followed = host.engine.happenings_count();
+            host.followed = host.engine.events_count();
             let life = host.life;
-            self.after(0, Happening::EngineHintsLost { worker, life });
+            self.after(0, WorldEvent::EngineHintsLost { worker, life });
         }
         Ok(())
     }

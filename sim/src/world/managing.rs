@@ -14,7 +14,7 @@ impl World {
         }
         // It cannot write the term that it begins, and is started again.
         if self.now < self.disk_full_until {
-            self.after(self.disk_full_until - self.now, Happening::ManagerStart);
+            self.after(self.disk_full_until - self.now, WorldEvent::ManagerStart);
             return Ok(());
         }
         if self.managers[ONLY].disk.snapshot.is_some() {
@@ -139,7 +139,7 @@ impl World {
         {
             self.managers[ONLY].wake = Some(due);
             let life = self.managers[ONLY].life;
-            self.after(due.saturating_sub(self.now).max(1), Happening::ManagerWake { life, due });
+            self.after(due.saturating_sub(self.now).max(1), WorldEvent::ManagerWake { life, due });
         }
         Ok(())
     }
@@ -157,10 +157,10 @@ impl World {
         let strike = self.struck(Point::Down, worker, "");
         let [first, second] = self.network.copies(self.now, (session, false), strike);
         if let Some(delay) = second {
-            self.after(delay, Happening::WorkerHears { worker, session, message: message.clone() });
+            self.after(delay, WorldEvent::WorkerHears { worker, session, message: message.clone() });
         }
         if let Some(delay) = first {
-            self.after(delay, Happening::WorkerHears { worker, session, message });
+            self.after(delay, WorldEvent::WorkerHears { worker, session, message });
         }
         Ok(())
     }
@@ -168,7 +168,7 @@ impl World {
     fn begin_sync(&mut self) {
         let life = self.managers[ONLY].life;
         let takes = self.managers[ONLY].random.between(1, self.options.sync_ms_max);
-        self.after(takes, Happening::ManagerSynced { life });
+        self.after(takes, WorldEvent::ManagerSynced { life });
     }
 
     pub(super) fn manager_synced(&mut self, life: u32) -> Lived {
@@ -230,14 +230,14 @@ impl World {
         let unanswered = self.client.disconnected();
         if self.crash.is_some() {
             unanswered.into_iter().rev().for_each(|ask| self.unanswered.push_front(ask));
-            self.after(100, Happening::AskAgain);
+            self.after(100, WorldEvent::AskAgain);
         }
         let sessions: Vec<SessionId> = self.network.open.keys().copied().collect();
         sessions.into_iter().for_each(|session| self.hang_up(session));
         // A process that was stopped and is killed is gone.
         self.managers[ONLY].paused_until = self.now;
         let down_ms = if self.calm { down_ms.min(100) } else { down_ms };
-        self.after(down_ms, Happening::ManagerStart);
+        self.after(down_ms, WorldEvent::ManagerStart);
     }
 
     /// A connection ends. Each side learns of it, unless the network is cut between them.
@@ -245,8 +245,8 @@ impl World {
         let Some(Connection { worker, life, link }) = self.network.open.remove(&session) else { return };
         if !self.network.is_cut(worker) {
             let delay = self.network.delay();
-            self.after(delay, Happening::WorkerLinkDown { worker, life, link });
-            self.after(delay, Happening::ManagerHangup { session });
+            self.after(delay, WorldEvent::WorkerLinkDown { worker, life, link });
+            self.after(delay, WorldEvent::ManagerHangup { session });
         }
     }
 }

@@ -49,7 +49,7 @@ impl World {
                     if let Some(machine) = &self.managers[ONLY].machine {
                         checks::left_first(machine.cluster(), &self.workers[worker].ledger, &request)?;
                     }
-                    self.after(0, Happening::EngineBegins { worker, life, op, request });
+                    self.after(0, WorldEvent::EngineBegins { worker, life, op, request });
                 }
                 worker::Action::Cancel(op) => drop(self.workers[worker].cancelled.insert(op)),
                 worker::Action::Connect(link) => self.dial(worker, life, link),
@@ -66,7 +66,7 @@ impl World {
             && self.workers[worker].wake != Some(due)
         {
             self.workers[worker].wake = Some(due);
-            self.after(due.saturating_sub(self.now).max(1), Happening::WorkerWake { worker, life, due });
+            self.after(due.saturating_sub(self.now).max(1), WorldEvent::WorkerWake { worker, life, due });
         }
         Ok(())
     }
@@ -80,10 +80,10 @@ impl World {
         let strike = self.struck(Point::Up, worker, kind_of(&message));
         let [first, second] = self.network.copies(self.now, (session, true), strike);
         if let Some(delay) = second {
-            self.after(delay, Happening::ManagerHears { session, message: message.clone() });
+            self.after(delay, WorldEvent::ManagerHears { session, message: message.clone() });
         }
         if let Some(delay) = first {
-            self.after(delay, Happening::ManagerHears { session, message });
+            self.after(delay, WorldEvent::ManagerHears { session, message });
         }
     }
 
@@ -93,11 +93,11 @@ impl World {
             return; // nobody answers: the worker gives up by itself
         }
         if self.managers[ONLY].machine.is_none() {
-            self.after(delay, Happening::WorkerLinkDown { worker, life, link });
+            self.after(delay, WorldEvent::WorkerLinkDown { worker, life, link });
             return;
         }
         self.network.dial(Connection { worker, life, link });
-        self.after(delay, Happening::WorkerLinkUp { worker, life, link });
+        self.after(delay, WorldEvent::WorkerLinkUp { worker, life, link });
     }
 
     pub(super) fn worker_crash(&mut self, worker: usize, reboot: bool, down_ms: u64) {
@@ -116,7 +116,7 @@ impl World {
         let of_worker = |(id, c): (&SessionId, &Connection)| (c.worker == worker).then_some(*id);
         let sessions: Vec<SessionId> = self.network.open.iter().filter_map(of_worker).collect();
         sessions.into_iter().for_each(|session| self.hang_up(session));
-        self.after(down_ms.max(1), Happening::WorkerStart { worker });
+        self.after(down_ms.max(1), WorldEvent::WorkerStart { worker });
     }
 
     pub(super) fn engine_acts(&mut self, worker: usize, life: u32, op: OpId, request: &Op) -> Lived {
@@ -127,7 +127,7 @@ impl World {
             None => {}
         }
         if let Some(Strike::Hang { ms }) = strike {
-            self.after(ms, Happening::EngineActs { worker, life, op, request: request.clone() });
+            self.after(ms, WorldEvent::EngineActs { worker, life, op, request: request.clone() });
             return Ok(());
         }
         let lost = || OpError { kind: OpErrorKind::Engine, message: "the connection broke".to_string() };
@@ -159,7 +159,7 @@ impl World {
         }
         let late = if let Some(Strike::Late { ms }) = strike { ms } else { 0 };
         let delay = self.engines.between(0, 10) + late;
-        self.after(delay, Happening::EngineAnswers { worker, life, op, result });
+        self.after(delay, WorldEvent::EngineAnswers { worker, life, op, result });
         self.tell_hints(worker);
         Ok(())
     }
@@ -197,21 +197,21 @@ impl World {
     pub(super) fn tell_hints(&mut self, worker: usize) {
         let host = &mut self.workers[worker];
         let life = host.life;
-        if host.followed == host.engine.happenings_count() {
+        if host.followed == host.engine.events_count() {
             return;
         }
-        let news: Vec<TaskId> = host.engine.happenings_since(host.followed).map(|(_, it)| it.task).collect();
-        host.followed = host.engine.happenings_count();
+        let news: Vec<TaskId> = host.engine.events_since(host.followed).map(|(_, it)| it.task).collect();
+        host.followed = host.engine.events_count();
         for task in news {
             let delay = self.engines.between(0, 50);
             match self.struck(Point::Hint, worker, "") {
                 Some(Strike::Lose) => {}
-                Some(Strike::Late { ms }) => self.after(delay + ms, Happening::EngineHint { worker, life, task }),
+                Some(Strike::Late { ms }) => self.after(delay + ms, WorldEvent::EngineHint { worker, life, task }),
                 Some(Strike::Double) => {
-                    self.after(delay, Happening::EngineHint { worker, life, task });
-                    self.after(2 * delay + 1, Happening::EngineHint { worker, life, task });
+                    self.after(delay, WorldEvent::EngineHint { worker, life, task });
+                    self.after(2 * delay + 1, WorldEvent::EngineHint { worker, life, task });
                 }
-                _ => self.after(delay, Happening::EngineHint { worker, life, task }),
+                _ => self.after(delay, WorldEvent::EngineHint { worker, life, task }),
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::report::{line, resident_bytes};
 use orbit_core::{
     manager::{Action, Event, Manager, Request, RequestId, SessionId},
     model::*,
-    scheduler::filter::{Class, Demand, check},
+    scheduler::filter::{PlacementClass, Reserved, check},
     state::Cluster,
 };
 use std::{collections::BTreeMap, collections::VecDeque, time::Instant};
@@ -226,13 +226,13 @@ pub fn run() {
 
 /// What planning alone costs when every task looks at every node: the usual way.
 fn naive_rate(cluster: &Cluster) -> f64 {
-    let class = Class::of(&service(0).spec);
-    let demand = Demand::default();
+    let class = PlacementClass::of(&service(0).spec);
+    let reserved = Reserved::default();
     let tasks = 2000;
     let begun = Instant::now();
     let mut chosen = 0u64;
     for _ in 0..tasks {
-        let fits = cluster.nodes().filter(|node| check(node, &class, &demand, cluster.at).is_ok());
+        let fits = cluster.nodes().filter(|node| check(node, &class, &reserved, cluster.at).is_ok());
         let best = fits.min_by_key(|node| (node.free().cpu_millis, node.free().memory_bytes, node.id));
         chosen += best.map_or(0, |node| u64::from(node.id.0) + 1);
     }

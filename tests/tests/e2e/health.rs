@@ -63,13 +63,13 @@ fn what_is_not_healthy_is_replaced() {
         tasks => Err(format!("{tasks:?}")),
     });
     let frozen = cluster.wait_running("web", 2).remove(0);
-    let sick = frozen.task().to_string();
+    let unhealthy = frozen.task().to_string();
     engine.signal(&frozen.id, "STOP");
     cluster.wait_for("another has taken its place", || match listed(&cluster, "web") {
-        tasks if tasks.len() == 2 && !tasks.contains(&sick) => Ok(()),
-        tasks => Err(format!("{tasks:?} without {sick}")),
+        tasks if tasks.len() == 2 && !tasks.contains(&unhealthy) => Ok(()),
+        tasks => Err(format!("{tasks:?} without {unhealthy}")),
     });
-    assert_eq!(cluster.wait_ended(&sick).message, "was not healthy");
+    assert_eq!(cluster.wait_ended(&unhealthy).message, "was not healthy");
     let story = String::from_utf8_lossy(&cluster.orbit(&["describe", "service", "web"], "").stdout).into_owned();
     assert!(story.contains("unhealthy") && story.contains("health: "), "{story}");
 }

@@ -104,7 +104,7 @@ impl Leases {
 
     /// The reachable nodes whose lease has ended, with the time since which they have been silent. One
     /// whose silence could not be written is found again.
-    pub fn expired(&mut self, cluster: &Cluster, now: Time, timing: &Timing) -> Vec<ReachChange> {
+    pub fn expired(&mut self, cluster: &Cluster, now: Time, timing: &Timing) -> Vec<ReachabilityChange> {
         let (mut changes, mut again) = (Vec::new(), Vec::new());
         if now >= self.deadline(timing) {
             self.looked_at = now;
@@ -122,7 +122,7 @@ impl Leases {
             let ends = silent_since + timing.lease;
             if ends <= now {
                 let reach = Reach::Unreachable { silent_since };
-                changes.push(ReachChange { node: id, incarnation: node.incarnation, reach });
+                changes.push(ReachabilityChange { node: id, incarnation: node.incarnation, reach });
             }
             again.push((ends, id));
         }
@@ -194,8 +194,8 @@ impl Brake {
         // It may be heard again, and that not be written yet.
         let from = since.max(self.rearmed_at).max(released_at).max(heard_at);
         // Draining a silent node is an operator's word that its tasks shall run elsewhere.
-        Some(match node.duty {
-            Duty::Draining { since: drained_since, .. } => {
+        Some(match node.availability {
+            Availability::Draining { since: drained_since, .. } => {
                 Outage::Drained { since: from, at: drained_since.max(since + timing.lease) }
             }
             _ if self.braked.contains(&id) => Outage::Braked,

@@ -145,11 +145,11 @@ pub enum Request {
         name: String,
     },
     /// Change the availability of a node.
-    SetDuty {
+    SetAvailability {
         /// Its name.
         name: String,
         /// What is wanted.
-        order: DutyOrder,
+        order: AvailabilityOrder,
     },
     /// Have a worker dial a stream to something of a task's container.
     Open(StreamRequest),
@@ -560,12 +560,12 @@ impl Leader {
 
     /// The unreachable nodes whose heartbeats have come again, all in one entry, because a whole fleet may return at
     /// once.
-    fn returns(&mut self, cluster: &Cluster) -> Vec<ReachChange> {
+    fn returns(&mut self, cluster: &Cluster) -> Vec<ReachabilityChange> {
         let silent = |node: &NodeId| cluster.node(*node).is_some_and(|node| node.silent_since().is_some());
         let returned = std::mem::take(&mut self.returned).into_iter().filter(silent);
         let change = |node| {
             let incarnation = self.sessions.incarnation_of(node)?;
-            Some(ReachChange { node, incarnation, reach: Reach::Reachable })
+            Some(ReachabilityChange { node, incarnation, reach: Reach::Reachable })
         };
         returned.filter_map(change).collect()
     }

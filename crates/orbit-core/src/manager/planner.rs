@@ -9,7 +9,7 @@ use crate::{
     cost,
     model::*,
     reconciler::{self, Changes, Context},
-    scheduler::{self, Scheduler, filter::Class},
+    scheduler::{self, Scheduler, filter::PlacementClass},
     state::Cluster,
 };
 use std::{
@@ -36,17 +36,17 @@ pub(super) struct Planner {
     /// goes on waiting (invariant I30).
     nodes_differ: bool,
     /// Classes for which no node had room, with the workloads that wait.
-    blocked: BTreeMap<Class, BTreeSet<Uid>>,
+    blocked: BTreeMap<PlacementClass, BTreeSet<Uid>>,
     timers: BTreeSet<(Time, Uid)>,
     timer_of: BTreeMap<Uid, Time>,
-    /// Nodes with resting ports, by when the first of them is free again.
-    resting: BTreeSet<(Time, NodeId)>,
+    /// Nodes with quarantined ports, by when the first of them is free again.
+    quarantined: BTreeSet<(Time, NodeId)>,
     /// Large workloads that are not looked at again before this time.
     paced: BTreeMap<Uid, Time>,
 }
 
 /// A task that wants a node.
-enum Want {
+enum PlacementRequest {
     /// The n-th of the plan's creates.
     Create(usize),
     /// One that is pending already.
@@ -54,10 +54,10 @@ enum Want {
 }
 
 /// The tasks of one workload that want a node.
-struct Wants {
+struct PlacementRequests {
     uid: Uid,
     spec: Arc<Spec>,
-    wants: Vec<Want>,
+    requests: Vec<PlacementRequest>,
 }
 
 impl Planner {
@@ -65,8 +65,8 @@ impl Planner {
     pub fn look_at_all(&mut self, cluster: &Cluster) {
         *self = Planner::default();
         self.dirty.extend(cluster.workloads().map(|workload| workload.uid));
-        let first = |node: &Node| Some((*node.resting_ports.values().min()?, node.id));
-        self.resting = cluster.nodes().filter_map(first).collect();
+        let first = |node: &Node| Some((*node.quarantined_ports.values().min()?, node.id));
+        self.quarantined = cluster.nodes().filter_map(first).collect();
     }
 
     /// Looks at what is on silent nodes at the next plan: whether one of them is given up depends on how many others are
@@ -93,8 +93,8 @@ impl Planner {
             self.nodes_differ = true;
         }
         for id in &touched.nodes {
-            let first = cluster.node(*id).and_then(|node| node.resting_ports.values().min());
-            self.resting.extend(first.map(|until| (*until, *id)));
+            let first = cluster.node(*id).and_then(|node| node.quarantined_ports.values().min());
+            self.quarantined.extend(first.map(|until| (*until, *id)));
         }
     }
 
@@ -110,7 +110,7 @@ impl Planner {
     /// When to plan next even if nothing happens.
     pub fn deadline(&self) -> Option<Time> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        timer.into_iter().chain(self.resting.first().map(|(until, _)| *until)).min()
+        timer.into_iter().chain(self.quarantined.first().map(|(until, _)| *until)).min()
     }
 
     /// Decides what to do now. `None` when there is nothing to do.
@@ -121,7 +121,7 @@ impl Planner {
         let mut scheduler = None;
         self.unblock(cluster, at, &mut scheduler);
         let mut plan = Plan { parent: cluster.index, ..Plan::default() };
-        let mut wants: BTreeMap<(Class, Option<Uid>), Vec<Wants>> = BTreeMap::new();
+        let mut requests: BTreeMap<(PlacementClass, Option<Uid>), Vec<PlacementRequests>> = BTreeMap::new();
         let mut room = PLAN_TASKS_MAX;
         while room > 0
             && let Some(uid) = self.dirty.pop_first()
@@ -130,12 +130,12 @@ impl Planner {
                 self.wake_by(uid, *due);
                 continue;
             }
-            self.plan_workload(cluster, uid, context, &mut room, &mut plan, &mut wants);
+            self.plan_workload(cluster, uid, context, &mut room, &mut plan, &mut requests);
         }
         let mut decisions = BTreeMap::new();
-        for ((class, _), wants) in wants {
+        for ((class, _), requests) in requests {
             let scheduler = scheduler.get_or_insert_with(|| Scheduler::new(cluster, at));
-            self.schedule(cluster, scheduler, &class, wants, &mut plan, &mut decisions);
+            self.schedule(cluster, scheduler, &class, requests, &mut plan, &mut decisions);
         }
         let before = |uid: &Uid| cluster.workload(*uid).and_then(|workload| workload.decision.as_ref());
         plan.decisions.extend(decisions.into_iter().filter(|(uid, decision)| is_news(decision, before(uid))));
@@ -152,13 +152,13 @@ impl Planner {
             self.timer_of.remove(&uid);
             self.dirty.insert(uid);
         }
-        while let Some(&(until, id)) = self.resting.first()
+        while let Some(&(until, id)) = self.quarantined.first()
             && until <= at
         {
-            self.resting.pop_first();
+            self.quarantined.pop_first();
             self.changed_nodes.insert(id);
-            let later = cluster.node(id).into_iter().flat_map(|node| node.resting_ports.values());
-            self.resting.extend(later.filter(|until| **until > at).min().map(|until| (*until, id)));
+            let later = cluster.node(id).into_iter().flat_map(|node| node.quarantined_ports.values());
+            self.quarantined.extend(later.filter(|until| **until > at).min().map(|until| (*until, id)));
         }
     }
 
@@ -191,10 +191,10 @@ impl Planner {
             return;
         }
         let scheduler = scheduler.get_or_insert_with(|| Scheduler::new(cluster, at));
-        let fits = |class: &Class| changed.iter().any(|node| scheduler.fits(class, *node));
+        let fits = |class: &PlacementClass| changed.iter().any(|node| scheduler.fits(class, *node));
         let (free, blocked) = std::mem::take(&mut self.blocked).into_iter().partition(|(class, _)| fits(class));
         self.blocked = blocked;
-        let free: BTreeMap<Class, BTreeSet<Uid>> = free;
+        let free: BTreeMap<PlacementClass, BTreeSet<Uid>> = free;
         self.dirty.extend(free.into_values().flatten());
     }
 
@@ -206,7 +206,7 @@ impl Planner {
         context: &Context,
         room: &mut usize,
         plan: &mut Plan,
-        wants: &mut BTreeMap<(Class, Option<Uid>), Vec<Wants>>,
+        requests: &mut BTreeMap<(PlacementClass, Option<Uid>), Vec<PlacementRequests>>,
     ) {
         let Some(workload) = cluster.workload(uid) else {
             self.set_timer(uid, None);
@@ -224,9 +224,9 @@ impl Planner {
             self.paced.insert(uid, context.at + pause);
         }
         // While a rollout is held, slots of one service are of several versions.
-        let mut wanted: BTreeMap<u32, Vec<Want>> = BTreeMap::new();
+        let mut wanted: BTreeMap<u32, Vec<PlacementRequest>> = BTreeMap::new();
         for (slot, version, after) in creates {
-            wanted.entry(version).or_default().push(Want::Create(plan.creates.len()));
+            wanted.entry(version).or_default().push(PlacementRequest::Create(plan.creates.len()));
             plan.creates.push(Create { workload: uid, version, slot, after, target: None });
         }
         // One that is told to stop in this plan does not get a node in it.
@@ -234,7 +234,7 @@ impl Planner {
         let waiting = cluster.pending_of(uid).filter(|task| !stopped.contains(task));
         let waiting: Vec<TaskId> = waiting.take(PLAN_TASKS_MAX).collect();
         for task in waiting.into_iter().filter_map(|id| cluster.task(id)) {
-            wanted.entry(task.version).or_default().push(Want::Pending(task.id));
+            wanted.entry(task.version).or_default().push(PlacementRequest::Pending(task.id));
         }
         let count: usize = wanted.values().map(Vec::len).sum();
         *room = if more { 0 } else { room.saturating_sub(count + 1) };
@@ -243,12 +243,12 @@ impl Planner {
         plan.trims.extend(trim.map(|len| (uid, len)));
         plan.drops.extend(drop.then_some(uid));
         plan.rollouts.extend(rollout.map(|step| (uid, workload.version, step)));
-        for (version, wants_of_version) in wanted {
+        for (version, of_version) in wanted {
             let spec = workload.spec(version).expect("a target is a version that is remembered").clone();
-            let class = Class::of(&spec);
+            let class = PlacementClass::of(&spec);
             // Spreading counts the tasks of one service, so services are not mixed there.
             let scope = (class.placement.strategy == Strategy::Spread).then_some(uid);
-            wants.entry((class, scope)).or_default().push(Wants { uid, spec, wants: wants_of_version });
+            requests.entry((class, scope)).or_default().push(PlacementRequests { uid, spec, requests: of_version });
         }
     }
 
@@ -256,15 +256,15 @@ impl Planner {
         &mut self,
         cluster: &Cluster,
         scheduler: &mut Scheduler,
-        class: &Class,
-        wants: Vec<Wants>,
+        class: &PlacementClass,
+        requests: Vec<PlacementRequests>,
         plan: &mut Plan,
         decisions: &mut BTreeMap<Uid, Decision>,
     ) {
-        let count = wants.iter().map(|w| w.wants.len()).sum();
+        let count = requests.iter().map(|w| w.requests.len()).sum();
         let blocked = self.blocked.contains_key(class);
         let own = match class.placement.strategy {
-            Strategy::Spread => tasks_by_node(cluster, wants[0].uid),
+            Strategy::Spread => tasks_by_node(cluster, requests[0].uid),
             Strategy::Binpack => BTreeMap::new(),
         };
         let placed = (!blocked).then(|| scheduler.place(class, count, &own));
@@ -272,18 +272,18 @@ impl Planner {
         let unplaced = count - targets.len();
         let refusals = if unplaced > 0 { scheduler.refusals(class) } else { Vec::new() };
         let mut targets = targets.into_iter();
-        for Wants { uid, spec, wants } in wants {
+        for PlacementRequests { uid, spec, requests } in requests {
             let mut counts = (0, 0);
-            for want in wants {
+            for request in requests {
                 let Some(mut target) = targets.next() else {
                     counts.1 += 1;
                     continue;
                 };
                 counts.0 += 1;
                 target.host_ports = scheduler::ports_in_order(&spec, &target.host_ports);
-                match want {
-                    Want::Create(nth) => plan.creates[nth].target = Some(target),
-                    Want::Pending(task) => plan.places.push(Place { task, target }),
+                match request {
+                    PlacementRequest::Create(nth) => plan.creates[nth].target = Some(target),
+                    PlacementRequest::Pending(task) => plan.places.push(Place { task, target }),
                 }
             }
             if counts.1 > 0 {

@@ -70,11 +70,11 @@ impl Manager {
                 }
                 Command::Forget { name }
             }
-            Request::SetDuty { name, order } => {
-                if let DutyOrder::Drain { deadline: Some(deadline) } = order {
+            Request::SetAvailability { name, order } => {
+                if let AvailabilityOrder::Drain { deadline: Some(deadline) } = order {
                     check_span("deadline", deadline, 0)?;
                 }
-                Command::SetDuty { name, order }
+                Command::SetAvailability { name, order }
             }
             Request::Open(request) => {
                 let Some(task) = self.cluster.task(request.task) else {

@@ -61,11 +61,11 @@ pub enum Command {
         condition: Condition,
     },
     /// What an operator wants of a node from now on.
-    SetDuty {
+    SetAvailability {
         /// The node's name.
         name: String,
         /// What is wanted.
-        order: DutyOrder,
+        order: AvailabilityOrder,
     },
     /// Delete a workload: free its name, stop its tasks.
     Delete {
@@ -84,7 +84,7 @@ pub enum Command {
     /// A worker has connected and says what it has.
     Register(Registration),
     /// Nodes became unreachable or reachable.
-    Reach(Vec<ReachChange>),
+    Reach(Vec<ReachabilityChange>),
     /// What workers observed of their tasks: of each node at most once.
     Reports(Vec<NodeReports>),
     /// An operator says that a node is gone for good.
@@ -140,7 +140,7 @@ pub struct NodeReports {
 
 /// A node was lost from sight or came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ReachChange {
+pub struct ReachabilityChange {
     /// The node.
     pub node: NodeId,
     /// Under which registration. An edge of an older one is stale.
@@ -247,7 +247,7 @@ pub struct Place {
 
 /// What an operator wants of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DutyOrder {
+pub enum AvailabilityOrder {
     /// It takes tasks again.
     Uncordon,
     /// It takes no more tasks. Nothing changes where it is being drained.

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 
 /// Something that was done or happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Happening {
+pub struct HistoryEvent {
     /// Index of the entry that did it: the cluster's revision then.
     pub index: u64,
     /// The cluster's clock then.
@@ -24,12 +24,12 @@ pub struct Happening {
     pub message: String,
 }
 
-/// The object of a happening. Its name may be another's by now.
+/// The object of an event. Its name may be another's by now.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// A service or a task definition.
     Workload(Kind, Uid, Arc<str>),
-    /// A node, which the happening names.
+    /// A node, which the event names.
     Node,
 }
 

@@ -53,7 +53,7 @@ pub enum Reach {
 
 /// What an operator wants of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Duty {
+pub enum Availability {
     /// It takes tasks.
     #[default]
     Active,
@@ -69,16 +69,16 @@ pub enum Duty {
     },
 }
 
-impl Duty {
+impl Availability {
     /// Whether its tasks shall go.
     pub fn is_draining(self) -> bool {
-        matches!(self, Duty::Draining { .. })
+        matches!(self, Availability::Draining { .. })
     }
     /// When whatever is left is told to stop.
     pub fn deadline(self) -> Option<Time> {
         match self {
-            Duty::Draining { deadline, .. } => deadline,
-            Duty::Active | Duty::Cordoned => None,
+            Availability::Draining { deadline, .. } => deadline,
+            Availability::Active | Availability::Cordoned => None,
         }
     }
 }
@@ -97,11 +97,11 @@ pub struct Node {
     /// Whether it is heard.
     pub reach: Reach,
     /// What an operator wants of it.
-    pub duty: Duty,
+    pub availability: Availability,
     /// An operator said that it is gone for good: it has no tasks and takes no orders.
     pub forgotten: bool,
     /// Ports that were found to be held by a stranger, and until when they are left alone.
-    pub resting_ports: BTreeMap<u16, Time>,
+    pub quarantined_ports: BTreeMap<u16, Time>,
     /// From where the next host port is sought, so that one that was just given back is not
     /// given out at once.
     pub next_port: u16,
@@ -137,7 +137,7 @@ impl Node {
     }
     /// Whether tasks may be placed on it now.
     pub fn takes_tasks(&self) -> bool {
-        self.is_ready() && self.duty == Duty::Active
+        self.is_ready() && self.availability == Availability::Active
     }
     /// Whether it is heard, and does what it is told.
     pub fn is_ready(&self) -> bool {
@@ -171,9 +171,9 @@ impl Node {
         incarnation: u64,
         registered_at: Time,
         reach: Reach,
-        duty: Duty,
+        availability: Availability,
         forgotten: bool,
-        resting_ports: BTreeMap<u16, Time>,
+        quarantined_ports: BTreeMap<u16, Time>,
         next_port: u16,
     ) -> Node {
         Node {
@@ -182,9 +182,9 @@ impl Node {
             incarnation,
             registered_at,
             reach,
-            duty,
+            availability,
             forgotten,
-            resting_ports,
+            quarantined_ports,
             next_port,
             used: Resources::ZERO,
             granted: Resources::ZERO,

@@ -8,12 +8,12 @@
 //! empties it. `turns` gives out the update budget, `rollout` says which version a slot gets, and `outage` when a task
 //! of an unreachable node is replaced.
 
+mod budget;
 mod outage;
 mod rollout;
 mod service;
 mod slot;
 mod task;
-mod turns;
 
 use crate::{model::*, state::Cluster};
 pub use outage::{Outage, Outages, may_rerun};

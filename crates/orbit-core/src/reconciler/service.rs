@@ -1,10 +1,11 @@
 //! Services: a number of replicas, kept running, whose versions follow each other slot by slot.
 
 use super::{
-    Changes, Context, deadline, next_step,
-    slot::{self, Standing},
+    Changes, Context,
+    budget::UpdateBudget,
+    deadline, next_step,
+    slot::{self, SlotView},
     target,
-    turns::Turns,
 };
 use crate::{model::*, state::Cluster};
 
@@ -12,11 +13,11 @@ pub(super) fn reconcile(cluster: &Cluster, workload: &Workload, context: &Contex
     let mut changes = Changes::default();
     let wanted = workload.wanted();
     let (kept, surplus) = workload.slots.split_at(workload.slots.len().min(wanted as usize));
-    let standings: Vec<Standing> = (0..).zip(kept).map(|slot| slot::stand(cluster, workload, slot, context)).collect();
-    let mut turns = Turns::new(workload, standings.iter());
-    for ((number, slot), standing) in (0..).zip(kept).zip(&standings) {
-        let turn = turns.take(standing);
-        slot::reconcile(cluster, workload, (number, slot), standing, turn, context, &mut changes);
+    let views: Vec<SlotView> = (0..).zip(kept).map(|slot| slot::classify(cluster, workload, slot, context)).collect();
+    let mut budget = UpdateBudget::new(workload, views.iter());
+    for ((number, slot), view) in (0..).zip(kept).zip(&views) {
+        let replacement = budget.take(view);
+        slot::reconcile(cluster, workload, (number, slot), view, replacement, context, &mut changes);
     }
     surplus.iter().for_each(|slot| slot::empty(cluster, slot, &mut changes));
     for number in workload.slots.len() as u32..wanted {

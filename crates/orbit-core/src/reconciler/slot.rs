@@ -4,14 +4,24 @@ use super::{
     Changes, Context, HISTORY_MAX,
     outage::{is_absent, is_given_up, replace_at},
     target,
-    turns::Turn,
 };
 use crate::{model::*, state::Cluster};
+
+/// How a slot gets a task of its target version while another task is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replacement {
+    /// A new task is made beside the old one, which stays until the new one is stable.
+    Beside,
+    /// The old task is stopped first, and then the new one is made.
+    Instead,
+    /// The slot waits.
+    Later,
+}
 
 /// The slot view: the tasks of one wanted slot, sorted by what is to be done with them. Tasks that were given up with
 /// their node are not in it.
 #[derive(Default)]
-pub(super) struct Standing<'a> {
+pub(super) struct SlotView<'a> {
     /// The target version of the slot: the current one, unless the rollout is held or has not reached the slot.
     pub(super) version: u32,
     /// When an unreachable node returns with a task that was replaced, the original task stays.
@@ -47,7 +57,7 @@ pub(super) struct Standing<'a> {
     pub(super) replace_at: Option<Time>,
 }
 
-impl<'a> Standing<'a> {
+impl<'a> SlotView<'a> {
     /// Takes in a task that has to make way. If it serves, it becomes the fallback and stays until its replacement
     /// serves; otherwise it is stopped in this plan. Of several that serve, one on a reachable node stays.
     pub(super) fn replace(&mut self, task: &'a Task, context: &Context) {
@@ -61,12 +71,12 @@ impl<'a> Standing<'a> {
         self.settled || self.fallback.is_some_and(Task::serves)
     }
     /// Whether the fallback is unhealthy.
-    pub(super) fn is_sick(&self) -> bool {
+    pub(super) fn is_unhealthy(&self) -> bool {
         self.fallback.is_some_and(Task::is_unhealthy)
     }
     /// Whether an unhealthy task is stopped because its replacement cannot be placed: it may hold the capacity.
     pub(super) fn makes_room(&self) -> bool {
-        self.is_sick() && self.candidate.is_some_and(|task| task.state == TaskState::Pending)
+        self.is_unhealthy() && self.candidate.is_some_and(|task| task.state == TaskState::Pending)
     }
     /// Whether there is a new task beside the old one, and the new one is not stable yet.
     pub(super) fn is_surging(&self) -> bool {
@@ -94,8 +104,8 @@ enum Stay {
 }
 
 fn stay(cluster: &Cluster, workload: &Workload, task: &Task, context: &Context) -> Stay {
-    let duty = cluster.node_of(task).map_or(Duty::Active, |node| node.duty);
-    let Duty::Draining { deadline, .. } = duty else { return Stay::Stays };
+    let availability = cluster.node_of(task).map_or(Availability::Active, |node| node.availability);
+    let Availability::Draining { deadline, .. } = availability else { return Stay::Stays };
     let grace_over = deadline.is_some_and(|deadline| deadline <= context.at);
     match workload.kind.rules().runs_to_end {
         _ if grace_over => Stay::Leaves,
@@ -105,76 +115,76 @@ fn stay(cluster: &Cluster, workload: &Workload, task: &Task, context: &Context) 
     }
 }
 
-pub(super) fn stand<'a>(
+pub(super) fn classify<'a>(
     cluster: &'a Cluster,
     workload: &Workload,
     (number, slot): (u32, &Slot),
     context: &Context,
-) -> Standing<'a> {
+) -> SlotView<'a> {
     let current = target(cluster, workload, number);
     let spec = workload.spec(current).expect("a target is a version that is remembered");
     let keeps_original = spec.disconnect.keep == Keep::Original;
-    let mut standing = Standing { version: current, keeps_original, alone: spec.runs_alone(), ..Standing::default() };
+    let mut view = SlotView { version: current, keeps_original, alone: spec.runs_alone(), ..SlotView::default() };
     for task in cluster.attempts(slot).filter(|task| !task.state.is_terminal()) {
         if is_given_up(cluster, workload, slot, task, context) {
             continue; // not counted, and not stopped until its replacement serves
         }
         let confirmed = cluster.spec_of(task).disconnect.fence == Fence::Confirmed;
-        standing.unconfirmed |= confirmed && is_absent(task, context);
-        standing.alone |= cluster.spec_of(task).disconnect.fence != Fence::None;
+        view.unconfirmed |= confirmed && is_absent(task, context);
+        view.alone |= cluster.spec_of(task).disconnect.fence != Fence::None;
         if let Some(at) = replace_at(cluster, task, context).filter(|at| *at > context.at) {
-            standing.replace_at = Some(standing.replace_at.map_or(at, |sooner| sooner.min(at)));
+            view.replace_at = Some(view.replace_at.map_or(at, |sooner| sooner.min(at)));
         }
         let stay = stay(cluster, workload, task, context);
         if stay != Stay::Leaves
-            && let Some(deadline) = task.node.and_then(|node| cluster.node(node)?.duty.deadline())
+            && let Some(deadline) = task.node.and_then(|node| cluster.node(node)?.availability.deadline())
         {
-            standing.replace_at = Some(standing.replace_at.map_or(deadline, |sooner| sooner.min(deadline)));
+            view.replace_at = Some(view.replace_at.map_or(deadline, |sooner| sooner.min(deadline)));
         }
         if task.desired == Desired::Stopped {
-            standing.leaving = true;
+            view.leaving = true;
         } else if stay == Stay::Leaves {
-            standing.leaving = true; // it is told to stop in this plan
+            view.leaving = true; // it is told to stop in this plan
         } else if stay == Stay::UntilReplaced {
             // If it does not serve, another place is sought at once.
-            standing.replace(task, context);
+            view.replace(task, context);
         } else if task.version == current && task.is_unhealthy() {
             // It is replaced within the update budget, so that a probe that fails everywhere does not end every task
             // at once.
-            standing.fallback = standing.fallback.or(Some(task));
+            view.fallback = view.fallback.or(Some(task));
         } else if task.version == current && task.state == TaskState::Running {
             // The newer one comes first.
             let returned = || keeps_original && !is_absent(task, context);
-            let better = standing.keeper.is_none_or(|keeper| task.serves() && (!keeper.serves() || returned()));
-            if let Some(newer) = standing.keeper.filter(|newer| better && !is_absent(newer, context)) {
+            let better = view.keeper.is_none_or(|keeper| task.serves() && (!keeper.serves() || returned()));
+            if let Some(newer) = view.keeper.filter(|newer| better && !is_absent(newer, context)) {
                 // The newer task may serve soon, and the one on the unreachable node may be gone.
-                standing.candidate = standing.candidate.or(Some(newer).filter(|_| is_absent(task, context)));
+                view.candidate = view.candidate.or(Some(newer).filter(|_| is_absent(task, context)));
             }
-            standing.keeper = if better { Some(task) } else { standing.keeper };
+            view.keeper = if better { Some(task) } else { view.keeper };
         } else if task.version == current {
             // Nobody knows the progress of a task on an unreachable node.
             let progress = |task: &Task| (!is_absent(task, context), task.state);
-            let ahead = standing.candidate.is_none_or(|candidate| progress(task) > progress(candidate));
-            standing.candidate = if ahead { Some(task) } else { standing.candidate };
+            let ahead = view.candidate.is_none_or(|candidate| progress(task) > progress(candidate));
+            view.candidate = if ahead { Some(task) } else { view.candidate };
         } else {
             // A task that does not serve does not delay the version that replaces it.
-            standing.replace(task, context);
+            view.replace(task, context);
         }
     }
     let not_before = slot.not_before(current);
-    standing.rests_until = Some(not_before).filter(|at| standing.is_sick() && *at > context.at);
-    let since = standing.keeper.and_then(|keeper| keeper.serving_since);
+    view.rests_until = Some(not_before).filter(|at| view.is_unhealthy() && *at > context.at);
+    let since = view.keeper.and_then(|keeper| keeper.serving_since);
     let settles_at = since.map(|since| since + workload.update.min_healthy);
-    standing.settled = settles_at.is_some_and(|at| at <= context.at);
-    standing.settles_at = settles_at.filter(|at| *at > context.at);
-    let is_empty = standing.keeper.or(standing.candidate).or(standing.fallback).is_none() && !standing.leaving;
-    standing.backs_off = is_empty && not_before > context.at;
+    view.settled = settles_at.is_some_and(|at| at <= context.at);
+    view.settles_at = settles_at.filter(|at| *at > context.at);
+    let is_empty = view.keeper.or(view.candidate).or(view.fallback).is_none() && !view.leaving;
+    view.backs_off = is_empty && not_before > context.at;
     let newest = cluster.attempts(slot).next();
-    standing.tried = newest.is_some_and(|newest| {
-        newest.version == current && standing.fallback.is_none_or(|fallback| fallback.id != newest.id)
+    view.tried = newest.is_some_and(|newest| {
+        newest.version == current && view.fallback.is_none_or(|fallback| fallback.id != newest.id)
     });
-    standing.is_retried_later = standing.is_retrying() && not_before > context.at;
-    standing
+    view.is_retried_later = view.is_retrying() && not_before > context.at;
+    view
 }
 
 /// Decides what to do in one wanted slot: which tasks are stopped, and whether a new one is made.
@@ -182,30 +192,30 @@ pub(super) fn reconcile(
     cluster: &Cluster,
     workload: &Workload,
     (number, slot): (u32, &Slot),
-    standing: &Standing,
-    turn: Turn,
+    view: &SlotView,
+    replacement: Replacement,
     context: &Context,
     changes: &mut Changes,
 ) {
     // A task on an unreachable node never replaces another: nobody knows whether it still serves.
     let heard = |task: &Task| !is_absent(task, context);
-    let is_followed = standing.keeper.is_some_and(|keeper| heard(keeper) || !standing.fallback.is_some_and(heard));
-    let goes = turn == Turn::Instead || (standing.settled && is_followed) || standing.makes_room();
-    let fallback = standing.fallback.filter(|_| !goes);
-    let newer = standing.keeper.or(standing.candidate);
-    let is_of_version = |task: &Task| task.version == standing.version;
+    let is_followed = view.keeper.is_some_and(|keeper| heard(keeper) || !view.fallback.is_some_and(heard));
+    let goes = replacement == Replacement::Instead || (view.settled && is_followed) || view.makes_room();
+    let fallback = view.fallback.filter(|_| !goes);
+    let newer = view.keeper.or(view.candidate);
+    let is_of_version = |task: &Task| task.version == view.version;
     // The keeper's node is unreachable again: what was made during an earlier silence is not stopped for its sake.
-    let beside = standing.candidate.filter(|_| {
+    let beside = view.candidate.filter(|_| {
         let silent = |keeper: &Task| is_absent(keeper, context);
-        standing.keeper.is_some_and(silent) && !standing.alone
+        view.keeper.is_some_and(silent) && !view.alone
     });
     let keeps = |task: &Task| [newer, fallback, beside].into_iter().flatten().any(|kept| task.id == kept.id);
     for task in cluster.attempts(slot).filter(|task| task.is_live()) {
         let given_up = is_given_up(cluster, workload, slot, task, context);
         // A task that was given up is told to stop only once its replacement serves, because its node may return
         // before that. If the spec keeps the original, it is not told at all.
-        let replaced = standing.keeper.is_some_and(Task::serves);
-        let awaited = standing.keeps_original
+        let replaced = view.keeper.is_some_and(Task::serves);
+        let awaited = view.keeps_original
             && is_of_version(task)
             && is_absent(task, context)
             && replaced
@@ -218,17 +228,17 @@ pub(super) fn reconcile(
         }
     }
     forget_old_attempts(cluster, slot, changes);
-    if standing.keeper.is_none() && standing.candidate.is_none() {
+    if view.keeper.is_none() && view.candidate.is_none() {
         // If the old task goes first, it has to be seen to end: its port may be pinned, or its user
         // wants no two of them.
-        let stop_first = standing.alone || workload.update.max_surge == 0;
-        let waits_for_end = stop_first && (standing.leaving || standing.fallback.is_some());
-        let waits_for_turn = standing.fallback.is_some() && turn == Turn::Later;
+        let stop_first = view.alone || workload.update.max_surge == 0;
+        let waits_for_end = stop_first && (view.leaving || view.fallback.is_some());
+        let waits_for_turn = view.fallback.is_some() && replacement == Replacement::Later;
         if !waits_for_end && !waits_for_turn {
-            fill_slot(cluster, workload, (number, slot), standing.version, context, changes);
+            fill_slot(cluster, workload, (number, slot), view.version, context, changes);
         }
     }
-    for at in [standing.settles_at, standing.rests_until, standing.replace_at].into_iter().flatten() {
+    for at in [view.settles_at, view.rests_until, view.replace_at].into_iter().flatten() {
         changes.wake(at);
     }
 }

@@ -1,14 +1,14 @@
-//! Task definitions: one run. There is no other version, and nothing takes turns.
+//! Task definitions: one run. There is no other version, and there is no update budget.
 
-use super::{Changes, Context, slot, turns::Turn};
+use super::{Changes, Context, slot, slot::Replacement};
 use crate::{model::*, state::Cluster};
 
 pub(super) fn reconcile(cluster: &Cluster, workload: &Workload, context: &Context) -> Changes {
     let mut changes = Changes::default();
     for (number, slot) in (0..).zip(&workload.slots) {
         if number < workload.wanted() {
-            let standing = slot::stand(cluster, workload, (number, slot), context);
-            slot::reconcile(cluster, workload, (number, slot), &standing, Turn::Later, context, &mut changes);
+            let view = slot::classify(cluster, workload, (number, slot), context);
+            slot::reconcile(cluster, workload, (number, slot), &view, Replacement::Later, context, &mut changes);
         } else {
             slot::empty(cluster, slot, &mut changes);
         }

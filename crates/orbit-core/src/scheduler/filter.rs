@@ -1,6 +1,6 @@
 //! Filters: may a task of this class be placed on this node? Each can say why not, with numbers.
 //!
-//! The planner asks with the demand of what it has placed already but not proposed yet; `apply`
+//! The planner asks with the reserved of what it has placed already but not proposed yet; `apply`
 //! asks again with none. It is the same code, so a plan is refused only for what has changed since.
 
 use crate::model::*;
@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fmt};
 
 /// What of a spec matters for placement: tasks of one class are interchangeable to the scheduler.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Class {
+pub struct PlacementClass {
     /// What each task requests.
     pub request: Resources,
     /// Host ports that each task needs.
@@ -19,10 +19,10 @@ pub struct Class {
     pub placement: Placement,
 }
 
-impl Class {
+impl PlacementClass {
     /// The class of a spec's tasks.
-    pub fn of(spec: &Spec) -> Class {
-        Class {
+    pub fn of(spec: &Spec) -> PlacementClass {
+        PlacementClass {
             request: spec.resources,
             pinned_ports: spec.ports.iter().filter_map(|port| port.host).collect(),
             chosen_ports: spec.ports.iter().filter(|port| port.host.is_none()).count(),
@@ -33,7 +33,7 @@ impl Class {
 
 /// What a plan in the making has taken from a node.
 #[derive(Clone, Debug, Default)]
-pub struct Demand {
+pub struct Reserved {
     /// Resources.
     pub taken: Resources,
     /// Host ports.
@@ -108,13 +108,13 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Whether one task of the class may be placed on the node, beside what `demand` has taken.
+/// Whether one task of the class may be placed on the node, beside what `reserved` has taken.
 ///
 /// # Errors
 /// The first filter that refuses it.
-pub fn check(node: &Node, class: &Class, demand: &Demand, at: Time) -> Result<(), Refusal> {
-    check_room(node, class.request, &class.placement, demand.taken)?;
-    ports(node, class, demand, at).map(|_| ())
+pub fn check(node: &Node, class: &PlacementClass, reserved: &Reserved, at: Time) -> Result<(), Refusal> {
+    check_room(node, class.request, &class.placement, reserved.taken)?;
+    ports(node, class, reserved, at).map(|_| ())
 }
 
 /// The same without ports, beside what was `taken` of its resources.
@@ -145,32 +145,32 @@ pub fn check_room(node: &Node, needs: Resources, placement: &Placement, taken: R
 ///
 /// # Errors
 /// Which are not to be had.
-pub(super) fn ports(node: &Node, class: &Class, demand: &Demand, at: Time) -> Result<Vec<u16>, Refusal> {
+pub(super) fn ports(node: &Node, class: &PlacementClass, reserved: &Reserved, at: Time) -> Result<Vec<u16>, Refusal> {
     if let Some(port) = class.pinned_ports.iter().find(|port| !node.info.may_pin(**port)) {
         return Err(Refusal::NotPinnable(*port));
     }
-    if let Some(port) = class.pinned_ports.iter().find(|port| !port_is_free(node, **port, demand, at)) {
+    if let Some(port) = class.pinned_ports.iter().find(|port| !port_is_free(node, **port, reserved, at)) {
         return Err(Refusal::Port(*port));
     }
     if class.chosen_ports == 0 {
         return Ok(Vec::new());
     }
-    choose_ports(node, class, demand, at).ok_or(Refusal::PortRange { needs: class.chosen_ports })
+    choose_ports(node, class, reserved, at).ok_or(Refusal::PortRange { needs: class.chosen_ports })
 }
 
 /// Whether a host port is held by nobody and does not rest.
-fn port_is_free(node: &Node, port: u16, demand: &Demand, at: Time) -> bool {
+fn port_is_free(node: &Node, port: u16, reserved: &Reserved, at: Time) -> bool {
     node.port_holder(port).is_none()
-        && !demand.ports.contains(&port)
-        && node.resting_ports.get(&port).is_none_or(|until| *until <= at)
+        && !reserved.ports.contains(&port)
+        && node.quarantined_ports.get(&port).is_none_or(|until| *until <= at)
 }
 
 /// Ports of the node's range for one task of the class, sought from `next_port` around.
-fn choose_ports(node: &Node, class: &Class, demand: &Demand, at: Time) -> Option<Vec<u16>> {
+fn choose_ports(node: &Node, class: &PlacementClass, reserved: &Reserved, at: Time) -> Option<Vec<u16>> {
     let (first, last) = node.info.port_range;
     let start = node.next_port.clamp(first, last.max(first));
     let around = (start..=last).chain(first..start);
-    let free = around.filter(|port| !class.pinned_ports.contains(port) && port_is_free(node, *port, demand, at));
+    let free = around.filter(|port| !class.pinned_ports.contains(port) && port_is_free(node, *port, reserved, at));
     let chosen: Vec<u16> = free.take(class.chosen_ports).collect();
     (chosen.len() == class.chosen_ports).then_some(chosen)
 }
@@ -192,7 +192,7 @@ pub fn check_ports(node: &Node, spec: &Spec, host_ports: &[u16], at: Time) -> Re
         if port.host.is_some() && !node.info.may_pin(host) {
             return Err(Refusal::NotPinnable(host));
         }
-        if !port_is_free(node, host, &Demand::default(), at) {
+        if !port_is_free(node, host, &Reserved::default(), at) {
             return Err(Refusal::Port(host));
         }
     }

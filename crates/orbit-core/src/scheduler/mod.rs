@@ -7,7 +7,7 @@
 pub mod filter;
 
 use crate::{cost, model::*, state::Cluster};
-use filter::{Class, Demand, Refusal};
+use filter::{PlacementClass, Refusal, Reserved};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
@@ -25,7 +25,7 @@ pub struct Scheduler<'a> {
     cluster: &'a Cluster,
     at: Time,
     /// What this plan has reserved so far, by node.
-    demand: Vec<Demand>,
+    reserved: Vec<Reserved>,
 }
 
 /// The result of placing tasks of one class.
@@ -40,12 +40,12 @@ impl<'a> Scheduler<'a> {
     /// A scheduler over a state, at a time.
     pub fn new(cluster: &'a Cluster, at: Time) -> Self {
         cost::rows(cluster.nodes.len());
-        Scheduler { cluster, at, demand: vec![Demand::default(); cluster.nodes.len()] }
+        Scheduler { cluster, at, reserved: vec![Reserved::default(); cluster.nodes.len()] }
     }
 
     /// Places up to `count` tasks of a class. `own` counts the tasks that the same service has on
     /// each node already (used by [`Strategy::Spread`] only).
-    pub fn place(&mut self, class: &Class, count: usize, own: &BTreeMap<NodeId, u32>) -> Placed {
+    pub fn place(&mut self, class: &PlacementClass, count: usize, own: &BTreeMap<NodeId, u32>) -> Placed {
         match class.placement.strategy {
             Strategy::Binpack => self.binpack(class, count),
             Strategy::Spread => self.spread(class, count, own),
@@ -53,17 +53,17 @@ impl<'a> Scheduler<'a> {
     }
 
     /// Whether one task of the class fits on the node now.
-    pub fn fits(&self, class: &Class, node: NodeId) -> bool {
+    pub fn fits(&self, class: &PlacementClass, node: NodeId) -> bool {
         let node = &self.cluster.nodes[node.slot()];
-        filter::check(node, class, &self.demand[node.id.slot()], self.at).is_ok()
+        filter::check(node, class, &self.reserved[node.id.slot()], self.at).is_ok()
     }
 
     /// Why no node takes a task of the class: how many nodes each filter refused, and its explanation for the
     /// node that came nearest.
-    pub fn refusals(&self, class: &Class) -> Vec<Refusals> {
+    pub fn refusals(&self, class: &PlacementClass) -> Vec<Refusals> {
         let mut by_filter: BTreeMap<&'static str, (u32, u64, String)> = BTreeMap::new();
         for node in self.cluster.nodes() {
-            let Err(refusal) = filter::check(node, class, &self.demand[node.id.slot()], self.at) else {
+            let Err(refusal) = filter::check(node, class, &self.reserved[node.id.slot()], self.at) else {
                 continue;
             };
             let free = match &refusal {
@@ -85,14 +85,14 @@ impl<'a> Scheduler<'a> {
         by_filter.into_iter().map(refused).collect()
     }
 
-    fn candidates(&self, class: &Class) -> impl Iterator<Item = &'a Node> {
+    fn candidates(&self, class: &PlacementClass) -> impl Iterator<Item = &'a Node> {
         self.cluster.nodes().filter(move |node| self.fits(class, node.id))
     }
 
     /// How full the node would be with one more task: thousandths of its processors plus thousandths
     /// of its memory.
     fn fullness(&self, node: &Node, request: Resources) -> u64 {
-        let would = node.used().plus(self.demand[node.id.slot()].taken).plus(request);
+        let would = node.used().plus(self.reserved[node.id.slot()].taken).plus(request);
         let share = |used: u64, of: u64| used.saturating_mul(1000) / of.max(1);
         share(would.cpu_millis, node.info.allocatable.cpu_millis)
             + share(would.memory_bytes, node.info.allocatable.memory_bytes)
@@ -100,7 +100,7 @@ impl<'a> Scheduler<'a> {
 
     /// Best fit: the fullest node first. Placing a task makes that node fuller still, so it stays
     /// the best until nothing more fits on it: one pass over the nodes in order.
-    fn binpack(&mut self, class: &Class, count: usize) -> Placed {
+    fn binpack(&mut self, class: &PlacementClass, count: usize) -> Placed {
         let scored = self.candidates(class).map(|node| (self.fullness(node, class.request), Reverse(node.id)));
         let mut heap: BinaryHeap<(u64, Reverse<NodeId>)> = scored.collect();
         let (mut targets, mut best) = (Vec::new(), Vec::new());
@@ -124,7 +124,7 @@ impl<'a> Scheduler<'a> {
     }
 
     /// The node with the fewest tasks of the same service first, then the emptiest.
-    fn spread(&mut self, class: &Class, count: usize, own: &BTreeMap<NodeId, u32>) -> Placed {
+    fn spread(&mut self, class: &PlacementClass, count: usize, own: &BTreeMap<NodeId, u32>) -> Placed {
         let rank = |this: &Self, node: &Node, own: u32| Reverse((own, this.fullness(node, class.request), node.id));
         let count_of = |node: &Node| own.get(&node.id).copied().unwrap_or(0);
         let mut heap: BinaryHeap<_> = self.candidates(class).map(|node| rank(self, node, count_of(node))).collect();
@@ -144,17 +144,17 @@ impl<'a> Scheduler<'a> {
     }
 
     /// Reserves room for one task on the node, if there is any.
-    fn take(&mut self, class: &Class, id: NodeId) -> Option<Target> {
+    fn take(&mut self, class: &PlacementClass, id: NodeId) -> Option<Target> {
         let node = &self.cluster.nodes[id.slot()];
-        let demand = &mut self.demand[id.slot()];
-        let free = node.free().minus(demand.taken);
+        let reserved = &mut self.reserved[id.slot()];
+        let free = node.free().minus(reserved.taken);
         if !class.request.fits_in(free) {
             return None;
         }
         // Whether the node takes such tasks at all was asked before: only its room has changed.
-        let host_ports = filter::ports(node, class, demand, self.at).ok()?;
-        demand.ports.extend(host_ports.iter().chain(&class.pinned_ports));
-        demand.taken = demand.taken.plus(class.request);
+        let host_ports = filter::ports(node, class, reserved, self.at).ok()?;
+        reserved.ports.extend(host_ports.iter().chain(&class.pinned_ports));
+        reserved.taken = reserved.taken.plus(class.request);
         Some(Target { node: id, host_ports: host_ports.into() })
     }
 }

@@ -68,7 +68,7 @@ impl Cluster {
                 Ok(Answer::Done)
             }
             Command::Forget { name } => self.apply_forget(name, touched),
-            Command::SetDuty { name, order } => self.apply_set_duty(name, *order, touched),
+            Command::SetAvailability { name, order } => self.apply_set_availability(name, *order, touched),
             Command::Plan(plan) => {
                 self.apply_plan(plan, touched);
                 Ok(Answer::Done)
@@ -88,7 +88,7 @@ impl Cluster {
 impl Cluster {
     fn record(&mut self, what: What, subject: Subject, task: Option<TaskId>, node: Option<NodeId>, message: String) {
         let (index, at, actor) = (self.index, self.at, self.actor);
-        self.history.record(Happening { index, at, actor, what, subject, task, node, message: cut(message) });
+        self.history.record(HistoryEvent { index, at, actor, what, subject, task, node, message: cut(message) });
     }
     fn record_workload(&mut self, what: What, uid: Uid, message: impl Into<String>) {
         let subject = self.workloads[&uid].subject();
@@ -132,9 +132,9 @@ impl Cluster {
         let ports = Vec::from_iter(task.host_ports.iter().copied().filter(is_taken));
         if let Some(node) = node {
             let until = self.at + PORT_REST;
-            let resting = &mut self.nodes[node.slot()].resting_ports;
-            resting.retain(|_, rests_until| *rests_until > self.at);
-            resting.extend(ports.into_iter().map(|port| (port, until)));
+            let quarantined = &mut self.nodes[node.slot()].quarantined_ports;
+            quarantined.retain(|_, rests_until| *rests_until > self.at);
+            quarantined.extend(ports.into_iter().map(|port| (port, until)));
             touched.nodes.push(node);
             touched.tasks.push((node, id));
         }
@@ -160,7 +160,7 @@ impl Cluster {
         if !self.counts_failures(key) {
             return None;
         }
-        self.end_row_of_failures(key, serving_since, at);
+        self.end_failure_streak(key, serving_since, at);
         let (task, seed) = (self.tasks.at(key), self.seed);
         let (id, version, restart) = (task.id, task.version, self.spec_of(task).restart);
         let slot = self.slot_of_mut(key);
@@ -179,7 +179,7 @@ impl Cluster {
     }
 
     /// Ends the failure streak of a slot if its task, which no longer serves, had served for `reset_after`.
-    fn end_row_of_failures(&mut self, key: TaskKey, serving_since: Option<Time>, at: Time) {
+    fn end_failure_streak(&mut self, key: TaskKey, serving_since: Option<Time>, at: Time) {
         let reset_after = self.spec_of(self.tasks.at(key)).restart.reset_after;
         if serving_since.is_some_and(|since| at.since(since) >= reset_after) {
             self.slot_of_mut(key).failures = 0;

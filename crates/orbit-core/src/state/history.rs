@@ -1,16 +1,16 @@
 //! What was done and what happened, for people: written by `apply` in the entry that did it, so it
 //! is as durable as its cause. Nothing is ever decided from it.
 
-use crate::model::{Actor, Happening, Kind, NodeId, Subject, TaskId, Time, What};
+use crate::model::{Actor, HistoryEvent, Kind, NodeId, Subject, TaskId, Time, What};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
-/// The newest happenings, oldest first.
+/// The newest events, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    kept: VecDeque<Happening>,
+    kept: VecDeque<HistoryEvent>,
     /// How often each was seen in the entry that is being applied.
     counts: BTreeMap<(Subject, What), u32>,
 }
@@ -23,23 +23,23 @@ impl History {
     pub const EACH_MAX: u32 = 8;
 
     /// Oldest first.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Happening> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &HistoryEvent> {
         self.kept.iter()
     }
     /// Those of the entries after `index`, oldest first.
-    pub fn after(&self, index: u64) -> impl DoubleEndedIterator<Item = &Happening> {
-        self.kept.range(self.kept.partition_point(|happening| happening.index <= index)..)
+    pub fn after(&self, index: u64) -> impl DoubleEndedIterator<Item = &HistoryEvent> {
+        self.kept.range(self.kept.partition_point(|event| event.index <= index)..)
     }
     /// Whether it may have forgotten something that happened after `index`.
     pub fn is_compacted(&self, index: u64) -> bool {
         self.kept.len() == Self::MAX && self.kept.front().is_some_and(|oldest| oldest.index > index.saturating_add(1))
     }
 
-    pub(crate) fn record(&mut self, happening: Happening) {
-        let count = self.counts.entry((happening.subject.clone(), happening.what)).or_default();
+    pub(crate) fn record(&mut self, event: HistoryEvent) {
+        let count = self.counts.entry((event.subject.clone(), event.what)).or_default();
         *count += 1;
         if *count <= Self::EACH_MAX {
-            self.push(happening);
+            self.push(event);
         }
     }
 
@@ -48,17 +48,17 @@ impl History {
         for ((subject, what), count) in std::mem::take(&mut self.counts) {
             if let Some(more @ 1..) = count.checked_sub(Self::EACH_MAX) {
                 let message = format!("and {more} more");
-                self.push(Happening { index, at, actor, what, subject, task: None, node: None, message });
+                self.push(HistoryEvent { index, at, actor, what, subject, task: None, node: None, message });
             }
         }
     }
 
     /// As a snapshot has it. Older ones than are kept are dropped.
-    pub(crate) fn push(&mut self, happening: Happening) {
+    pub(crate) fn push(&mut self, event: HistoryEvent) {
         if self.kept.len() == Self::MAX {
             self.kept.pop_front();
         }
-        self.kept.push_back(happening);
+        self.kept.push_back(event);
     }
 }
 
@@ -78,9 +78,9 @@ mod tests {
     use super::*;
     use crate::model::Actor;
 
-    fn at_index(index: u64) -> Happening {
+    fn at_index(index: u64) -> HistoryEvent {
         let (what, subject, message) = (What::Returned, Subject::Node, String::new());
-        Happening { index, at: Time(0), actor: Actor::Worker, what, subject, task: None, node: None, message }
+        HistoryEvent { index, at: Time(0), actor: Actor::Worker, what, subject, task: None, node: None, message }
     }
 
     #[test]

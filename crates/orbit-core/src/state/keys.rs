@@ -1,11 +1,21 @@
 //! Idempotency keys: what was answered under each.
 
-use super::KeyRecord;
 use crate::model::Answer;
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
+
+/// The answer to a request that carried an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// The key.
+    pub key: String,
+    /// Of the request, so that another one under the same key is refused.
+    pub fingerprint: u64,
+    /// What was answered.
+    pub answer: Answer,
+}
 
 /// The answers to the last requests that carried an idempotency key (invariant I12).
 #[derive(Clone, Debug, Default)]

@@ -16,7 +16,8 @@ pub use apply::PORT_REST;
 pub use check::Violation;
 pub use cluster::{Cluster, SCHEMA};
 pub use history::{Change, History};
-pub use snapshot::{KeyRecord, Snapshot};
+pub use keys::KeyRecord;
+pub use snapshot::Snapshot;
 
 use keys::IdempotencyKeys;
 use tasks::TaskTable;

@@ -1,6 +1,6 @@
 //! The replicated state without its indexes: what is written to a snapshot.
 
-use super::{Cluster, cluster::SCHEMA};
+use super::{Cluster, KeyRecord, cluster::SCHEMA};
 use crate::model::*;
 
 /// Everything that cannot be derived. Two clusters are equal when their snapshots are.
@@ -31,18 +31,7 @@ pub struct Snapshot {
     /// Oldest first.
     pub keys: Vec<KeyRecord>,
     /// Oldest first.
-    pub history: Vec<Happening>,
-}
-
-/// The answer to a request that carried an idempotency key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyRecord {
-    /// The key.
-    pub key: String,
-    /// Of the request, so that another one under the same key is refused.
-    pub fingerprint: u64,
-    /// What was answered.
-    pub answer: Answer,
+    pub history: Vec<HistoryEvent>,
 }
 
 impl Cluster {
@@ -55,9 +44,9 @@ impl Cluster {
                 n.incarnation,
                 n.registered_at,
                 n.reach,
-                n.duty,
+                n.availability,
                 n.forgotten,
-                n.resting_ports.clone(),
+                n.quarantined_ports.clone(),
                 n.next_port,
             )
         };
@@ -158,13 +147,13 @@ impl Cluster {
             }
             cluster.keys.insert(&record.key, record.fingerprint, record.answer);
         }
-        for happening in snapshot.history {
-            if happening.index > cluster.index
-                || cluster.history.iter().next_back().is_some_and(|last| last.index > happening.index)
+        for event in snapshot.history {
+            if event.index > cluster.index
+                || cluster.history.iter().next_back().is_some_and(|last| last.index > event.index)
             {
-                return Err(format!("what happened at {} is out of order", happening.index));
+                return Err(format!("what happened at {} is out of order", event.index));
             }
-            cluster.history.push(happening);
+            cluster.history.push(event);
         }
         cluster.changes.clear();
         Ok(cluster)

@@ -46,17 +46,17 @@ pub(super) struct Up {
     assigned_seq: u64,
     /// How many reports were sent.
     reports: u64,
-    /// What was said last of each task and is not confirmed yet.
-    said: BTreeMap<TaskId, Said>,
+    /// What was reported last of each task and is not confirmed yet.
+    reported: BTreeMap<TaskId, Reported>,
     /// When that is repeated.
     repeat_at: Time,
 }
 
-/// What was said of a task.
+/// What was reported of a task.
 #[derive(Clone, Debug)]
-struct Said {
+struct Reported {
     what: Statement,
-    /// The number of the first report that said so since something else was said.
+    /// The number of the first report that reported so since something else was reported.
     seq: u64,
 }
 
@@ -174,7 +174,7 @@ impl Link {
             heard_at: now,
             assigned_seq: welcome.assigned.seq,
             reports: 0,
-            said: BTreeMap::new(),
+            reported: BTreeMap::new(),
             repeat_at: now,
         });
     }
@@ -190,23 +190,23 @@ impl Link {
         counts
     }
 
-    /// Whether something else than this was said of its task last, and not confirmed: nobody knows then what the manager
+    /// Whether something else than this was reported of its task last, and not confirmed: nobody knows then what the manager
     /// believes.
     pub fn said_otherwise(&self, report: &TaskReport) -> bool {
         let State::Up(up) = &self.state else { return false };
-        up.said.get(&report.task).is_some_and(|said| said.what.0 != report.key())
+        up.reported.get(&report.task).is_some_and(|reported| reported.what.0 != report.key())
     }
 
-    /// The manager confirms what a report of this number said of a task. False if something was said since.
+    /// The manager confirms what a report of this number reported of a task. False if something was reported since.
     pub fn confirmed(&mut self, seq: u64, task: TaskId) -> bool {
         let State::Up(up) = &mut self.state else { return false };
-        let Some(said) = up.said.get(&task) else { return true };
-        if seq != 0 && said.seq > seq {
+        let Some(reported) = up.reported.get(&task) else { return true };
+        if seq != 0 && reported.seq > seq {
             return false;
         }
-        // A digest is said until an order answers it.
-        if said.what.1.is_none() {
-            up.said.remove(&task);
+        // A digest is reported until an order answers it.
+        if reported.what.1.is_none() {
+            up.reported.remove(&task);
         }
         true
     }
@@ -249,16 +249,16 @@ impl Up {
         let link = self.link;
         let repeat = self.repeat_at <= now;
         let seq = self.reports + 1;
-        let (mut news, mut said) = (Vec::new(), BTreeMap::new());
+        let (mut news, mut reported) = (Vec::new(), BTreeMap::new());
         for report in unconfirmed {
-            let before = self.said.remove(&report.task).filter(|said| said.what == report.statement());
+            let before = self.reported.remove(&report.task).filter(|reported| reported.what == report.statement());
             let is_new = before.is_none();
-            said.insert(report.task, before.unwrap_or_else(|| Said { what: report.statement(), seq }));
+            reported.insert(report.task, before.unwrap_or_else(|| Reported { what: report.statement(), seq }));
             if is_new || repeat {
                 news.push(report);
             }
         }
-        self.said = said;
+        self.reported = reported;
         if !news.is_empty() {
             self.reports = seq;
             // Only a repetition puts the next one off: news that keep coming must not.

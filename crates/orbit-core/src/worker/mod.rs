@@ -22,7 +22,7 @@ use crate::model::*;
 use link::Link;
 use probing::Found;
 use std::collections::{BTreeMap, BTreeSet};
-use task::{Known, Step, WorkerTask, container_name};
+use task::{Known, Step, WorkerTask};
 
 /// A connection to the manager. Chosen by the machine, never used twice in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -549,4 +549,9 @@ impl Worker {
             }
         }
     }
+}
+
+/// The name that a worker gives the container of a task.
+fn container_name(owner: &Owner, id: TaskId) -> String {
+    format!("orbit-{}-{id}", owner.cluster)
 }

@@ -4,7 +4,7 @@
 //! reported, and what follows from it is the manager's business. Trouble with the engine is no answer. A worker that
 //! was restarted knows of no finding, says so, and asks anew.
 
-use super::{task::container_name, *};
+use super::*;
 
 /// How often a task that has never said yes is asked within its start period.
 const START_INTERVAL: Millis = Millis(500);

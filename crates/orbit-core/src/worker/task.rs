@@ -467,10 +467,6 @@ impl Worker {
     }
 }
 
-pub(super) fn container_name(owner: &Owner, id: TaskId) -> String {
-    format!("orbit-{}-{id}", owner.cluster)
-}
-
 /// The fence of a task, by its order or, where it has none yet, by what is remembered of it.
 fn fence_of(order: Option<&Assignment>, remembered: Option<&LedgerTask>) -> Option<TimedFence> {
     match order {

@@ -495,11 +495,11 @@ impl Managed {
             },
             verb => {
                 let order = match verb {
-                    "cordon" => DutyOrder::Cordon,
-                    "uncordon" => DutyOrder::Uncordon,
-                    _ => DutyOrder::Drain { deadline: words.option("deadline").map(span) },
+                    "cordon" => AvailabilityOrder::Cordon,
+                    "uncordon" => AvailabilityOrder::Uncordon,
+                    _ => AvailabilityOrder::Drain { deadline: words.option("deadline").map(span) },
                 };
-                Request::SetDuty { name: words.word(0).to_string(), order }
+                Request::SetAvailability { name: words.word(0).to_string(), order }
             }
         };
         self.step(Event::Request { id, actor: Actor::Local, request });
@@ -550,10 +550,10 @@ impl Managed {
         let cluster = self.manager.cluster();
         let text = match &entry.command {
             Command::Register(registration) => format!("register {}", registration.info.name),
-            Command::Reach(edges) => list(edges.iter().map(|edge| match edge.reach {
-                Reach::Reachable => format!("{} is back", self.node_text(edge.node)),
+            Command::Reach(changes) => list(changes.iter().map(|change| match change.reach {
+                Reach::Reachable => format!("{} is back", self.node_text(change.node)),
                 Reach::Unreachable { silent_since } => {
-                    format!("{} is lost, silent since {silent_since}", self.node_text(edge.node))
+                    format!("{} is lost, silent since {silent_since}", self.node_text(change.node))
                 }
             })),
             Command::Reports(nodes) => {
@@ -719,8 +719,8 @@ impl Managed {
 
     fn print_story(&mut self) {
         let cluster = self.manager.cluster();
-        let line = |happening: &Happening| {
-            let Happening { index, actor, what, subject, task, node, message, .. } = happening;
+        let line = |happening: &HistoryEvent| {
+            let HistoryEvent { index, actor, what, subject, task, node, message, .. } = happening;
             let subject = match subject {
                 Subject::Workload(kind, _, name) => format!("{kind} {name}"),
                 Subject::Node => "node".to_string(),
@@ -741,15 +741,15 @@ impl Managed {
                 Reach::Reachable => "reachable".to_string(),
                 Reach::Unreachable { silent_since } => format!("silent since {silent_since}"),
             };
-            let duty = match node.duty {
-                Duty::Active => String::new(),
-                Duty::Cordoned => ", cordoned".to_string(),
-                Duty::Draining { .. } if self.manager.cluster().is_drained(node.id) => ", drained".to_string(),
-                Duty::Draining { deadline: None, .. } => ", draining".to_string(),
-                Duty::Draining { deadline: Some(at), .. } => format!(", draining until {at}"),
+            let availability = match node.availability {
+                Availability::Active => String::new(),
+                Availability::Cordoned => ", cordoned".to_string(),
+                Availability::Draining { .. } if self.manager.cluster().is_drained(node.id) => ", drained".to_string(),
+                Availability::Draining { deadline: None, .. } => ", draining".to_string(),
+                Availability::Draining { deadline: Some(at), .. } => format!(", draining until {at}"),
             };
             let Node { id, info, .. } = node;
-            format!("{id} {}: {reach}{duty}, {} of {}", info.name, node.used(), info.allocatable)
+            format!("{id} {}: {reach}{availability}, {} of {}", info.name, node.used(), info.allocatable)
         };
         let lines: Vec<String> = nodes.map(line).collect();
         self.say(lines.join("\n"));

@@ -181,13 +181,13 @@ async fn a_write_that_fails_answers_whoever_waits_and_ends_the_manager() {
         seed: 1,
         cluster: ClusterId(1),
     };
-    let (door, manager) = start(parts, std::future::pending()).unwrap();
+    let (handle, manager) = start(parts, std::future::pending()).unwrap();
     let manager = tokio::spawn(manager);
-    while !door.read(|view, _| view.is_ready()).await.unwrap() {
+    while !handle.read(|view, _| view.is_ready()).await.unwrap() {
         tokio::task::yield_now().await;
     }
     disk.fail_next_append(Fault::Lost);
-    let rejection = door.request(scale()).await.result.unwrap_err();
+    let rejection = handle.request(scale()).await.result.unwrap_err();
     assert_eq!(rejection.code, Code::Unavailable);
     assert!(rejection.message.contains("lost the lead"), "{rejection}");
     assert!(matches!(manager.await.unwrap(), Err(Error::Store(_))));

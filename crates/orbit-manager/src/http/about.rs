@@ -5,7 +5,7 @@ use axum::http::header;
 use std::sync::LazyLock;
 use utoipa_axum::routes;
 
-pub(super) fn routes() -> OpenApiRouter<Door> {
+pub(super) fn routes() -> OpenApiRouter<ManagerHandle> {
     OpenApiRouter::new()
         .routes(routes!(openapi))
         .routes(routes!(schema))
@@ -60,8 +60,8 @@ fn manifest_schema(document: &utoipa::openapi::OpenApi) -> String {
 /// Whether the manager leads and knows everything that was committed before.
 #[utoipa::path(get, path = "/readyz", tag = "about", operation_id = "read_readiness",
     responses((status = 200, content_type = "text/plain"), (status = 503, content_type = "text/plain")))]
-async fn ready(State(door): State<Door>) -> Response {
-    match door.read(|state, _| state.is_ready()).await {
+async fn ready(State(handle): State<ManagerHandle>) -> Response {
+    match handle.read(|state, _| state.is_ready()).await {
         Ok(true) => "ok\n".into_response(),
         Ok(false) => (StatusCode::SERVICE_UNAVAILABLE, "not leading yet\n").into_response(),
         Err(rejection) => Fault::from(rejection).into_response(),

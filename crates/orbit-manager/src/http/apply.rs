@@ -7,7 +7,7 @@ use orbit_core::{
 };
 use utoipa_axum::routes;
 
-pub(super) fn routes() -> OpenApiRouter<Door> {
+pub(super) fn routes() -> OpenApiRouter<ManagerHandle> {
     OpenApiRouter::new().routes(routes!(apply))
 }
 
@@ -23,7 +23,7 @@ struct How {
     params(("dry_run" = Option<String>, Query, description = "`1`: say what would be done, and do nothing")),
     responses((status = 200, body = view::Applied), (status = 400, body = Problem)))]
 async fn apply(
-    State(door): State<Door>,
+    State(handle): State<ManagerHandle>,
     Query(how): Query<How>,
     BodyBytes(body): BodyBytes,
 ) -> Answered<Json<view::Applied>> {
@@ -46,7 +46,7 @@ async fn apply(
             changed: false,
             problem: None,
         };
-        let done = if dry_run { preview(&door, put).await? } else { store(&door, put).await };
+        let done = if dry_run { preview(&handle, put).await? } else { store(&handle, put).await };
         match done {
             Ok((revision, created, changed)) => {
                 applied.items.push(view::AppliedItem { revision, created, changed, ..item });
@@ -62,16 +62,16 @@ async fn apply(
 
 type Done = Result<(u64, bool, bool), Rejection>;
 
-async fn store(door: &Door, put: Put) -> Done {
-    let replied = door.request(Ask::Put(put)).await;
+async fn store(handle: &ManagerHandle, put: Put) -> Done {
+    let replied = handle.request(Ask::Put(put)).await;
     let Answer::Workload { revision, created, .. } = replied.result? else {
         unreachable!("a stored object is answered as one");
     };
     Ok((revision, created, revision == replied.revision))
 }
 
-async fn preview(door: &Door, put: Put) -> Answered<Done> {
-    let looked = door.read(move |state, _| {
+async fn preview(handle: &ManagerHandle, put: Put) -> Answered<Done> {
+    let looked = handle.read(move |state, _| {
         let (existing, changed) = state.preview(&put)?;
         Ok((existing.map_or(0, |workload| workload.revision), existing.is_none(), changed))
     });

@@ -9,7 +9,7 @@ use orbit_api::view::{Change, ChangeKind, Endpoints};
 use orbit_core::model::Kind;
 use utoipa_axum::routes;
 
-pub(super) fn routes() -> OpenApiRouter<Door> {
+pub(super) fn routes() -> OpenApiRouter<ManagerHandle> {
     OpenApiRouter::new().routes(routes!(read))
 }
 
@@ -25,18 +25,22 @@ struct How {
     params(("watch" = Option<String>, Query,
         description = "`1`: keep sending server-sent events (Change), the first at once; each has all endpoints")),
     responses((status = 200, body = view::Endpoints), (status = 404, body = Problem)))]
-async fn read(State(door): State<Door>, Path(name): Path<String>, Query(how): Query<How>) -> Answered<Response> {
-    let (_, endpoints) = look(&door, name.clone()).await?;
+async fn read(
+    State(handle): State<ManagerHandle>,
+    Path(name): Path<String>,
+    Query(how): Query<How>,
+) -> Answered<Response> {
+    let (_, endpoints) = look(&handle, name.clone()).await?;
     let endpoints = endpoints.ok_or_else(|| services::no_service(&name))?;
     if !flag("watch", how.watch.as_deref())? {
         return Ok(Json(endpoints).into_response());
     }
-    Ok(sse::stream(door, Told { name, last: None }))
+    Ok(sse::stream(handle, Told { name, last: None }))
 }
 
 /// With the revision that was read; nothing where there is no such service.
-async fn look(door: &Door, name: String) -> Answered<(u64, Option<Endpoints>)> {
-    let looked = door.read(move |state, _| {
+async fn look(handle: &ManagerHandle, name: String) -> Answered<(u64, Option<Endpoints>)> {
+    let looked = handle.read(move |state, _| {
         let cluster = state.cluster();
         let service = cluster.workload_named(Kind::Service, &name);
         (cluster.index, service.map(|service| views::endpoints(cluster, service)))
@@ -55,8 +59,8 @@ impl Source for Told {
     const MESSAGES_MAX: usize = 1;
 
     /// Whether or not the changes are still known: the endpoints are looked at as a whole.
-    async fn tell(&mut self, door: &Door, _: Option<News>, messages: &Messages) -> Option<u64> {
-        let (revision, now) = look(door, self.name.clone()).await.ok()?;
+    async fn tell(&mut self, handle: &ManagerHandle, _: Option<News>, messages: &Messages) -> Option<u64> {
+        let (revision, now) = look(handle, self.name.clone()).await.ok()?;
         let kind = match (&self.last, &now) {
             (None, Some(_)) => Some(ChangeKind::Added),
             (Some(before), Some(now)) if before.items != now.items => Some(ChangeKind::Modified),

@@ -6,10 +6,10 @@ use super::{
     *,
 };
 use crate::views;
-use orbit_core::model::{Happening, Subject};
+use orbit_core::model::{HistoryEvent, Subject};
 use utoipa_axum::routes;
 
-pub(super) fn routes() -> OpenApiRouter<Door> {
+pub(super) fn routes() -> OpenApiRouter<ManagerHandle> {
     OpenApiRouter::new().routes(routes!(list))
 }
 
@@ -27,7 +27,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn matches(&self, happening: &Happening, event: &view::Event) -> bool {
+    fn matches(&self, happening: &HistoryEvent, event: &view::Event) -> bool {
         let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         let about_node = matches!(happening.subject, Subject::Node);
         let node = self.node.as_deref().is_none_or(|node| event.node.as_deref() == Some(node));
@@ -45,7 +45,11 @@ impl Filter {
         ("Last-Event-ID" = Option<String>, Header, description = "as `since`, of a watch that goes on")),
     responses((status = 200, body = view::List<view::Event>), (status = 400, body = Problem),
         (status = 410, body = Problem, description = "not all of it is kept any more")))]
-async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query<Filter>) -> Answered<Response> {
+async fn list(
+    State(handle): State<ManagerHandle>,
+    headers: HeaderMap,
+    Query(filter): Query<Filter>,
+) -> Answered<Response> {
     let since = sse::since(&headers, filter.since)?;
     let limit = Page { limit: filter.limit, after: None }.limit()?;
     let from = match filter.after.as_deref() {
@@ -54,7 +58,7 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
     };
     let watched = flag("watch", filter.watch.as_deref())?;
     if let Some(since) = since {
-        let looked = door.read(move |state, _| {
+        let looked = handle.read(move |state, _| {
             let history = state.cluster().history();
             let oldest = || history.iter().next().map_or(0, |oldest| oldest.index);
             (history.is_compacted(since).then(oldest), state.cluster().index)
@@ -68,9 +72,9 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
         }
     }
     if watched {
-        return Ok(sse::stream(door, Story { seen: from.since(), filter }));
+        return Ok(sse::stream(handle, Story { seen: from.since(), filter }));
     }
-    let listed = door.read(move |state, _| {
+    let listed = handle.read(move |state, _| {
         let mut place = (0, 0);
         let numbered = state.cluster().history().after(from.since()).map(|happening| {
             place = if place.0 == happening.index { (place.0, place.1 + 1) } else { (happening.index, 0) };
@@ -78,8 +82,9 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
         });
         let events = numbered.map(|(place, happening)| (place, happening, views::event(state, happening)));
         let chosen = events.filter(|(place, happening, event)| *place >= from && filter.matches(happening, event));
-        let key =
-            |(place, ..): &(Cursor, &Happening, view::Event)| Cursor::behind(place.revision, place.shown).to_string();
+        let key = |(place, ..): &(Cursor, &HistoryEvent, view::Event)| {
+            Cursor::behind(place.revision, place.shown).to_string()
+        };
         page(state.cluster().index, limit, chosen, key, |(_, _, event)| event)
     });
     Ok(Json(listed.await?).into_response())
@@ -92,9 +97,9 @@ struct Story {
 }
 
 impl Source for Story {
-    async fn tell(&mut self, door: &Door, _: Option<News>, messages: &Messages) -> Option<u64> {
+    async fn tell(&mut self, handle: &ManagerHandle, _: Option<News>, messages: &Messages) -> Option<u64> {
         let (seen, filter) = (self.seen, self.filter.clone());
-        let looked = door.read(move |state, _| {
+        let looked = handle.read(move |state, _| {
             let happened = state.cluster().history().after(seen);
             let events = happened.map(|happening| (happening, views::event(state, happening)));
             let chosen = events.filter(|(happening, event)| filter.matches(happening, event));

@@ -23,7 +23,7 @@ const PIECE_BYTES_MAX: usize = 64 << 10;
 const COMMAND_WORDS_MAX: usize = 1000;
 const COMMAND_BYTES_MAX: usize = 64 << 10;
 
-pub(super) fn routes() -> OpenApiRouter<Door> {
+pub(super) fn routes() -> OpenApiRouter<ManagerHandle> {
     OpenApiRouter::new().routes(routes!(exec))
 }
 
@@ -36,7 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 426, body = Problem), (status = 503, body = Problem)))]
 async fn exec(
-    State(door): State<Door>,
+    State(handle): State<ManagerHandle>,
     Path(id): Path<String>,
     axum::extract::RawQuery(query): axum::extract::RawQuery,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
@@ -47,10 +47,10 @@ async fn exec(
     let request = request(query.as_deref().unwrap_or(""))?;
     let attempt = match id.parse::<TaskId>() {
         Ok(attempt) => attempt,
-        Err(_) => newest_attempt(&door, id).await?,
+        Err(_) => newest_attempt(&handle, id).await?,
     };
     // Refusals come before the upgrade, as ordinary answers.
-    let exec = door.exec(attempt, request).await?;
+    let exec = handle.exec(attempt, request).await?;
     Ok(bounded(upgrade).on_upgrade(move |socket| carry(socket, exec)))
 }
 

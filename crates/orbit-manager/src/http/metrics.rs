@@ -40,22 +40,22 @@ struct Counts {
     violations: Vec<String>,
 }
 
-pub(super) fn routes() -> OpenApiRouter<Door> {
+pub(super) fn routes() -> OpenApiRouter<ManagerHandle> {
     OpenApiRouter::new().routes(routes!(metrics))
 }
 
 /// Measures, for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "about", operation_id = "read_metrics",
     responses((status = 200, content_type = "application/openmetrics-text"), (status = 503, body = Problem)))]
-async fn metrics(State(door): State<Door>) -> Answered<Response> {
-    let check = door.metrics.is_check_due(Instant::now());
-    let counts = door.read(move |state, _| count(state.cluster(), check)).await?;
+async fn metrics(State(handle): State<ManagerHandle>) -> Answered<Response> {
+    let check = handle.metrics.is_check_due(Instant::now());
+    let counts = handle.read(move |state, _| count(state.cluster(), check)).await?;
     for violation in &counts.violations {
         tracing::error!("an invariant does not hold: {violation}");
-        door.metrics.violations.inc();
+        handle.metrics.violations.inc();
     }
     let mut registry = Registry::with_prefix("orbit");
-    door.metrics.register(&mut registry);
+    handle.metrics.register(&mut registry);
     let (tasks, nodes) = (Family::<OfTask, Gauge>::default(), Family::<OfNode, Gauge>::default());
     for ((state, reason), count) in counts.tasks {
         tasks.get_or_create(&OfTask { state, reason }).set(count);

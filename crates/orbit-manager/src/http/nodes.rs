@@ -4,14 +4,14 @@ use super::{watch::Watched, *};
 use crate::views;
 use orbit_core::{
     manager::{Request as Ask, View},
-    model::{DutyOrder, Millis, NodeId, Time},
+    model::{AvailabilityOrder, Millis, NodeId, Time},
     state::Change as Changed,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use utoipa_axum::routes;
 
-pub(super) fn routes() -> OpenApiRouter<Door> {
+pub(super) fn routes() -> OpenApiRouter<ManagerHandle> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(read, forget))
@@ -80,14 +80,18 @@ impl Watched for Nodes {
         ("Last-Event-ID" = Option<String>, Header, description = "as `since`, of a watch that goes on")),
     responses((status = 200, body = view::List<view::Node>), (status = 400, body = Problem),
         (status = 410, body = Problem, description = "what changed since is not known any more")))]
-async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query<Filter>) -> Answered<Response> {
+async fn list(
+    State(handle): State<ManagerHandle>,
+    headers: HeaderMap,
+    Query(filter): Query<Filter>,
+) -> Answered<Response> {
     let selector = Selector::parse(filter.selector.as_deref())?;
     if flag("watch", filter.watch.as_deref())? {
         let nodes = Nodes { selector, names: Default::default() };
-        return watch::watch(door, sse::since(&headers, filter.since)?, nodes).await;
+        return watch::watch(handle, sse::since(&headers, filter.since)?, nodes).await;
     }
     let limit = Page { limit: filter.limit, after: None }.limit()?;
-    let listed = door.read(move |state, now| {
+    let listed = handle.read(move |state, now| {
         let cluster = state.cluster();
         let nodes = cluster.nodes_by_name(filter.after.as_deref());
         let nodes = nodes.filter(|node| selector.matches(&node.info.labels));
@@ -99,8 +103,8 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
 /// One node.
 #[utoipa::path(get, path = "/v1/nodes/{name}", tag = "nodes", operation_id = "read_node",
     responses((status = 200, body = view::Node), (status = 404, body = Problem)))]
-async fn read(State(door): State<Door>, Path(name): Path<String>) -> Answered<Json<view::Node>> {
-    let found = door.read(move |state, now| {
+async fn read(State(handle): State<ManagerHandle>, Path(name): Path<String>) -> Answered<Json<view::Node>> {
+    let found = handle.read(move |state, now| {
         let node = state.cluster().node_named(&name);
         let missing = || Rejection::new(Code::NotFound, format!("there is no node `{name}`"));
         node.map(|node| views::node(state, node, now)).ok_or_else(missing)
@@ -111,37 +115,45 @@ async fn read(State(door): State<Door>, Path(name): Path<String>) -> Answered<Js
 /// Place no more tasks on a node. What runs there goes on.
 #[utoipa::path(post, path = "/v1/nodes/{name}/cordon", tag = "nodes", operation_id = "cordon_node",
     responses((status = 200, body = view::Node), (status = 404, body = Problem)))]
-async fn cordon(door: State<Door>, name: Path<String>) -> Answered<Json<view::Node>> {
-    set_duty(door, name, DutyOrder::Cordon).await
+async fn cordon(handle: State<ManagerHandle>, name: Path<String>) -> Answered<Json<view::Node>> {
+    set_availability(handle, name, AvailabilityOrder::Cordon).await
 }
 
 /// Let a node take tasks again. This also ends a drain.
 #[utoipa::path(post, path = "/v1/nodes/{name}/uncordon", tag = "nodes", operation_id = "uncordon_node",
     responses((status = 200, body = view::Node), (status = 404, body = Problem)))]
-async fn uncordon(door: State<Door>, name: Path<String>) -> Answered<Json<view::Node>> {
-    set_duty(door, name, DutyOrder::Uncordon).await
+async fn uncordon(handle: State<ManagerHandle>, name: Path<String>) -> Answered<Json<view::Node>> {
+    set_availability(handle, name, AvailabilityOrder::Uncordon).await
 }
 
 /// Drain a node. Tasks of services are replaced elsewhere, within the update budget of each service; a task that runs
-/// once may come to its end. `duty` is `drained` when all tasks were seen to end. The tasks of an unreachable node are
+/// once may come to its end. `availability` is `drained` when all tasks were seen to end. The tasks of an unreachable node are
 /// replaced at once, unless a fence forbids it.
 #[utoipa::path(post, path = "/v1/nodes/{name}/drain", tag = "nodes", operation_id = "drain_node", request_body = Option<view::Drain>,
     responses((status = 200, body = view::Node), (status = 400, body = Problem), (status = 404, body = Problem)))]
-async fn drain(door: State<Door>, name: Path<String>, BodyBytes(body): BodyBytes) -> Answered<Json<view::Node>> {
+async fn drain(
+    handle: State<ManagerHandle>,
+    name: Path<String>,
+    BodyBytes(body): BodyBytes,
+) -> Answered<Json<view::Node>> {
     let view::Drain { deadline } = if body.is_empty() { view::Drain::default() } else { manifest::read_json(&body)? };
     let deadline = deadline.map(|span| Millis(span.millis));
-    set_duty(door, name, DutyOrder::Drain { deadline }).await
+    set_availability(handle, name, AvailabilityOrder::Drain { deadline }).await
 }
 
-async fn set_duty(State(door): State<Door>, Path(name): Path<String>, order: DutyOrder) -> Answered<Json<view::Node>> {
-    door.request(Ask::SetDuty { name: name.clone(), order }).await.result?;
-    read(State(door), Path(name)).await
+async fn set_availability(
+    State(handle): State<ManagerHandle>,
+    Path(name): Path<String>,
+    order: AvailabilityOrder,
+) -> Answered<Json<view::Node>> {
+    handle.request(Ask::SetAvailability { name: name.clone(), order }).await.result?;
+    read(State(handle), Path(name)).await
 }
 
 /// Forget a node that is gone for good: its tasks are lost, and run elsewhere.
 #[utoipa::path(delete, path = "/v1/nodes/{name}", tag = "nodes", operation_id = "forget_node",
     responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
-async fn forget(State(door): State<Door>, Path(name): Path<String>) -> Answered<StatusCode> {
-    door.request(Ask::Forget { name }).await.result?;
+async fn forget(State(handle): State<ManagerHandle>, Path(name): Path<String>) -> Answered<StatusCode> {
+    handle.request(Ask::Forget { name }).await.result?;
     Ok(StatusCode::NO_CONTENT)
 }

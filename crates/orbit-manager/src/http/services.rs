@@ -10,7 +10,7 @@ use orbit_core::{
 use serde_json::{Value, json};
 use utoipa_axum::routes;
 
-pub(super) fn routes() -> OpenApiRouter<Door> {
+pub(super) fn routes() -> OpenApiRouter<ManagerHandle> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(read, store, delete))
@@ -66,14 +66,18 @@ impl Watched for Selector {
         ("Last-Event-ID" = Option<String>, Header, description = "as `since`, of a watch that goes on")),
     responses((status = 200, body = view::List<view::Service>), (status = 400, body = Problem),
         (status = 410, body = Problem, description = "what changed since is not known any more")))]
-async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query<Filter>) -> Answered<Response> {
+async fn list(
+    State(handle): State<ManagerHandle>,
+    headers: HeaderMap,
+    Query(filter): Query<Filter>,
+) -> Answered<Response> {
     let selector = Selector::parse(filter.selector.as_deref())?;
     if flag("watch", filter.watch.as_deref())? {
-        return watch::watch(door, sse::since(&headers, filter.since)?, selector).await;
+        return watch::watch(handle, sse::since(&headers, filter.since)?, selector).await;
     }
     let part = Page { limit: filter.limit, after: filter.after };
     let limit = part.limit()?;
-    let listed = door.read(move |state, now| {
+    let listed = handle.read(move |state, now| {
         let cluster = state.cluster();
         let services = cluster.workloads_by_name(Kind::Service, part.after.as_deref());
         let chosen = services.filter(|service| selector.matches(&service.labels));
@@ -85,8 +89,8 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
 /// One service, desired beside actual. The ETag is the revision of its last change.
 #[utoipa::path(get, path = "/v1/services/{name}", tag = "services", operation_id = "read_service",
     responses((status = 200, body = view::Service), (status = 404, body = Problem)))]
-async fn read(State(door): State<Door>, Path(name): Path<String>) -> Answered<Response> {
-    let found = door.read(move |state, now| {
+async fn read(State(handle): State<ManagerHandle>, Path(name): Path<String>) -> Answered<Response> {
+    let found = handle.read(move |state, now| {
         let cluster = state.cluster();
         let service = cluster.workload_named(Kind::Service, &name);
         service.map(|service| views::service(state, service, now)).ok_or_else(|| no_service(&name))
@@ -108,7 +112,7 @@ pub(super) fn no_service(name: &str) -> Rejection {
     responses((status = 200, body = view::Stored), (status = 201, body = view::Stored),
         (status = 400, body = Problem), (status = 412, body = Problem), (status = 413, body = Problem)))]
 async fn store(
-    State(door): State<Door>,
+    State(handle): State<ManagerHandle>,
     Path(name): Path<String>,
     Query(how): Query<How>,
     headers: HeaderMap,
@@ -127,8 +131,8 @@ async fn store(
         idempotency_key: idempotency_key(&headers)?,
     };
     match flag("dry_run", how.dry_run.as_deref())? {
-        true => preview(&door, name, put).await,
-        false => stored(name, door.request(Ask::Put(put)).await),
+        true => preview(&handle, name, put).await,
+        false => stored(name, handle.request(Ask::Put(put)).await),
     }
 }
 
@@ -139,8 +143,8 @@ pub(super) struct How {
 }
 
 /// What storing would do. What would be new has neither UID nor revision yet.
-pub(super) async fn preview(door: &Door, name: String, put: Put) -> Answered<Response> {
-    let looked = door.read(move |state, _| {
+pub(super) async fn preview(handle: &ManagerHandle, name: String, put: Put) -> Answered<Response> {
+    let looked = handle.read(move |state, _| {
         let (existing, changed) = state.preview(&put)?;
         Ok::<_, Rejection>(view::Stored {
             name,
@@ -172,9 +176,13 @@ fn stored(name: String, replied: crate::Replied) -> Answered<Response> {
 #[utoipa::path(delete, path = "/v1/services/{name}", tag = "services", operation_id = "delete_service",
     params(("If-Match" = Option<String>, Header, description = "only if it is at this revision")),
     responses((status = 204), (status = 404, body = Problem), (status = 412, body = Problem)))]
-async fn delete(State(door): State<Door>, Path(name): Path<String>, headers: HeaderMap) -> Answered<StatusCode> {
+async fn delete(
+    State(handle): State<ManagerHandle>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Answered<StatusCode> {
     let request = Ask::Delete { kind: Kind::Service, name, condition: condition(&headers)? };
-    door.request(request).await.result?;
+    handle.request(request).await.result?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -183,14 +191,14 @@ async fn delete(State(door): State<Door>, Path(name): Path<String>, headers: Hea
     params(("If-Match" = Option<String>, Header, description = "only if it is at this revision")),
     responses((status = 200, body = view::Stored), (status = 400, body = Problem), (status = 404, body = Problem)))]
 async fn scale(
-    State(door): State<Door>,
+    State(handle): State<ManagerHandle>,
     Path(name): Path<String>,
     headers: HeaderMap,
     BodyBytes(body): BodyBytes,
 ) -> Answered<Response> {
     let scale: view::Scale = manifest::read_json(&body)?;
     let request = Ask::Scale { name: name.clone(), replicas: scale.replicas, condition: condition(&headers)? };
-    stored(name, door.request(request).await)
+    stored(name, handle.request(request).await)
 }
 
 /// Replace every task, slot by slot, by one of the same spec. What waits to be tried again is tried at
@@ -198,16 +206,20 @@ async fn scale(
 #[utoipa::path(post, path = "/v1/services/{name}/restart", tag = "services", operation_id = "restart_service",
     params(("If-Match" = Option<String>, Header, description = "only if it is at this revision")),
     responses((status = 200, body = view::Stored), (status = 404, body = Problem), (status = 412, body = Problem)))]
-async fn restart(State(door): State<Door>, Path(name): Path<String>, headers: HeaderMap) -> Answered<Response> {
+async fn restart(
+    State(handle): State<ManagerHandle>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Answered<Response> {
     let request = Ask::Restart { name: name.clone(), condition: condition(&headers)? };
-    stored(name, door.request(request).await)
+    stored(name, handle.request(request).await)
 }
 
 /// The versions of a service that are remembered, oldest first: what `undo` can go back to.
 #[utoipa::path(get, path = "/v1/services/{name}/versions", tag = "services", operation_id = "list_versions",
     responses((status = 200, body = view::List<view::Version>), (status = 404, body = Problem)))]
-async fn versions(State(door): State<Door>, Path(name): Path<String>) -> Answered<Response> {
-    let found = door.read(move |state, _| {
+async fn versions(State(handle): State<ManagerHandle>, Path(name): Path<String>) -> Answered<Response> {
+    let found = handle.read(move |state, _| {
         let cluster = state.cluster();
         let service = cluster.workload_named(Kind::Service, &name).ok_or_else(|| no_service(&name))?;
         let (revision, items) = (cluster.index, views::versions(state, service));
@@ -225,7 +237,7 @@ async fn versions(State(door): State<Door>, Path(name): Path<String>) -> Answere
         (status = 409, body = Problem, description = "there is nothing to do that with"),
         (status = 412, body = Problem)))]
 async fn rollout(
-    State(door): State<Door>,
+    State(handle): State<ManagerHandle>,
     Path((name, order)): Path<(String, String)>,
     headers: HeaderMap,
     BodyBytes(body): BodyBytes,
@@ -245,5 +257,5 @@ async fn rollout(
         }
     };
     let request = Ask::Rollout { name: name.clone(), order, condition: condition(&headers)? };
-    stored(name, door.request(request).await)
+    stored(name, handle.request(request).await)
 }

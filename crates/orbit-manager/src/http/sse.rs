@@ -8,7 +8,7 @@ use super::{
     answer::{Answered, Fault},
     extract::{header, revision},
 };
-use crate::{door::Door, feed::Compacted};
+use crate::{feed::Compacted, handle::ManagerHandle};
 use axum::{
     http::HeaderMap,
     response::{
@@ -38,7 +38,7 @@ pub(super) trait Source: Send + 'static {
     /// nothing when this is over.
     fn tell(
         &mut self,
-        door: &Door,
+        handle: &ManagerHandle,
         news: Option<News>,
         messages: &Messages,
     ) -> impl Future<Output = Option<u64>> + Send;
@@ -71,21 +71,21 @@ impl Messages {
 }
 
 /// The answer that tells what a source says. It ends with its reader, and with the manager.
-pub(super) fn stream<S: Source>(door: Door, source: S) -> Response {
+pub(super) fn stream<S: Source>(handle: ManagerHandle, source: S) -> Response {
     let (sender, messages) = mpsc::channel(S::MESSAGES_MAX);
-    tokio::spawn(run(door, source, Messages(sender)));
+    tokio::spawn(run(handle, source, Messages(sender)));
     let events = ReceiverStream::new(messages).map(Ok::<_, Infallible>);
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
-async fn run(door: Door, mut source: impl Source, messages: Messages) -> Option<Infallible> {
-    let mut seen = source.tell(&door, None, &messages).await?;
+async fn run(handle: ManagerHandle, mut source: impl Source, messages: Messages) -> Option<Infallible> {
+    let mut seen = source.tell(&handle, None, &messages).await?;
     loop {
         let news = tokio::select! { biased;
             () = messages.0.closed() => return None,
-            news = door.feed.after(seen) => news,
+            news = handle.feed.after(seen) => news,
         };
-        seen = source.tell(&door, Some(news), &messages).await?;
+        seen = source.tell(&handle, Some(news), &messages).await?;
     }
 }
 

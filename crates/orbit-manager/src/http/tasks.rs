@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa_axum::routes;
 
-pub(super) fn routes() -> OpenApiRouter<Door> {
+pub(super) fn routes() -> OpenApiRouter<ManagerHandle> {
     OpenApiRouter::new().routes(routes!(list, submit)).routes(routes!(read, delete)).routes(routes!(logs))
 }
 
@@ -104,7 +104,11 @@ impl Filter {
         ("Last-Event-ID" = Option<String>, Header, description = "as `since`, of a watch that goes on")),
     responses((status = 200, body = view::List<view::Task>), (status = 400, body = Problem),
         (status = 410, body = Problem, description = "what changed since is not known any more")))]
-async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query<Filter>) -> Answered<Response> {
+async fn list(
+    State(handle): State<ManagerHandle>,
+    headers: HeaderMap,
+    Query(filter): Query<Filter>,
+) -> Answered<Response> {
     let selector = Selector::parse(filter.selector.as_deref())?;
     let states = || TaskState::ALL.map(TaskState::as_str);
     if let Some(state) = filter.state.as_deref().filter(|state| !states().contains(state)) {
@@ -113,7 +117,7 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
     }
     if flag("watch", filter.watch.as_deref())? {
         let since = sse::since(&headers, filter.since)?;
-        return watch::watch(door, since, Tasks { filter, selector }).await;
+        return watch::watch(handle, since, Tasks { filter, selector }).await;
     }
     let limit = Page { limit: filter.limit, after: None }.limit()?;
     let after = match filter.after.as_deref().map(str::parse::<TaskId>) {
@@ -121,7 +125,7 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
         Some(Ok(after)) => after,
         Some(Err(error)) => return Err(Rejection::invalid("continue", error.to_string()).into()),
     };
-    let listed = door.read(move |state, now| {
+    let listed = handle.read(move |state, now| {
         let cluster = state.cluster();
         let tasks = cluster.tasks_after(after).filter(|task| filter.matches(cluster, task, &selector));
         page(cluster.index, limit, tasks, |task| task.id.to_string(), |task| views::task(state, task, now))
@@ -136,7 +140,7 @@ async fn list(State(door): State<Door>, headers: HeaderMap, Query(filter): Query
     responses((status = 200, body = view::Submitted, description = "it stood already"), (status = 201, body = view::Submitted),
         (status = 400, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
 async fn submit(
-    State(door): State<Door>,
+    State(handle): State<ManagerHandle>,
     Query(how): Query<How>,
     headers: HeaderMap,
     ManifestBody(manifest): ManifestBody,
@@ -151,9 +155,9 @@ async fn submit(
         idempotency_key: idempotency_key(&headers)?,
     };
     if flag("dry_run", how.dry_run.as_deref())? {
-        return preview(&door, name, put).await;
+        return preview(&handle, name, put).await;
     }
-    let answer = door.request(Ask::Put(put)).await.result?;
+    let answer = handle.request(Ask::Put(put)).await.result?;
     let Answer::Workload { uid, revision, created, task, .. } = answer else {
         unreachable!("a submitted task is answered as one");
     };
@@ -179,13 +183,13 @@ enum TaskOrDefinition {
 #[utoipa::path(get, path = "/v1/tasks/{id}", tag = "tasks", operation_id = "read_task",
     responses((status = 200, body = TaskOrDefinition, description = "an attempt (Task) or a definition (TaskDefinition)"),
         (status = 404, body = Problem)))]
-async fn read(State(door): State<Door>, Path(id): Path<String>) -> Answered<Response> {
+async fn read(State(handle): State<ManagerHandle>, Path(id): Path<String>) -> Answered<Response> {
     if let Ok(attempt) = id.parse::<TaskId>() {
         let found =
-            door.read(move |state, now| state.cluster().task(attempt).map(|task| views::task(state, task, now)));
+            handle.read(move |state, now| state.cluster().task(attempt).map(|task| views::task(state, task, now)));
         return Ok(Json(found.await?.ok_or_else(|| no_task(&id))?).into_response());
     }
-    let found = door.read(move |state, now| {
+    let found = handle.read(move |state, now| {
         let cluster = state.cluster();
         let definition = cluster.workload_named(Kind::Task, &id);
         definition.map(|definition| views::task_definition(state, definition, now)).ok_or_else(|| no_task(&id))
@@ -198,12 +202,16 @@ async fn read(State(door): State<Door>, Path(id): Path<String>) -> Answered<Resp
 #[utoipa::path(delete, path = "/v1/tasks/{id}", tag = "tasks", operation_id = "delete_task",
     params(("If-Match" = Option<String>, Header, description = "only if the definition is at this revision")),
     responses((status = 204), (status = 404, body = Problem)))]
-async fn delete(State(door): State<Door>, Path(id): Path<String>, headers: HeaderMap) -> Answered<StatusCode> {
+async fn delete(
+    State(handle): State<ManagerHandle>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Answered<StatusCode> {
     let request = match id.parse::<TaskId>() {
         Ok(attempt) => Ask::StopTask(attempt),
         Err(_) => Ask::Delete { kind: Kind::Task, name: id, condition: condition(&headers)? },
     };
-    door.request(request).await.result?;
+    handle.request(request).await.result?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -222,19 +230,23 @@ struct Output {
         ("since" = Option<String>, Query, description = "only what was written since (RFC 3339)")),
     responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "it has no node yet"), (status = 503, body = Problem)))]
-async fn logs(State(door): State<Door>, Path(id): Path<String>, Query(query): Query<Output>) -> Answered<Response> {
+async fn logs(
+    State(handle): State<ManagerHandle>,
+    Path(id): Path<String>,
+    Query(query): Query<Output>,
+) -> Answered<Response> {
     let follow = flag("follow", query.follow.as_deref())?;
     let since_s = query.since.as_deref().map(seconds).transpose()?;
     let attempt = match id.parse::<TaskId>() {
         Ok(attempt) => attempt,
-        Err(_) => newest_attempt(&door, id).await?,
+        Err(_) => newest_attempt(&handle, id).await?,
     };
-    let chunks = door.logs(attempt, LogRange { follow, tail: query.tail, since_s }).await?;
+    let chunks = handle.logs(attempt, LogRange { follow, tail: query.tail, since_s }).await?;
     Ok(streamed(ReceiverStream::new(chunks).map(|chunk| chunk.map_err(std::io::Error::other))))
 }
 
-pub(super) async fn newest_attempt(door: &Door, name: String) -> Answered<TaskId> {
-    let found = door.read(move |state, _| {
+pub(super) async fn newest_attempt(handle: &ManagerHandle, name: String) -> Answered<TaskId> {
+    let found = handle.read(move |state, _| {
         let cluster = state.cluster();
         let definition = cluster.workload_named(Kind::Task, &name).ok_or_else(|| no_task(&name))?;
         let newest = definition.slots.first().and_then(|slot| cluster.attempts(slot).next());

@@ -30,16 +30,16 @@ pub(super) trait Watched: Send + Sync + 'static {
 }
 
 /// Begins a watch: with everything that there is, or with what changed after a revision.
-pub(super) async fn watch(door: Door, since: Option<u64>, watched: impl Watched) -> Answered<Response> {
+pub(super) async fn watch(handle: ManagerHandle, since: Option<u64>, watched: impl Watched) -> Answered<Response> {
     if let Some(since) = since {
-        door.feed.check(since).map_err(|error| sse::compacted(error.complete_after))?;
-        let newest = door.read(|state, _| state.cluster().index).await?;
+        handle.feed.check(since).map_err(|error| sse::compacted(error.complete_after))?;
+        let newest = handle.read(|state, _| state.cluster().index).await?;
         if since > newest {
             return Err(sse::ahead(since, newest));
         }
     }
     let has = since.map_or_else(|| Ok(BTreeSet::new()), Err);
-    Ok(sse::stream(door, Watch { watched: Arc::new(watched), has }))
+    Ok(sse::stream(handle, Watch { watched: Arc::new(watched), has }))
 }
 
 /// One watch. It holds no more than a page at a time, and takes the next one when its reader has taken
@@ -51,11 +51,11 @@ struct Watch<W> {
 }
 
 impl<W: Watched> Source for Watch<W> {
-    async fn tell(&mut self, door: &Door, news: Option<News>, messages: &Messages) -> Option<u64> {
+    async fn tell(&mut self, handle: &ManagerHandle, news: Option<News>, messages: &Messages) -> Option<u64> {
         let Some(news) = news else {
             return match self.has {
                 Err(since) => Some(since),
-                Ok(_) => self.list(door, messages).await,
+                Ok(_) => self.list(handle, messages).await,
             };
         };
         // A reader that was too slow comes back, and is told so.
@@ -63,7 +63,7 @@ impl<W: Watched> Source for Watch<W> {
         let mut changes = changes.into_iter().peekable();
         while changes.peek().is_some() {
             let part = Vec::from_iter(changes.by_ref().take(PAGE));
-            let told = self.changes(door, part).await?;
+            let told = self.changes(handle, part).await?;
             // Only the last part ends the revision.
             let id = changes.peek().is_none().then_some(revision);
             messages.send(id, told).await?;
@@ -75,12 +75,12 @@ impl<W: Watched> Source for Watch<W> {
 impl<W: Watched> Watch<W> {
     /// Everything, page by page. What changes meanwhile is told again, as a change: it ends at the
     /// revision of its first page.
-    async fn list(&mut self, door: &Door, messages: &Messages) -> Option<u64> {
+    async fn list(&mut self, handle: &ManagerHandle, messages: &Messages) -> Option<u64> {
         let (mut revision, mut after) = (None, None);
         loop {
             let (watched, behind) = (self.watched.clone(), after.clone());
             let look = move |state: View, now| (state.cluster().index, watched.page(state, now, behind.as_ref(), PAGE));
-            let (index, page) = door.read(look).await.ok()?;
+            let (index, page) = handle.read(look).await.ok()?;
             let revision = *revision.get_or_insert(index);
             let is_last = page.len() < PAGE;
             after = page.last().map(|(changed, _)| changed.clone()).or(after);
@@ -99,7 +99,7 @@ impl<W: Watched> Watch<W> {
     }
 
     /// What is to be said of these.
-    async fn changes(&mut self, door: &Door, changes: Vec<Changed>) -> Option<Vec<Value>> {
+    async fn changes(&mut self, handle: &ManagerHandle, changes: Vec<Changed>) -> Option<Vec<Value>> {
         let (watched, since) = (self.watched.clone(), self.has.as_ref().err().copied());
         let look = move |state: View, now| {
             let look = |changed: Changed| {
@@ -111,7 +111,7 @@ impl<W: Watched> Watch<W> {
             changes.into_iter().map(look).collect::<Vec<_>>()
         };
         let mut told = Vec::new();
-        for (object, shown, changed) in door.read(look).await.ok()? {
+        for (object, shown, changed) in handle.read(look).await.ok()? {
             // Of a reader that came back: what it has not is new to it anyway.
             let had = self.has.as_ref().map_or(shown, |has| has.contains(&changed));
             let change = match object {

@@ -4,11 +4,11 @@ use super::moment;
 use orbit_api::view;
 use orbit_core::{
     manager::View,
-    model::{Happening, Subject},
+    model::{HistoryEvent, Subject},
 };
 
 /// Something that was done or happened.
-pub fn event(state: View, happening: &Happening) -> view::Event {
+pub fn event(state: View, happening: &HistoryEvent) -> view::Event {
     let node = happening.node.and_then(|id| state.cluster().node(id)).map(|node| node.info.name.clone());
     let (kind, name) = match &happening.subject {
         Subject::Workload(kind, _, name) => (kind.to_string(), name.to_string()),

@@ -19,11 +19,11 @@ pub fn node(state: View, node: &Node, now: Time) -> view::Node {
         None => "tasks are replaced".to_string(),
     };
     let tasks = node.tasks().filter(|id| cluster.task(*id).is_some_and(|task| !task.state.is_terminal()));
-    let duty = match node.duty {
-        Duty::Active => "active",
-        Duty::Cordoned => "cordoned",
-        Duty::Draining { .. } if cluster.is_drained(node.id) => "drained",
-        Duty::Draining { .. } => "draining",
+    let duty = match node.availability {
+        Availability::Active => "active",
+        Availability::Cordoned => "cordoned",
+        Availability::Draining { .. } if cluster.is_drained(node.id) => "drained",
+        Availability::Draining { .. } => "draining",
     };
     let message = if duty == "draining" && message.is_empty() { blocks(cluster, node) } else { message };
     view::Node {
@@ -31,7 +31,7 @@ pub fn node(state: View, node: &Node, now: Time) -> view::Node {
         uid: node.info.uid.to_string(),
         state: if ready { "ready" } else { "unreachable" }.to_string(),
         duty: duty.to_string(),
-        drain_deadline: node.duty.deadline().map(|at| moment(state, at)),
+        drain_deadline: node.availability.deadline().map(|at| moment(state, at)),
         message,
         labels: node.info.labels.clone(),
         arch: node.info.arch.clone(),

@@ -43,7 +43,7 @@ fn rollout_message(cluster: &Cluster, workload: &Workload, rollout: &Rollout, at
     let version = workload.version;
     let (serving, canaries) = reconciler::canaries(cluster, workload, at);
     let told = |what: What| {
-        let subject = |it: &&Happening| matches!(it.subject, Subject::Workload(_, uid, _) if uid == workload.uid);
+        let subject = |it: &&HistoryEvent| matches!(it.subject, Subject::Workload(_, uid, _) if uid == workload.uid);
         let mut newest_first = cluster.history().iter().rev().filter(subject);
         newest_first.find(|it| it.what == what).map(|it| it.message.clone())
     };

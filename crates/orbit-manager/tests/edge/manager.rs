@@ -46,8 +46,8 @@ impl Manager {
             seed: 1,
             cluster: ClusterId(1),
         };
-        let (door, manager) = start(parts, std::future::pending()).expect("memory takes everything");
-        let router = http::router(door, Names::of([127, 0, 0, 1].into(), &[]));
+        let (handle, manager) = start(parts, std::future::pending()).expect("memory takes everything");
+        let router = http::router(handle, Names::of([127, 0, 0, 1].into(), &[]));
         let manager = Manager { router, loops: tokio::spawn(manager) };
         while manager.get("/readyz").await.status != 200 {
             tokio::task::yield_now().await;

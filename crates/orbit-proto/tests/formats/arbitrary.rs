@@ -256,8 +256,11 @@ fn command() -> impl Strategy<Value = Command> {
         (kind(), text(), map(), n32(), update(), spec()).prop_map(|(kind, name, labels, replicas, update, spec)| {
             Definition { kind, name, labels, replicas, update, spec }
         });
-    let edge =
-        (node_id(), n64(), reach()).prop_map(|(node, incarnation, reach)| ReachChange { node, incarnation, reach });
+    let edge = (node_id(), n64(), reach()).prop_map(|(node, incarnation, reach)| ReachabilityChange {
+        node,
+        incarnation,
+        reach,
+    });
     prop_oneof![
         n64().prop_map(|id| Command::Init { cluster: ClusterId(id) }),
         n64().prop_map(|seed| Command::Barrier { seed }),
@@ -281,7 +284,7 @@ fn command() -> impl Strategy<Value = Command> {
         vec(edge, 0..3).prop_map(Command::Reach),
         vec(node_reports(), 0..3).prop_map(Command::Reports),
         text().prop_map(|name| Command::Forget { name }),
-        (text(), duty_order()).prop_map(|(name, order)| Command::SetDuty { name, order }),
+        (text(), availability_order()).prop_map(|(name, order)| Command::SetAvailability { name, order }),
         plan().prop_map(Command::Plan),
     ]
 }
@@ -307,18 +310,18 @@ fn rollout() -> impl Strategy<Value = Rollout> {
         },
     )
 }
-fn duty_order() -> impl Strategy<Value = DutyOrder> {
+fn availability_order() -> impl Strategy<Value = AvailabilityOrder> {
     prop_oneof![
-        Just(DutyOrder::Uncordon),
-        Just(DutyOrder::Cordon),
-        of(millis()).prop_map(|deadline| DutyOrder::Drain { deadline }),
+        Just(AvailabilityOrder::Uncordon),
+        Just(AvailabilityOrder::Cordon),
+        of(millis()).prop_map(|deadline| AvailabilityOrder::Drain { deadline }),
     ]
 }
-fn duty() -> impl Strategy<Value = Duty> {
+fn availability() -> impl Strategy<Value = Availability> {
     prop_oneof![
-        Just(Duty::Active),
-        Just(Duty::Cordoned),
-        (time(), of(time())).prop_map(|(since, deadline)| Duty::Draining { since, deadline }),
+        Just(Availability::Active),
+        Just(Availability::Cordoned),
+        (time(), of(time())).prop_map(|(since, deadline)| Availability::Draining { since, deadline }),
     ]
 }
 pub fn entry() -> impl Strategy<Value = Entry> {
@@ -431,10 +434,10 @@ pub fn to_worker() -> impl Strategy<Value = ToWorker> {
     ]
 }
 fn node() -> impl Strategy<Value = Node> {
-    let resting = proptest::collection::btree_map(any::<u16>(), time(), 0..3);
-    (info(), n64(), time(), reach(), duty(), any::<bool>(), resting, any::<u16>()).prop_map(
-        |(info, incarnation, at, reach, duty, forgotten, resting, next_port)| {
-            Node::bare(NodeId(0), info, incarnation, at, reach, duty, forgotten, resting, next_port)
+    let quarantined = proptest::collection::btree_map(any::<u16>(), time(), 0..3);
+    (info(), n64(), time(), reach(), availability(), any::<bool>(), quarantined, any::<u16>()).prop_map(
+        |(info, incarnation, at, reach, availability, forgotten, quarantined, next_port)| {
+            Node::bare(NodeId(0), info, incarnation, at, reach, availability, forgotten, quarantined, next_port)
         },
     )
 }
@@ -518,7 +521,7 @@ pub fn snapshot() -> impl Strategy<Value = Snapshot> {
     ];
     let what = proptest::sample::select(&What::ALL[..]);
     let happening = (n64(), time(), actor(), what, subject, of(task_id()), of(node_id()), text()).prop_map(
-        |(index, at, actor, what, subject, task, node, message)| Happening {
+        |(index, at, actor, what, subject, task, node, message)| HistoryEvent {
             index,
             at,
             actor,

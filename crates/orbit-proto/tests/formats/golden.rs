@@ -136,7 +136,7 @@ fn entries() -> Vec<Entry> {
     };
     let report = TaskReport::new(id(5, 1), TaskState::Failed, Some(end()));
     let running = TaskReport::new(id(5, 0), TaskState::Running, None);
-    let edge = |node, reach| ReachChange { node: NodeId(node), incarnation: 4, reach };
+    let change = |node, reach| ReachabilityChange { node: NodeId(node), incarnation: 4, reach };
     let commands = [
         Command::Init { cluster: ClusterId(0xfeed_f00d) },
         Command::Barrier { seed: u64::MAX },
@@ -146,7 +146,7 @@ fn entries() -> Vec<Entry> {
         Command::Delete { kind: Kind::Task, name: "once".into(), condition: Condition::Revision(4) },
         Command::StopTask { task: id(5, 1) },
         Command::Register(Registration { info: info(), inventory: vec![running.clone()] }),
-        Command::Reach(vec![edge(0, Reach::Unreachable { silent_since: Time(5000) }), edge(1, Reach::Reachable)]),
+        Command::Reach(vec![change(0, Reach::Unreachable { silent_since: Time(5000) }), change(1, Reach::Reachable)]),
         Command::Reports(vec![NodeReports { node: NodeId(1), incarnation: 8, reports: vec![running, report] }]),
         Command::Forget { name: "node-b".into() },
         Command::Plan(plan()),
@@ -163,7 +163,7 @@ pub fn snapshot() -> Snapshot {
             4,
             Time(4000),
             reach,
-            Duty::Active,
+            Availability::Active,
             forgotten,
             [(20_007, Time(9000))].into(),
             20_008,
@@ -252,14 +252,14 @@ fn probes() -> Probes {
 
 /// What came to the log after the first files were written.
 fn later_entries() -> Vec<Entry> {
-    let duty = |order| Command::SetDuty { name: "node-a".into(), order };
+    let availability = |order| Command::SetAvailability { name: "node-a".into(), order };
     let stop = Stop { delay: Millis::secs(5), signal: Some("SIGQUIT".into()), grace: Millis::secs(10) };
     let commands = [
         Command::Restart { name: "web".into(), condition: Condition::Revision(4) },
-        duty(DutyOrder::Cordon),
-        duty(DutyOrder::Drain { deadline: None }),
-        duty(DutyOrder::Drain { deadline: Some(Millis::secs(300)) }),
-        duty(DutyOrder::Uncordon),
+        availability(AvailabilityOrder::Cordon),
+        availability(AvailabilityOrder::Drain { deadline: None }),
+        availability(AvailabilityOrder::Drain { deadline: Some(Millis::secs(300)) }),
+        availability(AvailabilityOrder::Uncordon),
         put(UPDATE, spec()),
         put(Update::ONE_BY_ONE, Spec { pull: Pull::Always, stop, ..spec() }),
         Command::Register(Registration {
@@ -294,7 +294,7 @@ fn later_snapshot() -> Snapshot {
     let web = || Subject::Workload(Kind::Service, uid(3), "web".into());
     let happening = |index, what, subject, task, node, message: &str| {
         let at = Time(1000 * index);
-        Happening { index, at, actor: Actor::Unknown, what, subject, task, node, message: message.into() }
+        HistoryEvent { index, at, actor: Actor::Unknown, what, subject, task, node, message: message.into() }
     };
     let history = vec![
         happening(2, What::Joined, Subject::Node, None, Some(NodeId(1)), ""),
@@ -307,8 +307,8 @@ fn later_snapshot() -> Snapshot {
     later.tasks[0].probed = PROBED;
     later.tasks[0].serving_since = None;
     later.tasks[1].serving_since = Some(Time(7000));
-    later.nodes[0].duty = Duty::Cordoned;
-    later.nodes[1].duty = Duty::Draining { since: Time(6000), deadline: Some(Time(306_000)) };
+    later.nodes[0].availability = Availability::Cordoned;
+    later.nodes[1].availability = Availability::Draining { since: Time(6000), deadline: Some(Time(306_000)) };
     later
 }
 
@@ -384,7 +384,7 @@ fn actor_entries() -> Vec<Entry> {
 
 /// And in the history.
 fn actor_snapshot() -> Snapshot {
-    let by = |(index, actor)| Happening {
+    let by = |(index, actor)| HistoryEvent {
         index,
         at: Time(1000 * index),
         actor,

@@ -200,7 +200,7 @@ impl ContainerRuntime for DockerRuntime {
     }
 
     fn hints(&self, owner: Owner) -> BoxStream<'static, Result<TaskId, OpError>> {
-        // The engine keeps its last happenings, so the connection may be made later than this call.
+        // The engine keeps its last events, so the connection may be made later than this call.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let since = now.saturating_sub(HINT_OVERLAP);
         let filters = HashMap::from([

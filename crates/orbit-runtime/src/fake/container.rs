@@ -35,7 +35,7 @@ pub struct FakeContainer {
     /// Somebody froze its process, which counts as running.
     pub paused: bool,
     /// Something ails it: it says no to every probe.
-    pub sick: bool,
+    pub unhealthy: bool,
     /// How often it said yes to one.
     pub yes: u64,
     /// What it runs.
@@ -64,7 +64,7 @@ impl FakeContainer {
     }
     /// Whether it says yes to a probe: nobody froze it, and nothing ails it.
     pub fn is_well(&self) -> bool {
-        !self.paused && !self.sick
+        !self.paused && !self.unhealthy
     }
     /// Its stop signal cannot be ignored.
     pub(super) fn is_killed_at_once(&self) -> bool {

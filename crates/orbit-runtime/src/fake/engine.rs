@@ -22,8 +22,8 @@ pub const MEMORY_LIMIT_MIN_BYTES: u64 = 6 << 20;
 const KILLED: i32 = 128 + 9;
 /// The exit code of a process that SIGTERM ended.
 const TERMINATED: i32 = 128 + 15;
-/// How many of the newest happenings are kept for those who follow them.
-const HAPPENINGS_MAX: usize = 4096;
+/// How many of the newest events are kept for those who follow them.
+const EVENTS_MAX: usize = 4096;
 
 /// A Docker engine as a plain value: images, containers and ports, without time.
 ///
@@ -44,9 +44,9 @@ pub struct FakeEngine {
     outages: u64,
     faults: VecDeque<Fault>,
     lives: BTreeMap<TaskId, Lives>,
-    happenings: VecDeque<Identity>,
-    /// How many happenings were dropped from the front of `happenings`.
-    happenings_dropped: u64,
+    events: VecDeque<Identity>,
+    /// How many events were dropped from the front of `events`.
+    events_dropped: u64,
 }
 
 impl Default for FakeEngine {
@@ -74,8 +74,8 @@ impl FakeEngine {
             outages: 0,
             faults: VecDeque::new(),
             lives: BTreeMap::new(),
-            happenings: VecDeque::new(),
-            happenings_dropped: 0,
+            events: VecDeque::new(),
+            events_dropped: 0,
         }
     }
 
@@ -212,7 +212,7 @@ impl FakeEngine {
         }
         let container = FakeContainer {
             paused: false,
-            sick: false,
+            unhealthy: false,
             yes: 0,
             spec: spec.clone(),
             identity,
@@ -322,16 +322,16 @@ impl FakeEngine {
     }
 
     /// How many things have happened to our containers so far: an end, a removal. The place from
-    /// which to [follow](Self::happenings_since).
-    pub fn happenings_count(&self) -> u64 {
-        self.happenings_dropped + self.happenings.len() as u64
+    /// which to [follow](Self::events_since).
+    pub fn events_count(&self) -> u64 {
+        self.events_dropped + self.events.len() as u64
     }
-    /// Whose containers something happened to, after the first `seen` happenings, each with its
+    /// Whose containers something happened to, after the first `seen` events, each with its
     /// place among all. Only the newest few thousand are kept.
-    pub fn happenings_since(&self, seen: u64) -> impl Iterator<Item = (u64, Identity)> + '_ {
-        let skipped = seen.saturating_sub(self.happenings_dropped);
-        let first = self.happenings_dropped + skipped;
-        (first..).zip(self.happenings.iter().skip(skipped as usize).copied())
+    pub fn events_since(&self, seen: u64) -> impl Iterator<Item = (u64, Identity)> + '_ {
+        let skipped = seen.saturating_sub(self.events_dropped);
+        let first = self.events_dropped + skipped;
+        (first..).zip(self.events.iter().skip(skipped as usize).copied())
     }
 
     fn end(&mut self, name: &str, code: i32, out_of_memory: bool) {
@@ -354,11 +354,11 @@ impl FakeEngine {
 
     fn happened(&mut self, name: &str) {
         let Some(identity) = self.containers.get(name).and_then(|container| container.identity) else { return };
-        if self.happenings.len() == HAPPENINGS_MAX {
-            self.happenings.pop_front();
-            self.happenings_dropped += 1;
+        if self.events.len() == EVENTS_MAX {
+            self.events.pop_front();
+            self.events_dropped += 1;
         }
-        self.happenings.push_back(identity);
+        self.events.push_back(identity);
     }
 
     fn with(&mut self, name: &str, change: impl FnOnce(&mut FakeContainer)) {

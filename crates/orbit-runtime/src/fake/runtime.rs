@@ -100,7 +100,7 @@ impl ContainerRuntime for FakeRuntime {
     }
 
     fn hints(&self, owner: Owner) -> BoxStream<'static, Result<TaskId, OpError>> {
-        let seen = self.engine().happenings_count();
+        let seen = self.engine().events_count();
         let follow = Follow::of(self);
         stream::unfold(Some((follow, seen)), move |state| async move {
             let (mut follow, mut seen) = state?;
@@ -110,9 +110,9 @@ impl ContainerRuntime for FakeRuntime {
                     if let Err(error) = follow.connected(&engine) {
                         return Some((Err(error), None));
                     }
-                    let next = engine.happenings_since(seen).find(|(_, identity)| identity.owner == owner);
-                    // Past the strangers' happenings, too.
-                    seen = next.map_or(engine.happenings_count(), |(place, _)| place + 1);
+                    let next = engine.events_since(seen).find(|(_, identity)| identity.owner == owner);
+                    // Past the strangers' events, too.
+                    seen = next.map_or(engine.events_count(), |(place, _)| place + 1);
                     next.map(|(_, identity)| identity.task)
                 };
                 match next {

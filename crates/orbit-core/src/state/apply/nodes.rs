@@ -3,33 +3,35 @@
 use super::*;
 
 impl Cluster {
-    pub(super) fn apply_set_duty(
+    pub(super) fn apply_set_availability(
         &mut self,
         name: &str,
-        order: DutyOrder,
+        order: AvailabilityOrder,
         touched: &mut Touched,
     ) -> Result<Answer, Rejection> {
         let Some(node) = self.node_named(name) else {
             return Err(Rejection::new(Code::NotFound, format!("there is no node `{name}`")));
         };
-        let (id, before) = (node.id, node.duty);
-        let (duty, what) = match order {
-            DutyOrder::Uncordon => (Duty::Active, What::Uncordoned),
-            DutyOrder::Cordon if before.is_draining() => return Ok(Answer::Done),
-            DutyOrder::Cordon => (Duty::Cordoned, What::Cordoned),
-            DutyOrder::Drain { deadline } => {
+        let (id, before) = (node.id, node.availability);
+        let (availability, what) = match order {
+            AvailabilityOrder::Uncordon => (Availability::Active, What::Uncordoned),
+            AvailabilityOrder::Cordon if before.is_draining() => return Ok(Answer::Done),
+            AvailabilityOrder::Cordon => (Availability::Cordoned, What::Cordoned),
+            AvailabilityOrder::Drain { deadline } => {
                 let deadline = deadline.map(|deadline| self.at + deadline);
-                (Duty::Draining { since: self.at, deadline }, What::Draining)
+                (Availability::Draining { since: self.at, deadline }, What::Draining)
             }
         };
-        if duty == before {
+        if availability == before {
             return Ok(Answer::Done);
         }
-        self.nodes[id.slot()].duty = duty;
+        self.nodes[id.slot()].availability = availability;
         let left = count(self.tasks_left(id), "task");
-        let message = match (duty, order) {
-            (_, DutyOrder::Drain { deadline: Some(span) }) => format!("{left} to go, told to stop after {span}"),
-            (Duty::Draining { .. }, _) => format!("{left} to go"),
+        let message = match (availability, order) {
+            (_, AvailabilityOrder::Drain { deadline: Some(span) }) => {
+                format!("{left} to go, told to stop after {span}")
+            }
+            (Availability::Draining { .. }, _) => format!("{left} to go"),
             _ => String::new(),
         };
         self.record(what, Subject::Node, None, Some(id), message);
@@ -47,7 +49,7 @@ impl Cluster {
 
     /// Whether an operator wants a node's tasks to go, and all are seen to have ended.
     pub fn is_drained(&self, id: NodeId) -> bool {
-        self.nodes[id.slot()].duty.is_draining() && self.tasks_left(id) == 0
+        self.nodes[id.slot()].availability.is_draining() && self.tasks_left(id) == 0
     }
 
     pub(super) fn record_if_drained(&mut self, id: NodeId) {
@@ -92,7 +94,7 @@ impl Cluster {
         };
         self.check_fences(node, since, self.at)?;
         let (id, tasks) = (node.id, Vec::from_iter(node.tasks()));
-        self.nodes[id.slot()].duty = Duty::Active;
+        self.nodes[id.slot()].availability = Availability::Active;
         for task in tasks {
             let key = self.tasks.key(task).expect("a node's tasks are in the table");
             let end = End::new(Reason::NodeLost, format!("node {name} was forgotten"));
@@ -140,7 +142,7 @@ impl Cluster {
                 self.index,
                 self.at,
                 Reach::Reachable,
-                Duty::Active,
+                Availability::Active,
                 false,
                 Default::default(),
                 info.port_range.0,
@@ -161,8 +163,8 @@ impl Cluster {
         Ok(Answer::Node { node: id, incarnation: self.index })
     }
 
-    pub(super) fn apply_reach_change(&mut self, change: &ReachChange, touched: &mut Touched) {
-        let ReachChange { node: id, incarnation, reach } = *change;
+    pub(super) fn apply_reach_change(&mut self, change: &ReachabilityChange, touched: &mut Touched) {
+        let ReachabilityChange { node: id, incarnation, reach } = *change;
         let Some(node) = self.node(id) else { return };
         if node.forgotten || node.incarnation != incarnation || node.reach == reach {
             return;
@@ -277,7 +279,7 @@ impl Cluster {
             self.record_task(What::Unhealthy, key, format!("{why}{}", next.unwrap_or_default()));
         } else if !serves && (served || (probed.ready == Some(false) && before.ready != Some(false))) {
             if self.counts_failures(key) {
-                self.end_row_of_failures(key, since, self.at);
+                self.end_failure_streak(key, since, self.at);
             }
             // Also of one that never served: why not is what somebody wants to know of it.
             self.record_task(What::Unready, key, why);

@@ -60,8 +60,8 @@ impl FakeEngine {
         self.with(name, |container| container.paused = false);
     }
     /// Something ails a container, so that it says no to every probe, or no longer does.
-    pub fn make_sick(&mut self, name: &str, sick: bool) {
-        self.with(name, |container| container.sick = sick);
+    pub fn make_unhealthy(&mut self, name: &str, unhealthy: bool) {
+        self.with(name, |container| container.unhealthy = unhealthy);
     }
     /// The engine stops those of our containers that run, as Docker does without live-restore: when it
     /// is told to end, or when it returns after it was killed. Each process is asked first, so that some
@@ -148,7 +148,7 @@ impl FakeEngine {
             name.to_owned(),
             FakeContainer {
                 paused: false,
-                sick: false,
+                unhealthy: false,
                 yes: 0,
                 spec,
                 identity: None,

@@ -72,13 +72,13 @@ fn a_reboot_ends_what_ran_and_brings_the_engine_back() {
     engine.add_foreign("other", &[]);
     assert_eq!(engine.perform(&Op::Create(Box::new(spec("a")))), Ok(OpOutput::Done));
     assert_eq!(engine.perform(&Op::Start("a".to_owned())), Ok(OpOutput::Done));
-    let seen = engine.happenings_count();
+    let seen = engine.events_count();
     engine.engine_down(true);
     assert_eq!(engine.perform(&Op::Start("a".to_owned())).unwrap_err().kind, OpErrorKind::Engine);
     assert!(engine.container("a").is_some_and(FakeContainer::is_running));
     engine.reboot();
     assert_eq!(engine.containers().filter(|it| it.is_running()).count(), 0);
-    assert_eq!(engine.happenings_since(seen).map(|(_, it)| it.task).collect::<Vec<_>>(), [TASK]);
+    assert_eq!(engine.events_since(seen).map(|(_, it)| it.task).collect::<Vec<_>>(), [TASK]);
     assert!(engine.info().is_ok());
 }
 
@@ -106,11 +106,11 @@ fn a_pull_takes_its_time_and_never_more_than_the_deadline() {
 #[test]
 fn only_the_newest_happenings_are_kept_and_their_count_goes_on() {
     let mut engine = engine();
-    for _ in 0..HAPPENINGS_MAX + 5 {
+    for _ in 0..EVENTS_MAX + 5 {
         assert_eq!(engine.perform(&Op::Create(Box::new(spec("a")))), Ok(OpOutput::Done));
         assert_eq!(engine.perform(&Op::Remove("a".to_owned())), Ok(OpOutput::Done));
     }
-    assert_eq!(engine.happenings_count(), HAPPENINGS_MAX as u64 + 5);
-    assert_eq!(engine.happenings_since(0).count(), HAPPENINGS_MAX);
-    assert_eq!(engine.happenings_since(engine.happenings_count() - 2).count(), 2);
+    assert_eq!(engine.events_count(), EVENTS_MAX as u64 + 5);
+    assert_eq!(engine.events_since(0).count(), EVENTS_MAX);
+    assert_eq!(engine.events_since(engine.events_count() - 2).count(), 2);
 }

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// A handle of a running manager. Cheap to clone.
 #[derive(Clone)]
-pub struct Door {
+pub struct ManagerHandle {
     pub(crate) inputs: mpsc::Sender<Input>,
     /// Who asks through this handle: whoever makes it for a transport knows, and nothing that is said changes it.
     actor: Actor,
@@ -69,9 +69,14 @@ fn gone() -> Rejection {
     Rejection::new(Code::Unavailable, "the manager is shutting down: ask again")
 }
 
-impl Door {
-    pub(crate) fn new(inputs: mpsc::Sender<Input>, feed: Arc<Feed>, metrics: Arc<Metrics>, reader: Reader) -> Door {
-        Door { inputs, actor: Actor::Local, reader, streams: Arc::default(), feed, metrics }
+impl ManagerHandle {
+    pub(crate) fn new(
+        inputs: mpsc::Sender<Input>,
+        feed: Arc<Feed>,
+        metrics: Arc<Metrics>,
+        reader: Reader,
+    ) -> ManagerHandle {
+        ManagerHandle { inputs, actor: Actor::Local, reader, streams: Arc::default(), feed, metrics }
     }
 
     /// Asks for something; returns once the answer is durable, or after [`ANSWER_MAX`] with the word that

@@ -1,24 +1,14 @@
 //! The update budget: which slot may give up its old task now. Updates, drains and replacements of unhealthy tasks go
 //! from slot to slot, and no faster than the service's [`Update`] allows (invariants I3, I4).
 //!
-//! Order of calls: [`Turns::new`] with the views of all wanted slots, then [`Turns::take`] for each of them, in order.
+//! Order of calls: [`UpdateBudget::new`] with the views of all wanted slots, then [`UpdateBudget::take`] for
+//! each of them, in order.
 
-use super::slot::Standing;
+use super::slot::{Replacement, SlotView};
 use crate::model::*;
 
-/// How a slot gets a task of its target version while another task is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// A new task is made beside the old one, which stays until the new one is stable.
-    Beside,
-    /// The old task is stopped first, and then the new one is made.
-    Instead,
-    /// The slot waits.
-    Later,
-}
-
 /// How much of the budget is used, and what is left for the slots that follow.
-pub(super) struct Turns {
+pub(super) struct UpdateBudget {
     update: Update,
     /// Slots that have a new task beside the old one.
     surging: u32,
@@ -32,7 +22,7 @@ pub(super) struct Turns {
     /// Slots in which no task serves, except those that wait for a node.
     down: u32,
     /// Of those, slots whose old task is unhealthy and still runs.
-    sick: u32,
+    unhealthy: u32,
     /// Of those, slots whose tasks have failed and that wait for the backoff.
     backing_off: u32,
     /// Slots before this one that wait for a node. Later slots do not count, because otherwise a service that is too
@@ -42,82 +32,82 @@ pub(super) struct Turns {
     down_before: u32,
 }
 
-impl Turns {
+impl UpdateBudget {
     /// The budget of a workload, from the views of all its wanted slots.
-    pub fn new<'a>(workload: &Workload, standings: impl Iterator<Item = &'a Standing<'a>>) -> Turns {
+    pub fn new<'a>(workload: &Workload, views: impl Iterator<Item = &'a SlotView<'a>>) -> UpdateBudget {
         let update = workload.update;
-        let mut turns = Turns {
+        let mut budget = UpdateBudget {
             update,
             surging: 0,
             stuck: 0,
             retrying: 0,
             waiting: 0,
             down: 0,
-            sick: 0,
+            unhealthy: 0,
             backing_off: 0,
             waiting_before: 0,
             down_before: 0,
         };
-        for standing in standings {
-            turns.surging += u32::from(standing.is_surging());
-            let waits = standing.candidate.is_some_and(|task| task.state == TaskState::Pending);
-            turns.stuck += u32::from(standing.is_surging() && waits);
-            turns.retrying += u32::from(standing.is_retrying());
-            let is_down = !standing.serves() && !standing.waits_for_node();
-            turns.down += u32::from(is_down);
-            turns.sick += u32::from(is_down && standing.is_sick());
-            turns.backing_off += u32::from(is_down && standing.backs_off);
+        for view in views {
+            budget.surging += u32::from(view.is_surging());
+            let waits = view.candidate.is_some_and(|task| task.state == TaskState::Pending);
+            budget.stuck += u32::from(view.is_surging() && waits);
+            budget.retrying += u32::from(view.is_retrying());
+            let is_down = !view.serves() && !view.waits_for_node();
+            budget.down += u32::from(is_down);
+            budget.unhealthy += u32::from(is_down && view.is_unhealthy());
+            budget.backing_off += u32::from(is_down && view.backs_off);
         }
         // The slots that are made now do not serve yet.
-        turns.down += workload.wanted().saturating_sub(workload.slots.len() as u32);
-        turns
+        budget.down += workload.wanted().saturating_sub(workload.slots.len() as u32);
+        budget
     }
 
     /// What the next slot may do. Call it for every wanted slot, in order.
-    pub fn take(&mut self, standing: &Standing) -> Turn {
+    pub fn take(&mut self, view: &SlotView) -> Replacement {
         // A slot that waits for an unreachable node says nothing about the new version.
-        if !standing.serves() && !standing.unconfirmed {
+        if !view.serves() && !view.unconfirmed {
             self.down_before += 1;
-            self.waiting_before += u32::from(standing.waits_for_node());
+            self.waiting_before += u32::from(view.waits_for_node());
         }
-        let begun = standing.keeper.is_some() || standing.candidate.is_some();
+        let begun = view.keeper.is_some() || view.candidate.is_some();
         // An unhealthy task on an unreachable node receives no order, and a confirmed fence forbids its replacement.
-        let unheard = standing.is_sick() && standing.unconfirmed;
-        if standing.fallback.is_none() || begun || standing.rests_until.is_some() || unheard {
-            return Turn::Later; // there is nothing to begin, or the slot has to wait
+        let unheard = view.is_unhealthy() && view.unconfirmed;
+        if view.fallback.is_none() || begun || view.rests_until.is_some() || unheard {
+            return Replacement::Later; // there is nothing to begin, or the slot has to wait
         }
-        let retries = standing.is_retrying();
+        let retries = view.is_retrying();
         self.retrying -= u32::from(retries);
         // A replacement of the same version, for a drain or for health, proves nothing about a new version.
-        let moves = standing.fallback.is_some_and(|fallback| fallback.version == standing.version);
+        let moves = view.fallback.is_some_and(|fallback| fallback.version == view.version);
         // A slot that fails for ever keeps its budget, but unhealthy tasks of other slots do not wait for it.
-        let first = moves && standing.is_sick();
-        if !standing.alone && self.may_surge(retries, moves, first) {
-            match standing.is_retried_later {
+        let first = moves && view.is_unhealthy();
+        if !view.alone && self.may_surge(retries, moves, first) {
+            match view.is_retried_later {
                 true => self.waiting += 1,
                 false => self.surging += 1,
             }
-            return Turn::Beside;
+            return Replacement::Beside;
         }
         // A slot whose new task ran beside the old one continues in this way if it may.
-        let begun_beside = retries && !standing.alone && self.update.max_surge > 0;
+        let begun_beside = retries && !view.alone && self.update.max_surge > 0;
         // Stopping an unhealthy task loses nothing, but not all unhealthy tasks may stop at the same time. Slots that
         // fail for ever do not delay them.
-        let without = match standing.is_sick() {
-            true => self.down - self.sick - self.backing_off,
+        let without = match view.is_unhealthy() {
+            true => self.down - self.unhealthy - self.backing_off,
             false => self.down + self.waiting_before,
         };
         // The unhealthy task may hold the capacity that the new tasks wait for.
-        let makes_room = standing.is_sick() && self.stuck > 0 && self.stuck == self.surging;
-        let most = self.update.max_unavailable.max(u32::from(standing.alone || makes_room));
+        let makes_room = view.is_unhealthy() && self.stuck > 0 && self.stuck == self.surging;
+        let most = self.update.max_unavailable.max(u32::from(view.alone || makes_room));
         if !begun_beside && without < most {
-            match standing.is_sick() {
-                true => self.sick -= 1,
+            match view.is_unhealthy() {
+                true => self.unhealthy -= 1,
                 false => self.down += 1,
             }
-            return Turn::Instead;
+            return Replacement::Instead;
         }
-        Turn::Later
+        Replacement::Later
     }
 
     fn may_surge(&self, retries: bool, moves: bool, first: bool) -> bool {

@@ -68,21 +68,21 @@ impl World {
                 }
             }
             Command::Plan(plan) => notice_plan(tally, cluster, plan, entry.at),
-            Command::Reach(edges) => {
+            Command::Reach(changes) => {
                 let replaced = |id: TaskId| {
                     let task = cluster.task(id)?;
                     let slot = cluster.workload(task.workload)?.slots.get(task.slot as usize)?;
                     let mut newer = cluster.attempts(slot).take_while(|newer| newer.id != id);
                     Some(task.is_live() && newer.any(|newer| newer.version == task.version))
                 };
-                for edge in edges.iter().filter(|edge| edge.reach != Reach::Reachable) {
-                    let node = cluster.node(edge.node).filter(|node| node.is_ready());
+                for change in changes.iter().filter(|change| change.reach != Reach::Reachable) {
+                    let node = cluster.node(change.node).filter(|node| node.is_ready());
                     if node.into_iter().flat_map(Node::tasks).any(|id| replaced(id) == Some(true)) {
                         tally.reach(Situation::SilentAgain);
                     }
                 }
-                for edge in edges.iter().filter(|edge| edge.reach == Reach::Reachable) {
-                    let tasks = cluster.node(edge.node).into_iter().flat_map(Node::tasks);
+                for change in changes.iter().filter(|change| change.reach == Reach::Reachable) {
+                    let tasks = cluster.node(change.node).into_iter().flat_map(Node::tasks);
                     if tasks.into_iter().any(|id| is_superseded(cluster, id)) {
                         tally.reach(Situation::OriginalReturned);
                     }
@@ -117,11 +117,11 @@ impl World {
         let Some(machine) = &self.managers[ONLY].machine else { return };
         let cluster = machine.cluster();
         let tally = &mut self.report.tally;
-        let is_now = |happening: &&orbit_core::model::Happening| happening.index == entry.index;
-        for happening in cluster.history().iter().rev().take_while(is_now) {
-            let Subject::Workload(_, uid, _) = happening.subject else { continue };
+        let is_now = |event: &&orbit_core::model::HistoryEvent| event.index == entry.index;
+        for event in cluster.history().iter().rev().take_while(is_now) {
+            let Subject::Workload(_, uid, _) = event.subject else { continue };
             let taken_back = cluster.workload(uid).and_then(|w| w.rollout).is_some_and(|it| it.failed.is_some());
-            let situation = match happening.what {
+            let situation = match event.what {
                 What::Canary => {
                     if cluster.nodes().any(|node| node.silent_since().is_some()) {
                         tally.reach(Situation::CanaryAndLoss);
@@ -152,7 +152,7 @@ impl World {
                 }
                 if cluster.workloads().any(|workload| is_mixed(cluster, workload)) {
                     tally.reach(Situation::TwoVersions);
-                    let drained = cluster.nodes().any(|node| node.duty.is_draining());
+                    let drained = cluster.nodes().any(|node| node.availability.is_draining());
                     if drained && cluster.nodes().any(|node| node.silent_since().is_some()) {
                         tally.reach(Situation::RolloutDrainLoss);
                     }
@@ -178,13 +178,13 @@ impl World {
             Command::Reach(_) if machine.outages().values().any(|outage| *outage == Outage::Braked) => {
                 tally.reach(Situation::Braked);
             }
-            Command::SetDuty { name, .. } => {
+            Command::SetAvailability { name, .. } => {
                 let Some(node) = cluster.node_named(name) else { return };
-                match node.duty {
-                    Duty::Active => {}
-                    Duty::Cordoned => tally.reach(Situation::Cordoned),
-                    Duty::Draining { .. } if cluster.is_drained(node.id) => {}
-                    Duty::Draining { .. } => {
+                match node.availability {
+                    Availability::Active => {}
+                    Availability::Cordoned => tally.reach(Situation::Cordoned),
+                    Availability::Draining { .. } if cluster.is_drained(node.id) => {}
+                    Availability::Draining { .. } => {
                         if node.silent_since().is_some() {
                             tally.reach(Situation::DrainOfSilent);
                         }
@@ -203,11 +203,11 @@ impl World {
                 if cluster.workloads().any(capped) {
                     tally.reach(Situation::BackoffAtCap);
                 }
-                for happening in cluster.history().iter().rev().take_while(is_now) {
-                    match happening.what {
+                for event in cluster.history().iter().rev().take_while(is_now) {
+                    match event.what {
                         What::Unready => tally.reach(Situation::Unready),
                         What::Ready
-                            if cluster.task(happening.task.unwrap_or(TaskId::MIN)).is_some_and(|task| {
+                            if cluster.task(event.task.unwrap_or(TaskId::MIN)).is_some_and(|task| {
                                 task.running_at.is_some_and(|at| at + Millis::secs(5) < entry.at)
                             }) =>
                         {
@@ -215,7 +215,7 @@ impl World {
                         }
                         What::Unhealthy => {
                             tally.reach(Situation::Unhealthy);
-                            let task = happening.task.and_then(|task| cluster.task(task));
+                            let task = event.task.and_then(|task| cluster.task(task));
                             let Some(workload) = task.and_then(|task| cluster.workload(task.workload)) else {
                                 continue;
                             };
@@ -229,9 +229,8 @@ impl World {
                         _ => {}
                     }
                 }
-                let drained = |happening: &orbit_core::model::Happening| {
-                    happening.index == entry.index && happening.what == What::Drained
-                };
+                let drained =
+                    |event: &orbit_core::model::HistoryEvent| event.index == entry.index && event.what == What::Drained;
                 if cluster.history().iter().next_back().is_some_and(drained) {
                     tally.reach(Situation::Drained);
                 }

@@ -47,7 +47,7 @@ pub fn notice_plan(tally: &mut Tally, cluster: &Cluster, plan: &orbit_core::mode
     }
     if plan.decisions.iter().any(|(_, decision)| decision.unplaced > 0) {
         tally.reach(Situation::Unplaced);
-        if cluster.nodes().any(|node| node.duty.is_draining() && cluster.tasks_left(node.id) > 0) {
+        if cluster.nodes().any(|node| node.availability.is_draining() && cluster.tasks_left(node.id) > 0) {
             tally.reach(Situation::DrainBlocked);
         }
     }
@@ -82,7 +82,7 @@ pub fn notice_plan(tally: &mut Tally, cluster: &Cluster, plan: &orbit_core::mode
     let past = |deadline: Time| deadline <= at;
     let expelled = |id: &TaskId| {
         let node = cluster.task(*id).and_then(|task| cluster.node(task.node?));
-        node.and_then(|node| node.duty.deadline()).is_some_and(past)
+        node.and_then(|node| node.availability.deadline()).is_some_and(past)
     };
     if plan.stops.iter().any(expelled) {
         tally.reach(Situation::DrainDeadline);
