@@ -76,9 +76,8 @@ async fn a_service_runs_on_two_workers_and_outlives_every_daemon() {
 
     handle.kill(workers[1].node.id());
     until("its tasks run on the other", async || workers[0].running().len() == 4).await;
-    let handle = manager.handle().unwrap();
     let delete = Request::Delete { kind: Kind::Service, name: "web".into(), condition: Condition::None };
-    assert!(handle.request(delete).await.result.is_ok());
+    assert!(manager.handle().unwrap().request(delete).await.result.is_ok());
     until("nothing is left on the living one", async || {
         workers[0].runtime.with(|engine| engine.containers().count() == 0)
     })

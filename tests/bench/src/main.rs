@@ -21,6 +21,7 @@ mod submit;
 mod tiny;
 mod visitor;
 mod watch;
+mod workers;
 
 use orbit_tests::Engine;
 
@@ -33,7 +34,7 @@ enum Needs {
 }
 
 /// In the order in which they are printed.
-const FIGURES: [(&str, Needs); 14] = [
+const FIGURES: [(&str, Needs); 15] = [
     ("core", Needs::Nothing(core::run)),
     ("fleet", Needs::Nothing(core::fleet)),
     ("spread", Needs::Nothing(core::spread)),
@@ -41,6 +42,7 @@ const FIGURES: [(&str, Needs); 14] = [
     ("list", Needs::Nothing(list::run)),
     ("watch", Needs::Nothing(watch::run)),
     ("flood", Needs::Nothing(flood::run)),
+    ("workers", Needs::Nothing(workers::run)),
     ("idle", Needs::Engine(idle::run)),
     ("logs", Needs::Engine(logs::run)),
     ("replace", Needs::Engine(replace::run)),
@@ -55,6 +57,9 @@ fn main() {
     let beside = std::env::current_exe().expect("this program has a path");
     let _ = tempfile::env::override_temp_dir(beside.parent().expect("in a folder"));
     let named: Vec<String> = std::env::args().skip(1).collect();
+    if let [workers::FLEET, manager] = named.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return workers::fleet(manager);
+    }
     report::head();
     for (name, needs) in FIGURES {
         if !named.is_empty() && !named.iter().any(|n| n == name) {

@@ -45,3 +45,14 @@ pub fn resident_bytes(pid: u32) -> u64 {
     let kib = line.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }
+
+/// Processor time that a process has used, in seconds; all its threads, in user and system mode.
+pub fn cpu_seconds(pid: u32) -> f64 {
+    /// What the kernel counts in, on every architecture that Linux has kept.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name may hold anything, also spaces; what follows its parenthesis does not.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
+    let ticks = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>();
+    ticks / TICKS_PER_SECOND
+}

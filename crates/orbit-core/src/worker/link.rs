@@ -190,11 +190,23 @@ impl Link {
         counts
     }
 
-    /// Whether something else than this was reported of its task last, and not confirmed: nobody knows then what the manager
-    /// believes.
-    pub fn said_otherwise(&self, report: &TaskReport) -> bool {
+    /// Whether what was reported last of the task is unconfirmed: nobody knows then what the manager believes, also where
+    /// that is what it confirmed before. A digest alone awaits an order, not a confirmation.
+    pub fn has_unconfirmed(&self, report: &TaskReport) -> bool {
         let State::Up(up) = &self.state else { return false };
-        up.reported.get(&report.task).is_some_and(|reported| reported.what.0 != report.key())
+        let is_open = |Reported { what: (key, digest), .. }: &Reported| digest.is_none() || *key != report.key();
+        up.reported.get(&report.task).is_some_and(is_open)
+    }
+
+    /// Whether something was reported of the task that is unconfirmed. True without a session, in which nothing can be.
+    pub fn has_reported(&self, task: TaskId) -> bool {
+        self.welcomed().is_none_or(|up| up.reported.contains_key(&task))
+    }
+
+    /// The tasks whose reports are to be repeated now.
+    pub fn repeated(&self, now: Time) -> impl Iterator<Item = TaskId> {
+        let up = self.welcomed().filter(|up| up.repeat_at <= now);
+        up.into_iter().flat_map(|up| up.reported.keys().copied())
     }
 
     /// The manager confirms what a report of this number reported of a task. False if something was reported since.
@@ -216,7 +228,15 @@ impl Link {
     }
 
     /// What is due after every event: dial, give up, heartbeat, report.
-    pub fn follow_up(&mut self, now: Time, may_dial: bool, unconfirmed: Vec<TaskReport>, actions: &mut Vec<Action>) {
+    ///
+    /// `news` has what is unconfirmed of each task that may have changed, and of each that is [`repeated`](Self::repeated).
+    pub fn follow_up(
+        &mut self,
+        now: Time,
+        may_dial: bool,
+        news: Vec<(TaskId, Option<TaskReport>)>,
+        actions: &mut Vec<Action>,
+    ) {
         match &mut self.state {
             State::Down { dial_at } => {
                 // Before everything was listed once there is no inventory to say hello with.
@@ -239,33 +259,34 @@ impl Link {
                 actions.push(Action::Disconnect(up.link));
                 self.retry(now);
             }
-            State::Up(up) => up.keep_up(now, unconfirmed, actions),
+            State::Up(up) => up.keep_up(now, news, actions),
         }
     }
 }
 
 impl Up {
-    fn keep_up(&mut self, now: Time, unconfirmed: Vec<TaskReport>, actions: &mut Vec<Action>) {
+    fn keep_up(&mut self, now: Time, news: Vec<(TaskId, Option<TaskReport>)>, actions: &mut Vec<Action>) {
         let link = self.link;
         let repeat = self.repeat_at <= now;
         let seq = self.reports + 1;
-        let (mut news, mut reported) = (Vec::new(), BTreeMap::new());
-        for report in unconfirmed {
-            let before = self.reported.remove(&report.task).filter(|reported| reported.what == report.statement());
+        let mut reports = Vec::new();
+        for (task, report) in news {
+            let before = self.reported.remove(&task);
+            let Some(report) = report else { continue };
+            let before = before.filter(|reported| reported.what == report.statement());
             let is_new = before.is_none();
-            reported.insert(report.task, before.unwrap_or_else(|| Reported { what: report.statement(), seq }));
+            self.reported.insert(task, before.unwrap_or_else(|| Reported { what: report.statement(), seq }));
             if is_new || repeat {
-                news.push(report);
+                reports.push(report);
             }
         }
-        self.reported = reported;
-        if !news.is_empty() {
+        if !reports.is_empty() {
             self.reports = seq;
             // Only a repetition puts the next one off: news that keep coming must not.
             if repeat {
                 self.repeat_at = now + Millis(self.heartbeat.0.saturating_mul(2));
             }
-            actions.push(Action::Send { link, message: ToManager::Report { seq, reports: news } });
+            actions.push(Action::Send { link, message: ToManager::Report { seq, reports } });
         }
         if self.heartbeat_at <= now {
             self.heartbeat_at = now + self.heartbeat;

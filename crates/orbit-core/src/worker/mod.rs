@@ -122,6 +122,8 @@ pub struct Worker {
     tasks: BTreeMap<TaskId, WorkerTask>,
     /// Tasks to look at in this step.
     due: BTreeSet<TaskId>,
+    /// Tasks that were looked at in this step: nothing else that is reported can have changed.
+    looked_at: BTreeSet<TaskId>,
     engine: Engine,
     ops: BTreeMap<OpId, InFlight>,
     /// Counts operations begun and ended, to tell whether a listing is older than an operation.
@@ -213,6 +215,7 @@ impl Worker {
             link: Link::new(nonce),
             tasks,
             due: BTreeSet::new(),
+            looked_at: BTreeSet::new(),
             engine,
             ops: BTreeMap::new(),
             ticks: 0,
@@ -252,8 +255,9 @@ impl Worker {
         self.take_looks(now);
         self.drive_due(now, &mut actions);
         self.cancel_fetches(&mut actions);
-        let unconfirmed = self.unconfirmed();
-        self.link.follow_up(now, self.engine.listed, unconfirmed, &mut actions);
+        let news = self.news(now);
+        self.link.follow_up(now, self.engine.listed, news, &mut actions);
+        debug_assert!(self.reports_everything(), "a change of a task was overlooked");
         persist_first(actions)
     }
 
@@ -437,22 +441,34 @@ impl Worker {
         })
     }
 
-    fn unconfirmed(&self) -> Vec<TaskReport> {
-        let news = |(id, task): (&TaskId, &WorkerTask)| {
-            if task.order.as_ref().is_none_or(|order| order.ended) {
-                return None;
-            }
-            let unheard = |report: &TaskReport| {
-                let (state, probed) = task.confirmed.map_or((None, Probed::default()), |(s, p)| (Some(s), p));
-                let unresolved = report.digest.is_some();
-                unresolved
-                    || state < Some(report.state)
-                    || (state == Some(report.state) && probed != report.probed)
-                    || self.link.said_otherwise(report)
-            };
-            self.report_of(*id, task).filter(unheard)
+    /// What is unconfirmed of each task that was looked at and, when reports are to be repeated, of each that was reported;
+    /// `None` of a task of which nothing is. A step costs the tasks that it touches, not all of the node's.
+    fn news(&mut self, now: Time) -> Vec<(TaskId, Option<TaskReport>)> {
+        let mut tasks = std::mem::take(&mut self.looked_at);
+        tasks.extend(self.link.repeated(now));
+        tasks.into_iter().map(|id| (id, self.unconfirmed(id))).collect()
+    }
+
+    /// What the manager has not confirmed of a task.
+    fn unconfirmed(&self, id: TaskId) -> Option<TaskReport> {
+        let task = self.tasks.get(&id)?;
+        if task.order.as_ref().is_none_or(|order| order.ended) {
+            return None;
+        }
+        let is_unconfirmed = |report: &TaskReport| {
+            let (state, probed) = task.confirmed.map_or((None, Probed::default()), |(s, p)| (Some(s), p));
+            let unresolved = report.digest.is_some();
+            unresolved
+                || state < Some(report.state)
+                || (state == Some(report.state) && probed != report.probed)
+                || self.link.has_unconfirmed(report)
         };
-        self.tasks.iter().filter_map(news).collect()
+        self.report_of(id, task).filter(is_unconfirmed)
+    }
+
+    /// Whether every task that is unconfirmed has been reported, in a session that stands.
+    fn reports_everything(&self) -> bool {
+        self.tasks.keys().all(|id| self.link.has_reported(*id) || self.unconfirmed(*id).is_none())
     }
 
     fn message(&mut self, now: Time, link: LinkId, message: ToWorker, actions: &mut Vec<Action>) {
@@ -517,6 +533,8 @@ impl Worker {
         let confirmed = self.tasks.values_mut().filter_map(|task| task.confirmed.as_mut());
         confirmed.for_each(|(_, probed)| *probed = Probed::default());
         self.link.welcome(now, &welcome);
+        // Nothing was reported yet in this session.
+        self.due.extend(self.tasks.keys());
         self.assigned(welcome.assigned);
     }
 

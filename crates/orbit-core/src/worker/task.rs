@@ -102,6 +102,7 @@ impl Worker {
     /// Looks at every task that is due, and begins what follows.
     pub(super) fn drive_due(&mut self, now: Time, actions: &mut Vec<Action>) {
         while let Some(id) = self.due.pop_first() {
+            self.looked_at.insert(id);
             self.drive(now, id, actions);
         }
     }
