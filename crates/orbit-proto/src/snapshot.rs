@@ -6,7 +6,7 @@ use orbit_core::{
     state::{KeyRecord, Snapshot},
 };
 use prost::Message;
-use std::{iter::Peekable, sync::Arc};
+use std::{collections::BTreeMap, iter::Peekable, sync::Arc};
 
 /// A chunk is closed when it has reached this size; the record that reaches it may be larger by one
 /// spec's size (limits on manifests keep that to a few mebibytes, usually to some hundred bytes).
@@ -146,6 +146,7 @@ fn header(s: &Snapshot) -> v1::SnapshotHeader {
         at_ms: s.at.0,
         wall_ms: s.wall_ms,
         seed: s.seed,
+        next_node: s.next_node.0,
     }
 }
 
@@ -249,7 +250,7 @@ impl From<&Node> for v1::Node {
                     Some(v1::Availability { draining: true, deadline_ms: deadline.map(|at| at.0), since_ms: since.0 })
                 }
             },
-            forgotten: n.forgotten,
+            forgotten: false,
             quarantined_ports: n.quarantined_ports.iter().map(quarantined).collect(),
             next_port: n.next_port.into(),
         }
@@ -274,7 +275,6 @@ impl TryFrom<v1::Node> for Node {
                 }
                 Some(_) => return Err(DecodeError::new("has times, and is not drained").within("availability")),
             },
-            n.forgotten,
             n.quarantined_ports.into_iter().map(quarantined).collect::<Result<_>>()?,
             port("next_port", n.next_port)?,
         ))
@@ -372,6 +372,7 @@ impl From<&HistoryEvent> for v1::HistoryEvent {
             task: h.task.map(Into::into),
             node: h.node.map(|node| node.0),
             message: h.message.clone(),
+            node_name: h.node_name.to_string(),
         }
     }
 }
@@ -386,6 +387,7 @@ impl TryFrom<v1::HistoryEvent> for HistoryEvent {
             subject: maybe("workload", h.workload)?.unwrap_or(Subject::Node),
             task: maybe("task", h.task)?,
             node: h.node.map(NodeId),
+            node_name: h.node_name.into(),
             message: h.message,
         })
     }
@@ -402,6 +404,8 @@ impl TryFrom<v1::Subject> for Subject {
 #[derive(Default)]
 pub struct SnapshotReader {
     snapshot: Option<Snapshot>,
+    /// Names of forgotten nodes, which older snapshots keep.
+    forgotten: BTreeMap<NodeId, Arc<str>>,
     next: u32,
     complete: bool,
 }
@@ -421,15 +425,25 @@ impl SnapshotReader {
     ///
     /// # Errors
     /// When chunks are missing.
-    pub fn finish(self) -> std::result::Result<Snapshot, DecodeError> {
-        match self.snapshot {
+    pub fn finish(mut self) -> std::result::Result<Snapshot, DecodeError> {
+        match self.snapshot.take() {
             Some(mut snapshot) if self.complete => {
                 for workload in snapshot.workloads.iter_mut().filter(|workload| workload.version == 0) {
                     workload.version = workload.versions.last().map_or(0, |last| last.number);
                 }
+                self.name_nodes(&mut snapshot);
                 Ok(snapshot)
             }
             _ => Err(DecodeError::new(format!("the snapshot ends after {} chunks, before its last one", self.next))),
+        }
+    }
+
+    /// Completes what an older snapshot leaves to its nodes: their names in the history.
+    fn name_nodes(&self, snapshot: &mut Snapshot) {
+        let mut names = self.forgotten.clone();
+        names.extend(snapshot.nodes.iter().map(|node| (node.id, node.info.name.as_str().into())));
+        for event in snapshot.history.iter_mut().filter(|event| event.node_name.is_empty()) {
+            event.node_name = event.node.and_then(|node| names.get(&node).cloned()).unwrap_or_default();
         }
     }
 
@@ -449,7 +463,7 @@ impl SnapshotReader {
         self.next = self.next.checked_add(1).ok_or_else(|| DecodeError::new("is one too many"))?;
         self.complete = chunk.last;
         let snapshot = self.snapshot.as_mut().expect("the first chunk has the header");
-        add_nodes(snapshot, chunk.nodes)?;
+        add_nodes(snapshot, &mut self.forgotten, chunk.nodes)?;
         for (i, workload) in chunk.workloads.into_iter().enumerate() {
             add_workload(snapshot, workload).within(&format!("workloads[{i}]"))?;
         }
@@ -473,6 +487,7 @@ fn empty(h: v1::SnapshotHeader) -> Snapshot {
         wall_ms: h.wall_ms,
         seed: h.seed,
         nodes: Vec::new(),
+        next_node: NodeId(h.next_node),
         workloads: Vec::new(),
         tasks: Vec::new(),
         keys: Vec::new(),
@@ -480,12 +495,21 @@ fn empty(h: v1::SnapshotHeader) -> Snapshot {
     }
 }
 
-fn add_nodes(snapshot: &mut Snapshot, nodes: Vec<v1::Node>) -> Result<()> {
-    for (i, node) in each::<_, Node>("nodes", nodes)?.into_iter().enumerate() {
-        if node.id.slot() != snapshot.nodes.len() {
-            return Err(DecodeError::new("is out of order").within(&format!("nodes[{i}].id")));
+fn add_nodes(snapshot: &mut Snapshot, forgotten: &mut BTreeMap<NodeId, Arc<str>>, nodes: Vec<v1::Node>) -> Result<()> {
+    let counted = snapshot.next_node;
+    for (i, node) in nodes.into_iter().enumerate() {
+        let (is_forgotten, at) = (node.forgotten, format!("nodes[{i}]"));
+        let node = Node::try_from(node).within(&at)?;
+        let last = snapshot.nodes.last().map(|last| last.id).max(forgotten.keys().next_back().copied());
+        if last.is_some_and(|last| last >= node.id) || node.id == NodeId(u32::MAX) {
+            return Err(DecodeError::new("is out of order").within("id").within(&at));
         }
-        snapshot.nodes.push(node);
+        // Where the header does not say what follows, the last node does.
+        snapshot.next_node = counted.max(NodeId(node.id.0 + 1)).max(snapshot.next_node);
+        match is_forgotten {
+            true => drop(forgotten.insert(node.id, node.info.name.into())),
+            false => snapshot.nodes.push(node),
+        }
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ fn snapshot(task: Task) -> Snapshot {
     let node = |id, name: &str| {
         let info = NodeInfo { name: name.into(), uid: NodeUid(u64::from(id) + 1), ..info.clone() };
         let reach = Reach::Reachable;
-        Node::bare(NodeId(id), info, 1, Time(0), reach, Availability::Active, false, BTreeMap::new(), 20_000)
+        Node::bare(NodeId(id), info, 1, Time(0), reach, Availability::Active, BTreeMap::new(), 20_000)
     };
     let workload = Workload {
         uid: task.workload,

@@ -188,7 +188,7 @@ impl Brake {
     /// its last heartbeat, the last re-arming or the release by the brake, unless that holds (invariant
     /// I32).
     pub(super) fn outage(&self, cluster: &Cluster, timing: &Timing, id: NodeId, heard_at: Time) -> Option<Outage> {
-        let node = cluster.node(id).filter(|node| !node.forgotten)?;
+        let node = cluster.node(id)?;
         let since = node.silent_since()?;
         let released_at = self.released_at.get(&id).copied().unwrap_or_default();
         // It may be heard again, and that not be written yet.

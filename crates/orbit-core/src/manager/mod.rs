@@ -573,7 +573,7 @@ impl Leader {
     /// Closes the sessions of forgotten nodes. A forgotten node is another node when it returns, and has to register
     /// again.
     fn dismiss_forgotten(&mut self, cluster: &Cluster, touched: &Touched, actions: &mut Vec<Action>) {
-        for id in touched.nodes.iter().filter(|id| cluster.node(**id).is_some_and(|node| node.forgotten)) {
+        for id in touched.nodes.iter().filter(|id| cluster.node(**id).is_none()) {
             if let Some(session) = self.sessions.of_node(*id) {
                 self.close(session);
                 actions.push(Action::Close(session));

@@ -20,6 +20,8 @@ pub struct HistoryEvent {
     pub task: Option<TaskId>,
     /// On which node.
     pub node: Option<NodeId>,
+    /// That node's name then; empty without one. The node may have been forgotten since.
+    pub node_name: Arc<str>,
     /// More, for a person; may be empty.
     pub message: String,
 }

@@ -98,8 +98,8 @@ impl fmt::Display for BadId {
     }
 }
 
-/// A node's place in the cluster's arena, given at its first registration and never reused.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A node, numbered from 0 at its first registration; a number is never given again.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u32);
 
 impl NodeId {

@@ -98,8 +98,6 @@ pub struct Node {
     pub reach: Reach,
     /// What an operator wants of it.
     pub availability: Availability,
-    /// An operator said that it is gone for good: it has no tasks and takes no orders.
-    pub forgotten: bool,
     /// Ports that were found to be held by a stranger, and until when they are left alone.
     pub quarantined_ports: BTreeMap<u16, Time>,
     /// From where the next host port is sought, so that one that was just given back is not
@@ -141,7 +139,7 @@ impl Node {
     }
     /// Whether it is heard, and does what it is told.
     pub fn is_ready(&self) -> bool {
-        !self.forgotten && self.reach == Reach::Reachable
+        self.reach == Reach::Reachable
     }
     /// Since when it has been silent, if it is unreachable.
     pub fn silent_since(&self) -> Option<Time> {
@@ -172,7 +170,6 @@ impl Node {
         registered_at: Time,
         reach: Reach,
         availability: Availability,
-        forgotten: bool,
         quarantined_ports: BTreeMap<u16, Time>,
         next_port: u16,
     ) -> Node {
@@ -183,7 +180,6 @@ impl Node {
             registered_at,
             reach,
             availability,
-            forgotten,
             quarantined_ports,
             next_port,
             used: Resources::ZERO,

@@ -24,7 +24,7 @@ const SPREAD_BEST: u64 = 1_000_000;
 pub struct Scheduler<'a> {
     cluster: &'a Cluster,
     at: Time,
-    /// What this plan has reserved so far, by node.
+    /// What this plan has reserved so far, by the node's place in the table.
     reserved: Vec<Reserved>,
 }
 
@@ -52,10 +52,14 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// Whether one task of the class fits on the node now.
+    /// Whether one task of the class fits on the node now; false of a node that was forgotten.
     pub fn fits(&self, class: &PlacementClass, node: NodeId) -> bool {
-        let node = &self.cluster.nodes[node.slot()];
-        filter::check(node, class, &self.reserved[node.id.slot()], self.at).is_ok()
+        let Some(node) = self.cluster.node(node) else { return false };
+        filter::check(node, class, &self.reserved[self.node_place(node.id)], self.at).is_ok()
+    }
+
+    fn node_place(&self, id: NodeId) -> usize {
+        self.cluster.nodes.place(id).expect("what is asked for is a node of the cluster")
     }
 
     /// Why no node takes a task of the class: how many nodes each filter refused, and its explanation for the
@@ -63,7 +67,7 @@ impl<'a> Scheduler<'a> {
     pub fn refusals(&self, class: &PlacementClass) -> Vec<Refusals> {
         let mut by_filter: BTreeMap<&'static str, (u32, u64, String)> = BTreeMap::new();
         for node in self.cluster.nodes() {
-            let Err(refusal) = filter::check(node, class, &self.reserved[node.id.slot()], self.at) else {
+            let Err(refusal) = filter::check(node, class, &self.reserved[self.node_place(node.id)], self.at) else {
                 continue;
             };
             let free = match &refusal {
@@ -92,7 +96,7 @@ impl<'a> Scheduler<'a> {
     /// How full the node would be with one more task: thousandths of its processors plus thousandths
     /// of its memory.
     fn fullness(&self, node: &Node, request: Resources) -> u64 {
-        let would = node.used().plus(self.reserved[node.id.slot()].taken).plus(request);
+        let would = node.used().plus(self.reserved[self.node_place(node.id)].taken).plus(request);
         let share = |used: u64, of: u64| used.saturating_mul(1000) / of.max(1);
         share(would.cpu_millis, node.info.allocatable.cpu_millis)
             + share(would.memory_bytes, node.info.allocatable.memory_bytes)
@@ -138,15 +142,16 @@ impl<'a> Scheduler<'a> {
             let Some(Reverse((own, _, id))) = heap.pop() else { break };
             let Some(target) = self.take(class, id) else { continue };
             targets.push(target);
-            heap.push(rank(self, &self.cluster.nodes[id.slot()], own + 1));
+            heap.push(rank(self, &self.cluster.nodes[id], own + 1));
         }
         Placed { targets, best }
     }
 
     /// Reserves room for one task on the node, if there is any.
     fn take(&mut self, class: &PlacementClass, id: NodeId) -> Option<Target> {
-        let node = &self.cluster.nodes[id.slot()];
-        let reserved = &mut self.reserved[id.slot()];
+        let node = &self.cluster.nodes[id];
+        let place = self.node_place(id);
+        let reserved = &mut self.reserved[place];
         let free = node.free().minus(reserved.taken);
         if !class.request.fits_in(free) {
             return None;

@@ -16,6 +16,7 @@ use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
+use std::sync::Arc;
 
 /// How long a host port is quarantined after a stranger was found to hold it.
 pub const PORT_REST: Millis = Millis::secs(60);
@@ -88,7 +89,10 @@ impl Cluster {
 impl Cluster {
     fn record(&mut self, what: What, subject: Subject, task: Option<TaskId>, node: Option<NodeId>, message: String) {
         let (index, at, actor) = (self.index, self.at, self.actor);
-        self.history.record(HistoryEvent { index, at, actor, what, subject, task, node, message: cut(message) });
+        let node_name =
+            node.and_then(|node| self.node(node)).map_or_else(Arc::default, |it| it.info.name.as_str().into());
+        let message = cut(message);
+        self.history.record(HistoryEvent { index, at, actor, what, subject, task, node, node_name, message });
     }
     fn record_workload(&mut self, what: What, uid: Uid, message: impl Into<String>) {
         let subject = self.workloads[&uid].subject();
@@ -132,7 +136,7 @@ impl Cluster {
         let ports = Vec::from_iter(task.host_ports.iter().copied().filter(is_taken));
         if let Some(node) = node {
             let until = self.at + PORT_REST;
-            let quarantined = &mut self.nodes[node.slot()].quarantined_ports;
+            let quarantined = &mut self.nodes[node].quarantined_ports;
             quarantined.retain(|_, rests_until| *rests_until > self.at);
             quarantined.extend(ports.into_iter().map(|port| (port, until)));
             touched.nodes.push(node);

@@ -3,7 +3,7 @@
 //! Only `apply` changes it, and only through the methods below, each of which keeps the indexes
 //! current. [`Cluster::check`] recomputes them.
 
-use super::{Change, History, IdempotencyKeys, TaskTable};
+use super::{Change, History, IdempotencyKeys, NodeTable, TaskTable};
 use crate::{cost, model::*};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ pub struct Cluster {
     /// The randomness of the present term.
     pub seed: u64,
 
-    pub(crate) nodes: Vec<Node>,
+    pub(crate) nodes: NodeTable,
     pub(crate) workloads: BTreeMap<Uid, Workload>,
     pub(crate) tasks: TaskTable,
     pub(crate) keys: IdempotencyKeys,
@@ -49,8 +49,6 @@ pub struct Cluster {
     pub(crate) actor: Actor,
     /// The unreachable nodes, by the time since which each is silent.
     pub(crate) silent: BTreeSet<(Time, NodeId)>,
-    /// How many nodes were not forgotten.
-    pub(crate) present: usize,
     /// About how many bytes all kept versions take.
     pub(crate) spec_bytes: u64,
     /// How many tasks there are in each state, and how those ended.
@@ -73,7 +71,7 @@ impl Default for Cluster {
             at: Time(0),
             wall_ms: 0,
             seed: 0,
-            nodes: Vec::new(),
+            nodes: NodeTable::default(),
             workloads: BTreeMap::new(),
             tasks: TaskTable::default(),
             keys: IdempotencyKeys::default(),
@@ -87,7 +85,6 @@ impl Default for Cluster {
             slots: 0,
             actor: Actor::Unknown,
             silent: BTreeSet::new(),
-            present: 0,
             spec_bytes: 0,
             task_counts: BTreeMap::new(),
             workload_counts: BTreeMap::new(),
@@ -97,14 +94,13 @@ impl Default for Cluster {
 
 // Getters.
 impl Cluster {
-    /// Every node that was not forgotten, by ID.
+    /// Every node, by ID.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.iter().inspect(|_| cost::rows(1)).filter(|node| !node.forgotten)
+        self.nodes.iter().inspect(|_| cost::rows(1))
     }
     /// The nodes whose IDs come after `after`, by ID.
     pub fn nodes_after(&self, after: Option<NodeId>) -> impl Iterator<Item = &Node> {
-        let from = after.map_or(0, |id| id.slot() + 1).min(self.nodes.len());
-        self.nodes[from..].iter().inspect(|_| cost::rows(1)).filter(|node| !node.forgotten)
+        self.nodes.after(after).inspect(|_| cost::rows(1))
     }
     /// The nodes whose names come after `after`, by name.
     pub fn nodes_by_name(&self, after: Option<&str>) -> impl Iterator<Item = &Node> {
@@ -120,17 +116,17 @@ impl Cluster {
     pub fn workload_count(&self, kind: Kind) -> usize {
         self.workload_counts.get(&kind).copied().unwrap_or(0)
     }
-    /// How many nodes there are that were not forgotten.
+    /// How many nodes there are.
     pub fn node_count(&self) -> usize {
-        self.present
+        self.nodes.len()
     }
     /// The unreachable nodes, by the time since which each is silent.
     pub fn silent(&self) -> &BTreeSet<(Time, NodeId)> {
         &self.silent
     }
-    /// A node by ID, forgotten ones included.
+    /// A node by ID; `None` of a forgotten one.
     pub fn node(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.get(id.slot())
+        self.nodes.get(id)
     }
     /// A node by name.
     pub fn node_named(&self, name: &str) -> Option<&Node> {
@@ -231,20 +227,17 @@ impl Cluster {
 
 // Changes: each keeps every index current.
 impl Cluster {
-    /// Adds a node to the end of the arena. Its name and ID are free.
+    /// Adds a node. Its name and both its IDs are free.
     pub(crate) fn insert_node(&mut self, node: Node) {
-        if !node.forgotten {
-            self.present += 1;
-            self.node_names.insert(node.info.name.clone(), node.id);
-            self.node_uids.insert(node.info.uid, node.id);
-            self.silent.extend(node.silent_since().map(|since| (since, node.id)));
-        }
+        self.node_names.insert(node.info.name.clone(), node.id);
+        self.node_uids.insert(node.info.uid, node.id);
+        self.silent.extend(node.silent_since().map(|since| (since, node.id)));
         self.nodes.push(node);
     }
 
     /// Notes whether a node is heard.
     pub(crate) fn set_reach(&mut self, id: NodeId, reach: Reach) {
-        let node = &mut self.nodes[id.slot()];
+        let node = &mut self.nodes[id];
         if let Some(since) = node.silent_since() {
             self.silent.remove(&(since, id));
         }
@@ -252,11 +245,9 @@ impl Cluster {
         self.silent.extend(node.silent_since().map(|since| (since, id)));
     }
 
-    /// A node is gone for good: its name and its ID are free.
+    /// A node is gone for good: its name is free, and its tasks have ended. Nothing of it is kept.
     pub(crate) fn forget_node(&mut self, id: NodeId) {
-        let node = &mut self.nodes[id.slot()];
-        node.forgotten = true;
-        self.present -= 1;
+        let node = self.nodes.remove(id);
         self.node_names.remove(&node.info.name);
         self.node_uids.remove(&node.info.uid);
         if let Some(since) = node.silent_since() {
@@ -318,9 +309,10 @@ impl Cluster {
         if task.state == TaskState::Pending {
             self.pending.insert((uid, id));
         }
-        if let Some(node) = task.node {
+        // The node of an ended task may have been forgotten.
+        if let Some(node) = task.node.and_then(|node| self.nodes.get_mut(node)) {
             let request = workload.spec(number).expect("just found").resources;
-            hold(&mut self.nodes[node.slot()], &task, request);
+            hold(node, &task, request);
         }
         *self.task_counts.entry(count_key(&task)).or_default() += 1;
         let key = self.tasks.push(task);
@@ -342,7 +334,7 @@ impl Cluster {
         self.pending.remove(&(task.workload, task.id));
         let task = self.tasks.at(key);
         let request = self.spec_of(task).resources;
-        hold(&mut self.nodes[target.node.slot()], task, request);
+        hold(&mut self.nodes[target.node], task, request);
         self.recount(was, key);
         self.changed_task(key);
     }
@@ -381,7 +373,7 @@ impl Cluster {
             let task = self.tasks.at(key);
             if let Some(node) = task.node {
                 let request = self.spec_of(task).resources;
-                release(&mut self.nodes[node.slot()], task, request);
+                release(&mut self.nodes[node], task, request);
             }
         }
         self.recount(counted, key);
@@ -422,8 +414,8 @@ impl Cluster {
         let version = workload.versions.iter_mut().find(|v| v.number == number);
         version.expect("a version lives as long as a task refers to it").tasks -= 1;
         self.spec_bytes -= drop_unused_versions(workload);
-        if let Some(node) = node {
-            self.nodes[node.slot()].tasks.remove(&id);
+        if let Some(node) = node.and_then(|node| self.nodes.get_mut(node)) {
+            node.tasks.remove(&id);
         }
         self.uncount(count_key(self.tasks.at(key)));
         self.tasks.remove(key);
@@ -444,7 +436,7 @@ impl Cluster {
     }
     /// A node, and what is on it: whether it is heard is shown with each of its tasks, and with what they are of.
     pub(crate) fn changed_node(&mut self, id: NodeId) {
-        let tasks = Vec::from_iter(self.nodes[id.slot()].tasks());
+        let tasks = Vec::from_iter(self.nodes[id].tasks());
         cost::rows(tasks.len());
         let workloads: BTreeSet<Uid> = tasks.iter().filter_map(|task| Some(self.task(*task)?.workload)).collect();
         workloads.into_iter().for_each(|uid| self.changed_workload(uid));

@@ -48,7 +48,17 @@ impl History {
         for ((subject, what), count) in std::mem::take(&mut self.counts) {
             if let Some(more @ 1..) = count.checked_sub(Self::EACH_MAX) {
                 let message = format!("and {more} more");
-                self.push(HistoryEvent { index, at, actor, what, subject, task: None, node: None, message });
+                self.push(HistoryEvent {
+                    index,
+                    at,
+                    actor,
+                    what,
+                    subject,
+                    task: None,
+                    node: None,
+                    node_name: Arc::default(),
+                    message,
+                });
             }
         }
     }
@@ -80,7 +90,17 @@ mod tests {
 
     fn at_index(index: u64) -> HistoryEvent {
         let (what, subject, message) = (What::Returned, Subject::Node, String::new());
-        HistoryEvent { index, at: Time(0), actor: Actor::Worker, what, subject, task: None, node: None, message }
+        HistoryEvent {
+            index,
+            at: Time(0),
+            actor: Actor::Worker,
+            what,
+            subject,
+            task: None,
+            node: None,
+            node_name: Arc::default(),
+            message,
+        }
     }
 
     #[test]

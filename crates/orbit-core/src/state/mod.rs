@@ -9,6 +9,7 @@ mod check;
 mod cluster;
 mod history;
 mod keys;
+mod nodes;
 mod snapshot;
 mod tasks;
 
@@ -20,4 +21,5 @@ pub use keys::KeyRecord;
 pub use snapshot::Snapshot;
 
 use keys::IdempotencyKeys;
+use nodes::NodeTable;
 use tasks::TaskTable;

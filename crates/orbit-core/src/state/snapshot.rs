@@ -22,8 +22,10 @@ pub struct Snapshot {
     pub wall_ms: u64,
     /// As in [`Cluster`].
     pub seed: u64,
-    /// By ID, without gaps, forgotten ones included. Their indexes are empty.
+    /// By ID. Their indexes are empty.
     pub nodes: Vec<Node>,
+    /// The ID of the next new node: above all that were ever given, because none is given again.
+    pub next_node: NodeId,
     /// By UID. Their indexes are empty.
     pub workloads: Vec<Workload>,
     /// By ID.
@@ -45,7 +47,6 @@ impl Cluster {
                 n.registered_at,
                 n.reach,
                 n.availability,
-                n.forgotten,
                 n.quarantined_ports.clone(),
                 n.next_port,
             )
@@ -65,6 +66,7 @@ impl Cluster {
             wall_ms: self.wall_ms,
             seed: self.seed,
             nodes: self.nodes.iter().map(node).collect(),
+            next_node: self.nodes.next_id(),
             workloads: self.workloads.values().map(workload).collect(),
             tasks: self.tasks.iter().map(Task::bare).collect(),
             keys: self.keys.records().collect(),
@@ -94,18 +96,17 @@ impl Cluster {
             seed: snapshot.seed,
             ..Cluster::default()
         };
-        for (i, node) in snapshot.nodes.into_iter().enumerate() {
-            if node.id.slot() != i {
-                return Err(format!("node {} stands in place {i}", node.id));
+        for node in snapshot.nodes {
+            if node.id < cluster.nodes.next_id() || node.id >= snapshot.next_node {
+                return Err(format!("node {} is out of order", node.id));
             }
-            if !node.forgotten {
-                let known = cluster.node_names.contains_key(&node.info.name);
-                if known || cluster.node_uids.contains_key(&node.info.uid) {
-                    return Err(format!("node {} has the name or the ID of another", node.id));
-                }
+            let known = cluster.node_names.contains_key(&node.info.name);
+            if known || cluster.node_uids.contains_key(&node.info.uid) {
+                return Err(format!("node {} has the name or the ID of another", node.id));
             }
             cluster.insert_node(node);
         }
+        cluster.nodes.skip_to(snapshot.next_node);
         let mut last = None;
         for mut workload in snapshot.workloads {
             let uid = workload.uid;
@@ -138,7 +139,7 @@ impl Cluster {
         }
         let uids: Vec<Uid> = cluster.workloads.keys().copied().collect();
         uids.into_iter().for_each(|uid| cluster.refresh_finished(uid));
-        for node in &mut cluster.nodes {
+        for node in cluster.nodes.iter_mut() {
             node.granted = node.used;
         }
         for record in snapshot.keys {
@@ -178,7 +179,8 @@ impl Cluster {
         match task.node {
             None if matches!(task.state, TaskState::Pending) || task.state.is_terminal() => Ok(()),
             Some(node) if task.state != TaskState::Pending => match self.node(node) {
-                None => fail("has no node"),
+                None if !task.state.is_terminal() || node >= self.nodes.next_id() => fail("has no node"),
+                None => Ok(()),
                 Some(node) if !task.state.is_terminal() => {
                     let ports = &task.host_ports;
                     let twice = ports.iter().enumerate().any(|(i, p)| ports[..i].contains(p));

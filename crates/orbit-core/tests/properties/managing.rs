@@ -64,9 +64,7 @@ impl Model {
     /// What reports make of the tasks: forward only, from the node's present registration only.
     fn expect(&self, cluster: &Cluster, nodes: &[NodeReports]) -> BTreeMap<TaskId, Seen> {
         let mut tasks = self.tasks.clone();
-        let counts = |it: &&NodeReports| {
-            cluster.node(it.node).is_some_and(|node| node.incarnation == it.incarnation && !node.forgotten)
-        };
+        let counts = |it: &&NodeReports| cluster.node(it.node).is_some_and(|node| node.incarnation == it.incarnation);
         let reports = nodes.iter().filter(counts).flat_map(|it| it.reports.iter().map(|report| (it.node, report)));
         for (from, report) in reports {
             let sayable = report.state >= TaskState::Preparing && report.state != TaskState::Lost;

@@ -719,13 +719,13 @@ impl Managed {
 
     fn print_story(&mut self) {
         let cluster = self.manager.cluster();
-        let line = |happening: &HistoryEvent| {
-            let HistoryEvent { index, actor, what, subject, task, node, message, .. } = happening;
+        let line = |event: &HistoryEvent| {
+            let HistoryEvent { index, actor, what, subject, task, node, node_name, message, .. } = event;
             let subject = match subject {
                 Subject::Workload(kind, _, name) => format!("{kind} {name}"),
                 Subject::Node => "node".to_string(),
             };
-            let on = node.and_then(|id| cluster.node(id)).map(|node| format!(" on {}", node.info.name));
+            let on = node.map(|_| format!(" on {node_name}"));
             let task = task.map(|id| format!(" {id}"));
             let (on, task) = (on.unwrap_or_default(), task.unwrap_or_default());
             format!("{index:>4} {actor}: {what} {subject}{task}{on}: {message}")

@@ -4,7 +4,7 @@ use super::{watch::Watched, *};
 use crate::views;
 use orbit_core::{
     manager::{Request as Ask, View},
-    model::{AvailabilityOrder, Millis, NodeId, Time},
+    model::{AvailabilityOrder, Millis, NodeId, Time, What},
     state::Change as Changed,
 };
 use serde_json::{Value, json};
@@ -55,15 +55,22 @@ impl Watched for Nodes {
     }
     fn one(&self, state: View, now: Time, changed: &Changed) -> Option<Value> {
         let Changed::Node(id) = changed else { return None };
-        let node = state.cluster().node(*id)?;
+        let Some(node) = state.cluster().node(*id) else {
+            // Nothing is left of it but its name in the history.
+            let mut events = state.cluster().history().iter().rev();
+            if let Some(event) = events.find(|event| event.node == Some(*id) && event.what == What::Forgotten) {
+                self.remember(*id, &event.node_name);
+            }
+            return None;
+        };
         self.remember(*id, &node.info.name);
-        let chosen = !node.forgotten && self.selector.matches(&node.info.labels);
+        let chosen = self.selector.matches(&node.info.labels);
         chosen.then(|| json!(views::node(state, node, now)))
     }
     fn may_have_shown(&self, state: View, changed: &Changed, since: u64) -> bool {
         let Changed::Node(id) = changed else { return false };
         // Its labels are what they were, unless it has registered again.
-        state.cluster().node(*id).is_none_or(|node| node.forgotten || node.incarnation > since)
+        state.cluster().node(*id).is_none_or(|node| node.incarnation > since)
     }
     fn gone(&self, changed: &Changed) -> Option<Value> {
         let Changed::Node(id) = changed else { return None };

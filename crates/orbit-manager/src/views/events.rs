@@ -8,22 +8,22 @@ use orbit_core::{
 };
 
 /// Something that was done or happened.
-pub fn event(state: View, happening: &HistoryEvent) -> view::Event {
-    let node = happening.node.and_then(|id| state.cluster().node(id)).map(|node| node.info.name.clone());
-    let (kind, name) = match &happening.subject {
+pub fn event(state: View, event: &HistoryEvent) -> view::Event {
+    let node = event.node.map(|_| event.node_name.to_string());
+    let (kind, name) = match &event.subject {
         Subject::Workload(kind, _, name) => (kind.to_string(), name.to_string()),
         Subject::Node => ("node".to_string(), node.clone().unwrap_or_default()),
     };
     view::Event {
-        revision: happening.index,
-        at: moment(state, happening.at),
-        actor: happening.actor.to_string(),
-        reason: happening.what.to_string(),
-        warning: happening.what.is_warning(),
+        revision: event.index,
+        at: moment(state, event.at),
+        actor: event.actor.to_string(),
+        reason: event.what.to_string(),
+        warning: event.what.is_warning(),
         kind,
         name,
-        task: happening.task.map(|task| task.to_string()),
+        task: event.task.map(|task| task.to_string()),
         node,
-        message: happening.message.clone(),
+        message: event.message.clone(),
     }
 }

@@ -435,9 +435,9 @@ pub fn to_worker() -> impl Strategy<Value = ToWorker> {
 }
 fn node() -> impl Strategy<Value = Node> {
     let quarantined = proptest::collection::btree_map(any::<u16>(), time(), 0..3);
-    (info(), n64(), time(), reach(), availability(), any::<bool>(), quarantined, any::<u16>()).prop_map(
-        |(info, incarnation, at, reach, availability, forgotten, quarantined, next_port)| {
-            Node::bare(NodeId(0), info, incarnation, at, reach, availability, forgotten, quarantined, next_port)
+    (info(), n64(), time(), reach(), availability(), quarantined, any::<u16>()).prop_map(
+        |(info, incarnation, at, reach, availability, quarantined, next_port)| {
+            Node::bare(NodeId(0), info, incarnation, at, reach, availability, quarantined, next_port)
         },
     )
 }
@@ -520,7 +520,7 @@ pub fn snapshot() -> impl Strategy<Value = Snapshot> {
         (kind(), uid(), text()).prop_map(|(kind, uid, name)| Subject::Workload(kind, uid, name.into())),
     ];
     let what = proptest::sample::select(&What::ALL[..]);
-    let happening = (n64(), time(), actor(), what, subject, of(task_id()), of(node_id()), text()).prop_map(
+    let event = (n64(), time(), actor(), what, subject, of(task_id()), of((node_id(), text())), text()).prop_map(
         |(index, at, actor, what, subject, task, node, message)| HistoryEvent {
             index,
             at,
@@ -528,12 +528,14 @@ pub fn snapshot() -> impl Strategy<Value = Snapshot> {
             what,
             subject,
             task,
-            node,
+            node: node.as_ref().map(|(id, _)| *id),
+            // Nobody has an empty name, which stands for one that an older snapshot leaves to its nodes.
+            node_name: node.map_or_else(Default::default, |(_, name)| format!("n{name}").into()),
             message,
         },
     );
     let head = (of(n64()), n32(), n32(), n64(), n64(), time(), n64(), n64());
-    (head, vec(node(), 0..4), vec(workload(), 0..4), vec(task(), 0..8), vec(key, 0..4), vec(happening, 0..4)).prop_map(
+    (head, vec(node(), 0..4), vec(workload(), 0..4), vec(task(), 0..8), vec(key, 0..4), vec(event, 0..4)).prop_map(
         |(
             (cluster, epoch, schema, index, term, at, wall_ms, seed),
             mut nodes,
@@ -542,13 +544,30 @@ pub fn snapshot() -> impl Strategy<Value = Snapshot> {
             keys,
             history,
         )| {
-            nodes.iter_mut().zip(0..).for_each(|(node, id)| node.id = NodeId(id));
+            // Every second one was forgotten, and so was the last that was given.
+            nodes.iter_mut().zip(0..).for_each(|(node, id)| node.id = NodeId(2 * id + 1));
+            let next_node = NodeId(2 * nodes.len() as u32 + 1);
             workloads.sort_by_key(|w| w.uid);
             workloads.dedup_by_key(|w| w.uid);
             tasks.sort_by_key(|t| t.id);
             tasks.dedup_by_key(|t| t.id);
             let cluster = cluster.map(ClusterId);
-            Snapshot { cluster, epoch, schema, index, term, at, wall_ms, seed, nodes, workloads, tasks, keys, history }
+            Snapshot {
+                cluster,
+                epoch,
+                schema,
+                index,
+                term,
+                at,
+                wall_ms,
+                seed,
+                nodes,
+                next_node,
+                workloads,
+                tasks,
+                keys,
+                history,
+            }
         },
     )
 }

@@ -25,7 +25,7 @@ impl Cluster {
         if availability == before {
             return Ok(Answer::Done);
         }
-        self.nodes[id.slot()].availability = availability;
+        self.nodes[id].availability = availability;
         let left = count(self.tasks_left(id), "task");
         let message = match (availability, order) {
             (_, AvailabilityOrder::Drain { deadline: Some(span) }) => {
@@ -43,13 +43,13 @@ impl Cluster {
 
     /// How many tasks of a node are not seen to have ended.
     pub fn tasks_left(&self, id: NodeId) -> u32 {
-        let left = self.nodes[id.slot()].tasks().filter_map(|task| self.task(task));
+        let left = self.nodes[id].tasks().filter_map(|task| self.task(task));
         left.filter(|task| !task.state.is_terminal()).count() as u32
     }
 
     /// Whether an operator wants a node's tasks to go, and all are seen to have ended.
     pub fn is_drained(&self, id: NodeId) -> bool {
-        self.nodes[id.slot()].availability.is_draining() && self.tasks_left(id) == 0
+        self.nodes[id].availability.is_draining() && self.tasks_left(id) == 0
     }
 
     pub(super) fn record_if_drained(&mut self, id: NodeId) {
@@ -94,17 +94,16 @@ impl Cluster {
         };
         self.check_fences(node, since, self.at)?;
         let (id, tasks) = (node.id, Vec::from_iter(node.tasks()));
-        self.nodes[id.slot()].availability = Availability::Active;
         for task in tasks {
             let key = self.tasks.key(task).expect("a node's tasks are in the table");
             let end = End::new(Reason::NodeLost, format!("node {name} was forgotten"));
             self.end_task(key, TaskState::Lost, end, self.at, touched);
         }
+        self.record_node(What::Forgotten, id);
+        self.changed_node(id);
         self.forget_node(id);
         touched.nodes.push(id);
         touched.reach_changed = true;
-        self.record_node(What::Forgotten, id);
-        self.changed_node(id);
         Ok(Answer::Done)
     }
 }
@@ -125,12 +124,12 @@ impl Cluster {
             );
             return Err(Rejection { code: Code::NameInUse, field: "name".into(), message });
         }
-        let was_silent = known.is_some_and(|id| self.nodes[id.slot()].reach != Reach::Reachable);
-        let id = known.unwrap_or(NodeId(u32::try_from(self.nodes.len()).expect("fewer nodes than that")));
+        let was_silent = known.is_some_and(|id| self.nodes[id].reach != Reach::Reachable);
+        let id = known.unwrap_or(self.nodes.next_id());
         match known {
             Some(id) => {
                 self.set_reach(id, Reach::Reachable);
-                let node = &mut self.nodes[id.slot()];
+                let node = &mut self.nodes[id];
                 self.node_names.remove(&node.info.name);
                 node.info = info.clone();
                 node.incarnation = self.index;
@@ -143,7 +142,6 @@ impl Cluster {
                 self.at,
                 Reach::Reachable,
                 Availability::Active,
-                false,
                 Default::default(),
                 info.port_range.0,
             )),
@@ -166,7 +164,7 @@ impl Cluster {
     pub(super) fn apply_reach_change(&mut self, change: &ReachabilityChange, touched: &mut Touched) {
         let ReachabilityChange { node: id, incarnation, reach } = *change;
         let Some(node) = self.node(id) else { return };
-        if node.forgotten || node.incarnation != incarnation || node.reach == reach {
+        if node.incarnation != incarnation || node.reach == reach {
             return;
         }
         self.set_reach(id, reach);
@@ -179,14 +177,14 @@ impl Cluster {
     fn touch_node(&mut self, id: NodeId, touched: &mut Touched) {
         touched.nodes.push(id);
         touched.reach_changed = true;
-        let tasks = self.nodes[id.slot()].tasks();
+        let tasks = self.nodes[id].tasks();
         touched.workloads.extend(tasks.filter_map(|task| Some(self.task(task)?.workload)));
     }
 
     pub(super) fn apply_reports(&mut self, said: &NodeReports, touched: &mut Touched) {
         let NodeReports { node, incarnation, reports } = said;
         // A report of an older registration says nothing any more: its worker has another session by now.
-        if self.node(*node).is_none_or(|n| n.forgotten || n.incarnation != *incarnation) {
+        if self.node(*node).is_none_or(|n| n.incarnation != *incarnation) {
             return;
         }
         for report in reports {

@@ -178,7 +178,7 @@ impl Cluster {
 
     /// The next search for a port starts behind those that were chosen now.
     fn turn_ports(&mut self, spec: &Spec, target: &Target) {
-        let node = &mut self.nodes[target.node.slot()];
+        let node = &mut self.nodes[target.node];
         let mut chosen = spec.ports.iter().zip(&target.host_ports).filter(|(port, _)| port.host.is_none());
         if let Some((_, &last)) = chosen.next_back() {
             let (first, end) = node.info.port_range;
