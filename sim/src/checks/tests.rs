@@ -66,6 +66,7 @@ fn snapshot(task: Task) -> Snapshot {
     Snapshot {
         index: 10,
         nodes: vec![node(0, "n0"), node(1, "n1")],
+        next_node: NodeId(2),
         workloads: vec![workload],
         tasks: vec![task],
         ..Cluster::default().snapshot()
