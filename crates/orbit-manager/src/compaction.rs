@@ -6,7 +6,7 @@ use orbit_shell::{BlockingExecutor, call};
 use orbit_store::{Compacted, Compactor, StoreError};
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use tokio::sync::mpsc;
 
@@ -31,7 +31,9 @@ pub(crate) struct Compaction {
 struct Behind {
     entries: AtomicU64,
     bytes: AtomicU64,
-    running: AtomicU64,
+    running: AtomicBool,
+    /// A snapshot was written since the last look.
+    done: AtomicBool,
 }
 
 impl Compaction {
@@ -43,7 +45,7 @@ impl Compaction {
         entries_max: u64,
         (entries, bytes): (u64, u64),
     ) -> Compaction {
-        let behind = Behind { entries: entries.into(), bytes: bytes.into(), running: 0.into() };
+        let behind = Behind { entries: entries.into(), bytes: bytes.into(), ..Behind::default() };
         Compaction {
             compactor,
             blocking,
@@ -60,14 +62,11 @@ impl Compaction {
         let behind = &self.behind;
         let entries = behind.entries.fetch_add(entries, Ordering::Relaxed) + entries;
         let bytes = behind.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if entries < self.next.0 && bytes < self.next.1 {
-            // A snapshot has been written meanwhile.
-            if entries < self.entries_max / 2 && bytes < BYTES_MAX / 2 {
-                self.next = (self.entries_max, BYTES_MAX);
-            }
-            return;
+        if behind.done.swap(false, Ordering::Relaxed) {
+            self.next = (self.entries_max, BYTES_MAX);
         }
-        if behind.running.swap(1, Ordering::Relaxed) == 1 {
+        let is_due = entries >= self.next.0 || bytes >= self.next.1;
+        if !is_due || behind.running.swap(true, Ordering::Relaxed) {
             return;
         }
         self.next = (entries + (self.entries_max / 10).max(1), bytes + BYTES_MAX / 10);
@@ -79,6 +78,7 @@ impl Compaction {
                     Ok(Compacted::Done { index }) => {
                         behind.entries.fetch_sub(entries, Ordering::Relaxed);
                         behind.bytes.fetch_sub(bytes, Ordering::Relaxed);
+                        behind.done.store(true, Ordering::Relaxed);
                         tracing::info!(index, "snapshot written, log compacted");
                     }
                     Ok(Compacted::Nothing) => {}
@@ -86,7 +86,90 @@ impl Compaction {
                     Err(error) => _ = notices.send(Notice::Failed(error)),
                 }
             }
-            behind.running.store(0, Ordering::Relaxed);
+            behind.running.store(false, Ordering::Relaxed);
         });
+    }
+}
+
+#[cfg(all(test, not(madsim)))]
+mod tests {
+    use super::*;
+    use orbit_core::{
+        model::Timing,
+        state::{Cluster, Snapshot},
+    };
+    use orbit_shell::{Clock, TokioBlocking};
+    use std::{collections::VecDeque, sync::Mutex, time::Duration};
+    use tokio::time::{sleep, timeout};
+
+    /// Answers as it was told to, and counts.
+    #[derive(Default)]
+    struct Counting {
+        answers: Mutex<VecDeque<Result<Compacted, StoreError>>>,
+        calls: AtomicU64,
+    }
+
+    impl Compactor for Counting {
+        fn compact(&self, snapshot: &Snapshot) -> Result<Compacted, StoreError> {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            let answer = self.answers.lock().unwrap().pop_front();
+            answer.unwrap_or(Ok(Compacted::Done { index: snapshot.index }))
+        }
+    }
+
+    struct World {
+        compaction: Compaction,
+        compactor: Arc<Counting>,
+        notices: mpsc::UnboundedSender<Notice>,
+    }
+
+    impl World {
+        /// After 100 entries or [`BYTES_MAX`]; `behind` are there already.
+        fn new(behind: (u64, u64)) -> World {
+            let compactor = Arc::new(Counting::default());
+            let reader = Reader::start(Cluster::default(), Timing::default(), Clock::start());
+            let compaction = Compaction::new(compactor.clone(), Arc::new(TokioBlocking), reader, 100, behind);
+            World { compaction, compactor, notices: mpsc::unbounded_channel().0 }
+        }
+
+        /// Writes, lets a compaction that this begins come to its end, and says how many there were.
+        async fn write(&mut self, entries: u64, bytes: u64) -> u64 {
+            self.compaction.wrote(entries, bytes, &self.notices);
+            let ended = async {
+                while self.compaction.behind.running.load(Ordering::Relaxed) {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            timeout(Duration::from_secs(20), ended).await.expect("a compaction ends");
+            self.compactor.calls.load(Ordering::Relaxed)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_is_compacted_by_entries_or_by_bytes_whichever_comes_first() {
+        let mut world = World::new((0, 0));
+        assert_eq!(world.write(99, 1).await, 0);
+        assert_eq!(world.write(1, 1).await, 1);
+        assert_eq!(world.write(1, BYTES_MAX - 1).await, 1, "both count from the last snapshot");
+        assert_eq!(world.write(1, 1).await, 2, "three large entries are as good as a hundred");
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_process_wrote_counts() {
+        assert_eq!(World::new((99, 0)).write(1, 1).await, 1);
+        assert_eq!(World::new((1, BYTES_MAX - 1)).write(1, 1).await, 1);
+        assert_eq!(World::new((98, 0)).write(1, 1).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_compaction_that_failed_is_tried_again_after_a_tenth_as_much() {
+        let mut world = World::new((0, 0));
+        let full = StoreError::Full { place: "the disk".into(), free_bytes: 0, reserve_bytes: 1 };
+        world.compactor.answers.lock().unwrap().push_back(Err(full));
+        assert_eq!(world.write(100, 1).await, 1);
+        assert_eq!(world.write(9, 1).await, 1, "not at once");
+        assert_eq!(world.write(1, 1).await, 2);
+        assert_eq!(world.write(99, 1).await, 2, "that one succeeded, and the count begins anew");
+        assert_eq!(world.write(1, 1).await, 3);
     }
 }

@@ -8,11 +8,11 @@ use crate::{compaction::Compaction, metrics::Metrics, notice::Notice};
 use orbit_consensus::{Batch, GROUP_MAX, HardState, In, Out, Position, Proposal, Replica};
 use orbit_core::{
     manager::ProposalId,
-    model::{Actor, Command, Time},
-    state::Cluster,
+    model::{Actor, Command, Entry, Time},
+    state::{Cluster, Snapshot},
 };
 use orbit_shell::{BlockingExecutor, Clock, buggify, call};
-use orbit_store::{Recovered, Storage, StoreError};
+use orbit_store::{Replay, Storage, StoreError};
 use std::{
     collections::VecDeque,
     future::Future,
@@ -51,6 +51,7 @@ pub struct Log {
 }
 
 /// What a start found.
+#[derive(Default)]
 pub struct Found {
     /// The state, with every entry of the log applied.
     pub cluster: Cluster,
@@ -58,6 +59,19 @@ pub struct Found {
     pub hard_state: HardState,
     /// Entries behind the last snapshot, and how many bytes they take.
     pub behind_snapshot: (u64, u64),
+}
+
+impl Replay for Found {
+    fn begin(&mut self, hard_state: HardState, snapshot: Option<Snapshot>) -> Result<(), String> {
+        self.hard_state = hard_state;
+        self.cluster = snapshot.map_or_else(|| Ok(Cluster::default()), Cluster::restore)?;
+        Ok(())
+    }
+    fn entry(&mut self, entry: Entry, bytes: u64) {
+        self.cluster.apply(&entry);
+        self.behind_snapshot.0 += 1;
+        self.behind_snapshot.1 += bytes;
+    }
 }
 
 /// The driver's handle of the task that runs the replica.
@@ -74,16 +88,9 @@ impl Consensus {
     /// # Errors
     /// When the storage cannot be read, or is damaged.
     pub fn recover(storage: &mut dyn Storage) -> Result<Found, StoreError> {
-        let Recovered { hard_state, snapshot, entries, entries_bytes } = storage.load()?;
-        let damaged = |what| StoreError::Corrupt { place: "the snapshot".to_string(), what };
-        let mut cluster = match snapshot {
-            Some(snapshot) => Cluster::restore(snapshot).map_err(damaged)?,
-            None => Cluster::default(),
-        };
-        for entry in &entries {
-            cluster.apply(entry);
-        }
-        Ok(Found { cluster, hard_state, behind_snapshot: (entries.len() as u64, entries_bytes) })
+        let mut found = Found::default();
+        storage.replay(&mut found)?;
+        Ok(found)
     }
 
     /// Begins the next term, durably, and starts the task that goes on from there. Nobody else votes, so the

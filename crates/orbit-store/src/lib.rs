@@ -31,4 +31,4 @@ pub use ledger::{LedgerDisk, LedgerStore, MemoryLedger, RedbLedger};
 pub use memory::{Fault, MemoryDisk, MemoryStorage};
 pub use orbit_consensus::HardState;
 pub use redb_storage::RedbStorage;
-pub use storage::{Compacted, Compactor, Recovered, Storage};
+pub use storage::{Compacted, Compactor, Recovered, Replay, Storage};

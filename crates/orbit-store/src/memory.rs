@@ -1,6 +1,6 @@
 //! The log in memory, on a "disk" that outlives the storage.
 
-use crate::{Compacted, Compactor, HardState, Recovered, Result, Storage, StoreError};
+use crate::{Compacted, Compactor, HardState, Recovered, Replay, Result, Storage, StoreError};
 use orbit_core::{model::Entry, state::Snapshot};
 use orbit_proto::encode_entry;
 use std::{
@@ -81,9 +81,15 @@ fn bytes(entries: &[Entry]) -> u64 {
 }
 
 impl Storage for MemoryStorage {
-    fn load(&mut self) -> Result<Recovered> {
+    fn replay(&mut self, replay: &mut dyn Replay) -> Result<()> {
         let kept = self.0.lock().kept.clone();
-        Ok(Recovered { entries_bytes: bytes(&kept.entries), ..kept })
+        let damaged = |what| StoreError::Corrupt { place: PLACE.into(), what };
+        replay.begin(kept.hard_state, kept.snapshot).map_err(damaged)?;
+        for entry in kept.entries {
+            let taken = bytes(std::slice::from_ref(&entry));
+            replay.entry(entry, taken);
+        }
+        Ok(())
     }
 
     fn append(&mut self, entries: &[Entry]) -> Result<u64> {

@@ -1,7 +1,7 @@
 //! The log on redb.
 
 use crate::{
-    Compactor, HardState, Options, Recovered, RedbCompactor, Result, Storage,
+    Compactor, HardState, Options, RedbCompactor, Replay, Result, Storage,
     database::{Content, Db, META},
     error::Trouble,
     tables::{self, LOG, WriteFn, drop_remains, point, pointer, read_entries, read_snapshot, write_chunks},
@@ -62,15 +62,16 @@ impl RedbStorage {
 }
 
 impl Storage for RedbStorage {
-    fn load(&mut self) -> Result<Recovered> {
+    fn replay(&mut self, replay: &mut dyn Replay) -> Result<()> {
         self.db.read(|txn| {
             let meta = txn.open_table(META)?;
             let get = |key| Ok::<_, Trouble>(meta.get(key)?.map(|v| v.value()));
             let hard_state = HardState { term: get("term")?.unwrap_or(0), vote: get("vote")? };
             let pointer = pointer(txn)?;
             let snapshot = read_snapshot(txn, pointer)?;
-            let (entries, entries_bytes) = read_entries(txn, pointer.index + 1)?;
-            Ok(Recovered { hard_state, snapshot, entries, entries_bytes })
+            let damaged = |what| Trouble::Corrupt(format!("the snapshot is damaged: {what}"));
+            replay.begin(hard_state, snapshot).map_err(damaged)?;
+            read_entries(txn, pointer.index + 1, |entry, bytes| replay.entry(entry, bytes))
         })
     }
 

@@ -18,16 +18,50 @@ pub struct Recovered {
     pub entries_bytes: u64,
 }
 
+/// Takes in what is kept, piece by piece.
+pub trait Replay {
+    /// Comes first, and once.
+    ///
+    /// # Errors
+    /// What is wrong with the snapshot: it is damaged.
+    fn begin(&mut self, hard_state: HardState, snapshot: Option<Snapshot>) -> std::result::Result<(), String>;
+
+    /// The next entry behind the snapshot, and how many bytes it takes.
+    fn entry(&mut self, entry: Entry, bytes: u64);
+}
+
+impl Replay for Recovered {
+    fn begin(&mut self, hard_state: HardState, snapshot: Option<Snapshot>) -> std::result::Result<(), String> {
+        (self.hard_state, self.snapshot) = (hard_state, snapshot);
+        Ok(())
+    }
+    fn entry(&mut self, entry: Entry, bytes: u64) {
+        self.entries.push(entry);
+        self.entries_bytes += bytes;
+    }
+}
+
 /// One manager's log, hard state and snapshots: what is kept, not what is committed.
 ///
-/// Call [`load`](Storage::load) first and once; then the others in any order. Each is durable when it
+/// Call [`replay`](Storage::replay) or [`load`](Storage::load) first and once; then the others in any order. Each is durable when it
 /// returns. See the crate for what follows an error.
 pub trait Storage: Send {
-    /// Everything that is kept.
+    /// Hands over everything that is kept, entry by entry: a start takes no more memory for a long log than for a
+    /// short one.
     ///
     /// # Errors
     /// When it cannot be read, or is not what was written.
-    fn load(&mut self) -> Result<Recovered>;
+    fn replay(&mut self, replay: &mut dyn Replay) -> Result<()>;
+
+    /// The same as one value, with all entries in memory.
+    ///
+    /// # Errors
+    /// As [`replay`](Storage::replay).
+    fn load(&mut self) -> Result<Recovered> {
+        let mut recovered = Recovered::default();
+        self.replay(&mut recovered)?;
+        Ok(recovered)
+    }
 
     /// Adds entries behind the last one, all of them or none. Returns how many bytes they take.
     ///

@@ -82,19 +82,21 @@ pub(crate) fn read_snapshot(txn: &ReadTransaction, pointer: Pointer) -> std::res
     Ok(Some(snapshot))
 }
 
-/// All entries from `from` on, without gaps, and how many bytes they take.
-pub(crate) fn read_entries(txn: &ReadTransaction, from: u64) -> std::result::Result<(Vec<Entry>, u64), Trouble> {
-    let (mut entries, mut taken) = (Vec::new(), 0);
+/// All entries from `from` on, without gaps, one after the other, and how many bytes each takes.
+pub(crate) fn read_entries(
+    txn: &ReadTransaction,
+    from: u64,
+    mut take: impl FnMut(Entry, u64),
+) -> std::result::Result<(), Trouble> {
     for (row, index) in txn.open_table(LOG)?.range(from..)?.zip(from..) {
         let (key, bytes) = row?;
         let entry = decode_entry(bytes.value())?;
         if key.value() != index || entry.index != index {
             return Err(Trouble::Corrupt(format!("the log has no entry {index}")));
         }
-        entries.push(entry);
-        taken += bytes.value().len() as u64;
+        take(entry, bytes.value().len() as u64);
     }
-    Ok((entries, taken))
+    Ok(())
 }
 
 /// Writes a snapshot's chunks in bounded transactions, under a generation of its own. It does not

@@ -7,7 +7,7 @@ use orbit_core::{
     state::{Cluster, Snapshot},
 };
 use orbit_sim::checks::{self, TaskWatch};
-use orbit_store::{Compactor, HardState, Recovered, RedbStorage, Result, Storage};
+use orbit_store::{Compactor, HardState, Recovered, RedbStorage, Replay, Result, Storage};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -52,10 +52,9 @@ pub(crate) struct Shadowed {
 }
 
 impl Storage for Shadowed {
-    fn load(&mut self) -> Result<Recovered> {
-        let kept = self.log.load()?;
-        self.shadow.lock().expect("nobody panics with it").recovered(&kept);
-        Ok(kept)
+    fn replay(&mut self, replay: &mut dyn Replay) -> Result<()> {
+        self.shadow.lock().expect("nobody panics with it").recovered(&self.log.load()?);
+        self.log.replay(replay)
     }
     fn append(&mut self, entries: &[Entry]) -> Result<u64> {
         let bytes = self.log.append(entries)?;

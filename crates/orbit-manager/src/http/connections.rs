@@ -4,7 +4,8 @@
 //! everybody else out: other users, workers, the log. So a head has to come in time, a body has to come in time (see
 //! `extract`), and there are bounds for each peer and for all. At a bound the connection that has waited longest
 //! without a request makes room; where every one is at work the new one is refused. A request that is under way is
-//! never cut by these bounds: a watch, a followed log and a WebSocket last as long as their reader.
+//! never cut by these bounds: a watch, a followed log and a WebSocket last as long as their reader. But a reader that
+//! takes nothing of what is written to it for minutes has gone, and its connection with it.
 
 use axum::{Router, body::Body, extract::Request, response::Response};
 use hyper::{body::Incoming, server::conn::http1};
@@ -24,7 +25,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{Notify, watch},
-    time::{Instant, sleep},
+    time::{Instant, Sleep, sleep},
 };
 use tower::ServiceExt;
 
@@ -38,12 +39,17 @@ pub struct Limits {
     /// A request's head has to come within this time from when the connection is free for it. So it is also how
     /// long a connection is kept between two requests.
     pub head_max: Duration,
+    /// A peer that takes no byte of its answer for so long is cut. One that is only slow never is, nor is one to which
+    /// nothing is written.
+    pub stall_max: Duration,
 }
 
 /// Enough for every user that a manager has; an idle connection takes about 20 KiB.
 const CONNECTIONS_MAX: usize = 1024;
 /// What the log, the engine's files and the like need, whatever else is open.
 const DESCRIPTORS_RESERVED: usize = 64;
+/// Longer than a person looks at one page of a log that goes on behind it.
+const STALL_MAX: Duration = Duration::from_secs(600);
 /// Between two attempts to accept where the process has no descriptors left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// A bound that is hit again and again is logged once in this time.
@@ -60,7 +66,12 @@ impl Limits {
     fn with_descriptors(descriptors: usize) -> Limits {
         let connections_max = (descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2).clamp(16, CONNECTIONS_MAX);
         // A single peer, which may be all local users together, leaves room for others.
-        Limits { connections_max, of_a_peer_max: connections_max * 3 / 4, head_max: Duration::from_secs(20) }
+        Limits {
+            connections_max,
+            of_a_peer_max: connections_max * 3 / 4,
+            head_max: Duration::from_secs(20),
+            stall_max: STALL_MAX,
+        }
     }
 }
 
@@ -195,10 +206,26 @@ impl Drop for AtWork {
     }
 }
 
-/// A socket that holds its place for as long as it is open.
+/// A socket that holds its place for as long as it is open, and is cut when its peer stops reading.
 struct Socket {
     stream: TcpStream,
     _place: Admitted,
+    stall_max: Duration,
+    /// Runs while the peer takes nothing of what is to be written.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Socket {
+    /// What came of an attempt to write: an error where none has for too long.
+    fn written<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stall_max = self.stall_max;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall_max)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl AsyncRead for Socket {
@@ -209,14 +236,16 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(cx, written)
     }
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.written(cx, written)
     }
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
@@ -278,7 +307,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
         accepted += 1;
         let Some(place) = table.admit(accepted, peer(address.ip())) else { continue };
         let _ = stream.set_nodelay(true);
-        tokio::spawn(connection(Socket { stream, _place: place }, router.clone(), limits, ending.clone()));
+        let socket = Socket { stream, _place: place, stall_max: limits.stall_max, stalled: None };
+        tokio::spawn(connection(socket, router.clone(), limits, ending.clone()));
     }
     drop((listener, ending));
     let _ = end.send(());
@@ -334,7 +364,7 @@ mod tests {
     use super::*;
 
     fn table(connections_max: usize, of_a_peer_max: usize) -> Arc<Table> {
-        let limits = Limits { connections_max, of_a_peer_max, head_max: Duration::MAX };
+        let limits = Limits { connections_max, of_a_peer_max, head_max: Duration::MAX, stall_max: STALL_MAX };
         Arc::new(Table { limits, open: Mutex::default(), logged: Mutex::default() })
     }
 

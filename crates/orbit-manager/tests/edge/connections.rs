@@ -31,7 +31,7 @@ async fn serve(limits: Limits) -> Served {
 }
 
 fn limits(connections_max: usize, head_max: Duration) -> Limits {
-    Limits { connections_max, of_a_peer_max: connections_max, head_max }
+    Limits { connections_max, of_a_peer_max: connections_max, head_max, stall_max: Duration::from_secs(3600) }
 }
 
 /// Writes, and reads until the other end closes.
@@ -126,4 +126,41 @@ async fn the_end_waits_for_answers_and_not_for_idle_connections() {
     assert!(!served.served.is_finished(), "a watch is under way");
     drop(watching);
     tokio::time::timeout(PATIENCE, served.served).await.expect("then it ends").unwrap().unwrap();
+}
+
+/// A list of far more bytes than the sockets of both ends hold.
+async fn ask_for_much(served: &Served) -> TcpStream {
+    for n in 0..40 {
+        let args = vec!["x".repeat(4000); 12];
+        let web =
+            serde_json::json!({ "kind": "Service", "name": format!("large-{n}"), "image": "web:1", "args": args });
+        assert_eq!(served.manager.send("PUT", &format!("/v1/services/large-{n}"), &web).await.status, 201);
+    }
+    let mut socket = TcpStream::connect(served.address).await.unwrap();
+    for _ in 0..20 {
+        socket.write_all(b"GET /v1/services HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    }
+    socket
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_an_answer_is_cut_and_who_is_slow_is_not() {
+    let stall_max = Duration::from_millis(300);
+    let served = serve(Limits { stall_max, ..limits(16, Duration::from_secs(3600)) }).await;
+    let mut gone = ask_for_much(&served).await;
+    let mut slow = TcpStream::connect(served.address).await.unwrap();
+    slow.write_all(b"GET /v1/services HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    // It reads a little several times within that time, and for longer than that in all.
+    let (mut taken, mut buffer, begun) = (0, vec![0; 4096], tokio::time::Instant::now());
+    while begun.elapsed() < 3 * stall_max {
+        taken += slow.read(&mut buffer).await.unwrap();
+        tokio::time::sleep(stall_max / 10).await;
+    }
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).await.expect("it was not cut");
+    assert!(taken + rest.len() > 1_900_000, "the whole list");
+    // By now the other end has given up: what the sockets hold comes, and then the end, long before twenty lists.
+    let mut held = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, gone.read_to_end(&mut held)).await.expect("it was cut");
+    assert!(held.len() < 20 * 1_900_000, "{read:?} after {} bytes", held.len());
 }
