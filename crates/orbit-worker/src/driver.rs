@@ -52,6 +52,8 @@ struct Driver {
     /// What was said of the connection last: whether it stands, and in words.
     connected: bool,
     said: String,
+    /// Whether it was said that the engine does not answer.
+    engine_down: bool,
 }
 
 /// A connection that the machine has asked for.
@@ -90,6 +92,7 @@ pub async fn run(mut parts: Parts, stop: impl Future<Output = ()>) -> Result<(),
         unreached: None,
         connected: false,
         said: String::new(),
+        engine_down: false,
     };
     let mut stop = std::pin::pin!(stop);
     driver.step(Event::Wake).await?;
@@ -150,7 +153,22 @@ impl Driver {
             self.hints = Some(Owned::spawn(follow));
         }
         self.say_whether_connected();
+        self.say_whether_engine_answers();
         Ok(())
+    }
+
+    /// One line when it goes away, and one when it is back.
+    fn say_whether_engine_answers(&mut self) {
+        let down = self.machine.is_engine_down();
+        if std::mem::replace(&mut self.engine_down, down) == down {
+            return;
+        }
+        match down {
+            true => {
+                tracing::warn!("the container engine does not answer; no container is started or stopped until it does")
+            }
+            false => tracing::info!("the container engine answers again"),
+        }
     }
 
     /// Each news once, and not once for every attempt.

@@ -41,9 +41,17 @@ fn what_outlives_its_engine_is_found_again() {
     host.kill_engine();
     // Nothing can be asked meanwhile; what is wanted changes all the same.
     cluster.scale("web", 4);
+    let says = |what: &str| {
+        cluster.wait_for(&format!("the worker says that the engine {what}"), || {
+            let log = cluster.workers[0].daemon.log();
+            if log.contains(&format!("the container engine {what}")) { Ok(()) } else { Err(log) }
+        });
+    };
+    says("does not answer");
     host.start_engine();
     host.wait_for_engine();
     let after = cluster.wait_running("web", 4);
+    says("answers again");
     assert!(lives(&before).is_subset(&lives(&after)), "{before:#?} {after:#?}");
     assert_eq!(cluster.tasks("service=web").len(), 4, "not one attempt more");
 }

@@ -19,6 +19,7 @@ mod sessions;
 mod view;
 mod workers;
 
+pub use dispatcher::MESSAGE_BYTES;
 pub use leases::Brake;
 pub use planner::{FINISHED_MAX, PLAN_TASKS_MAX};
 pub use sessions::SessionId;

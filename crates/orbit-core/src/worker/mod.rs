@@ -191,6 +191,10 @@ impl Worker {
     pub fn is_welcome(&self) -> bool {
         self.link.welcomed().is_some()
     }
+    /// Whether the engine did not answer last: nothing is begun until it does.
+    pub fn is_engine_down(&self) -> bool {
+        self.engine.down_until.is_some()
+    }
     /// When to send [`Event::Wake`] at the latest.
     pub fn deadline(&self) -> Option<Time> {
         let engine = self.engine.down_until.unwrap_or(self.engine.resync_at);

@@ -1,5 +1,5 @@
-//! The edge of the REST API: what comes in from outside, whatever it is, is answered with a reason, and the manager
-//! goes on.
+//! The edge of the manager: what comes in from outside, whatever it is, is answered with a reason, and the manager goes
+//! on; and what goes out is always something that the other end can take.
 
 mod browser;
 mod connections;
@@ -7,3 +7,4 @@ mod document;
 mod hostile;
 mod manager;
 mod watches;
+mod welcome;

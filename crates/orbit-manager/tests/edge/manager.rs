@@ -4,7 +4,7 @@ use axum::{Router, body::Body, http::Request, response::Response};
 use http_body_util::BodyExt;
 use orbit_core::model::{ClusterId, Timing};
 use orbit_manager::{
-    Parts,
+    ManagerHandle, Parts,
     http::{self, browser::Names},
     start,
 };
@@ -16,6 +16,7 @@ use tower::ServiceExt;
 
 pub struct Manager {
     pub router: Router,
+    pub handle: ManagerHandle,
     loops: tokio::task::JoinHandle<Result<(), orbit_manager::Error>>,
 }
 
@@ -47,8 +48,8 @@ impl Manager {
             cluster: ClusterId(1),
         };
         let (handle, manager) = start(parts, std::future::pending()).expect("memory takes everything");
-        let router = http::router(handle, Names::of([127, 0, 0, 1].into(), &[]));
-        let manager = Manager { router, loops: tokio::spawn(manager) };
+        let router = http::router(handle.clone(), Names::of([127, 0, 0, 1].into(), &[]));
+        let manager = Manager { router, handle, loops: tokio::spawn(manager) };
         while manager.get("/readyz").await.status != 200 {
             tokio::task::yield_now().await;
         }
