@@ -122,3 +122,38 @@ fn the_files_of_a_crate_know_each_other_in_one_direction() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// The map's index of decisions leads from a question to a file and a function: each file is there, and names what
+/// stands behind it.
+#[test]
+fn what_the_map_names_is_where_it_says() {
+    let map = fs::read_to_string(repository().join("crates/ARCHITECTURE.md")).expect("the map");
+    let index = map.split("## Index of decisions").nth(1).and_then(|rest| rest.split("## Glossary").next());
+    let (mut wrong, mut named) = (Vec::new(), 0);
+    for row in index.expect("it has an index").lines().filter(|line| line.starts_with('|')) {
+        let mut file = None;
+        // Every second piece of a row stands between backticks.
+        for word in row.split('`').skip(1).step_by(2) {
+            if word.ends_with(".rs") {
+                let path = match word.split_once('/').expect("a file is in a folder") {
+                    ("core", rest) => format!("orbit-core/src/{rest}"),
+                    ("manager", rest) => format!("orbit-manager/src/{rest}"),
+                    _ => word.to_string(),
+                };
+                file = fs::read_to_string(repository().join("crates").join(&path)).ok();
+                if file.is_none() {
+                    wrong.push(format!("there is no {path}"));
+                }
+            } else if let Some(source) = &file {
+                let name = word.rsplit("::").next().expect("a word");
+                let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_');
+                named += usize::from(is_name);
+                if is_name && !source.contains(name) {
+                    wrong.push(format!("`{word}` is not in the file before it: {row}"));
+                }
+            }
+        }
+    }
+    assert!(named > 60, "only {named} names were found: has the map another form?");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
