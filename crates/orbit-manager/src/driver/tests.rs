@@ -170,18 +170,42 @@ async fn an_installed_state_replaces_the_machines_the_readers_and_what_is_watche
     assert_eq!(seen(&world.driver.reader).await, (true, world.index));
 }
 
-#[tokio::test]
-async fn a_write_that_fails_answers_whoever_waits_and_ends_the_manager() {
-    let disk = MemoryDisk::default();
-    let parts = Parts {
+/// A manager on this disk.
+fn parts(disk: &MemoryDisk) -> Parts {
+    Parts {
         timing: Timing::default(),
-        storage: Box::new(MemoryStorage::open(&disk)),
+        storage: Box::new(MemoryStorage::open(disk)),
         blocking: Arc::new(TokioBlocking),
         compact_every: 1000,
         seed: 1,
         cluster: ClusterId(1),
+    }
+}
+
+#[tokio::test]
+async fn what_comes_faster_than_it_is_taken_waits_with_its_sender_and_ends_with_the_manager() {
+    const MORE: usize = 10;
+    let (handle, manager) = start(parts(&MemoryDisk::default()), std::future::pending()).unwrap();
+    let ask = |_| {
+        let handle = handle.clone();
+        tokio::spawn(async move { handle.request(scale()).await.result })
     };
-    let (handle, manager) = start(parts, std::future::pending()).unwrap();
+    let asked: Vec<_> = (0..INPUTS_MAX + MORE).map(ask).collect();
+    // Nothing is taken, because nobody has begun to run the manager.
+    while handle.inputs.capacity() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(handle.inputs.max_capacity(), INPUTS_MAX, "the others wait outside");
+    drop(manager);
+    for answer in asked {
+        assert_eq!(answer.await.unwrap().unwrap_err().code, Code::Unavailable);
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_fails_answers_whoever_waits_and_ends_the_manager() {
+    let disk = MemoryDisk::default();
+    let (handle, manager) = start(parts(&disk), std::future::pending()).unwrap();
     let manager = tokio::spawn(manager);
     while !handle.read(|view, _| view.is_ready()).await.unwrap() {
         tokio::task::yield_now().await;
