@@ -6,6 +6,7 @@
 
 mod definition;
 mod read;
+mod strict;
 #[cfg(test)]
 mod tests;
 

@@ -1,10 +1,13 @@
 //! From a text to manifests, with the place of what is wrong.
 
-use super::Manifest;
+use super::{
+    Manifest,
+    strict::{Nulls, Strict},
+};
 use orbit_core::model::Rejection;
 use serde::{
     Deserialize,
-    de::{DeserializeOwned, IgnoredAny},
+    de::{DeserializeOwned, DeserializeSeed, IgnoredAny},
 };
 
 /// Why a file is no list of manifests. One sentence, with the line where it is known.
@@ -34,12 +37,21 @@ pub fn read_all(text: &str) -> Result<Vec<Manifest>, ReadError> {
 /// Empty documents are counted and passed over; what is no YAML ends the text.
 pub fn read_documents(text: &str) -> Vec<(usize, Result<Manifest, ReadError>)> {
     let mut manifests = Vec::new();
+    // Some editors begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let documents = || serde_yaml_ng::Deserializer::from_str(text);
-    for (number, (document, again)) in (1..).zip(documents().zip(documents())) {
+    for (number, ((document, strictly), again)) in (1..).zip(documents().zip(documents()).zip(documents())) {
         // The parser goes on after a document that it could not read to its end, and says so twice.
         if let Err(error) = IgnoredAny::deserialize(document) {
             manifests.push((number, Err(ReadError(error.to_string()))));
             break;
+        }
+        let mut wrong = None;
+        if let Err(error) = Strict::document(Nulls::Refused, &mut wrong).deserialize(strictly) {
+            let line = error.location().map_or_else(String::new, |at| format!(" (line {})", at.line()));
+            let text = wrong.map_or_else(|| error.to_string(), |it| format!("`{}` {}{line}", it.field, it.what));
+            manifests.push((number, Err(ReadError(text))));
+            continue;
         }
         let manifest = Option::<Manifest>::deserialize(again);
         manifests.extend(manifest.transpose().map(|read| (number, read.map_err(|e| ReadError(e.to_string())))));
@@ -52,6 +64,12 @@ pub fn read_documents(text: &str) -> Vec<(usize, Result<Manifest, ReadError>)> {
 /// # Errors
 /// A rejection with the path of the offending field.
 pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
+    let mut wrong = None;
+    let walked =
+        Strict::document(Nulls::Taken, &mut wrong).deserialize(&mut serde_json::Deserializer::from_slice(body));
+    if let (Err(_), Some(wrong)) = (walked, wrong) {
+        return Err(Rejection::invalid(wrong.field, wrong.what));
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         // `.` is the document itself, `?` a place in it that has no name yet.

@@ -155,3 +155,49 @@ fn json_says_the_path_of_what_is_wrong() {
     assert_eq!(said(r#"{"kind":"Service","#).field, "");
     assert!(said(r#"{"kind":"Service","nmae":"a"}"#).message.contains("nmae"));
 }
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_manifest() {
+    let read = read_all("\u{feff}kind: Service\nname: web\nimage: web:1\n").unwrap();
+    assert_eq!(read[0].name, "web");
+}
+
+#[test]
+fn a_key_that_stands_twice_is_refused_wherever_it_is() {
+    let refusal = |text: &str| read_all(text).unwrap_err().to_string();
+    let twice = refusal("kind: Service\nname: web\nimage: web:1\nenv:\n  A: one\n  A: two\n");
+    assert!(twice.starts_with("`env.A` stands twice") && twice.contains("(line 5)"), "{twice}");
+    assert!(refusal("kind: Task\nname: a\nname: b\nimage: web:1\n").contains("`name` stands twice"));
+    assert!(
+        refusal("kind: Task\nname: a\nimage: web:1\nports: [{ name: a, name: b }]").contains("`ports[0].name` stands")
+    );
+    // A number and a text are one key where texts are wanted.
+    assert!(refusal("kind: Task\nname: a\nimage: web:1\nenv: { 1: a, '1': b }").contains("`env.1` stands twice"));
+    // The others of the file are read.
+    let two = read_documents("kind: Task\nname: a\nname: b\nimage: web:1\n---\nkind: Task\nname: c\nimage: web:1\n");
+    assert!(matches!(&two[..], [(1, Err(_)), (2, Ok(it))] if it.name == "c"), "{two:?}");
+
+    let body = br#"{ "kind": "Service", "name": "web", "image": "web:1", "env": { "A": "one", "A": "two" } }"#;
+    let rejection = read_json::<Manifest>(body).unwrap_err();
+    assert_eq!((rejection.code, rejection.field.as_str()), (orbit_core::model::Code::Invalid, "env.A"));
+}
+
+#[test]
+fn a_null_is_no_text_and_no_value() {
+    for (text, field) in [
+        ("kind: Service\nname: null\nimage: web:1\n", "`name`"),
+        ("kind: Service\nname: ~\nimage: web:1\n", "`name`"),
+        ("kind: Service\nname: web\nimage:\n", "`image`"),
+        ("kind: Service\nname: web\nimage: web:1\nenv: { A: }\n", "`env.A`"),
+        ("kind: Service\nname: web\nimage: web:1\nargs: [a, null]\n", "`args[1]`"),
+        ("kind: Service\nname: web\nimage: web:1\nreplicas:\n", "`replicas`"),
+    ] {
+        let refusal = read_all(text).unwrap_err().to_string();
+        assert!(refusal.contains(&format!("{field} is null")), "{text}: {refusal}");
+    }
+    let quoted = read_all("kind: Service\nname: web\nimage: web:1\nenv: { A: 'null', B: \"\" }\n").unwrap();
+    assert_eq!(quoted[0].env["A"], "null");
+    // In JSON it says that an optional field is not there.
+    let body = br#"{ "kind": "Service", "name": "web", "image": "web:1", "replicas": null }"#;
+    assert_eq!(read_json::<Manifest>(body).unwrap().replicas, None);
+}
