@@ -68,8 +68,9 @@ impl Moment {
 /// A [`Moment`], as people write it.
 pub fn moment(text: &str) -> Result<Moment, String> {
     let span = span(text).map(Moment::Ago);
-    let wrong = |_| "write a span such as 10m, or a time such as 2026-01-31T12:00:00Z".to_string();
-    span.or_else(|_| humantime::parse_rfc3339(text).map(Moment::At).map_err(wrong))
+    let wrong =
+        |_| "write a span such as 10m, or a time such as 2026-01-31T12:00:00Z or 2026-01-31T13:00:00+01:00".to_string();
+    span.or_else(|_| text.parse::<jiff::Timestamp>().map(|at| Moment::At(at.into())).map_err(wrong))
 }
 
 /// Labels that objects must have or not have; passed on as it is.
@@ -85,6 +86,17 @@ pub fn selector(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_a_span_or_a_time_with_its_offset() {
+        let utc = "2026-01-31T12:00:00Z";
+        let same = ["2026-01-31T12:00:00+00:00", "2026-01-31T13:00:00+01:00", "2026-01-31 04:00:00-08:00", utc];
+        for text in same {
+            assert_eq!(moment(text).unwrap().rfc3339(SystemTime::now()), utc, "{text}");
+        }
+        assert!(matches!(moment("10m"), Ok(Moment::Ago(span)) if span.as_secs() == 600));
+        assert!(moment("2026-01-31").is_err() && moment("now").is_err());
+    }
 
     #[test]
     fn a_name_is_read_as_it_is_printed() {

@@ -10,7 +10,8 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use futures_util::{SinkExt, StreamExt};
 use orbit_core::model::{ExecRequest, TaskId};
 use orbit_proto::v1::{StdinEnd, TerminalSize, exec_input, exec_output};
-use tokio::sync::Mutex;
+use std::time::Duration;
+use tokio::{sync::Mutex, time::timeout};
 use utoipa_axum::routes;
 
 /// The longest message that is taken from a client.
@@ -19,6 +20,8 @@ const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// pongs pile up. Output comes in pieces, so that each fits.
 const WRITE_BYTES_MAX: usize = 1 << 20;
 const PIECE_BYTES_MAX: usize = 64 << 10;
+/// After so long without output the client is sent a ping.
+const PING_EVERY: Duration = Duration::from_secs(20);
 /// So many words, and so many bytes in all of them.
 const COMMAND_WORDS_MAX: usize = 1000;
 const COMMAND_BYTES_MAX: usize = 64 << 10;
@@ -51,7 +54,7 @@ async fn exec(
     };
     // Refusals come before the upgrade, as ordinary answers.
     let exec = handle.exec(attempt, request).await?;
-    Ok(bounded(upgrade).on_upgrade(move |socket| carry(socket, exec)))
+    Ok(bounded(upgrade).on_upgrade(move |socket| carry(socket, exec, PING_EVERY)))
 }
 
 fn bounded(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
@@ -80,8 +83,8 @@ fn request(query: &str) -> Answered<ExecRequest> {
     Ok(request)
 }
 
-/// Until either side ends it.
-async fn carry(socket: WebSocket, exec: crate::Exec) {
+/// Until either side ends it. A process that says nothing for a while is no reason for a proxy on the way to cut it.
+async fn carry(socket: WebSocket, exec: crate::Exec, ping_every: Duration) {
     let crate::Exec { input, mut output } = exec;
     let (sink, mut source) = socket.split();
     let sink = Mutex::new(sink);
@@ -102,9 +105,14 @@ async fn carry(socket: WebSocket, exec: crate::Exec) {
         }
     };
     let send = async {
-        while let Some(what) = output.recv().await {
-            for piece in output_of(what) {
-                if sink.lock().await.send(Message::Binary(piece)).await.is_err() {
+        loop {
+            let messages = match timeout(ping_every, output.recv()).await {
+                Ok(Some(what)) => output_of(what).into_iter().map(Message::Binary).collect(),
+                Ok(None) => break,
+                Err(_) => vec![Message::Ping(Bytes::new())],
+            };
+            for message in messages {
+                if sink.lock().await.send(message).await.is_err() {
                     return;
                 }
             }
@@ -146,7 +154,6 @@ fn cut(message: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
@@ -154,14 +161,16 @@ mod tests {
     };
 
     /// A WebSocket to a process that says nothing, after its handshake.
-    async fn opened() -> (TcpStream, mpsc::Sender<exec_output::What>, mpsc::Receiver<exec_input::What>) {
+    async fn opened(
+        ping_every: Duration,
+    ) -> (TcpStream, mpsc::Sender<exec_output::What>, mpsc::Receiver<exec_input::What>) {
         let (output, outputs) = mpsc::channel(16);
         let (inputs, input) = mpsc::channel(16);
         let exec = std::sync::Mutex::new(Some(crate::Exec { input: inputs, output: outputs }));
         let exec = std::sync::Arc::new(exec);
         let open = move |upgrade: WebSocketUpgrade| async move {
             let exec = exec.lock().unwrap().take().expect("opened once");
-            bounded(upgrade).on_upgrade(move |socket| carry(socket, exec))
+            bounded(upgrade).on_upgrade(move |socket| carry(socket, exec, ping_every))
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -182,7 +191,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_client_that_pings_and_does_not_read_is_not_read_either() {
         const SENT_MAX: usize = 128 << 20;
-        let (mut socket, _output, _input) = opened().await;
+        let (mut socket, _output, _input) = opened(PING_EVERY).await;
         // A ping of 125 bytes, masked with zeros.
         let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'x'; 125]].concat();
         let (pings, mut sent) = (ping.repeat(1000), 0);
@@ -197,7 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn large_output_comes_in_pieces() {
-        let (mut socket, output, _input) = opened().await;
+        let (mut socket, output, _input) = opened(PING_EVERY).await;
         let large = vec![b'x'; 3 * PIECE_BYTES_MAX];
         output.send(exec_output::What::Stdout(large.into())).await.unwrap();
         drop(output);
@@ -208,6 +217,19 @@ mod tests {
             let mut piece = vec![0; length];
             socket.read_exact(&mut piece).await.unwrap();
             assert!(piece[0] == 1 && piece[1..].iter().all(|byte| *byte == b'x'));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_of_a_process_that_says_nothing_is_pinged() {
+        let (mut socket, output, _input) = opened(Duration::from_millis(50)).await;
+        for _ in 0..2 {
+            assert_eq!((socket.read_u8().await.unwrap(), socket.read_u8().await.unwrap()), (0x89, 0), "a ping");
+        }
+        output.send(exec_output::What::ExitCode(3)).await.unwrap();
+        let mut rest = Vec::new();
+        while !rest.ends_with(b"\x033") {
+            rest.push(socket.read_u8().await.unwrap());
         }
     }
 }

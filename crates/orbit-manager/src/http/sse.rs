@@ -5,7 +5,7 @@
 //! given back as `Last-Event-ID` (or `since`) the stream goes on there.
 
 use super::{
-    answer::{Answered, Fault},
+    answer::{Answered, Fault, unbuffered},
     extract::{header, revision},
 };
 use crate::{feed::Compacted, handle::ManagerHandle};
@@ -75,7 +75,7 @@ pub(super) fn stream<S: Source>(handle: ManagerHandle, source: S) -> Response {
     let (sender, messages) = mpsc::channel(S::MESSAGES_MAX);
     tokio::spawn(run(handle, source, Messages(sender)));
     let events = ReceiverStream::new(messages).map(Ok::<_, Infallible>);
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    unbuffered(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
 async fn run(handle: ManagerHandle, mut source: impl Source, messages: Messages) -> Option<Infallible> {

@@ -257,7 +257,12 @@ pub(super) async fn newest_attempt(handle: &ManagerHandle, name: String) -> Answ
 
 /// Seconds since 1970.
 fn seconds(text: &str) -> Answered<u64> {
-    let wrong = |_| Rejection::invalid("since", format!("`{text}` is not a time such as 2026-01-31T12:00:00Z"));
-    let time = humantime::parse_rfc3339(text).map_err(wrong)?;
-    Ok(time.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs())
+    let wrong = |_| {
+        Rejection::invalid(
+            "since",
+            format!("`{text}` is not a time such as 2026-01-31T12:00:00Z or 2026-01-31T13:00:00+01:00"),
+        )
+    };
+    let time: jiff::Timestamp = text.parse().map_err(wrong)?;
+    Ok(u64::try_from(time.as_second()).unwrap_or(0))
 }

@@ -11,6 +11,7 @@ const REPLICAS: usize = 3_000;
 async fn watch(manager: &Manager, path: &str) -> Body {
     let response = manager.begin(request("GET", path).body(Body::empty()).unwrap()).await;
     assert_eq!(response.status().as_u16(), 200, "{path}");
+    assert_eq!(response.headers()["x-accel-buffering"], "no", "a proxy is not to gather what it says");
     response.into_body()
 }
 
