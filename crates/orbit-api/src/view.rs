@@ -94,19 +94,27 @@ pub struct Undo {
 /// What there is of a service.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct ServiceStatus {
-    /// Replicas that run, of any version.
+    /// Tasks that run, of any version. What runs on a node that is unreachable is not among them, nor among those below:
+    /// nobody knows whether it does.
     pub running: u32,
-    /// Replicas that run the current version.
-    pub current: u32,
+    /// Of those, tasks that serve: all their probes pass. They are the endpoints of the service.
+    #[serde(default)]
+    pub ready: u32,
+    /// Of those, tasks of the current version.
+    #[serde(default)]
+    pub updated: u32,
+    /// Of those that are ready, tasks of any version that have been so for `update.min_healthy`.
+    #[serde(default)]
+    pub available: u32,
+    /// Tasks that ran when their node was heard last, which is unreachable now.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unreachable: u32,
     /// Tasks on their way to running.
     pub starting: u32,
     /// Tasks that wait for a node.
     pub pending: u32,
     /// Tasks on their way out.
     pub stopping: u32,
-    /// Replicas that run, of any version, and whose probes do not pass.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub unready: u32,
     /// How often in a row tasks have ended by themselves, in the slot where that is highest.
     pub failures: u32,
     /// What stands between desired and actual, in one sentence; empty when they agree.
@@ -114,10 +122,14 @@ pub struct ServiceStatus {
 }
 
 impl ServiceStatus {
+    /// Tasks that run and do not serve.
+    pub fn unready(&self) -> u32 {
+        self.running.saturating_sub(self.ready)
+    }
     /// Whether exactly the wanted replicas run, all in the current version, and all of them serve. Whether its rollout is
     /// done as well, which takes time, is for the core to say: [`Rollout::state`].
     pub fn is_settled(&self, wanted: u32) -> bool {
-        self.current == wanted && self.running == wanted && self.unready == 0
+        self.updated == wanted && self.running == wanted
     }
 }
 

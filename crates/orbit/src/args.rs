@@ -70,7 +70,10 @@ pub fn moment(text: &str) -> Result<Moment, String> {
     let span = span(text).map(Moment::Ago);
     let wrong =
         |_| "write a span such as 10m, or a time such as 2026-01-31T12:00:00Z or 2026-01-31T13:00:00+01:00".to_string();
-    span.or_else(|_| text.parse::<jiff::Timestamp>().map(|at| Moment::At(at.into())).map_err(wrong))
+    // What was before 1970 is as good as the beginning.
+    let at =
+        |at: jiff::Timestamp| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(at.as_second()).unwrap_or(0));
+    span.or_else(|_| text.parse().map(|time| Moment::At(at(time))).map_err(wrong))
 }
 
 /// Labels that objects must have or not have; passed on as it is.

@@ -32,7 +32,7 @@ pub fn render(head: &[&str], rows: Vec<Vec<String>>) -> String {
 }
 
 pub fn services(items: &[Service], wide: bool, now: SystemTime) -> String {
-    let mut head = vec!["NAME", "DESIRED", "RUNNING", "VERSION", "AGE"];
+    let mut head = vec!["NAME", "DESIRED", "READY", "UPDATED", "AVAILABLE", "VERSION", "AGE"];
     if wide {
         head.extend(["IMAGE", "REVISION"]);
     }
@@ -41,7 +41,9 @@ pub fn services(items: &[Service], wide: bool, now: SystemTime) -> String {
         let mut row = vec![
             service.name.clone(),
             replicas(service).to_string(),
-            service.actual.running.to_string(),
+            service.actual.ready.to_string(),
+            service.actual.updated.to_string(),
+            service.actual.available.to_string(),
             service.version.to_string(),
             age(&service.created_at, now),
         ];

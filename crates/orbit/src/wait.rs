@@ -90,8 +90,8 @@ impl Awaited {
 
 fn of_service(service: &Service) -> Progress {
     let (wanted, actual) = (replicas(service), &service.actual);
-    let running = actual.current.min(wanted);
-    let count = format!("{running} of {wanted} running");
+    let updated = actual.updated.min(wanted);
+    let count = format!("{updated} of {wanted} ready");
     // A manager that is older than this program says nothing of rollouts.
     let (state, told) = service.rollout.as_ref().map_or(("done", ""), |it| (&it.state, &it.message));
     match state {
@@ -102,11 +102,12 @@ fn of_service(service: &Service) -> Progress {
         "done" if actual.is_settled(wanted) => return Progress::Done { text: count },
         _ => {}
     }
-    let older = actual.running.saturating_sub(running);
+    let older = actual.ready.saturating_sub(updated);
     let parts = [
         (actual.starting, "starting"),
         (actual.pending, "pending"),
-        (actual.unready, "not ready"),
+        (actual.unready(), "not ready"),
+        (actual.unreachable, "on unreachable nodes"),
         (older, "of an older version or surplus"),
         (actual.stopping, "stopping"),
     ];
@@ -234,11 +235,11 @@ mod tests {
         let service: Service = serde_json::from_value(serde_json::json!({
             "name": "web", "uid": "1.4", "revision": 9, "version": 1, "created_at": "2026-03-01T11:15:00Z",
             "desired": { "kind": "Service", "name": "web", "image": "nginx:1", "replicas": 3 },
-            "actual": { "running": 20, "current": 20, "starting": 0, "pending": 0, "stopping": 1, "failures": 0,
+            "actual": { "running": 20, "ready": 20, "updated": 20, "starting": 0, "pending": 0, "stopping": 1, "failures": 0,
                 "message": "" },
         }))
         .unwrap();
-        let text = "3 of 3 running, 17 of an older version or surplus, 1 stopping".to_string();
+        let text = "3 of 3 ready, 17 of an older version or surplus, 1 stopping".to_string();
         assert_eq!(of_service(&service), Progress::Under { text, pending: false });
     }
 }

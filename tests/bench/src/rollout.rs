@@ -26,7 +26,7 @@ pub fn run(engine: &Engine) {
         cluster.apply(&service);
         seconds_until("every replica is of the new version", begun, Duration::from_millis(20), || {
             let actual = cluster.service("rolled").map(|service| service.actual);
-            actual.is_some_and(|it| [it.current, it.running] == [REPLICAS as u32; 2] && it.stopping == 0)
+            actual.is_some_and(|it| [it.updated, it.running] == [REPLICAS as u32; 2] && it.stopping == 0)
         })
     };
     let stop_first = json!({ "max_surge": 0, "max_unavailable": AT_A_TIME, "min_healthy": "0s" });
@@ -65,7 +65,7 @@ fn visited(engine: &Engine) {
         cluster.apply(&service);
         seconds_until("every replica is of the new version", Instant::now(), Duration::from_millis(20), || {
             let actual = cluster.service("visited").map(|service| service.actual);
-            actual.is_some_and(|it| [it.current, it.running] == [REPLICAS as u32; 2] && it.stopping == 0)
+            actual.is_some_and(|it| [it.updated, it.running] == [REPLICAS as u32; 2] && it.stopping == 0)
         })
     };
     roll(1);

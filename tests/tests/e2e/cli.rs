@@ -65,7 +65,7 @@ fn a_service_from_apply_to_delete() {
 
 fn get_in_every_form(cluster: &Cluster, orbit: &impl Fn(&[&str]) -> String) {
     for (kind, head, wide) in [
-        ("services", "NAME  DESIRED  RUNNING", "IMAGE"),
+        ("services", "NAME  DESIRED  READY", "IMAGE"),
         ("tasks", "ID", "VERSION"),
         ("nodes", "NAME      STATE", "ARCH"),
     ] {

@@ -146,3 +146,33 @@ fn a_fence_that_cannot_hold_is_refused_with_its_arithmetic() {
         );
     }
 }
+
+#[test]
+fn a_replica_on_an_unreachable_node_is_neither_ready_nor_updated_nor_available() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 3);
+    let service = spread(3, json!({ "replace_after": "10m" }));
+    cluster.apply(&service);
+    cluster.wait_running("web", 3);
+    cluster.workers[0].daemon.suspend();
+    let counted = cluster.wait_for("its node is unreachable", || {
+        let actual = cluster.service("web").ok_or("no service")?.actual;
+        if actual.unreachable == 1 { Ok(actual) } else { Err(format!("{actual:?}")) }
+    });
+    assert_eq!((counted.running, counted.ready, counted.updated), (2, 2, 2), "{counted:?}");
+    assert!(counted.available <= 2 && !counted.message.is_empty(), "{counted:?}");
+    let endpoints = cluster.ask("GET", "/v1/services/web/endpoints", "").expect("an answer").json();
+    assert_eq!(endpoints["items"].as_array().map(Vec::len), Some(2));
+    let listed = String::from_utf8(cluster.orbit(&["get", "services"], "").stdout).expect("text");
+    let row: Vec<&str> = listed.lines().nth(1).expect("a row").split_whitespace().collect();
+    assert_eq!(row[..4], ["web", "3", "2", "2"], "{listed}");
+
+    let file = cluster.file("web.json", &service.to_string());
+    let apply = |timeout| cluster.orbit(&["apply", "-f", &file, "--wait", "--timeout", timeout], "");
+    let late = apply("2s");
+    let said = String::from_utf8_lossy(&late.stderr).into_owned();
+    assert!(!late.status.success() && said.contains("2 of 3 ready, 1 on unreachable nodes"), "{late:?}");
+    cluster.workers[0].daemon.resume();
+    let done = apply("30s");
+    assert!(done.status.success(), "{done:?}");
+}

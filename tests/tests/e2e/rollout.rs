@@ -15,7 +15,7 @@ fn roll(engine: &Engine, cluster: &Cluster, before: &[Container], changed: &Valu
         let running = engine.count_running(&labels);
         (least, most) = (least.min(running), most.max(running));
         let actual = cluster.service("web").ok_or("no service")?.actual;
-        let settled = [actual.current, actual.running].map(|n| n as usize) == [replicas; 2] && actual.stopping == 0;
+        let settled = [actual.updated, actual.running].map(|n| n as usize) == [replicas; 2] && actual.stopping == 0;
         if settled { Ok(()) } else { Err(format!("{actual:?}")) }
     });
     let after = cluster.wait_running("web", replicas);
@@ -75,7 +75,7 @@ fn a_version_that_fails_before_it_counts_gets_no_further() {
     cluster.apply(&good);
     cluster.wait_for("the better one runs", || {
         let actual = cluster.service("web").ok_or("no service")?.actual;
-        if actual.current == 4 && actual.running == 4 { Ok(()) } else { Err(format!("{actual:?}")) }
+        if actual.updated == 4 && actual.running == 4 { Ok(()) } else { Err(format!("{actual:?}")) }
     });
 }
 

@@ -113,7 +113,7 @@ fn a_changed_spec_replaces_slot_by_slot() {
         let running = engine.count_running(&labels);
         (least, most) = (least.min(running), most.max(running));
         let actual = cluster.service("web").ok_or("no service")?.actual;
-        let settled = actual.current == 3 && actual.running == 3 && actual.stopping == 0;
+        let settled = actual.updated == 3 && actual.running == 3 && actual.stopping == 0;
         if settled { Ok(()) } else { Err(format!("{actual:?}")) }
     });
     assert!(least >= 3 && most <= 4, "{least} to {most} ran: one more at a time, never one less");

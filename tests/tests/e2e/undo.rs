@@ -120,7 +120,7 @@ fn a_rollout_stands_still_goes_on_and_is_undone() {
     wait_state(&cluster, "done");
     cluster.apply(&version("two", 3, update.clone()));
     cluster.wait_for("it has begun", || {
-        let current = cluster.service("web").ok_or("no service")?.actual.current;
+        let current = cluster.service("web").ok_or("no service")?.actual.updated;
         if current > 0 { Ok(()) } else { Err(format!("{current}")) }
     });
     assert_eq!(orbit(&cluster, &["rollout", "pause", "web"]).0, Some(0));

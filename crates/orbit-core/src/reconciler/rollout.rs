@@ -53,8 +53,12 @@ fn settles_at(cluster: &Cluster, workload: &Workload, slot: &Slot) -> Option<Tim
         let heard = cluster.node_of(task).is_some_and(Node::is_ready);
         task.version == workload.version && task.desired == Desired::Running && task.serves() && heard
     };
-    let stable_at = |task: &Task| Some(task.serving_since? + workload.update.min_healthy);
-    cluster.attempts(slot).filter(counts).filter_map(stable_at).min()
+    cluster.attempts(slot).filter(counts).filter_map(|task| stable_at(workload, task)).min()
+}
+
+/// When a task that serves is stable, or became so: when it has served for `min_healthy`.
+pub fn stable_at(workload: &Workload, task: &Task) -> Option<Time> {
+    Some(task.serving_since? + workload.update.min_healthy)
 }
 
 /// How many of the first `slots` wanted slots have settled at the current version.

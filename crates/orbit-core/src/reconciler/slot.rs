@@ -3,7 +3,7 @@
 use super::{
     Changes, Context, HISTORY_MAX,
     outage::{is_absent, is_given_up, replace_at},
-    target,
+    stable_at, target,
 };
 use crate::{model::*, state::Cluster};
 
@@ -173,8 +173,7 @@ pub(super) fn classify<'a>(
     }
     let not_before = slot.not_before(current);
     view.rests_until = Some(not_before).filter(|at| view.is_unhealthy() && *at > context.at);
-    let since = view.keeper.and_then(|keeper| keeper.serving_since);
-    let settles_at = since.map(|since| since + workload.update.min_healthy);
+    let settles_at = view.keeper.and_then(|keeper| stable_at(workload, keeper));
     view.settled = settles_at.is_some_and(|at| at <= context.at);
     view.settles_at = settles_at.filter(|at| *at > context.at);
     let is_empty = view.keeper.or(view.candidate).or(view.fallback).is_none() && !view.leaving;

@@ -83,7 +83,8 @@ pub fn versions(state: View, workload: &Workload) -> Vec<view::Version> {
 fn status(state: View, workload: &Workload, now: Time) -> view::ServiceStatus {
     let cluster = state.cluster();
     let mut status = view::ServiceStatus::default();
-    let mut last_end = None;
+    let (mut last_end, mut current) = (None, 0);
+    let at = state.cluster_time(now);
     for (number, slot) in (0..).zip(&workload.slots) {
         status.failures = status.failures.max(slot.failures(reconciler::target(cluster, workload, number)));
         for task in cluster.attempts(slot) {
@@ -91,17 +92,22 @@ fn status(state: View, workload: &Workload, now: Time) -> view::ServiceStatus {
                 _ if task.state.is_terminal() => last_end = last_end.max(task.ended_at.map(|at| (at, task.id))),
                 _ if task.desired == Desired::Stopped => status.stopping += 1,
                 TaskState::Pending => status.pending += 1,
+                TaskState::Running if is_unreachable(cluster, task) => status.unreachable += 1,
                 TaskState::Running => {
+                    let is_current = task.version == workload.current().number;
+                    let stable = reconciler::stable_at(workload, task).is_some_and(|stable_at| stable_at <= at);
                     status.running += 1;
-                    status.unready += u32::from(!task.serves());
-                    status.current += u32::from(task.version == workload.current().number);
+                    current += u32::from(is_current);
+                    status.ready += u32::from(task.serves());
+                    status.updated += u32::from(task.serves() && is_current);
+                    status.available += u32::from(stable);
                 }
                 _ => status.starting += 1,
             }
         }
     }
     let last_end = last_end.and_then(|(_, id)| cluster.task(id)?.end.clone());
-    status.message = message(cluster, workload, &status, last_end.as_deref(), state.cluster_time(now));
+    status.message = message(cluster, workload, (&status, current), last_end.as_deref(), at);
     if let Some(silent) = silent(state, workload, now) {
         let also = if status.message.is_empty() { String::new() } else { format!("; {}", status.message) };
         status.message = format!("{silent}{also}");
@@ -109,11 +115,15 @@ fn status(state: View, workload: &Workload, now: Time) -> view::ServiceStatus {
     status
 }
 
-/// What stands between desired and actual, in one sentence.
+fn is_unreachable(cluster: &Cluster, task: &Task) -> bool {
+    cluster.node_of(task).is_some_and(|node| node.reach != Reach::Reachable)
+}
+
+/// What stands between desired and actual, in one sentence. `current` tasks of the current version run.
 fn message(
     cluster: &Cluster,
     workload: &Workload,
-    status: &view::ServiceStatus,
+    (status, current): (&view::ServiceStatus, u32),
     last_end: Option<&End>,
     at: Time,
 ) -> String {
@@ -123,7 +133,7 @@ fn message(
     let tasks = || workload.slots.iter().flat_map(|slot| cluster.attempts(slot));
     let unhealthy = tasks().filter(|task| task.is_live() && task.is_unhealthy()).count();
     // A surplus is nothing to report: the next plan stops it.
-    let as_many = workload.wanted().max(status.current);
+    let as_many = workload.wanted().max(status.updated);
     if status.is_settled(as_many) && status.stopping == 0 {
         return rollout;
     }
@@ -132,8 +142,8 @@ fn message(
         // That it will not go on by itself is what has to be known first.
         return if state == Some(RolloutState::Failed) { format!("{rollout}; {waiting}") } else { waiting };
     }
-    let failed = last_end
-        .filter(|end| status.failures > 0 && status.current < workload.wanted() && end.reason != Reason::Stopped);
+    let failed =
+        last_end.filter(|end| status.failures > 0 && current < workload.wanted() && end.reason != Reason::Stopped);
     match failed {
         // It waits for somebody, whatever has failed before.
         _ if state == Some(RolloutState::Paused) => rollout,
@@ -145,14 +155,14 @@ fn message(
         }
         Some(end) => format!("last attempt ended: {end}{}", next_try(cluster, workload, at)),
         None if !rollout.is_empty() => rollout,
-        None if status.current < workload.wanted() => format!("{} to start", workload.wanted() - status.current),
+        None if current < workload.wanted() => format!("{} to start", workload.wanted() - current),
         None if unhealthy > 0 => format!("{unhealthy} not healthy"),
-        None if status.unready > 0 => format!("{} not ready", status.unready),
-        None if status.running > status.current => {
-            format!("{} of an older version still serve", status.running - status.current)
+        None if status.unready() > 0 => format!("{} not ready", status.unready()),
+        None if status.running > current => {
+            format!("{} of an older version still serve", status.running - current)
         }
         None => {
-            let silent = |task: &&Task| cluster.node_of(task).is_some_and(|node| node.reach != Reach::Reachable);
+            let silent = |task: &&Task| is_unreachable(cluster, task);
             match tasks().filter(silent).filter(|task| !task.state.is_terminal()).count() {
                 0 => "stopping what is no longer wanted".to_string(),
                 left => format!("{left} left on silent nodes, to be stopped when those return"),

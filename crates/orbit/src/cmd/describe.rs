@@ -105,9 +105,13 @@ impl Page {
         self.field("Version", service.version);
         self.time(session, "Created", &service.created_at);
         self.field("Desired", replicas(service));
-        let older = actual.running.saturating_sub(actual.current);
-        let older = if older > 0 { format!(" ({older} of an older version)") } else { String::new() };
-        self.field("Running", format!("{}{older}", actual.running));
+        self.field("Ready", actual.ready);
+        self.field("Updated", actual.updated);
+        self.field("Available", actual.available);
+        self.field("Running", actual.running);
+        if actual.unreachable > 0 {
+            self.field("Unreachable", actual.unreachable);
+        }
         self.field("Starting", actual.starting);
         self.field("Pending", actual.pending);
         self.field("Stopping", actual.stopping);

@@ -99,7 +99,8 @@ fn a_change_can_be_bound_to_a_revision() {
 /// A service that shall have two replicas, with so many running of the current version and in all.
 fn web(current: u32, running: u32, pending: u32, message: &str) -> Reply {
     let mut web = service("web", 2, 0, message);
-    web["actual"]["current"] = json!(current);
+    web["actual"]["updated"] = json!(current);
+    web["actual"]["ready"] = json!(running);
     web["actual"]["running"] = json!(running);
     web["actual"]["pending"] = json!(pending);
     web["actual"]["starting"] = json!(2 - current - pending);

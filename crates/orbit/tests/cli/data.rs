@@ -18,7 +18,7 @@ pub fn service(name: &str, replicas: u32, running: u32, message: &str) -> Value 
             "stop": { "grace": "10s" }
         },
         "actual": {
-            "running": running, "current": running, "starting": 0, "pending": replicas - running, "stopping": 0,
+            "running": running, "ready": running, "updated": running, "available": running, "starting": 0, "pending": replicas - running, "stopping": 0,
             "failures": 0, "message": message
         }
     })
