@@ -236,8 +236,8 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
     }
     let live = |slot: &Slot| cluster.attempts(slot).filter(|task| task.is_live()).collect::<Vec<_>>();
     let stays = |task: &&&Task| !plan.stops.contains(&task.id);
-    // Of what is on a silent node, nobody knows whether it does still.
-    let unheard = |it: &Task| it.slot == task.slot && is_silent(cluster, it) && !is_silent(cluster, task);
+    // Of what is on a silent node, nobody knows whether it does still, and nobody may reach it.
+    let unheard = |it: &Task| is_silent(cluster, it) && !is_silent(cluster, task);
     let serves = |slot: &Slot| live(slot).iter().filter(stays).any(|it| it.serves() && !unheard(it));
     if forced(task) || serves(&workload.slots[task.slot as usize]) {
         return Ok(());

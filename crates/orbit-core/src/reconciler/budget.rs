@@ -19,7 +19,7 @@ pub(super) struct UpdateBudget {
     retrying: u32,
     /// Slots before this one that get another new task beside the old one after their backoff.
     waiting: u32,
-    /// Slots in which no task serves, except those that wait for a node.
+    /// Slots in which no task serves that users can reach, except those that wait for a node.
     down: u32,
     /// Of those, slots whose old task is unhealthy and still runs.
     unhealthy: u32,
@@ -53,7 +53,7 @@ impl UpdateBudget {
             let waits = view.candidate.is_some_and(|task| task.state == TaskState::Pending);
             budget.stuck += u32::from(view.is_surging() && waits);
             budget.retrying += u32::from(view.is_retrying());
-            let is_down = !view.serves() && !view.waits_for_node();
+            let is_down = view.out_of_reach || (!view.serves() && !view.waits_for_node());
             budget.down += u32::from(is_down);
             budget.unhealthy += u32::from(is_down && view.is_unhealthy());
             budget.backing_off += u32::from(is_down && view.backs_off);
@@ -88,6 +88,10 @@ impl UpdateBudget {
                 false => self.surging += 1,
             }
             return Replacement::Beside;
+        }
+        // An order to stop reaches nobody there, and the slot counts as down already.
+        if view.out_of_reach {
+            return Replacement::Later;
         }
         // A slot whose new task ran beside the old one continues in this way if it may.
         let begun_beside = retries && !view.alone && self.update.max_surge > 0;
