@@ -116,7 +116,8 @@ impl<'a> Draws<'a> {
         let (max_surge, max_unavailable, min_healthy) = (self.of(&slots), self.of(&slots), self.span());
         let deadline = self.bool().then(|| self.span());
         let (canary, on_failure) = (self.of(&[0, 0, 1, u32::MAX]), self.of(&OnFailure::ALL));
-        Update { max_surge, max_unavailable, min_healthy, canary, deadline, on_failure }
+        let max_failures = self.of(&[0, 0, 1, u32::MAX]);
+        Update { max_surge, max_unavailable, min_healthy, canary, deadline, max_failures, on_failure }
     }
     pub fn resources(&mut self) -> Resources {
         let edges = [limits::CPU_MILLIS_MIN, 100, 400, 1000, limits::CPU_MILLIS_MAX, 0, u64::MAX];

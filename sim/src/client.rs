@@ -408,6 +408,7 @@ fn draw_update(random: &mut Random) -> WantUpdate {
         healthy_ms: [0, 0, 1000, 5000][random.below(4)],
         canary: [0, 0, 0, 1, 2][bits as usize % 5],
         deadline_ms: [None, None, Some(8000), Some(20_000), Some(DEADLINE_MS_MAX)][(bits >> 20) as usize % 5],
+        max_failures: [0, 0, 1, 3][(bits >> 41) as usize % 4],
         rollback: bits >> 40 & 1 == 0,
     }
 }
@@ -443,6 +444,7 @@ fn definition(want: &Want) -> Definition {
             min_healthy: Millis(want.update.healthy_ms),
             canary: want.update.canary,
             deadline: want.update.deadline_ms.map(Millis),
+            max_failures: want.update.max_failures,
             on_failure: if want.update.rollback { OnFailure::Rollback } else { OnFailure::Pause },
         },
         spec: Spec {

@@ -279,6 +279,9 @@ pub struct WantUpdate {
     /// After so long without progress a rollout has failed, in milliseconds.
     #[serde(default)]
     pub deadline_ms: Option<u64>,
+    /// After so many failures without one that served it has failed, too.
+    #[serde(default)]
+    pub max_failures: u32,
     /// Then the stable version takes its place back.
     #[serde(default)]
     pub rollback: bool,
@@ -286,7 +289,15 @@ pub struct WantUpdate {
 
 impl Default for WantUpdate {
     fn default() -> Self {
-        WantUpdate { surge: 1, unavailable: 0, healthy_ms: 0, canary: 0, deadline_ms: None, rollback: false }
+        WantUpdate {
+            surge: 1,
+            unavailable: 0,
+            healthy_ms: 0,
+            canary: 0,
+            deadline_ms: None,
+            max_failures: 0,
+            rollback: false,
+        }
     }
 }
 

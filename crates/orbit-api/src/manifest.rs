@@ -28,6 +28,8 @@ pub const DEFAULT_GRACE: Span = Span { millis: 10_000 };
 pub const DEFAULT_MIN_HEALTHY: Span = Span { millis: 10_000 };
 /// How long a rollout may go without another replica that serves, when its manifest does not say.
 pub const DEFAULT_DEADLINE: Span = Span { millis: 600_000 };
+/// How many attempts of a version that never came to serve may fail, when its manifest does not say.
+pub const DEFAULT_MAX_FAILURES: u32 = 3;
 
 /// One object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -261,6 +263,10 @@ pub struct ManifestUpdate {
     /// The rollout fails when for so long no more replicas came to serve; 10m if it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Span>,
+    /// The rollout fails, too, when so many attempts of its version have failed, none came to serve for `min_healthy`, and
+    /// there is an older version to return to; 3 if it does not say, 0 is never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_failures: Option<u32>,
     /// What follows then; rollback if it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<ManifestOnFailure>,

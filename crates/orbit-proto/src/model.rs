@@ -365,7 +365,7 @@ impl TryFrom<v1::Constraint> for Constraint {
 
 /// One slot after the other is written as before it could be said otherwise.
 pub fn update_of(u: Update) -> Option<v1::Update> {
-    let Update { max_surge, max_unavailable, min_healthy, canary, deadline, on_failure } = u;
+    let Update { max_surge, max_unavailable, min_healthy, canary, deadline, max_failures, on_failure } = u;
     (u != Update::ONE_BY_ONE).then_some(v1::Update {
         max_surge,
         max_unavailable,
@@ -373,6 +373,7 @@ pub fn update_of(u: Update) -> Option<v1::Update> {
         canary,
         deadline_ms: deadline.map(|span| span.0),
         rolls_back: on_failure == OnFailure::Rollback,
+        max_failures,
     })
 }
 /// The way back.
@@ -383,6 +384,7 @@ pub fn update(u: Option<v1::Update>) -> Update {
         min_healthy: Millis(u.min_healthy_ms),
         canary: u.canary,
         deadline: u.deadline_ms.map(Millis),
+        max_failures: u.max_failures,
         on_failure: if u.rolls_back { OnFailure::Rollback } else { OnFailure::Pause },
     })
 }

@@ -204,6 +204,7 @@ const SINCE_EVER: Rollout = Rollout {
     since: Time(0),
     progress_at: Time(0),
     settled: 0,
+    failures: 0,
     promoted: true,
     failed: None,
 };
@@ -215,6 +216,7 @@ impl From<Rollout> for v1::Rollout {
             since_ms: r.since.0,
             progress_at_ms: r.progress_at.0,
             settled: r.settled,
+            failures: r.failures,
             promoted: r.promoted,
             failed: r.failed,
         }
@@ -228,6 +230,7 @@ impl TryFrom<v1::Rollout> for Rollout {
             since: Time(r.since_ms),
             progress_at: Time(r.progress_at_ms),
             settled: r.settled,
+            failures: r.failures,
             promoted: r.promoted,
             failed: r.failed,
         })

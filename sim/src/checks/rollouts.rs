@@ -2,7 +2,10 @@
 
 use super::{Check, is_silent};
 use orbit_core::{model::*, state::Cluster};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The version that a slot shall be of: the current one, unless its rollout stands still or has only come to its
 /// canaries; then the one that was its own when that began, or that it was given last, or, where it is new, the stable one.
@@ -64,6 +67,39 @@ pub(crate) fn specs<'a>(cluster: &'a Cluster, workload: &'a Workload) -> impl It
 pub(super) struct RolloutWatch {
     known: BTreeMap<Uid, Known>,
     specs: BTreeMap<(Uid, u32), Arc<Spec>>,
+    failures: BTreeMap<Uid, Failures>,
+}
+
+/// Which attempts of a version have failed since its rollout began, or went on.
+#[derive(Debug)]
+struct Failures {
+    version: u32,
+    since: Time,
+    /// Those that had failed before.
+    before: BTreeSet<TaskId>,
+    seen: BTreeSet<TaskId>,
+    /// Entries were not looked at: there may have been more.
+    unsure: bool,
+}
+
+impl Failures {
+    /// After an entry: what has failed now is remembered, also when its slot is gone later.
+    fn look(&mut self, cluster: &Cluster, workload: &Workload, rollout: &Rollout, gap: bool) {
+        let attempts = workload.slots.iter().flat_map(|slot| cluster.attempts(slot));
+        let of_it = attempts.filter(|task| task.version == workload.version);
+        let failed = of_it.filter(|task| task.state.is_terminal() || task.is_unhealthy()).map(|task| task.id);
+        if (self.version, self.since) != (workload.version, rollout.since) {
+            let (version, since, before) = (workload.version, rollout.since, failed.collect());
+            *self = Failures { version, since, before, seen: BTreeSet::new(), unsure: gap };
+        } else {
+            self.seen.extend(failed.filter(|id| !self.before.contains(id)));
+            self.unsure |= gap;
+        }
+    }
+    /// Whether there may have been so many.
+    fn are(&self, most: u32) -> bool {
+        self.unsure || self.seen.len() >= most as usize
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +124,13 @@ impl RolloutWatch {
         for workload in cluster.workloads() {
             let Some(rollout) = workload.rollout else { continue };
             self.same_bytes(workload)?;
+            let first = || {
+                let (before, seen) = (BTreeSet::new(), BTreeSet::new());
+                Failures { version: workload.version, since: rollout.since, before, seen, unsure: gap }
+            };
+            let failures = self.failures.entry(workload.uid).or_insert_with(first);
             if gap {
+                failures.look(cluster, workload, &rollout, true);
                 let (version, stable, update) = (workload.version, workload.stable, workload.update);
                 self.known
                     .insert(workload.uid, Known { version, stable, rollout, update, replicas: workload.replicas });
@@ -97,10 +139,11 @@ impl RolloutWatch {
             let before = self.known.get(&workload.uid).copied();
             let mut stable = before.and_then(|before| before.stable);
             if let Some(before) = before.filter(|before| before.version != workload.version) {
-                turned(cluster, workload, &before)?;
+                turned(cluster, workload, &before, failures)?;
             } else if let Some(before) = before {
-                went_on(cluster, workload, &before)?;
+                went_on(cluster, workload, &before, failures)?;
             }
+            failures.look(cluster, workload, &rollout, false);
             let is_new = before.is_none_or(|before| before.rollout.state != rollout.state);
             if is_held(&rollout) && is_new {
                 held(cluster, workload, &rollout, serving)?;
@@ -137,7 +180,7 @@ impl RolloutWatch {
 }
 
 /// It is at another version: a new one, one that somebody wanted back, or the stable one where its rollout failed.
-fn turned(cluster: &Cluster, workload: &Workload, before: &Known) -> Check {
+fn turned(cluster: &Cluster, workload: &Workload, before: &Known, failures: &Failures) -> Check {
     let (name, version) = (&workload.name, workload.version);
     let fail = |found: String| Err(("I28", format!("{name}: {found}")));
     let is_now = |it: &&HistoryEvent| it.index == cluster.index;
@@ -146,15 +189,27 @@ fn turned(cluster: &Cluster, workload: &Workload, before: &Known) -> Check {
         Some(failed) if failed != before.version || Some(version) != before.stable => {
             fail(format!("version {failed} is taken back to {version}, the stable one is {:?}", before.stable))
         }
-        Some(_) => late_enough(cluster, workload, before),
+        Some(failed) => failed_enough(cluster, workload, failed, before, failures),
         None if version > before.version => Ok(()),
         None if now.any(|it| it.what == What::Undone) => Ok(()),
         None => fail(format!("went from version {} to {version}, and nobody wanted that", before.version)),
     }
 }
 
-/// A rollout fails only when its deadline has passed.
-fn late_enough(cluster: &Cluster, workload: &Workload, before: &Known) -> Check {
+/// A rollout fails only when its deadline has passed, or as many of its attempts have failed as its user allows and none
+/// serves for long enough, and there is an older version.
+fn failed_enough(cluster: &Cluster, workload: &Workload, failed: u32, before: &Known, failures: &Failures) -> Check {
+    let of_it = || workload.slots.iter().flat_map(|slot| cluster.attempts(slot)).filter(|it| it.version == failed);
+    let has_served = |task: &Task| {
+        let wanted = task.slot < workload.wanted() && task.desired == Desired::Running;
+        let since = task.serving_since.filter(|_| wanted && task.serves() && !is_silent(cluster, task));
+        since.is_some_and(|since| since + workload.update.min_healthy <= cluster.at)
+    };
+    let most = before.update.max_failures;
+    let returns = before.stable.is_some_and(|stable| stable != failed);
+    if most > 0 && returns && failures.are(most) && before.rollout.settled == 0 && !of_it().any(has_served) {
+        return Ok(());
+    }
     let due = workload.update.deadline.map(|deadline| before.rollout.progress_at + deadline);
     match due {
         Some(due) if due <= cluster.at => Ok(()),
@@ -165,7 +220,7 @@ fn late_enough(cluster: &Cluster, workload: &Workload, before: &Known) -> Check 
 }
 
 /// It is at the same version.
-fn went_on(cluster: &Cluster, workload: &Workload, before: &Known) -> Check {
+fn went_on(cluster: &Cluster, workload: &Workload, before: &Known, failures: &Failures) -> Check {
     let Some(rollout) = workload.rollout else { return Ok(()) };
     let runs = |rollout: &Rollout| rollout.state == RolloutState::Running;
     let went_on = runs(&rollout) && runs(&before.rollout) && rollout.since == before.rollout.since;
@@ -177,7 +232,7 @@ fn went_on(cluster: &Cluster, workload: &Workload, before: &Known) -> Check {
         return Err(("I28", found));
     }
     if rollout.state == RolloutState::Failed && before.rollout.state != RolloutState::Failed {
-        late_enough(cluster, workload, before)?;
+        failed_enough(cluster, workload, workload.version, before, failures)?;
         let other = before.stable.filter(|stable| *stable != workload.version);
         if other.is_some() && before.update.on_failure == OnFailure::Rollback {
             return Err(("I28", format!("{} stands still and was to go back to {other:?}", workload.name)));

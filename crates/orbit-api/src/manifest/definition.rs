@@ -84,6 +84,7 @@ impl Manifest {
             min_healthy: Millis(given.min_healthy.unwrap_or(DEFAULT_MIN_HEALTHY).millis),
             canary: given.canary.unwrap_or(0),
             deadline: Some(Millis(given.deadline.unwrap_or(DEFAULT_DEADLINE).millis)),
+            max_failures: given.max_failures.unwrap_or(DEFAULT_MAX_FAILURES),
             on_failure: match given.on_failure {
                 None | Some(ManifestOnFailure::Rollback) => OnFailure::Rollback,
                 Some(ManifestOnFailure::Pause) => OnFailure::Pause,
@@ -194,6 +195,7 @@ impl Manifest {
                 min_healthy: span(definition.update.min_healthy),
                 canary: Some(definition.update.canary),
                 deadline: definition.update.deadline.and_then(span),
+                max_failures: Some(definition.update.max_failures),
                 on_failure: Some(match definition.update.on_failure {
                     OnFailure::Rollback => ManifestOnFailure::Rollback,
                     OnFailure::Pause => ManifestOnFailure::Pause,

@@ -15,7 +15,7 @@ resources: { cpu: 250m, memory: 128Mi }
 ports: [{ name: http, container: 80 }]
 placement: { strategy: spread, constraints: [\"node.labels.disk == ssd\"] }
 restart: { policy: always, backoff: { initial: 1s, max: 5m, reset_after: 10m, jitter: 20 } }
-update: { max_surge: 2, max_unavailable: 1, min_healthy: 30s, canary: 1, deadline: 5m, on_failure: pause }
+update: { max_surge: 2, max_unavailable: 1, min_healthy: 30s, canary: 1, deadline: 5m, max_failures: 5, on_failure: pause }
 health: { http: { port: http, path: /healthz }, interval: 5s, timeout: 2s, retries: 3, start_period: 10s }
 ready: { tcp: { port: http } }
 disconnect: { replace_after: 30s, keep: original, fence: timed }
@@ -40,6 +40,7 @@ fn defaults_are_those_of_the_documentation() {
     let update = Update {
         min_healthy: Millis::secs(10),
         deadline: Some(Millis::secs(600)),
+        max_failures: 3,
         on_failure: OnFailure::Rollback,
         ..Update::ONE_BY_ONE
     };

@@ -212,17 +212,21 @@ impl Fingerprint {
         if update == Update::ONE_BY_ONE {
             return;
         }
-        let Update { max_surge, max_unavailable, min_healthy, canary, deadline, on_failure } = update;
+        let Update { max_surge, max_unavailable, min_healthy, canary, deadline, max_failures, on_failure } = update;
         self.u32(max_surge);
         self.u32(max_unavailable);
         self.u64(min_healthy.0);
-        if (canary, deadline, on_failure) != (0, None, OnFailure::Pause) {
+        if (canary, deadline, max_failures, on_failure) != (0, None, 0, OnFailure::Pause) {
             self.u32(canary);
             self.option(deadline, |it, span| it.u64(span.0));
             self.u64(match on_failure {
                 OnFailure::Pause => 0,
                 OnFailure::Rollback => 1,
             });
+        }
+        // As it was before failures could be counted, where they are not.
+        if max_failures != 0 {
+            self.u32(max_failures);
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct Rollout {
     pub promoted: bool,
     /// It takes the place back from this version, which failed.
     pub failed: Option<u32>,
+    /// So many attempts of its version have failed since it began, or went on.
+    pub failures: u32,
 }
 
 /// How far a rollout has come.
@@ -52,7 +54,7 @@ pub enum RolloutStep {
 pub enum RolloutOrder {
     /// It stands still.
     Pause,
-    /// It goes on, and its deadline begins anew.
+    /// It goes on, its deadline begins anew, and so do the failures that it may have.
     Resume,
     /// Its canaries are good: the other slots follow.
     Promote,
@@ -66,11 +68,19 @@ pub enum RolloutOrder {
 impl Rollout {
     /// It begins.
     pub fn begun(at: Time, promoted: bool) -> Rollout {
-        Rollout { state: RolloutState::Running, since: at, progress_at: at, settled: 0, promoted, failed: None }
+        Rollout {
+            state: RolloutState::Running,
+            since: at,
+            progress_at: at,
+            settled: 0,
+            promoted,
+            failed: None,
+            failures: 0,
+        }
     }
     /// It goes on, and its deadline begins anew.
     pub fn goes_on(self, at: Time) -> Rollout {
-        Rollout { state: RolloutState::Running, since: at, progress_at: at, ..self }
+        Rollout { state: RolloutState::Running, since: at, progress_at: at, failures: 0, ..self }
     }
     /// Whether slots stay at the version that they have.
     pub fn is_held(&self) -> bool {

@@ -16,6 +16,9 @@ pub struct Update {
     pub canary: u32,
     /// A rollout fails in which for so long no more slots came to count than ever before. `None`: never.
     pub deadline: Option<Millis>,
+    /// A rollout in which no slot became stable fails, too, when so many attempts of its version have failed, and there is
+    /// a stable version to return to. 0: however many.
+    pub max_failures: u32,
     /// What follows then.
     pub on_failure: OnFailure,
 }
@@ -44,6 +47,7 @@ impl Update {
         min_healthy: Millis(0),
         canary: 0,
         deadline: None,
+        max_failures: 0,
         on_failure: OnFailure::Pause,
     };
 

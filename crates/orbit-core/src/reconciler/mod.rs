@@ -17,7 +17,9 @@ mod task;
 
 use crate::{model::*, state::Cluster};
 pub use outage::{Outage, Outages, may_rerun};
-pub use rollout::{canaries, deadline, latest_settled_at, may_step, next_step, own, settled, stable_at, target};
+pub use rollout::{
+    canaries, deadline, fails_fast, latest_settled_at, may_step, next_step, own, settled, stable_at, target,
+};
 
 /// How many ended attempts a slot keeps, for their logs and their reasons.
 pub const HISTORY_MAX: usize = 3;

@@ -106,8 +106,21 @@ pub fn may_step(cluster: &Cluster, workload: &Workload, step: RolloutStep, at: T
             runs && settled == canaries
         }
         RolloutStep::Extend => deadline(workload).is_some() && has_progressed(cluster, workload, &rollout, at),
-        RolloutStep::Fail => is_due() && !has_progressed(cluster, workload, &rollout, at) && !whole(),
+        RolloutStep::Fail => {
+            let late = is_due() && !has_progressed(cluster, workload, &rollout, at);
+            (late || fails_fast(cluster, workload, &rollout, at)) && !whole()
+        }
     }
+}
+
+/// Whether the failures of a version say that it will not come to serve: `max_failures` of its attempts have failed, and
+/// no slot became stable. A version that nothing stable came before is tried on, because it may wait for something.
+pub fn fails_fast(cluster: &Cluster, workload: &Workload, rollout: &Rollout, at: Time) -> bool {
+    let most = workload.update.max_failures;
+    let returns = workload.stable.is_some_and(|stable| stable != workload.version);
+    let began = rollout.state == RolloutState::Running && rollout.settled == 0;
+    let failed = most > 0 && rollout.failures >= most;
+    failed && returns && began && settled(cluster, workload, workload.wanted(), at) == 0
 }
 
 /// Whether more slots have settled than ever before, and the last of them after the deadline began to count.

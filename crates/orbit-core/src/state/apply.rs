@@ -172,6 +172,12 @@ impl Cluster {
         let delay = restart.delay(slot.failures);
         let wait = Millis(delay.0.saturating_add(jitter(seed, id, restart.jitter_max(delay).0)));
         slot.not_before = at + wait;
+        let workload = self.workloads.get_mut(&self.tasks.at(key).workload).expect("just found");
+        let is_current = workload.version == version;
+        let rollout = workload.rollout.as_mut().filter(|rollout| is_current && rollout.state == RolloutState::Running);
+        if let Some(rollout) = rollout {
+            rollout.failures = rollout.failures.saturating_add(1);
+        }
         Some(wait)
     }
 

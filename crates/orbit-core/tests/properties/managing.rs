@@ -230,6 +230,7 @@ impl World {
                     min_healthy: Millis(if c >= 128 { 2000 } else { 0 }),
                     canary: u32::from(a / 64 % 2),
                     deadline: (a >= 128).then_some(Millis(6000)),
+                    max_failures: u32::from(a / 32 % 2) * 2,
                     on_failure: OnFailure::ALL[usize::from(c / 32 % 2)],
                 },
             },

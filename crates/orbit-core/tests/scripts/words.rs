@@ -153,6 +153,7 @@ pub fn update(words: &Words) -> Update {
         min_healthy: words.span("healthy", 0),
         canary: words.number("canary", 0),
         deadline: words.option("deadline").map(|_| words.span("deadline", 0)),
+        max_failures: words.number("failures", 0),
         on_failure: match words.option("fails") {
             Some("back") => OnFailure::Rollback,
             _ => OnFailure::Pause,

@@ -239,13 +239,14 @@ fn plan() -> impl Strategy<Value = Plan> {
 fn update() -> impl Strategy<Value = Update> {
     prop_oneof![
         Just(Update::ONE_BY_ONE),
-        (n32(), n32(), millis(), n32(), of(millis()), proptest::sample::select(&OnFailure::ALL[..])).prop_map(
-            |(max_surge, max_unavailable, min_healthy, canary, deadline, on_failure)| Update {
+        (n32(), n32(), millis(), n32(), of(millis()), n32(), proptest::sample::select(&OnFailure::ALL[..])).prop_map(
+            |(max_surge, max_unavailable, min_healthy, canary, deadline, max_failures, on_failure)| Update {
                 max_surge,
                 max_unavailable,
                 min_healthy,
                 canary,
                 deadline,
+                max_failures,
                 on_failure
             }
         ),
@@ -299,14 +300,15 @@ fn rollout_order() -> impl Strategy<Value = RolloutOrder> {
 fn rollout() -> impl Strategy<Value = Rollout> {
     use RolloutState::*;
     let state = proptest::sample::select(vec![Running, Paused, Canary, Failed, Done]);
-    (state, time(), time(), n32(), any::<bool>(), of(n32())).prop_map(
-        |(state, since, progress_at, settled, promoted, failed)| Rollout {
+    (state, time(), time(), n32(), any::<bool>(), of(n32()), n32()).prop_map(
+        |(state, since, progress_at, settled, promoted, failed, failures)| Rollout {
             state,
             since,
             progress_at,
             settled,
             promoted,
             failed,
+            failures,
         },
     )
 }

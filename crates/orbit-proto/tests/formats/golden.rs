@@ -374,6 +374,11 @@ fn rollout_snapshot() -> Snapshot {
     later
 }
 
+/// What came with fast failures.
+fn failures_entries() -> Vec<Entry> {
+    numbered([put(Update { max_failures: 3, ..CANARY }, spec())])
+}
+
 /// Who asked.
 fn actor_entries() -> Vec<Entry> {
     let commands = Actor::ALL.map(|_| Command::Barrier { seed: 1 });
@@ -486,6 +491,7 @@ fn entries_of_version_1_are_read_and_written_byte_for_byte() {
     entries_are_kept("entries-later", later_entries());
     entries_are_kept("entries-rollouts", rollout_entries());
     entries_are_kept("entries-actors", actor_entries());
+    entries_are_kept("entries-failures", failures_entries());
 }
 
 #[test]

@@ -207,6 +207,9 @@ impl Page {
         }
         if let Some(on_failure) = update.on_failure.as_ref().filter(|_| update.deadline.is_some()) {
             text += &format!(", {} after {} without progress", plain(on_failure), span(update.deadline));
+            if let Some(failures) = update.max_failures.filter(|failures| *failures > 0) {
+                text += &format!(" or {failures} failures");
+            }
         }
         self.field("Update", text);
     }

@@ -187,9 +187,10 @@ async fn follow_service(session: &mut Session<'_>, name: &str, part: &Part) -> R
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut exists = true;
     // `lines` has the streams that have not ended; `pieces` lets go of an ended one only later.
-    while exists || !lines.is_empty() {
+    while exists || !lines.is_empty() || !broke_off.is_empty() {
         let piece = tokio::select! { biased;
-            _ = look.tick(), if exists => None,
+            // Also after its service has gone: what broke off before is shown to its end.
+            _ = look.tick(), if exists || !broke_off.is_empty() => None,
             // Without streams there is nothing to wait for here.
             piece = next(&mut pieces) => Some(piece),
         };

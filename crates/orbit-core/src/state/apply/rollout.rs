@@ -219,9 +219,15 @@ impl Cluster {
         let deadline = workload.update.deadline.unwrap_or_default();
         let settled = reconciler::settled(self, workload, workload.wanted(), self.at);
         let obstacles = self.obstacles(workload);
-        let failed = cut(format!(
-            "{settled} of {wanted} of version {version} serve, and no more came within {deadline}{obstacles}"
-        ));
+        let failed = cut(match reconciler::fails_fast(self, workload, &rollout, self.at) {
+            true => format!(
+                "{} attempts of version {version} failed, and none came to serve{obstacles}",
+                workload.update.max_failures
+            ),
+            false => format!(
+                "{settled} of {wanted} of version {version} serve, and no more came within {deadline}{obstacles}"
+            ),
+        });
         let other = workload.stable.filter(|stable| *stable != version);
         let back = other.filter(|_| workload.update.on_failure == OnFailure::Rollback);
         match back {
