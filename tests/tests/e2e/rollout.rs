@@ -58,7 +58,8 @@ fn a_version_that_fails_before_it_counts_gets_no_further() {
     let cluster = Cluster::start(&engine, 1);
     cluster.apply(&web("web", 4));
     let before = cluster.wait_running("web", 4);
-    let mut bad = changed(json!({ "max_surge": 2, "min_healthy": "5s" }));
+    // Nobody counts its failures: it is tried until its deadline.
+    let mut bad = changed(json!({ "max_surge": 2, "min_healthy": "5s", "max_failures": 0 }));
     bad["args"] = json!(["exit", "3"]);
     cluster.apply(&bad);
     cluster.wait_for("it was tried several times", || {

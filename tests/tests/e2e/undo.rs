@@ -76,11 +76,11 @@ fn canaries_wait_until_somebody_promotes_them() {
 fn what_does_not_serve_by_its_deadline_is_taken_back() {
     let Some(engine) = engine() else { return };
     let cluster = Cluster::start(&engine, 1);
-    let update = json!({ "max_surge": 2, "min_healthy": "500ms", "deadline": "3s" });
+    let update = json!({ "max_surge": 2, "min_healthy": "500ms", "deadline": "3s", "max_failures": 0 });
     cluster.apply(&version("good", 3, update.clone()));
     let before = ids(&cluster.wait_running("web", 3));
     wait_state(&cluster, "done");
-    let mut bad = version("bad", 3, update);
+    let mut bad = version("bad", 3, update.clone());
     bad["args"] = json!(["exit", "3"]);
     let file = cluster.file("web.json", &bad.to_string());
     let (code, _, said) = orbit(&cluster, &["apply", "-f", &file, "--wait"]);
@@ -105,9 +105,31 @@ fn what_does_not_serve_by_its_deadline_is_taken_back() {
     assert_eq!((lines[1][0], lines[1][4]), ("1", "current,stable"), "{versions}");
     assert_eq!(lines[2][0], "2", "{versions}");
     // The manifest that worked is what its user wants, then.
-    let good = version("good", 3, json!({ "max_surge": 2, "min_healthy": "500ms", "deadline": "3s" }));
+    let good = version("good", 3, update);
     cluster.apply(&good);
     assert_eq!(orbit(&cluster, &["rollout", "status", "web"]).0, Some(0));
+}
+
+#[test]
+fn what_fails_on_every_attempt_is_taken_back_long_before_its_deadline() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 1);
+    let update = json!({ "min_healthy": "5s" });
+    cluster.apply(&version("good", 2, update.clone()));
+    let before = ids(&cluster.wait_running("web", 2));
+    wait_state(&cluster, "done");
+    // An image that nobody has, and a process that ends: the deadline of both is ten minutes away.
+    let mut absent = version("absent", 2, update.clone());
+    (absent["image"], absent["pull"]) = (json!("orbit-absent:1"), json!("never"));
+    let mut crashing = version("crashing", 2, update);
+    crashing["args"] = json!(["exit", "3"]);
+    for bad in [absent, crashing] {
+        let file = cluster.file("web.json", &bad.to_string());
+        let (code, _, said) = orbit(&cluster, &["apply", "-f", &file, "--wait", "--timeout", "60s"]);
+        assert_eq!(code, Some(4), "{said}");
+        assert!(said.contains("rolled back to version 1: 3 attempts of version"), "{said}");
+    }
+    assert_eq!(ids(&cluster.wait_running("web", 2)), before, "what served has not even been restarted");
 }
 
 #[test]
