@@ -49,7 +49,8 @@ pub(super) struct SlotView<'a> {
     /// A task with a confirmed fence is on an unreachable node. Only that node or an operator can say that it has
     /// ended.
     pub(super) unconfirmed: bool,
-    /// Every task of the slot that serves is on an unreachable node: users may not reach it.
+    /// Every task of the slot that serves is on an unreachable node: users may not reach it. Not so where the slot waits for
+    /// that node, which may take for ever: then nothing else is to wait for the slot.
     pub(super) out_of_reach: bool,
     /// The slot is empty, and its next task is not made yet, because tasks have failed there.
     pub(super) backs_off: bool,
@@ -180,7 +181,7 @@ pub(super) fn classify<'a>(
     view.settles_at = settles_at.filter(|at| *at > context.at);
     let mut serving =
         view.keeper.filter(|_| view.settled).into_iter().chain(view.fallback.filter(|task| task.serves()));
-    view.out_of_reach = view.serves() && serving.all(|task| is_absent(task, context));
+    view.out_of_reach = view.serves() && !view.unconfirmed && serving.all(|task| is_absent(task, context));
     let is_empty = view.keeper.or(view.candidate).or(view.fallback).is_none() && !view.leaving;
     view.backs_off = is_empty && not_before > context.at;
     let newest = cluster.attempts(slot).next();
