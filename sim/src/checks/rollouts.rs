@@ -70,8 +70,8 @@ pub(super) struct RolloutWatch {
     failures: BTreeMap<Uid, Failures>,
 }
 
-/// Which attempts of a version have failed since its rollout began, or went on.
-#[derive(Debug)]
+/// Which attempts of a version have failed since its rollout began, or went on. At first of no version: those begin at 1.
+#[derive(Debug, Default)]
 struct Failures {
     version: u32,
     since: Time,
@@ -124,11 +124,7 @@ impl RolloutWatch {
         for workload in cluster.workloads() {
             let Some(rollout) = workload.rollout else { continue };
             self.same_bytes(workload)?;
-            let first = || {
-                let (before, seen) = (BTreeSet::new(), BTreeSet::new());
-                Failures { version: workload.version, since: rollout.since, before, seen, unsure: gap }
-            };
-            let failures = self.failures.entry(workload.uid).or_insert_with(first);
+            let failures = self.failures.entry(workload.uid).or_default();
             if gap {
                 failures.look(cluster, workload, &rollout, true);
                 let (version, stable, update) = (workload.version, workload.stable, workload.update);

@@ -2,6 +2,7 @@
 //! real worker and a real manager; and whether heartbeats are heard meanwhile.
 
 use crate::{
+    fake,
     probe::Probe,
     report::{line, percentile},
     tiny,
@@ -10,20 +11,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use orbit_core::{
-    model::{ExecRequest, LogRange, Millis, NodeInfo, NodeUid, Resources, TaskId, Timing},
-    worker::{Config, Op, OpError, OpResult, Owner},
+    model::{ExecRequest, LogRange, TaskId, Timing},
+    worker::{Op, OpError, OpResult, Owner},
 };
-use orbit_runtime::{
-    ContainerRuntime, EngineInfo, ExecInput, ExecOutput, LogChunk,
-    fake::{FakeEngine, FakeRuntime, ImagePlace, Program},
-};
-use orbit_store::{LedgerDisk, MemoryLedger};
-use orbit_tests::{Cluster, IMAGE, block_on};
+use orbit_runtime::{ContainerRuntime, EngineInfo, ExecInput, ExecOutput, LogChunk, fake::FakeRuntime};
+use orbit_tests::{Cluster, block_on};
 use std::{
-    collections::BTreeMap,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -93,32 +88,7 @@ async fn read_for(url: &str, span: Duration) -> f64 {
 }
 
 fn spawn_worker(cluster: &Cluster) -> tokio::task::JoinHandle<Result<(), orbit_worker::Error>> {
-    let capacity = Resources { cpu_millis: 4000, memory_bytes: 8 << 30 };
-    let mut engine = FakeEngine::new(capacity);
-    engine.add_image(IMAGE, ImagePlace::Present, Program::Run);
-    let parts = orbit_worker::Parts {
-        config: Config {
-            info: NodeInfo {
-                uid: NodeUid(orbit_shell::random()),
-                name: "fake".to_string(),
-                labels: BTreeMap::new(),
-                arch: "amd64".to_string(),
-                os: "linux".to_string(),
-                allocatable: capacity,
-                port_range: (20_000, 20_100),
-                address: None,
-                pinned_ports: None,
-            },
-            pull_deadline: Millis::secs(10),
-            starts_max: 12,
-            resync_every: Millis::secs(30),
-        },
-        manager: cluster.workers_url(),
-        runtime: Arc::new(Flooding(FakeRuntime::new(engine))),
-        ledger: Box::new(MemoryLedger::open(&LedgerDisk::default())),
-        blocking: Arc::new(orbit_shell::TokioBlocking),
-        nonce: orbit_shell::random(),
-    };
+    let parts = fake::worker("fake".to_string(), cluster.workers_url(), Flooding);
     let runtime = block_on(async { tokio::runtime::Handle::current() });
     runtime.spawn(orbit_worker::run(parts, std::future::pending()))
 }

@@ -7,6 +7,7 @@
 
 mod core;
 mod cut;
+mod fake;
 mod flood;
 mod idle;
 mod list;

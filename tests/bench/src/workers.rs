@@ -2,21 +2,14 @@
 //! every second meanwhile: how soon fifty thousand tasks run, and how soon the fleet is back after it was cut off.
 
 use crate::{
+    fake,
     report::{cpu_seconds, line, seconds_until},
     tiny,
 };
 use futures_util::future::join_all;
-use orbit_core::{
-    model::{Millis, NodeInfo, NodeUid, Resources},
-    worker::Config,
-};
-use orbit_runtime::fake::{FakeEngine, FakeRuntime, ImagePlace, Program};
-use orbit_store::{LedgerDisk, MemoryLedger};
-use orbit_tests::{Cluster, IMAGE, block_on};
+use orbit_tests::{Cluster, Daemon, block_on};
 use serde_json::json;
 use std::{
-    collections::BTreeMap,
-    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -38,14 +31,17 @@ pub const FLEET: &str = "--fleet";
 pub fn run() {
     let cluster = Cluster::without_engine();
     let begun = Instant::now();
-    let fleet = Fleet::start(&cluster.workers_url());
+    let program = std::env::current_exe().expect("this program has a path");
+    let args = [FLEET.to_string(), cluster.workers_url()];
+    let mut fleet = Daemon::new(&program, args.to_vec(), cluster.scratch().join("fleet.log"));
+    fleet.start();
     let registered = seconds_until("the fleet registers", begun, LOOK, || ready(&cluster) == WORKERS);
     let scraping = Scraping::start(&cluster);
 
     let mut service = tiny::service(NAME, TASKS);
     service["resources"] = json!({ "cpu": "10m", "memory": "16Mi" });
     service["placement"] = json!({ "strategy": "spread" });
-    let cpu = || (cpu_seconds(cluster.manager.pid()), cpu_seconds(fleet.0.id()));
+    let cpu = || (cpu_seconds(cluster.manager.pid()), cpu_seconds(fleet.pid()));
     let (begun, before) = (Instant::now(), cpu());
     cluster.apply(&service);
     let seconds = seconds_until("all run", begun, LOOK, || running(&cluster) == TASKS);
@@ -58,10 +54,10 @@ pub fn run() {
     );
     line("1,000 workers, 50,000 tasks, until all run", format!("{seconds:.2} s"), "5 s", &against);
 
-    fleet.signal("STOP");
+    fleet.suspend();
     thread::sleep(CUT);
     let lost = WORKERS - ready(&cluster);
-    fleet.signal("CONT");
+    fleet.resume();
     let begun = Instant::now();
     let seconds = seconds_until("the fleet is back", begun, LOOK, || ready(&cluster) == WORKERS);
     let replaced = metric(&cluster, "orbit_task_restarts_total", "");
@@ -87,30 +83,6 @@ fn ready(cluster: &Cluster) -> usize {
 
 fn running(cluster: &Cluster) -> usize {
     metric(cluster, "orbit_tasks{", "\"running\"")
-}
-
-/// The process of the workers; it ends with this value.
-struct Fleet(Child);
-
-impl Fleet {
-    fn start(manager: &str) -> Fleet {
-        let program = std::env::current_exe().expect("this program has a path");
-        let child = Command::new(program).args([FLEET, manager]).stdin(Stdio::piped()).spawn();
-        Fleet(child.expect("this program can be run again"))
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.0.id().to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill can be run");
-        assert!(sent.success(), "the fleet is gone");
-    }
-}
-
-impl Drop for Fleet {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// `/metrics`, once a second, as Prometheus would.
@@ -141,40 +113,12 @@ impl Scraping {
     }
 }
 
-/// What the process of the workers does, until whoever started it closes its input.
+/// What the process of the workers does, until it is killed.
 pub fn fleet(manager: &str) {
+    let worker = |n| fake::worker(format!("fake-{n}"), manager.to_string(), |fake| fake);
     block_on(async {
-        let workers = (0..WORKERS).map(|n| orbit_worker::run(worker(n, manager), std::future::pending()));
+        let workers = (0..WORKERS).map(|n| orbit_worker::run(worker(n), std::future::pending()));
         let ended = join_all(workers.map(tokio::spawn)).await;
         panic!("a worker ended: {:?}", ended.into_iter().flatten().find_map(Result::err));
     });
-}
-
-fn worker(n: usize, manager: &str) -> orbit_worker::Parts {
-    let capacity = Resources { cpu_millis: 4000, memory_bytes: 8 << 30 };
-    let mut engine = FakeEngine::new(capacity);
-    engine.add_image(IMAGE, ImagePlace::Present, Program::Run);
-    orbit_worker::Parts {
-        config: Config {
-            info: NodeInfo {
-                uid: NodeUid(orbit_shell::random()),
-                name: format!("fake-{n}"),
-                labels: BTreeMap::new(),
-                arch: "amd64".to_string(),
-                os: "linux".to_string(),
-                allocatable: capacity,
-                port_range: (20_000, 20_100),
-                address: None,
-                pinned_ports: None,
-            },
-            pull_deadline: Millis::secs(10),
-            starts_max: 12,
-            resync_every: Millis::secs(30),
-        },
-        manager: manager.to_string(),
-        runtime: Arc::new(FakeRuntime::new(engine)),
-        ledger: Box::new(MemoryLedger::open(&LedgerDisk::default())),
-        blocking: Arc::new(orbit_shell::TokioBlocking),
-        nonce: orbit_shell::random(),
-    }
 }

@@ -7,7 +7,7 @@ use super::{
 use orbit_core::model::Rejection;
 use serde::{
     Deserialize,
-    de::{DeserializeOwned, DeserializeSeed, IgnoredAny},
+    de::{DeserializeOwned, DeserializeSeed},
 };
 
 /// Why a file is no list of manifests. One sentence, with the line where it is known.
@@ -40,17 +40,16 @@ pub fn read_documents(text: &str) -> Vec<(usize, Result<Manifest, ReadError>)> {
     // Some editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let documents = || serde_yaml_ng::Deserializer::from_str(text);
-    for (number, ((document, strictly), again)) in (1..).zip(documents().zip(documents()).zip(documents())) {
-        // The parser goes on after a document that it could not read to its end, and says so twice.
-        if let Err(error) = IgnoredAny::deserialize(document) {
-            manifests.push((number, Err(ReadError(error.to_string()))));
-            break;
-        }
+    for (number, (document, again)) in (1..).zip(documents().zip(documents())) {
         let mut wrong = None;
-        if let Err(error) = Strict::document(Nulls::Refused, &mut wrong).deserialize(strictly) {
+        if let Err(error) = Strict::document(Nulls::Refused, &mut wrong).deserialize(document) {
+            let Some(wrong) = wrong else {
+                // The parser goes on after a document that it could not read to its end, and says so twice.
+                manifests.push((number, Err(ReadError(error.to_string()))));
+                break;
+            };
             let line = error.location().map_or_else(String::new, |at| format!(" (line {})", at.line()));
-            let text = wrong.map_or_else(|| error.to_string(), |it| format!("`{}` {}{line}", it.field, it.what));
-            manifests.push((number, Err(ReadError(text))));
+            manifests.push((number, Err(ReadError(format!("`{}` {}{line}", wrong.field, wrong.what)))));
             continue;
         }
         let manifest = Option::<Manifest>::deserialize(again);

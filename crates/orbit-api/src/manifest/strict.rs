@@ -73,6 +73,12 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
         Ok(())
     }
+    fn visit_i128<E: Error>(self, _: i128) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u128<E: Error>(self, _: u128) -> Result<(), E> {
+        Ok(())
+    }
     fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
         Ok(())
     }
@@ -140,6 +146,12 @@ impl<'de> Deserialize<'de> for Key {
                 Ok(Key(key.to_string()))
             }
             fn visit_u64<E: Error>(self, key: u64) -> Result<Key, E> {
+                Ok(Key(key.to_string()))
+            }
+            fn visit_i128<E: Error>(self, key: i128) -> Result<Key, E> {
+                Ok(Key(key.to_string()))
+            }
+            fn visit_u128<E: Error>(self, key: u128) -> Result<Key, E> {
                 Ok(Key(key.to_string()))
             }
             fn visit_f64<E: Error>(self, key: f64) -> Result<Key, E> {

@@ -202,3 +202,11 @@ fn a_null_is_no_text_and_no_value() {
     let body = br#"{ "kind": "Service", "name": "web", "image": "web:1", "replicas": null }"#;
     assert_eq!(read_json::<Manifest>(body).unwrap().replicas, None);
 }
+
+#[test]
+fn a_text_of_many_digits_is_a_text() {
+    for digits in ["99999999999999999999", "-99999999999999999999"] {
+        let read = read_all(&format!("kind: Task\nname: a\nimage: web:1\nenv: {{ A: {digits} }}\n")).unwrap();
+        assert_eq!(read[0].env["A"], digits);
+    }
+}

@@ -1,6 +1,9 @@
 //! Task definitions: one run. There is no other version, and there is no update budget.
 
-use super::{Changes, Context, slot, slot::Replacement};
+use super::{
+    Changes, Context,
+    slot::{self, Replacement},
+};
 use crate::{model::*, state::Cluster};
 
 pub(super) fn reconcile(cluster: &Cluster, workload: &Workload, context: &Context) -> Changes {

@@ -1,6 +1,6 @@
 //! Filters: may a task of this class be placed on this node? Each can say why not, with numbers.
 //!
-//! The planner asks with the reserved of what it has placed already but not proposed yet; `apply`
+//! The planner asks with what it has reserved for tasks that it placed and has not proposed yet; `apply`
 //! asks again with none. It is the same code, so a plan is refused only for what has changed since.
 
 use crate::model::*;
