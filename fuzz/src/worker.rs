@@ -376,6 +376,7 @@ impl World {
             OpErrorKind::PortTaken(Some(8080)),
             OpErrorKind::Timeout,
             OpErrorKind::Refused,
+            OpErrorKind::Unclear,
         ]);
         OpError { kind, message: draws.text() }
     }

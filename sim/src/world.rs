@@ -594,6 +594,8 @@ pub fn images(engine: &mut FakeEngine, pull_ms: u64) {
     engine.add_image("exit:0", ImagePlace::Present, Program::Exit(0));
     engine.add_image("exit:1", ImagePlace::Present, Program::Exit(1));
     engine.add_image("broken:1", ImagePlace::Present, Program::BadEntrypoint);
+    engine.add_image("user:1", ImagePlace::Present, Program::NoSuchUser);
+    engine.add_image("dir:1", ImagePlace::Present, Program::NoSuchDirectory);
     engine.add_image("oom:1", ImagePlace::Present, Program::OutOfMemory);
     engine.add_image("hang:1", ImagePlace::Hanging, Program::Run);
     engine.push_again("web:2", &digest_nth(0));

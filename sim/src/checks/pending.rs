@@ -23,6 +23,9 @@ pub struct WorkerView<'a> {
     pub ledger: Option<&'a Ledger>,
 }
 
+/// An engine that answers starts a container in this time, or says why not.
+const STARTS_WITHIN: Millis = Millis::secs(90);
+
 /// Later than any port rests.
 const RESTS_ARE_OVER: Time = Time(u64::MAX);
 
@@ -105,6 +108,10 @@ impl World<'_> {
         }
         if task.desired == Desired::Stopped && !task.state.is_terminal() {
             pending.push(format!("{} is told to stop and is {}", task.id, task.state));
+        }
+        // What cannot be started says so, and does not go on being started.
+        if task.is_live() && task.state == TaskState::Starting && task.created_at + STARTS_WITHIN < self.at {
+            pending.push(format!("{} is still being started", task.id));
         }
         if !self.is_good(task) {
             return;

@@ -183,4 +183,7 @@ pub enum OpErrorKind {
     Unwell,
     /// The engine understood and will not do it: trying again there would not help.
     Refused,
+    /// The engine answered that it failed, and not whose fault that is. If it answers the next question, it is the
+    /// container's.
+    Unclear,
 }

@@ -33,6 +33,28 @@ pub(super) enum Step {
     Remove,
 }
 
+/// A create or a start that failed without the container's being to blame for certain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    step: Step,
+    /// When it failed so first.
+    since: Time,
+    /// The engine answered, so it is the container's fault as soon as the engine answers another question.
+    answered: bool,
+    /// What the engine said last.
+    message: String,
+}
+
+/// A start that goes wrong for so long on an engine that answers everything else is the container's fault.
+const BLAMED_AFTER: Millis = Millis::secs(60);
+
+impl Trouble {
+    /// Whether the container is to blame. Ask only when the engine has answered something else since.
+    fn is_blamed(&self, now: Time) -> bool {
+        self.answered || self.since + BLAMED_AFTER <= now
+    }
+}
+
 /// A task as its node knows it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WorkerTask {
@@ -48,6 +70,8 @@ pub(super) struct WorkerTask {
     pub hinted_at: Option<Time>,
     /// The engine refused an operation: left alone for a while.
     pub paused: bool,
+    /// Its create or start failed, and nothing that was seen since says that it took place.
+    pub trouble: Option<Trouble>,
     /// When the stop signal may be sent, once it was told to stop.
     pub signal_at: Option<Time>,
     /// When it is looked at next, to see whether its fence has passed.
@@ -153,17 +177,27 @@ impl Worker {
             }
             Known::Is(ContainerState::Created) => {
                 task.observe(TaskState::Starting);
-                if task.wants_to_run() {
+                // It was seen, so the create took place.
+                task.trouble.take_if(|trouble| trouble.step == Step::Create);
+                let trouble = task.trouble.as_ref();
+                if let Some(blamed) = trouble.filter(|trouble| trouble.is_blamed(now) && task.wants_to_run()) {
+                    let end = End::new(Reason::StartFailed, blamed.message.clone());
+                    self.finish(now, id, TaskState::Failed, end, actions);
+                } else if task.wants_to_run() {
                     self.enqueue(now, id, actions);
                 } else if task.order.is_some() {
-                    let end = End::new(Reason::Stopped, "stopped before it was started");
-                    self.finish(now, id, TaskState::Stopped, end, actions);
+                    let message = with_last_words("stopped before it was started", trouble);
+                    self.finish(now, id, TaskState::Stopped, End::new(Reason::Stopped, message), actions);
                 }
             }
             Known::Absent | Known::Unknown if attempted => {
                 let told = task.order.as_ref().is_some_and(|order| order.desired == Desired::Stopped);
                 let state = if told { TaskState::Stopped } else { TaskState::Failed };
-                self.finish(now, id, state, End::new(Reason::Vanished, "its container is gone"), actions);
+                let end = match task.trouble.as_ref() {
+                    Some(refused) if refused.step == Step::Create && refused.answered => End::new(Reason::CreateFailed, refused.message.clone()),
+                    other => End::new(Reason::Vanished, with_last_words("its container is gone", other)),
+                };
+                self.finish(now, id, state, end, actions);
             }
             Known::Absent | Known::Unknown => self.drive_new(now, id, actions),
         }
@@ -415,7 +449,7 @@ impl Worker {
             }
             Step::Fetch => unreachable!("an image is noted by its reference"),
             Step::Create => task.container = Known::Is(ContainerState::Created),
-            Step::Start => task.container = Known::Is(ContainerState::Running),
+            Step::Start => (task.container, task.trouble) = (Known::Is(ContainerState::Running), None),
             // Look at how it ended.
             Step::Stop => task.stale = true,
             Step::Remove => task.container = Known::Absent,
@@ -428,7 +462,18 @@ impl Worker {
         let reason = match (step, kind) {
             // Says nothing about the container: look again when the engine is back.
             (Step::Fetch, OpErrorKind::Engine) => return,
+            // Whose fault that is, and whether it took place, the next look shows.
+            (Step::Create | Step::Start, OpErrorKind::Engine | OpErrorKind::Unclear) => {
+                let earlier = task.trouble.take().filter(|trouble| trouble.step == step);
+                let since = earlier.map_or(now, |trouble| trouble.since);
+                task.trouble = Some(Trouble { step, since, answered: kind == OpErrorKind::Unclear, message });
+                task.stale = true;
+                return;
+            }
             (_, OpErrorKind::Engine) => {
+                if let Some(trouble) = &mut task.trouble {
+                    trouble.answered = false;
+                }
                 task.stale = true;
                 return;
             }
@@ -479,6 +524,12 @@ fn fence_of(order: Option<&Assignment>, remembered: Option<&LedgerTask>) -> Opti
     }
 }
 
+/// A message with what the engine said last, where something went wrong.
+fn with_last_words(message: &str, trouble: Option<&Trouble>) -> String {
+    let last = trouble.map(|trouble| format!("; the engine said last: {}", trouble.message));
+    format!("{message}{}", last.unwrap_or_default())
+}
+
 /// How a task ended whose process has ended.
 fn ending(order: Option<&Assignment>, code: i32, out_of_memory: bool) -> (TaskState, End) {
     const SIGKILL: i32 = 128 + 9;
@@ -486,8 +537,13 @@ fn ending(order: Option<&Assignment>, code: i32, out_of_memory: bool) -> (TaskSt
     let told = order.is_some_and(|order| order.desired == Desired::Stopped);
     match code {
         _ if told => (TaskState::Stopped, End::exited(Reason::Stopped, code)),
-        _ if out_of_memory => (TaskState::Failed, End::exited(Reason::OutOfMemory, code)),
+        // The engine says so too when the kernel killed a child and the main process went on.
+        0 if out_of_memory => {
+            let end = End::exited(Reason::Exited, code);
+            (TaskState::Complete, End { message: "one of its processes was killed for want of memory".into(), ..end })
+        }
         0 => (TaskState::Complete, End::exited(Reason::Exited, code)),
+        _ if out_of_memory => (TaskState::Failed, End::exited(Reason::OutOfMemory, code)),
         SIGKILL | SIGTERM => (TaskState::Failed, End::exited(Reason::Killed, code)),
         _ => (TaskState::Failed, End::exited(Reason::Exited, code)),
     }

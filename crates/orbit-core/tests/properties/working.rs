@@ -198,16 +198,16 @@ impl World {
     fn done(&mut self, a: u8, b: u8, c: u8) {
         let Some(op) = self.ops.keys().nth(usize::from(a) % self.ops.len().max(1)).copied() else { return };
         let request = self.ops.remove(&op).expect("just found");
-        let kinds = match request {
-            Op::Inspect { .. } | Op::List(_) => [OpErrorKind::Engine, OpErrorKind::Refused],
-            Op::EnsureImage { .. } => [OpErrorKind::Timeout, OpErrorKind::Refused],
-            Op::Create(_) => [OpErrorKind::NameTaken, OpErrorKind::Engine],
-            Op::Start(_) => [OpErrorKind::PortTaken(None), OpErrorKind::NotFound],
-            Op::Stop { .. } | Op::Remove(_) => [OpErrorKind::NotFound, OpErrorKind::Engine],
-            Op::Probe { .. } => [OpErrorKind::Unwell, OpErrorKind::Engine],
+        let kinds: &[OpErrorKind] = match request {
+            Op::Inspect { .. } | Op::List(_) => &[OpErrorKind::Engine, OpErrorKind::Refused],
+            Op::EnsureImage { .. } => &[OpErrorKind::Timeout, OpErrorKind::Refused],
+            Op::Create(_) => &[OpErrorKind::NameTaken, OpErrorKind::Unclear, OpErrorKind::Engine],
+            Op::Start(_) => &[OpErrorKind::PortTaken(None), OpErrorKind::NotFound, OpErrorKind::Unclear],
+            Op::Stop { .. } | Op::Remove(_) => &[OpErrorKind::NotFound, OpErrorKind::Engine],
+            Op::Probe { .. } => &[OpErrorKind::Unwell, OpErrorKind::Engine],
         };
         let result = match (b % 4, &request) {
-            (0, _) => Err(OpError { kind: kinds[usize::from(c % 2)], message: "no".into() }),
+            (0, _) => Err(OpError { kind: kinds[usize::from(c) % kinds.len()], message: "no".into() }),
             (_, Op::List(_)) => {
                 let there = (0..4).filter(|i| c >> i & 1 == 1).map(task).filter(|id| !self.forgotten.contains(id));
                 Ok(OpOutput::Containers(there.map(|id| container(id, b)).collect()))

@@ -89,6 +89,7 @@ fn error(text: &str) -> OpErrorKind {
         "timeout" => OpErrorKind::Timeout,
         "unwell" => OpErrorKind::Unwell,
         "refused" => OpErrorKind::Refused,
+        "unclear" => OpErrorKind::Unclear,
         _ => panic!("no error {text}"),
     }
 }

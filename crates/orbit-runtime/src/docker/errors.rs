@@ -2,7 +2,8 @@
 //!
 //! The one question that matters: does it say something about the container, or about the engine?
 //! The machine repeats an operation for as long as the engine is in trouble, and ends the task when
-//! it is the container's. Docker answers both with a 500, so its words have to tell them apart.
+//! it is the container's. Docker answers both with a 500. Where its words do not tell them apart, the answer is
+//! [`OpErrorKind::Unclear`], and the machine goes by whether the engine answers something else.
 
 use crate::op_error;
 use bollard::errors::Error;
@@ -79,7 +80,7 @@ pub fn words(error: &Error) -> String {
 }
 
 fn kind(during: During, error: &Error) -> OpErrorKind {
-    use OpErrorKind::{Engine, ImageMissing, NotFound, PortTaken, Refused};
+    use OpErrorKind::{Engine, ImageMissing, NotFound, PortTaken, Refused, Unclear};
     let (status, message) = match error {
         Error::DockerResponseServerError { status_code, message } => (*status_code, message.to_lowercase()),
         // The engine's own words in the middle of a pull.
@@ -110,7 +111,7 @@ fn kind(during: During, error: &Error) -> OpErrorKind {
         (_, 400..500) => Refused,
         _ if says(&ENGINE_TROUBLE) => Engine,
         (During::Create | During::Start, _) if says(&CONTAINER_TROUBLE) => Refused,
-        _ => Engine,
+        _ => Unclear,
     }
 }
 
@@ -157,7 +158,9 @@ mod tests {
                 "failed to create task for container: connection error: desc = \"transport: dial unix /run/containerd/containerd.sock: connect: connection refused\": unavailable",
                 Kind::Engine,
             ),
-            (Start, 500, "something nobody has seen before", Kind::Engine),
+            (Start, 500, "something nobody has seen before", Kind::Unclear),
+            (Start, 500, "unable to find user nosuch: no matching entries in passwd file", Kind::Unclear),
+            (Create, 500, "Cannot mkdir: /web is not a directory", Kind::Unclear),
             (Start, 404, "No such container: a", Kind::NotFound),
             (Start, 409, "container is marked for removal and cannot be started", Kind::Refused),
             (Create, 404, "No such image: a:latest", Kind::ImageMissing),
@@ -177,7 +180,7 @@ mod tests {
                 Stop,
                 500,
                 "cannot stop container: a: tried to kill container, but did not receive an exit event",
-                Kind::Engine,
+                Kind::Unclear,
             ),
             (Remove, 409, "You cannot remove a running container", Kind::Refused),
             (Remove, 409, "removal of container a is already in progress", Kind::Engine),

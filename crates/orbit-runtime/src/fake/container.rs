@@ -21,6 +21,10 @@ pub enum Program {
     Print(u32),
     /// There is no such program in the image: the start is refused.
     BadEntrypoint,
+    /// The image's user is not known in it: each start fails, and the engine does not say whose fault that is.
+    NoSuchUser,
+    /// The image's working directory is a file: each create fails in the same way.
+    NoSuchDirectory,
 }
 
 /// A container of the fake.

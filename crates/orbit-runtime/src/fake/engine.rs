@@ -207,6 +207,9 @@ impl FakeEngine {
         if memory > 0 && memory < MEMORY_LIMIT_MIN_BYTES {
             return Err(op_error(OpErrorKind::Refused, "minimum memory limit allowed is 6MB"));
         }
+        if program == Program::NoSuchDirectory {
+            return Err(op_error(OpErrorKind::Unclear, "cannot mkdir: /web is not a directory"));
+        }
         if let Some(identity) = identity {
             self.lives.entry(identity.task).or_default().created += 1;
         }
@@ -233,6 +236,9 @@ impl FakeEngine {
         if container.program == Program::BadEntrypoint {
             return Err(op_error(OpErrorKind::Refused, "exec: no such file or directory"));
         }
+        if container.program == Program::NoSuchUser {
+            return Err(op_error(OpErrorKind::Unclear, "unable to find user nosuch: no matching entries in passwd file"));
+        }
         if let Some(port) = container.spec.ports.iter().map(|&(_, host)| host).find(|&port| self.port_in_use(port)) {
             return Err(op_error(OpErrorKind::PortTaken(Some(port)), format!("port {port} is already allocated")));
         }
@@ -248,7 +254,8 @@ impl FakeEngine {
                 container.lines.extend((1..=lines).map(|n| (false, format!("line {n}"))));
             }),
             Program::Stubborn => self.with(name, |container| container.lines.push((false, "stubborn".to_owned()))),
-            Program::Run | Program::Polite | Program::BadEntrypoint => {}
+            Program::Run | Program::Polite => {}
+            Program::BadEntrypoint | Program::NoSuchUser | Program::NoSuchDirectory => {}
         }
         Ok(OpOutput::Done)
     }

@@ -19,6 +19,10 @@ use tokio::{
 };
 
 const IMAGE: &str = "orbit-web:contract";
+/// The same, to be run by a user whom it does not have.
+const IMAGE_NO_USER: &str = "orbit-web:contract-user";
+/// The same, to be run in a directory that is a file.
+const IMAGE_NO_DIRECTORY: &str = "orbit-web:contract-directory";
 
 /// Removes all that it made when it is dropped, also by a test that fails.
 pub struct Docker {
@@ -51,6 +55,11 @@ fn make_image() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/web/image");
     let made = Command::new(script).arg(IMAGE).output().expect("the image's script runs");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    // A build would refuse the directory, a commit does not look.
+    let container = docker(&["create", IMAGE]);
+    docker(&["commit", "-c", "USER nosuch", &container, IMAGE_NO_USER]);
+    docker(&["commit", "-c", "WORKDIR /web", &container, IMAGE_NO_DIRECTORY]);
+    docker(&["rm", &container]);
 }
 
 /// The command line stands for other people on the same engine.
@@ -90,12 +99,17 @@ impl TestEngine for Docker {
             // Twice what it may have.
             Does::EatTooMuch => "eat 64".to_owned(),
             Does::Print(lines) => format!("spam {lines}"),
-            Does::NotExist => String::new(),
+            Does::NotExist | Does::HaveNoUser | Does::HaveNoDirectory => String::new(),
         };
         let mut spec = ContainerSpec { image: IMAGE.to_owned(), ..self.base.blank() };
         spec.args = words.split_whitespace().map(str::to_owned).collect();
         if matches!(does, Does::NotExist) {
             spec.command = vec!["/not-there".to_owned()];
+        }
+        match does {
+            Does::HaveNoUser => spec.image = IMAGE_NO_USER.to_owned(),
+            Does::HaveNoDirectory => spec.image = IMAGE_NO_DIRECTORY.to_owned(),
+            _ => {}
         }
         spec
     }

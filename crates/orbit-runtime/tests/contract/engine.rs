@@ -30,6 +30,8 @@ pub enum Does {
     EatTooMuch,
     Print(u32),
     NotExist,
+    HaveNoUser,
+    HaveNoDirectory,
 }
 
 /// What every engine under test has: an owner of its own, so that tests can run side by side.

@@ -37,6 +37,8 @@ impl TestEngine for Fake {
             Does::EatTooMuch => Program::OutOfMemory,
             Does::Print(lines) => Program::Print(lines),
             Does::NotExist => Program::BadEntrypoint,
+            Does::HaveNoUser => Program::NoSuchUser,
+            Does::HaveNoDirectory => Program::NoSuchDirectory,
         };
         let image = format!("{program:?}");
         self.runtime.with(|engine| engine.add_image(&image, ImagePlace::Present, program));

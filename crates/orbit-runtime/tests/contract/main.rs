@@ -42,6 +42,7 @@ contract! {
     an_image_that_is_absent_is_missing_and_cannot_be_had
     a_pull_that_hangs_ends_at_its_deadline
     a_bad_entrypoint_is_refused_at_the_start_and_leaves_a_created_container
+    an_image_that_cannot_be_run_fails_without_saying_that_it_is_to_blame
     an_exit_code_is_seen_by_inspection_and_in_the_list
     a_kill_from_outside_is_hinted_at_and_told_apart_from_want_of_memory
     want_of_memory_is_told_apart_from_a_kill
@@ -176,6 +177,23 @@ async fn a_bad_entrypoint_is_refused_at_the_start_and_leaves_a_created_container
     assert!(error.message.contains("no such file"), "{}", error.message);
     assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(ContainerState::Created));
     engine.done(Op::Remove(name.clone())).await;
+    assert_eq!(engine.inspect(&name).await, None);
+}
+
+async fn an_image_that_cannot_be_run_fails_without_saying_that_it_is_to_blame(mut engine: impl TestEngine) {
+    let spec = engine.spec(Does::HaveNoUser);
+    let name = spec.name.clone();
+    engine.done(Op::Create(Box::new(spec))).await;
+    let error = engine.perform(Op::Start(name.clone())).await.unwrap_err();
+    assert_eq!(error.kind, OpErrorKind::Unclear, "{}", error.message);
+    assert!(error.message.contains("unable to find user nosuch"), "{}", error.message);
+    assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(ContainerState::Created));
+
+    let spec = engine.spec(Does::HaveNoDirectory);
+    let name = spec.name.clone();
+    let error = engine.perform(Op::Create(Box::new(spec))).await.unwrap_err();
+    assert_eq!(error.kind, OpErrorKind::Unclear, "{}", error.message);
+    assert!(error.message.contains("/web is not a directory"), "{}", error.message);
     assert_eq!(engine.inspect(&name).await, None);
 }
 
