@@ -20,8 +20,7 @@ pub type Wish = Option<(u32, String)>;
 /// Images that run until they are told to stop.
 pub const IMAGES_GOOD: [&str; 2] = ["web:1", "web:2"];
 /// Images whose containers end, fail, or cannot be had.
-pub const IMAGES_BAD: [&str; 8] =
-    ["exit:0", "exit:1", "absent:1", "broken:1", "oom:1", "hang:1", "user:1", "dir:1"];
+pub const IMAGES_BAD: [&str; 8] = ["exit:0", "exit:1", "absent:1", "broken:1", "oom:1", "hang:1", "user:1", "dir:1"];
 
 /// Which object: its kind and name.
 pub type Object = (Kind, String);

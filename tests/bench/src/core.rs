@@ -1,7 +1,7 @@
 //! The core alone, on one thread: planning and applying through the public `step`, with every
 //! validation and index on.
 
-use crate::report::{line, resident_bytes};
+use crate::report::{line, resident_bytes, scaled};
 use orbit_core::{
     manager::{Action, Event, Manager, Request, RequestId, SessionId},
     model::*,
@@ -10,9 +10,9 @@ use orbit_core::{
 };
 use std::{collections::BTreeMap, collections::VecDeque, time::Instant};
 
-const NODES: u64 = 1000;
+const NODES: usize = 1000;
 const SERVICES: u32 = 20;
-const REPLICAS: u32 = 5000;
+const REPLICAS: usize = 5000;
 
 /// A manager whose log is a number: what it proposes is committed at once, in order.
 struct Alone {
@@ -68,12 +68,12 @@ fn hello(n: u64) -> ToManager {
     })
 }
 
-fn service(n: u32) -> Definition {
+fn service(n: u32, replicas: usize) -> Definition {
     Definition {
         kind: Kind::Service,
         name: format!("service-{n}"),
         labels: BTreeMap::new(),
-        replicas: REPLICAS,
+        replicas: scaled(replicas) as u32,
         update: Update::ONE_BY_ONE,
         spec: Spec {
             image: "web:1".into(),
@@ -101,12 +101,13 @@ fn heartbeat(n: u64) -> Event {
 
 /// A fleet as large as they come: it registers, takes its tasks, and goes on with its heartbeats.
 pub fn fleet() {
-    const NODES: u64 = 100_000;
+    const NODES: usize = 100_000;
     const SERVICES: u32 = 20;
-    const REPLICAS: u32 = 50_000;
+    const REPLICAS: usize = 50_000;
+    let nodes = scaled(NODES) as u64;
     let mut alone = Alone::new();
     let begun = Instant::now();
-    for n in 1..=NODES {
+    for n in 1..=nodes {
         alone.step(Event::Message { session: SessionId(n), message: hello(n) });
     }
     let small = Instant::now();
@@ -120,19 +121,19 @@ pub fn fleet() {
         "100,000 nodes register",
         format!("{seconds:.2} s"),
         "2 s",
-        &format!("{:.2} x what each of 1,000 takes", seconds / NODES as f64 / each),
+        &format!("{:.2} x what each of 1,000 takes", seconds / nodes as f64 / each),
     );
     let begun = Instant::now();
     for n in 0..SERVICES {
-        let definition = Definition { replicas: REPLICAS, ..service(n) };
+        let definition = service(n, REPLICAS);
         let put = Put { definition, condition: Condition::None, idempotency_key: None };
         alone.step(Event::Request { id: RequestId(u64::from(n)), actor: Actor::Local, request: Request::Put(put) });
     }
     let seconds = begun.elapsed().as_secs_f64();
     let placed = alone.manager.cluster().tasks().filter(|task| task.node.is_some()).count();
-    assert_eq!(placed as u32, SERVICES * REPLICAS, "every task found a node");
+    assert_eq!(placed, SERVICES as usize * scaled(REPLICAS), "every task found a node");
     line("1,000,000 tasks on 100,000 nodes", format!("{seconds:.2} s"), "4 s", "planned, applied and told");
-    let rate = heartbeats(&mut alone, NODES);
+    let rate = heartbeats(&mut alone, nodes);
     let of_few = heartbeats(&mut few, 1_000);
     line(
         "heartbeats of 100,000 nodes with tasks",
@@ -144,7 +145,7 @@ pub fn fleet() {
 
 /// Heartbeats of all nodes, again and again, as time passes.
 fn heartbeats(alone: &mut Alone, nodes: u64) -> f64 {
-    let rounds = 200_000_u64.div_ceil(nodes);
+    let rounds = (scaled(200_000) as u64).div_ceil(nodes);
     let begun = Instant::now();
     for _ in 0..rounds {
         for n in 1..=nodes {
@@ -158,11 +159,11 @@ fn heartbeats(alone: &mut Alone, nodes: u64) -> f64 {
 
 /// Spread over 6,100 nodes, with a constraint and a port.
 pub fn spread() {
-    const NODES: u64 = 6_100;
+    const NODES: usize = 6_100;
     const SERVICES: u32 = 20;
-    const REPLICAS: u32 = 5_000;
+    const REPLICAS: usize = 5_000;
     let mut alone = Alone::new();
-    for n in 1..=NODES {
+    for n in 1..=scaled(NODES) as u64 {
         alone.step(Event::Message { session: SessionId(n), message: hello(n) });
     }
     let constraint = Constraint { attribute: Attribute::Arch, equal: true, value: "amd64".into() };
@@ -170,16 +171,16 @@ pub fn spread() {
     let ports = vec![Port { name: "http".into(), container: 80, host: None }];
     let begun = Instant::now();
     for n in 0..SERVICES {
-        let Definition { spec, .. } = service(n);
+        let Definition { spec, .. } = service(n, REPLICAS);
         let spec = Spec { placement: placement.clone(), ports: ports.clone(), ..spec };
-        let definition = Definition { replicas: REPLICAS, spec, ..service(n) };
+        let definition = Definition { spec, ..service(n, REPLICAS) };
         let put = Put { definition, condition: Condition::None, idempotency_key: None };
         alone.step(Event::Request { id: RequestId(u64::from(n)), actor: Actor::Local, request: Request::Put(put) });
     }
     let seconds = begun.elapsed().as_secs_f64();
     let cluster = alone.manager.cluster();
     let placed = cluster.tasks().filter(|task| task.node.is_some()).count();
-    assert_eq!(placed as u32, SERVICES * REPLICAS, "every task found a node");
+    assert_eq!(placed, SERVICES as usize * scaled(REPLICAS), "every task found a node");
     let (rate, naive) = (placed as f64 / seconds, naive_rate(cluster));
     line(
         "spread, constraint and port, 6,100 nodes",
@@ -192,19 +193,19 @@ pub fn spread() {
 /// Plan and apply 100,000 tasks on 1,000 nodes.
 pub fn run() {
     let mut alone = Alone::new();
-    for n in 1..=NODES {
+    for n in 1..=scaled(NODES) as u64 {
         alone.step(Event::Message { session: SessionId(n), message: hello(n) });
     }
     let before = resident_bytes(std::process::id());
     let begun = Instant::now();
     for n in 0..SERVICES {
-        let put = Put { definition: service(n), condition: Condition::None, idempotency_key: None };
+        let put = Put { definition: service(n, REPLICAS), condition: Condition::None, idempotency_key: None };
         alone.step(Event::Request { id: RequestId(u64::from(n)), actor: Actor::Local, request: Request::Put(put) });
     }
     let seconds = begun.elapsed().as_secs_f64();
     let cluster = alone.manager.cluster();
     let placed = cluster.tasks().filter(|task| task.node.is_some()).count();
-    assert_eq!(placed as u32, SERVICES * REPLICAS, "every task found a node");
+    assert_eq!(placed, SERVICES as usize * scaled(REPLICAS), "every task found a node");
     let bytes = resident_bytes(std::process::id()).saturating_sub(before) as f64 / placed as f64;
     let rate = placed as f64 / seconds;
 
@@ -226,7 +227,7 @@ pub fn run() {
 
 /// What planning alone costs when every task looks at every node: the usual way.
 fn naive_rate(cluster: &Cluster) -> f64 {
-    let class = PlacementClass::of(&service(0).spec);
+    let class = PlacementClass::of(&service(0, 1).spec);
     let reserved = Reserved::default();
     let tasks = 2000;
     let begun = Instant::now();

@@ -1,7 +1,7 @@
 //! A node falls silent: how soon what it ran runs elsewhere, with the default timing.
 
 use crate::{
-    report::{line, seconds_until},
+    report::{line, scaled, seconds_until},
     tiny,
 };
 use orbit_core::model::Timing;
@@ -17,10 +17,11 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Three nodes on one engine. One is a third of them, so the brake does not hold.
 pub fn run(engine: &Engine) {
     let cluster = Cluster::start(engine, NODES);
-    let mut service = tiny::service(NAME, NODES * TASKS_PER_NODE);
+    let tasks = NODES * scaled(TASKS_PER_NODE);
+    let mut service = tiny::service(NAME, tasks);
     service["placement"] = json!({ "strategy": "spread" });
     cluster.apply(&service);
-    cluster.wait_running(NAME, NODES * TASKS_PER_NODE);
+    cluster.wait_running(NAME, tasks);
     let cut = &cluster.workers[0];
     let on_cut = |node: &Option<String>| node.as_deref() == Some(cut.name.as_str());
     let lost = cluster.running(NAME).iter().filter(|task| on_cut(&task.node)).count();
@@ -28,14 +29,13 @@ pub fn run(engine: &Engine) {
     let begun = Instant::now();
     fall_silent(&cluster);
     let elsewhere = || {
-        let tasks = cluster.running(NAME);
-        tasks.iter().filter(|task| !on_cut(&task.node)).count() == NODES * TASKS_PER_NODE
+        cluster.running(NAME).iter().filter(|task| !on_cut(&task.node)).count() == tasks
     };
     let seconds = seconds_until("all run elsewhere", begun, LOOK, elsewhere);
 
     let begun = Instant::now();
     come_back(&cluster);
-    let stale_gone = || cluster.running_containers(NAME).len() == NODES * TASKS_PER_NODE;
+    let stale_gone = || cluster.running_containers(NAME).len() == tasks;
     let healed = seconds_until("what was replaced is gone", begun, LOOK, stale_gone);
 
     let alone = tiny::alone(engine, lost);

@@ -4,7 +4,7 @@
 use crate::{
     fake,
     probe::Probe,
-    report::{line, percentile},
+    report::{lasting, line, percentile, scaled},
     tiny,
 };
 use async_trait::async_trait;
@@ -39,11 +39,11 @@ pub fn run() {
     cluster.apply(&tiny::service(NAME, 1));
     let task = cluster.wait_for("it runs", || cluster.running(NAME).pop().ok_or_else(|| "nothing".to_string())).id;
     let mut probe = block_on(Probe::connect(cluster.workers_url()));
-    let quiet = block_on(probe.beat_for(LASTS));
+    let quiet = block_on(probe.beat_for(lasting(LASTS)));
     let url = format!("{}/v1/tasks/{task}/logs", cluster.url());
     let (rate, loud) = block_on(async {
-        let reading = tokio::spawn(async move { read_for(&url, LASTS).await });
-        let loud = probe.beat_for(LASTS).await;
+        let reading = tokio::spawn(async move { read_for(&url, lasting(LASTS)).await });
+        let loud = probe.beat_for(lasting(LASTS)).await;
         (reading.await.expect("a reader neither panics nor is cancelled"), loud)
     });
     let unreachable = times_unreachable(&cluster);
@@ -122,18 +122,19 @@ impl ContainerRuntime for Flooding {
 
 /// Megabytes a second through one connection of this machine, with nothing at either end.
 fn bare_rate() -> f64 {
-    const BYTES: usize = 1 << 30;
+    const PIECE: usize = 1 << 16;
+    let total = scaled(1 << 30) / PIECE * PIECE;
     let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has ports");
     let address = listener.local_addr().expect("bound");
     let begun = Instant::now();
     let writer = thread::spawn(move || {
-        let (mut stream, piece) = (TcpStream::connect(address).expect("it listens"), vec![b'x'; 1 << 16]);
-        (0..BYTES / piece.len()).for_each(|_| stream.write_all(&piece).expect("it is read"));
+        let (mut stream, piece) = (TcpStream::connect(address).expect("it listens"), vec![b'x'; PIECE]);
+        (0..total / PIECE).for_each(|_| stream.write_all(&piece).expect("it is read"));
     });
     let (mut stream, mut buffer, mut bytes) = (listener.accept().expect("it connects").0, vec![0; 1 << 16], 0);
-    while bytes < BYTES {
+    while bytes < total {
         bytes += stream.read(&mut buffer).expect("it is written");
     }
     writer.join().expect("it does not panic");
-    BYTES as f64 / 1e6 / begun.elapsed().as_secs_f64()
+    bytes as f64 / 1e6 / begun.elapsed().as_secs_f64()
 }

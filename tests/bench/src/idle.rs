@@ -1,6 +1,6 @@
 //! What the daemons cost when nothing happens.
 
-use crate::report::{line, median, resident_bytes, seconds_until};
+use crate::report::{lasting, line, median, resident_bytes, scaled, seconds_until};
 use orbit_tests::{Cluster, Engine};
 use std::{
     fs,
@@ -13,10 +13,10 @@ const STARTS: usize = 5;
 /// Time to readiness, and resident memory.
 pub fn run(engine: &Engine) {
     let mut cluster = Cluster::without_engine();
-    let ready: Vec<f64> = (0..STARTS).map(|_| start_anew(&mut cluster) * 1000.0).collect();
+    let ready: Vec<f64> = (0..scaled(STARTS)).map(|_| start_anew(&mut cluster) * 1000.0).collect();
     drop(cluster);
     let cluster = Cluster::start(engine, 1);
-    sleep(Duration::from_secs(5));
+    sleep(lasting(Duration::from_secs(5)));
     let mib = |pid| format!("{:.1} MB", resident_bytes(pid) as f64 / 1e6);
     line(
         "manager, from exec to /readyz",

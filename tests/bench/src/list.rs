@@ -1,7 +1,7 @@
 //! All of ten thousand tasks, through the API and through the command line.
 
 use crate::{
-    report::{line, median, seconds_until},
+    report::{line, median, scaled, seconds_until},
     tiny,
 };
 use orbit_api::view::{List, Task};
@@ -16,9 +16,9 @@ const NAME: &str = "bench-list";
 
 /// Without a node all of them wait, and are listed like any others.
 pub fn run() {
-    let cluster = Cluster::without_engine();
-    cluster.apply(&tiny::service(NAME, TASKS));
-    let listed = || cluster.service(NAME).is_some_and(|service| service.actual.pending as usize == TASKS);
+    let (cluster, tasks) = (Cluster::without_engine(), scaled(TASKS));
+    cluster.apply(&tiny::service(NAME, tasks));
+    let listed = || cluster.service(NAME).is_some_and(|service| service.actual.pending as usize == tasks);
     seconds_until("all are there", Instant::now(), Duration::from_millis(50), listed);
 
     let pages = all_pages(&cluster);
@@ -39,7 +39,7 @@ pub fn run() {
 
     let table = rounds(&|| {
         let output = cluster.orbit(&["get", "tasks"], "");
-        assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), TASKS + 1, "a line each");
+        assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), tasks + 1, "a line each");
     });
     let against = format!("from exec to exit; {:.1} x those pages; median of {ROUNDS}", table / api);
     line("orbit get tasks of 10,000", format!("{table:.1} ms"), "100 ms", &against);

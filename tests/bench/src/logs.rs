@@ -1,6 +1,6 @@
 //! A long log, read through manager and worker, and from the engine itself.
 
-use crate::report::{line, median, seconds_until};
+use crate::report::{line, median, scaled, seconds_until};
 use futures_util::StreamExt;
 use orbit_tests::{Cluster, Engine, IMAGE, block_on, stream};
 use serde_json::json;
@@ -17,7 +17,7 @@ const MEBIBYTES: usize = 128;
 pub fn run(engine: &Engine) {
     let cluster = Cluster::start(engine, 1);
     let submitted = cluster.apply(&json!({
-        "kind": "Task", "name": "bench-logs", "image": IMAGE, "args": ["flood", MEBIBYTES.to_string()],
+        "kind": "Task", "name": "bench-logs", "image": IMAGE, "args": ["flood", scaled(MEBIBYTES).to_string()],
         "resources": { "cpu": "1", "memory": "64Mi" },
     }));
     let task = submitted["task"].as_str().expect("a submitted task has an attempt");
@@ -28,7 +28,7 @@ pub fn run(engine: &Engine) {
     let bytes = payload(&from_engine(&container));
     let rate = |begun: Instant| bytes as f64 / 1e6 / begun.elapsed().as_secs_f64();
     let (mut ours, mut engines, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..PAIRS {
+    for _ in 0..scaled(PAIRS) {
         let begun = Instant::now();
         let read = from_engine(&container);
         let alone = rate(begun);

@@ -1,7 +1,7 @@
 //! `make bench`: each figure with its goal, and with what it was measured against in the same run.
 //! Nothing is asserted of a figure: a machine's speed is not a property of the code.
 //!
-//! `orbit-bench [NAME]…` with the names of [`FIGURES`]; without one, all of them.
+//! `orbit-bench [--smoke] [NAME]…` with the names of [`FIGURES`] (`--names` lists them); without one, all of them.
 
 #![forbid(unsafe_code)]
 
@@ -57,9 +57,12 @@ fn main() {
     // Beside the program: a temporary file system would have no disk to wait for.
     let beside = std::env::current_exe().expect("this program has a path");
     let _ = tempfile::env::override_temp_dir(beside.parent().expect("in a folder"));
-    let named: Vec<String> = std::env::args().skip(1).collect();
+    let named: Vec<String> = std::env::args().skip(1).filter(|arg| arg != report::SMOKE).collect();
     if let [workers::FLEET, manager] = named.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         return workers::fleet(manager);
+    }
+    if named == ["--names"] {
+        return FIGURES.iter().for_each(|(name, _)| println!("{name}"));
     }
     report::head();
     for (name, needs) in FIGURES {

@@ -1,7 +1,7 @@
 //! A container is killed: how soon its replacement runs.
 
 use crate::{
-    report::{line, median},
+    report::{line, median, scaled},
     tiny,
 };
 use bollard::{models::EventMessage, query_parameters::EventsOptionsBuilder};
@@ -28,7 +28,7 @@ pub fn run(engine: &Engine) {
     cluster.apply(&service);
     cluster.wait_running(NAME, 1);
     let (mut ours, mut engines, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..scaled(ROUNDS) {
         let alone = tiny::alone(engine, 1);
         let orbit = replaced(&cluster, engine) - BACKOFF.as_secs_f64();
         ours.push(orbit * 1000.0);

@@ -1,9 +1,28 @@
 //! One line per figure, and what is counted and timed for it.
 
 use std::{
+    sync::OnceLock,
     thread::sleep,
     time::{Duration, Instant},
 };
+
+/// The argument with which every figure is only tried, a fiftieth as large: it works, and its numbers say nothing.
+pub const SMOKE: &str = "--smoke";
+
+fn is_smoke() -> bool {
+    static IS_SMOKE: OnceLock<bool> = OnceLock::new();
+    *IS_SMOKE.get_or_init(|| std::env::args().any(|arg| arg == SMOKE))
+}
+
+/// How many of something there are in this run.
+pub fn scaled(count: usize) -> usize {
+    if is_smoke() { (count / 50).max(1) } else { count }
+}
+
+/// How long something lasts in this run.
+pub fn lasting(span: Duration) -> Duration {
+    if is_smoke() { span / 50 } else { span }
+}
 
 /// The columns' names.
 pub fn head() {

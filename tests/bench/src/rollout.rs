@@ -2,7 +2,7 @@
 //! stops and starts, five at a time.
 
 use crate::{
-    report::{line, median, seconds_until},
+    report::{line, median, scaled, seconds_until},
     tiny,
     visitor::Visitor,
 };
@@ -19,22 +19,22 @@ pub fn run(engine: &Engine) {
     let mut version = 0;
     let mut roll = |update: serde_json::Value| {
         version += 1;
-        let mut service = tiny::service("rolled", REPLICAS);
+        let mut service = tiny::service("rolled", scaled(REPLICAS));
         service["env"] = json!({ "VERSION": version.to_string() });
         service["update"] = update;
         let begun = Instant::now();
         cluster.apply(&service);
         seconds_until("every replica is of the new version", begun, Duration::from_millis(20), || {
             let actual = cluster.service("rolled").map(|service| service.actual);
-            actual.is_some_and(|it| [it.updated, it.running] == [REPLICAS as u32; 2] && it.stopping == 0)
+            actual.is_some_and(|it| [it.updated, it.running] == [scaled(REPLICAS) as u32; 2] && it.stopping == 0)
         })
     };
     let stop_first = json!({ "max_surge": 0, "max_unavailable": AT_A_TIME, "min_healthy": "0s" });
     let start_first = json!({ "max_surge": AT_A_TIME, "max_unavailable": 0, "min_healthy": "0s" });
     roll(start_first.clone());
     let (mut stopping, mut starting, mut alone) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        alone.push(tiny::replaced_alone(engine, REPLICAS, AT_A_TIME));
+    for _ in 0..scaled(ROUNDS) {
+        alone.push(tiny::replaced_alone(engine, scaled(REPLICAS), AT_A_TIME));
         stopping.push(roll(stop_first.clone()));
         starting.push(roll(start_first.clone()));
     }
@@ -54,7 +54,7 @@ pub fn run(engine: &Engine) {
 /// that is told to stop serves for `stop.delay` longer, so that whoever was just sent to it is served.
 fn visited(engine: &Engine) {
     let cluster = Cluster::start(engine, 1);
-    let mut service = tiny::service("visited", REPLICAS);
+    let mut service = tiny::service("visited", scaled(REPLICAS));
     service["args"] = json!([]);
     service["ports"] = json!([{ "name": "http", "container": 80 }]);
     service["ready"] = json!({ "http": { "port": "http", "path": "/healthz" } });
@@ -65,7 +65,7 @@ fn visited(engine: &Engine) {
         cluster.apply(&service);
         seconds_until("every replica is of the new version", Instant::now(), Duration::from_millis(20), || {
             let actual = cluster.service("visited").map(|service| service.actual);
-            actual.is_some_and(|it| [it.updated, it.running] == [REPLICAS as u32; 2] && it.stopping == 0)
+            actual.is_some_and(|it| [it.updated, it.running] == [scaled(REPLICAS) as u32; 2] && it.stopping == 0)
         })
     };
     roll(1);

@@ -1,7 +1,7 @@
 //! Fifty and a hundred tiny containers, through Orbit and through the engine's own API, in turn.
 
 use crate::{
-    report::{line, median, seconds_until},
+    report::{line, median, scaled, seconds_until},
     tiny,
 };
 use orbit_tests::{Cluster, Engine};
@@ -13,9 +13,9 @@ const NAME: &str = "bench-start";
 /// Five interleaved pairs of each, on the engine's default network.
 pub fn run(engine: &Engine) {
     let cluster = Cluster::start(engine, 1);
-    for containers in [50, 100] {
+    for containers in [50, 100].map(scaled) {
         let (mut ours, mut engines, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..PAIRS {
+        for _ in 0..scaled(PAIRS) {
             let alone = tiny::alone(engine, containers);
             let orbit = through_orbit(&cluster, containers);
             ours.push(containers as f64 / orbit);

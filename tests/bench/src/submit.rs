@@ -1,6 +1,6 @@
 //! Single submissions through REST, each answered only when it is durable.
 
-use crate::report::line;
+use crate::report::{lasting, line};
 use orbit_tests::Cluster;
 use std::{
     fs::OpenOptions,
@@ -50,10 +50,10 @@ async fn submit(address: SocketAddr, client: usize) -> u32 {
     let begun = Instant::now();
     let mut count = 0;
     let mut buffer = vec![0; 4096];
-    while begun.elapsed() < LASTS {
+    while begun.elapsed() < lasting(LASTS) {
         let body = format!(r#"{{"kind":"Task","name":"bench-{client}-{count}","image":"web:1","args":["sleep"]}}"#);
         let request = format!(
-            "POST /v1/tasks HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST /v1/tasks HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         stream.write_all(request.as_bytes()).await.expect("the manager listens");

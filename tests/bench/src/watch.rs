@@ -1,7 +1,7 @@
 //! A change is answered: how soon those who watch are told.
 
 use crate::{
-    report::{line, percentile},
+    report::{line, percentile, scaled},
     tiny,
 };
 use futures_util::StreamExt;
@@ -21,7 +21,7 @@ pub fn run() {
     let cluster = Cluster::without_engine();
     cluster.apply(&tiny::service(NAME, 1));
     let watchers: Vec<_> = (0..WATCHERS).map(|_| watch(&cluster)).collect();
-    let changes: Vec<_> = (0..CHANGES).map(|n| change(&cluster, n)).collect();
+    let changes: Vec<_> = (0..scaled(CHANGES)).map(|n| change(&cluster, n)).collect();
     let last = changes.last().expect("there are some").revision;
     let told = watchers.into_iter().map(|(until, told)| {
         let _ = until.send(last);

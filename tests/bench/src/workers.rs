@@ -3,7 +3,7 @@
 
 use crate::{
     fake,
-    report::{cpu_seconds, line, seconds_until},
+    report::{SMOKE, cpu_seconds, lasting, line, scaled, seconds_until},
     tiny,
 };
 use futures_util::future::join_all;
@@ -20,7 +20,6 @@ use std::{
 
 const WORKERS: usize = 1000;
 const TASKS_PER_WORKER: usize = 50;
-const TASKS: usize = WORKERS * TASKS_PER_WORKER;
 const NAME: &str = "bench-workers";
 const CUT: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(50);
@@ -29,37 +28,39 @@ pub const FLEET: &str = "--fleet";
 
 /// The workers are one process of their own, which can be stopped as a whole: the manager sees a cut cable.
 pub fn run() {
-    let cluster = Cluster::without_engine();
+    let (cluster, workers) = (Cluster::without_engine(), scaled(WORKERS));
+    let tasks = workers * TASKS_PER_WORKER;
     let begun = Instant::now();
     let program = std::env::current_exe().expect("this program has a path");
-    let args = [FLEET.to_string(), cluster.workers_url()];
-    let mut fleet = Daemon::new(&program, args.to_vec(), cluster.scratch().join("fleet.log"));
+    let mut args = vec![FLEET.to_string(), cluster.workers_url()];
+    args.extend((workers < WORKERS).then(|| SMOKE.to_string()));
+    let mut fleet = Daemon::new(&program, args, cluster.scratch().join("fleet.log"));
     fleet.start();
-    let registered = seconds_until("the fleet registers", begun, LOOK, || ready(&cluster) == WORKERS);
+    let registered = seconds_until("the fleet registers", begun, LOOK, || ready(&cluster) == workers);
     let scraping = Scraping::start(&cluster);
 
-    let mut service = tiny::service(NAME, TASKS);
+    let mut service = tiny::service(NAME, tasks);
     service["resources"] = json!({ "cpu": "10m", "memory": "16Mi" });
     service["placement"] = json!({ "strategy": "spread" });
     let cpu = || (cpu_seconds(cluster.manager.pid()), cpu_seconds(fleet.pid()));
     let (begun, before) = (Instant::now(), cpu());
     cluster.apply(&service);
-    let seconds = seconds_until("all run", begun, LOOK, || running(&cluster) == TASKS);
+    let seconds = seconds_until("all run", begun, LOOK, || running(&cluster) == tasks);
     let after = cpu();
     let against = format!(
-        "{:.0} tasks/s; of that {:.1} s of a core in the manager and {:.1} s in the workers; {WORKERS} workers register in {registered:.2} s",
-        TASKS as f64 / seconds,
+        "{:.0} tasks/s; of that {:.1} s of a core in the manager and {:.1} s in the workers; {workers} workers register in {registered:.2} s",
+        tasks as f64 / seconds,
         after.0 - before.0,
         after.1 - before.1,
     );
     line("1,000 workers, 50,000 tasks, until all run", format!("{seconds:.2} s"), "5 s", &against);
 
     fleet.suspend();
-    thread::sleep(CUT);
-    let lost = WORKERS - ready(&cluster);
+    thread::sleep(lasting(CUT));
+    let lost = workers - ready(&cluster);
     fleet.resume();
     let begun = Instant::now();
-    let seconds = seconds_until("the fleet is back", begun, LOOK, || ready(&cluster) == WORKERS);
+    let seconds = seconds_until("the fleet is back", begun, LOOK, || ready(&cluster) == workers);
     let replaced = metric(&cluster, "orbit_task_restarts_total", "");
     let slowest = scraping.stop();
     let against = format!(
@@ -117,7 +118,7 @@ impl Scraping {
 pub fn fleet(manager: &str) {
     let worker = |n| fake::worker(format!("fake-{n}"), manager.to_string(), |fake| fake);
     block_on(async {
-        let workers = (0..WORKERS).map(|n| orbit_worker::run(worker(n), std::future::pending()));
+        let workers = (0..scaled(WORKERS)).map(|n| orbit_worker::run(worker(n), std::future::pending()));
         let ended = join_all(workers.map(tokio::spawn)).await;
         panic!("a worker ended: {:?}", ended.into_iter().flatten().find_map(Result::err));
     });

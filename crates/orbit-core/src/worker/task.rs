@@ -194,7 +194,9 @@ impl Worker {
                 let told = task.order.as_ref().is_some_and(|order| order.desired == Desired::Stopped);
                 let state = if told { TaskState::Stopped } else { TaskState::Failed };
                 let end = match task.trouble.as_ref() {
-                    Some(refused) if refused.step == Step::Create && refused.answered => End::new(Reason::CreateFailed, refused.message.clone()),
+                    Some(refused) if refused.step == Step::Create && refused.answered => {
+                        End::new(Reason::CreateFailed, refused.message.clone())
+                    }
                     other => End::new(Reason::Vanished, with_last_words("its container is gone", other)),
                 };
                 self.finish(now, id, state, end, actions);

@@ -237,7 +237,10 @@ impl FakeEngine {
             return Err(op_error(OpErrorKind::Refused, "exec: no such file or directory"));
         }
         if container.program == Program::NoSuchUser {
-            return Err(op_error(OpErrorKind::Unclear, "unable to find user nosuch: no matching entries in passwd file"));
+            return Err(op_error(
+                OpErrorKind::Unclear,
+                "unable to find user nosuch: no matching entries in passwd file",
+            ));
         }
         if let Some(port) = container.spec.ports.iter().map(|&(_, host)| host).find(|&port| self.port_in_use(port)) {
             return Err(op_error(OpErrorKind::PortTaken(Some(port)), format!("port {port} is already allocated")));
