@@ -51,6 +51,9 @@ impl Cpu {
     }
 }
 
+/// Up to here every whole number of bytes is exact where an amount is written with a fraction.
+const EXACT_BYTES_MAX: u64 = 1 << 53;
+
 impl Memory {
     /// Reads `128Mi`, `1Gi`, `500M`, or bytes.
     pub fn parse(text: &str) -> Result<Memory, String> {
@@ -58,7 +61,12 @@ impl Memory {
         if !text.starts_with(|c: char| c.is_ascii_digit()) || text.ends_with('m') {
             return Err(wrong()); // a small m is thousandths elsewhere: too easily confused
         }
-        text.parse::<bytesize::ByteSize>().map(|size| Memory { bytes: size.as_u64() }).map_err(|_| wrong())
+        let bytes = text.parse::<bytesize::ByteSize>().map_err(|_| wrong())?.as_u64();
+        // Beyond this, it is not read exactly, and what is shown would be read as something else.
+        match bytes <= EXACT_BYTES_MAX {
+            true => Ok(Memory { bytes }),
+            false => Err(format!("`{text}` is more memory than can be counted")),
+        }
     }
 }
 
@@ -162,7 +170,7 @@ mod tests {
         assert_eq!(bytes("1Gi"), Ok(1 << 30));
         assert_eq!(bytes("1000"), Ok(1000));
         assert_eq!(bytes("500M"), Ok(500_000_000));
-        for bad in ["", "-1", "128Q", "250m", "Mi", "x"] {
+        for bad in ["", "-1", "128Q", "250m", "Mi", "x", "8888888888888888888888881Gi", "9P1"] {
             assert!(Memory::parse(bad).is_err(), "{bad}");
         }
     }
