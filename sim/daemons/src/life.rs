@@ -14,13 +14,12 @@ use crate::{
 use madsim::{net::NetSim, runtime::Handle};
 use orbit_core::{
     manager::Manager,
-    model::Workload,
     state::{Cluster, Snapshot},
 };
 use orbit_sim::{
     Random,
-    checks::{WorkerView, acknowledged, pending},
-    client::{Client, IMAGES_GOOD},
+    checks::{WorkerView, acknowledged, is_restless, pending},
+    client::Client,
 };
 use orbit_store::{Storage, StoreError};
 use std::{
@@ -163,22 +162,19 @@ impl World {
     /// I23: a converged world comes to rest. I31: what is not ours was not touched. I14, I10: what is on
     /// the disk then is what is live, without the power as well.
     async fn rest(&self) -> Result<(), Violation> {
-        // What always fails is tried again for ever, and so never rests.
-        let restless = |shown: &Snapshot| {
-            let bad = |workload: &Workload| !IMAGES_GOOD.contains(&workload.current().spec.image.as_str());
-            shown.workloads.iter().any(bad)
-        };
         sleep(Duration::from_secs(10)).await;
         let before = self.look().await?;
         sleep(REST).await;
         let after = self.look().await?;
-        if !restless(&after) && before.index != after.index {
+        let cluster = Cluster::restore(after.clone()).map_err(|what| ("I14", what.to_string()))?;
+        let restless = is_restless(&cluster);
+        if !restless && before.index != after.index {
             let copy = self.manager.machine.disk.copy();
             let entries = open_log(&copy, false).and_then(|mut log| log.load()).map(|kept| kept.entries);
             let tail: Vec<String> = entries.iter().flatten().rev().take(3).map(|entry| format!("{entry:?}")).collect();
             return Err(("I23", format!("{} more entries, the last: {}", after.index - before.index, tail.join("\n"))));
         }
-        if let Some(pending) = self.pending().await.first().filter(|_| !restless(&after)) {
+        if let Some(pending) = self.pending().await.first().filter(|_| !restless) {
             return Err(("I22", format!("converged, and then: {pending}")));
         }
         for worker in &self.workers {

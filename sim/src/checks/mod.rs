@@ -23,9 +23,8 @@ pub(crate) use fences::forgotten;
 use orders::task_of;
 pub(crate) use orders::{OrderWatch, left_first};
 pub(crate) use overdue::{not_due_yet, overdue};
-pub use pending::{WorkerView, pending};
+pub use pending::{WorkerView, is_restless, pending};
 pub(crate) use plans::{PlanWatch, committed};
-pub(crate) use rollouts::specs;
 pub(crate) use stale::Stale;
 pub use tasks::TaskWatch;
 

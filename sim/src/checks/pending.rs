@@ -56,6 +56,12 @@ fn comes_to_rest(image: &str) -> bool {
     IMAGES_GOOD.contains(&image)
 }
 
+/// Whether something that a slot shall run, of the current version or of an older one, always fails: it is tried again
+/// for ever, and so its cluster never rests.
+pub fn is_restless(cluster: &Cluster) -> bool {
+    cluster.workloads().any(|workload| specs(cluster, workload).any(|spec| !comes_to_rest(&spec.image)))
+}
+
 /// What is believed, and what is.
 struct World<'a> {
     cluster: &'a Cluster,

@@ -90,9 +90,7 @@ impl World {
 
     /// What always fails is tried again for ever, and so never rests.
     fn is_restless(&self) -> bool {
-        let Some(machine) = &self.managers[ONLY].machine else { return false };
-        let good = |spec: &Spec| IMAGES_GOOD.contains(&spec.image.as_str());
-        machine.cluster().workloads().any(|w| !checks::specs(machine.cluster(), w).all(|spec| good(spec)))
+        self.managers[ONLY].machine.as_ref().is_some_and(|machine| checks::is_restless(machine.cluster()))
     }
 
     /// I23: a converged world comes to rest. I31: what is not ours was not touched.
