@@ -7,7 +7,7 @@ use crate::{bytes, draws::Draws};
 use orbit_core::{
     manager::*,
     model::*,
-    reconciler::{self, Context},
+    reconciler,
     state::{Cluster, Snapshot},
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -274,13 +274,11 @@ impl World {
         self.commit(usize::MAX);
         assert!(self.waiting.is_empty(), "every request is answered: {:?}", self.waiting);
         self.falls_silent();
-        let (cluster, outages) = (self.cluster(), self.leader.manager.outages());
         let at = self.leader.manager.cluster_time(Time(self.now));
-        let replace_after = self.leader.manager.timing().replace_after;
-        let context = Context { at, outages: &outages, replace_after, creates_max: 1000 };
-        for workload in cluster.workloads() {
-            let changes = reconciler::reconcile(cluster, workload, &context);
-            let rest = reconciler::Changes { wake_at: changes.wake_at, ..Default::default() };
+        for workload in self.cluster().workloads() {
+            let Some(changes) = self.leader.manager.changes(workload, at) else { continue };
+            let (wake_at, no_place) = (changes.wake_at, changes.no_place.clone());
+            let rest = reconciler::Changes { wake_at, no_place, ..Default::default() };
             assert_eq!(changes, rest, "I24: {}", workload.name);
         }
         self.stored_snapshot();
@@ -453,7 +451,7 @@ impl World {
         let condition = self.condition(draws);
         let idempotency_key = draws.one_in(4).then(|| draws.of(&["k1", "k2", ""]).to_string());
         // A client that heard nothing asks the same again.
-        let put = Put { definition, condition, idempotency_key };
+        let put = Put { definition, condition, keeps_replicas: false, idempotency_key };
         if draws.one_in(8) {
             self.request(Request::Put(put.clone()));
         }

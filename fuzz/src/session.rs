@@ -47,7 +47,7 @@ impl World {
         let update = Update::ONE_BY_ONE;
         let definition =
             Definition { kind: Kind::Service, name: "web".into(), labels: [].into(), replicas: 3, update, spec };
-        let put = Put { definition, condition: Condition::None, idempotency_key: None };
+        let put = Put { definition, condition: Condition::None, keeps_replicas: false, idempotency_key: None };
         world.step(Event::Request { id: RequestId(1), actor: Actor::Local, request: Request::Put(put) });
         world
     }

@@ -223,7 +223,12 @@ impl Client {
                 let object = (kind_of(want.once), want.name.clone());
                 let wish = Some((want.replicas, want.image.clone()));
                 let condition = self.begin(id, object, vec![wish], want.condition, ask)?;
-                let put = Put { definition: definition(want), condition, idempotency_key: Some(want.key.clone()) };
+                let put = Put {
+                    definition: definition(want),
+                    condition,
+                    keeps_replicas: false,
+                    idempotency_key: Some(want.key.clone()),
+                };
                 self.puts.insert(want.key.clone(), put.clone());
                 Request::Put(put)
             }

@@ -34,7 +34,12 @@ impl Fleet {
         (1..=nodes).for_each(|n| fleet.step(Event::Message { session: SessionId(n), message: hello(n) }));
         fleet.commit();
         for n in 0..nodes * TASKS / REPLICAS {
-            let put = Put { definition: service(n), condition: Condition::None, idempotency_key: None };
+            let put = Put {
+                definition: service(n),
+                condition: Condition::None,
+                keeps_replicas: false,
+                idempotency_key: None,
+            };
             fleet.happens(Event::Request { id: RequestId(n), actor: Actor::Local, request: Request::Put(put) });
         }
         let running = |task: &Task| (task.node.expect("placed"), TaskReport::new(task.id, TaskState::Running, None));

@@ -130,6 +130,29 @@ impl Registry {
         self.reference(name)
     }
 
+    /// Puts the same image there under the tag `2`, by another manifest, and gives that reference: one image, two digests.
+    ///
+    /// # Panics
+    /// If there is no image of that name.
+    pub fn tag_again(&self, name: &str) -> String {
+        let mut answers = self.shared.answers.lock().expect("nobody panics with it");
+        let (kind, manifest) = answers[&format!("/v2/{name}/manifests/1")].clone();
+        let again: Value = serde_json::from_slice(&manifest).expect("a manifest is JSON");
+        let again = serde_json::to_vec_pretty(&again).expect("what was read is written again");
+        answers.insert(format!("/v2/{name}/manifests/{}", digest(&again)), (kind, again.clone()));
+        answers.insert(format!("/v2/{name}/manifests/2"), (kind, again));
+        format!("127.0.0.1:{}/{name}:2", self.port)
+    }
+
+    /// The digest that a tag means.
+    ///
+    /// # Panics
+    /// If there is no such tag.
+    pub fn digest(&self, name: &str, tag: &str) -> String {
+        let answers = self.shared.answers.lock().expect("nobody panics with it");
+        digest(&answers[&format!("/v2/{name}/manifests/{tag}")].1)
+    }
+
     /// From now on.
     pub fn set(&self, mood: Mood) {
         *self.shared.mood.lock().expect("nobody panics with it") = mood;

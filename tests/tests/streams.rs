@@ -60,7 +60,7 @@ impl Manager {
     /// Puts a service of one task, and gives that once it has come so far.
     async fn task(&self, state: TaskState) -> TaskId {
         let definition = testing::service("web", testing::spec(IMAGE));
-        let put = Put { definition, condition: Condition::None, idempotency_key: None };
+        let put = Put { definition, condition: Condition::None, keeps_replicas: false, idempotency_key: None };
         until("the service is taken", async || self.handle.request(Request::Put(put.clone())).await.result.is_ok())
             .await;
         let mut found = None;

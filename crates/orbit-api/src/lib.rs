@@ -5,11 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+mod difference;
 pub mod errors;
 pub mod manifest;
 pub mod problem;
 pub mod quantity;
 pub mod view;
 
+pub use difference::{DIFFERENCES_MAX, Difference, differences};
 pub use manifest::Manifest;
 pub use problem::Problem;

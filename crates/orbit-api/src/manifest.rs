@@ -42,7 +42,7 @@ pub struct Manifest {
     /// For selection by people.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// How many replicas are kept running (services only; 1 if it does not say).
+    /// How many replicas are kept running (services only). If it does not say: as many as before, and 1 of a new service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
     /// The image's reference as Docker reads it.

@@ -65,7 +65,7 @@ impl Memory {
         // Beyond this, it is not read exactly, and what is shown would be read as something else.
         match bytes <= EXACT_BYTES_MAX {
             true => Ok(Memory { bytes }),
-            false => Err(format!("`{text}` is more memory than can be counted")),
+            false => Err(format!("`{text}` is more memory than any machine has")),
         }
     }
 }

@@ -180,6 +180,9 @@ pub struct Stored {
     pub created: bool,
     /// The request changed something.
     pub changed: bool,
+    /// What it changed, or would change, of an object that was there: at most 100 fields.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<crate::Difference>,
 }
 
 /// A task: one attempt to fill a slot.
@@ -425,6 +428,9 @@ pub struct AppliedItem {
     pub created: bool,
     /// The request changed something, or would.
     pub changed: bool,
+    /// What it changed, or would change, of an object that was there: at most 100 fields.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<crate::Difference>,
     /// Why it was refused. The objects behind it were not tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<crate::Problem>,

@@ -39,7 +39,10 @@ fn apply(cluster: &mut Cluster, command: Command) -> Result<Answer, Rejection> {
 }
 
 fn put(cluster: &mut Cluster, definition: Definition) -> Result<Answer, Rejection> {
-    apply(cluster, Command::Put(Put { definition, condition: Condition::None, idempotency_key: None }))
+    apply(
+        cluster,
+        Command::Put(Put { definition, condition: Condition::None, keeps_replicas: false, idempotency_key: None }),
+    )
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn a_plan_holds_the_placements_the_ports_and_why_the_rest_found_no_node() {
             disconnect: Disconnect::default(),
         },
     };
-    let put = Put { definition, condition: Condition::None, idempotency_key: None };
+    let put = Put { definition, condition: Condition::None, keeps_replicas: false, idempotency_key: None };
     let made =
         plans(&mut manager, Event::Request { id: RequestId(1), actor: Actor::Local, request: Request::Put(put) });
     insta::assert_debug_snapshot!(made);

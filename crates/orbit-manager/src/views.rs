@@ -19,7 +19,8 @@ fn moment(state: View, at: Time) -> String {
     humantime::format_rfc3339_millis(wall).to_string()
 }
 
-fn definition(workload: &Workload) -> Definition {
+/// What its user submitted, as it stands.
+pub fn definition(workload: &Workload) -> Definition {
     Definition {
         kind: workload.kind,
         name: workload.name.to_string(),

@@ -208,6 +208,7 @@ impl From<&Put> for v1::Put {
             definition: Some((&p.definition).into()),
             condition: condition_of(p.condition),
             idempotency_key: p.idempotency_key.clone(),
+            keeps_replicas: p.keeps_replicas,
         }
     }
 }
@@ -217,6 +218,7 @@ impl TryFrom<v1::Put> for Put {
         Ok(Put {
             definition: need("definition", p.definition)?,
             condition: condition(p.condition).within("condition")?,
+            keeps_replicas: p.keeps_replicas,
             idempotency_key: p.idempotency_key,
         })
     }

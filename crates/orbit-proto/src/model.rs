@@ -59,7 +59,8 @@ enumeration!(
         RolloutFailed,
         RolledBack,
         Undone,
-        Resolved
+        Resolved,
+        Avoided
     }
 );
 enumeration!(RolloutState, RolloutState { Running, Paused, Canary, Failed, Done });

@@ -256,15 +256,37 @@ impl From<&Node> for v1::Node {
             forgotten: false,
             quarantined_ports: n.quarantined_ports.iter().map(quarantined).collect(),
             next_port: n.next_port.into(),
+            failed_starts: failed_starts_of(&n.failed_starts),
         }
     }
 }
+
+fn failed_starts_of(failed: &FailedStarts) -> Option<v1::FailedStarts> {
+    let FailedStarts { count, workloads, avoided_until } = failed;
+    (*failed != FailedStarts::default()).then(|| v1::FailedStarts {
+        count: *count,
+        workloads: workloads.iter().map(|uid| (*uid).into()).collect(),
+        avoided_until_ms: avoided_until.map(|until| until.0),
+    })
+}
+
+fn failed_starts(failed: v1::FailedStarts) -> Result<FailedStarts> {
+    let v1::FailedStarts { count, workloads, avoided_until_ms } = failed;
+    let workloads = workloads.into_iter().map(Uid::try_from).collect::<Result<Vec<Uid>>>()?;
+    ascending("workloads", &workloads, |uid| *uid)?;
+    if workloads.len() > 2 {
+        return Err(DecodeError::new("are more than two").within("workloads"));
+    }
+    Ok(FailedStarts { count, workloads: workloads.into_iter().collect(), avoided_until: avoided_until_ms.map(Time) })
+}
+
 impl TryFrom<v1::Node> for Node {
     type Error = DecodeError;
     fn try_from(n: v1::Node) -> Result<Self> {
         ascending("quarantined_ports", &n.quarantined_ports, |r| r.port)?;
         let quarantined = |r: v1::QuarantinedPort| Ok((port("quarantined_ports.port", r.port)?, Time(r.until_ms)));
-        Ok(Node::bare(
+        let failed = n.failed_starts.map(failed_starts).transpose().within("failed_starts")?;
+        let mut node = Node::bare(
             NodeId(n.id),
             need("info", n.info)?,
             n.incarnation,
@@ -280,7 +302,9 @@ impl TryFrom<v1::Node> for Node {
             },
             n.quarantined_ports.into_iter().map(quarantined).collect::<Result<_>>()?,
             port("next_port", n.next_port)?,
-        ))
+        );
+        node.failed_starts = failed.unwrap_or_default();
+        Ok(node)
     }
 }
 

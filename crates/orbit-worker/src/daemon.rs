@@ -26,6 +26,9 @@ use std::{
 /// Where a manager listens unless it is told otherwise.
 const ORBITS_PORTS: [u16; 2] = [7070, 7071];
 
+/// A TiB, for each container.
+const CONTAINER_LOG_MIB_MAX: u64 = 1 << 20;
+
 /// Orbit's worker: runs on this machine what the manager decides, through Docker.
 #[derive(Parser, Clone, Debug, PartialEq, Eq)]
 #[command(
@@ -86,6 +89,10 @@ pub struct Config {
     /// How long pulling an image may take, in seconds.
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     pub pull_deadline: u64,
+    /// How much of what a container writes is kept, in MiB, where the engine keeps it in files (its drivers `json-file` and
+    /// `local`); the oldest third goes first. 0: as the engine is configured, which by default keeps everything.
+    #[arg(long, default_value_t = 30, value_name = "MIB")]
+    pub container_log_mib: u64,
     /// Credentials for registries: a file as `docker login` writes it. It is read, and its helpers are asked, for every pull
     /// [default: the file of Docker's own command line, if there is one].
     #[arg(long, env = "ORBIT_REGISTRY_AUTH", value_name = "FILE")]
@@ -130,6 +137,9 @@ impl Settings for Config {
             () if self.own_ports().iter().any(|port| (self.ports.0..=self.ports.1).contains(port)) => {
                 let own = self.own_ports().iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
                 Err(format!("--ports: {}-{} holds a port on which Orbit listens ({own})", self.ports.0, self.ports.1))
+            }
+            () if self.container_log_mib > CONTAINER_LOG_MIB_MAX => {
+                Err(format!("--container-log-mib: {} is more than {CONTAINER_LOG_MIB_MAX}", self.container_log_mib))
             }
             () if self.pull_deadline == 0 => Err("--pull-deadline: 0 s is no time to pull an image".to_string()),
             () if self.cpu_millis == Some(0) => Err("--cpu-millis: a node with none runs nothing".to_string()),
@@ -208,7 +218,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(),
     });
     // It does its work from here on: a machine whose engine comes later is nothing that failed.
     supervisor::ready("waits for the container engine");
-    let runtime = DockerRuntime::from_env(config.publish).with_credentials(config.registry_auth.clone());
+    let runtime = DockerRuntime::from_env(config.publish)
+        .with_credentials(config.registry_auth.clone())
+        .with_log_bytes(config.container_log_mib << 20);
     let runtime = Arc::new(runtime);
     let engine = tokio::select! { biased;
         () = &mut stop => return Ok(()),

@@ -18,8 +18,6 @@ pub struct Awaited {
     name: String,
     uid: String,
     is_service: bool,
-    /// Its rollout is waited for, and not that all of it serves after that.
-    only_rollout: bool,
     seen: Option<Progress>,
 }
 
@@ -50,10 +48,7 @@ impl Progress {
 
 impl Awaited {
     pub fn service(name: &str, uid: &str) -> Awaited {
-        Awaited { name: name.to_string(), uid: uid.to_string(), is_service: true, only_rollout: false, seen: None }
-    }
-    pub fn rollout(name: &str, uid: &str) -> Awaited {
-        Awaited { only_rollout: true, ..Awaited::service(name, uid) }
+        Awaited { name: name.to_string(), uid: uid.to_string(), is_service: true, seen: None }
     }
     pub fn task(name: &str, uid: &str) -> Awaited {
         Awaited { is_service: false, ..Awaited::service(name, uid) }
@@ -69,12 +64,7 @@ impl Awaited {
         let (uid, progress) = match self.is_service {
             true => {
                 let service: Service = client.get(&path(&["services", &self.name], &[])).await?;
-                let is_done = service.rollout.as_ref().is_some_and(|rollout| rollout.state == "done");
-                let progress = match of_service(&service) {
-                    Progress::Under { text, .. } if self.only_rollout && is_done => Progress::Done { text },
-                    progress => progress,
-                };
-                (service.uid.clone(), progress)
+                (service.uid.clone(), of_service(&service))
             }
             false => {
                 let task: TaskDefinition = client.get(&path(&["tasks", &self.name], &[])).await?;
@@ -103,15 +93,20 @@ fn of_service(service: &Service) -> Progress {
         _ => {}
     }
     let older = actual.ready.saturating_sub(updated);
+    let is_running = state == "running" && older > 0;
+    let count = if is_running { format!("new version {count}") } else { count };
+    let serves = if is_running { format!("old version still serves {older}") } else { String::new() };
+    let older = if is_running { 0 } else { older };
     let parts = [
         (actual.starting, "starting"),
         (actual.pending, "pending"),
         (actual.unready(), "not ready"),
         (actual.unreachable, "on unreachable nodes"),
-        (older, "of an older version or surplus"),
+        (older, "surplus"),
         (actual.stopping, "stopping"),
     ];
-    let parts: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let parts = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
+    let parts: Vec<_> = Some(serves).filter(|serves| !serves.is_empty()).into_iter().chain(parts).collect();
     let mut text = count;
     if !parts.is_empty() {
         text = format!("{text}, {}", parts.join(", "));

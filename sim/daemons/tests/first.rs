@@ -35,7 +35,7 @@ fn web(replicas: u32, idempotency_key: Option<String>) -> Request {
             disconnect: Default::default(),
         },
     };
-    Request::Put(Put { definition, condition: Condition::None, idempotency_key })
+    Request::Put(Put { definition, condition: Condition::None, keeps_replicas: false, idempotency_key })
 }
 
 /// Waits, in virtual time, until the condition holds.

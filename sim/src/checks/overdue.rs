@@ -85,7 +85,17 @@ fn replaced_at(outage: Outage, spec: &Spec, replace_after: Millis) -> Option<Tim
 
 /// Whether a task of this spec could be placed on the node, reckoned from the tasks alone.
 pub(super) fn has_room(cluster: &Cluster, node: &Node, spec: &Spec, at: Time) -> bool {
-    let holders = || node.tasks().filter_map(|id| cluster.task(id)).filter(|task| task.holds_resources());
+    has_room_without(None, cluster, node, spec, at)
+}
+
+/// Whether a task of this spec would have a place in the cluster if this one were gone, which it follows.
+pub(super) fn has_place_after(gone: &Task, cluster: &Cluster, spec: &Spec, at: Time) -> bool {
+    cluster.nodes().any(|node| has_room_without(Some(gone.id), cluster, node, spec, at))
+}
+
+fn has_room_without(gone: Option<TaskId>, cluster: &Cluster, node: &Node, spec: &Spec, at: Time) -> bool {
+    let tasks = || node.tasks().filter(|id| Some(*id) != gone).filter_map(|id| cluster.task(id));
+    let holders = || tasks().filter(|task| task.holds_resources());
     let used = holders().fold(Resources::ZERO, |sum, task| sum.plus(cluster.spec_of(task).resources));
     let rests = |port: u16| node.quarantined_ports.get(&port).is_some_and(|until| *until > at);
     let is_free = |port: u16| !rests(port) && !holders().any(|task| task.host_ports.contains(&port));

@@ -2,7 +2,7 @@
 
 use super::{
     is_silent,
-    overdue::has_room,
+    overdue::{has_place_after, has_room},
     rollouts::{shall_be, specs, stands_alone},
 };
 use crate::client::IMAGES_GOOD;
@@ -186,6 +186,14 @@ impl World<'_> {
         let unconfirmed = workload.slots.iter().filter(unconfirmed).count();
         let slots = (0..).zip(&workload.slots);
         let serving = slots.filter(|(number, slot)| self.serves(workload, *number, slot)).count();
+        // What serves is not stopped for a version that has no place.
+        let is_kept = |(number, slot): &(u32, &Slot)| {
+            let serving = cluster.attempts(slot).find(|task| task.is_live() && task.serves());
+            let spec = workload.spec(shall_be(cluster, workload, *number));
+            !self.serves(workload, *number, slot)
+                && serving.zip(spec).is_some_and(|(old, spec)| !has_place_after(old, cluster, spec, self.at))
+        };
+        let kept = (0..workload.wanted()).zip(&workload.slots).filter(is_kept).count();
         let (wanted, unplaced) = (workload.replicas as usize, cluster.pending_of(workload.uid).count());
         let good = specs(cluster, workload).all(|spec| comes_to_rest(&spec.image));
         // I28: it comes to an end, by its deadline or when all serve.
@@ -195,7 +203,7 @@ impl World<'_> {
             pending.push(format!("the rollout of {} is under way", workload.name));
         }
         // A cluster that is full says so, and is not held to more.
-        if workload.kind == Kind::Service && good && unplaced == 0 && serving + unconfirmed < wanted {
+        if workload.kind == Kind::Service && good && unplaced == 0 && serving + unconfirmed + kept < wanted {
             pending.push(format!("{} serves with {serving} of {wanted}", workload.name));
         }
         if workload.slots.len() > wanted && !waits_for_lost {

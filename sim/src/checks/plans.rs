@@ -2,6 +2,7 @@
 
 use super::{
     Check, is_silent,
+    overdue::has_place_after,
     rollouts::{may_stand_alone, of_the_right_version, shall_be, stands_alone},
 };
 use orbit_core::{
@@ -55,6 +56,7 @@ impl PlanWatch {
                 plan.stops.iter().try_for_each(|stop| kept(manager.cluster(), plan, *stop))?;
                 plan.stops.iter().try_for_each(|stop| kept_as_said(manager.cluster(), plan, *stop))?;
                 plan.stops.iter().try_for_each(|stop| served(manager.cluster(), plan, *stop, at))?;
+                plan.stops.iter().try_for_each(|stop| followed(manager.cluster(), plan, *stop, at))?;
                 crowded(manager.cluster(), plan)?;
                 of_the_right_version(manager.cluster(), plan.creates.iter())?;
                 seen_gone(manager.cluster(), plan.creates.iter(), at)?;
@@ -258,6 +260,25 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
     if without > most as usize {
         let found = format!("{stop} served, and then {without} of {} do not: at most {most} may", workload.name);
         return Err(("I4", found));
+    }
+    Ok(())
+}
+
+/// I43: what serves is stopped before its successor runs only where the successor has a place.
+fn followed(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> Check {
+    let Some(task) = cluster.task(stop).filter(|task| task.serves() && !is_silent(cluster, task)) else {
+        return Ok(());
+    };
+    let Some(workload) = cluster.workload(task.workload) else { return Ok(()) };
+    let deadline = cluster.node_of(task).and_then(|node| node.availability.deadline());
+    if workload.kind != Kind::Service || task.slot >= workload.wanted() || deadline.is_some_and(|it| it <= at) {
+        return Ok(());
+    }
+    let slot = &workload.slots[task.slot as usize];
+    let mut others = cluster.attempts(slot).filter(|it| it.is_live() && !plan.stops.contains(&it.id));
+    let spec = workload.spec(shall_be(cluster, workload, task.slot));
+    if others.next().is_none() && !spec.is_some_and(|spec| has_place_after(task, cluster, spec, at)) {
+        return Err(("I43", format!("{stop} of {} serves, and what follows it has no place", workload.name)));
     }
     Ok(())
 }

@@ -126,7 +126,7 @@ pub fn fleet() {
     let begun = Instant::now();
     for n in 0..SERVICES {
         let definition = service(n, REPLICAS);
-        let put = Put { definition, condition: Condition::None, idempotency_key: None };
+        let put = Put { definition, condition: Condition::None, keeps_replicas: false, idempotency_key: None };
         alone.step(Event::Request { id: RequestId(u64::from(n)), actor: Actor::Local, request: Request::Put(put) });
     }
     let seconds = begun.elapsed().as_secs_f64();
@@ -174,7 +174,7 @@ pub fn spread() {
         let Definition { spec, .. } = service(n, REPLICAS);
         let spec = Spec { placement: placement.clone(), ports: ports.clone(), ..spec };
         let definition = Definition { spec, ..service(n, REPLICAS) };
-        let put = Put { definition, condition: Condition::None, idempotency_key: None };
+        let put = Put { definition, condition: Condition::None, keeps_replicas: false, idempotency_key: None };
         alone.step(Event::Request { id: RequestId(u64::from(n)), actor: Actor::Local, request: Request::Put(put) });
     }
     let seconds = begun.elapsed().as_secs_f64();
@@ -199,7 +199,12 @@ pub fn run() {
     let before = resident_bytes(std::process::id());
     let begun = Instant::now();
     for n in 0..SERVICES {
-        let put = Put { definition: service(n, REPLICAS), condition: Condition::None, idempotency_key: None };
+        let put = Put {
+            definition: service(n, REPLICAS),
+            condition: Condition::None,
+            keeps_replicas: false,
+            idempotency_key: None,
+        };
         alone.step(Event::Request { id: RequestId(u64::from(n)), actor: Actor::Local, request: Request::Put(put) });
     }
     let seconds = begun.elapsed().as_secs_f64();

@@ -28,9 +28,7 @@ pub fn run(engine: &Engine) {
 
     let begun = Instant::now();
     fall_silent(&cluster);
-    let elsewhere = || {
-        cluster.running(NAME).iter().filter(|task| !on_cut(&task.node)).count() == tasks
-    };
+    let elsewhere = || cluster.running(NAME).iter().filter(|task| !on_cut(&task.node)).count() == tasks;
     let seconds = seconds_until("all run elsewhere", begun, LOOK, elsewhere);
 
     let begun = Instant::now();

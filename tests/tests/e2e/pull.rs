@@ -190,3 +190,33 @@ fn all_replicas_of_a_version_run_the_same_bytes_whatever_becomes_of_the_tag() {
     cluster.wait_running("web", 0);
     engine.remove_image(&image);
 }
+
+#[test]
+fn a_tag_means_what_its_registry_says_also_where_another_tag_is_the_same_image() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 1);
+    let registry = Registry::new();
+    let images = [registry.add_image("twice"), registry.tag_again("twice")];
+    // Which digest was resolved, as the history of the service tells it.
+    let resolved = |name: &str, image: &str, pull: &str| {
+        let mut web = crate::web(name, 1);
+        (web["image"], web["pull"]) = (json!(image), json!(pull));
+        cluster.apply(&web);
+        cluster.wait_running(name, 1);
+        let events = cluster.ask("GET", &format!("/v1/events?name={name}"), "").expect("the manager answers").json();
+        let events = events["items"].as_array().expect("a list has items").clone();
+        let message =
+            events.iter().find(|event| event["reason"] == "resolved").map(|event| event["message"].to_string());
+        cluster.delete(&format!("/v1/services/{name}"));
+        message
+    };
+    for (n, pull) in [(1, "always"), (2, "always"), (1, "missing"), (2, "missing")] {
+        let (image, digest) = (&images[n - 1], registry.digest("twice", &n.to_string()));
+        let said = resolved(&format!("{pull}-{n}"), image, pull).expect("a registry knows it");
+        assert!(said.contains(&digest), "{pull} {n}: {said}, and not {digest}");
+    }
+    // Nobody can say which of the two is meant: none is pinned, and the image runs as it is here.
+    registry.set(Mood::Dead);
+    assert_eq!(resolved("unsaid", &images[0], "missing"), None);
+    images.iter().for_each(|image| engine.remove_image(image));
+}

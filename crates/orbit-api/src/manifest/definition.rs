@@ -60,6 +60,11 @@ impl Manifest {
         Ok(definition)
     }
 
+    /// Whether the number of replicas is left to what is there: somebody scales the service otherwise.
+    pub fn keeps_replicas(&self) -> bool {
+        self.kind == ManifestKind::Service && self.replicas.is_none()
+    }
+
     fn placement(&self) -> Result<Placement, Rejection> {
         let placement = self.placement.clone().unwrap_or_default();
         let strategy = match placement.strategy {

@@ -15,6 +15,7 @@ mod dispatcher;
 mod leases;
 mod planner;
 mod requests;
+mod rooms;
 mod sessions;
 mod view;
 mod workers;
@@ -27,7 +28,7 @@ pub use view::{Lead, View};
 
 use crate::{
     model::*,
-    reconciler::{Context, Outage},
+    reconciler::{Changes, Outage},
     state::{Cluster, Snapshot},
 };
 use dispatcher::Dispatcher;
@@ -309,6 +310,13 @@ impl Manager {
     pub fn outages(&self) -> BTreeMap<NodeId, Outage> {
         self.read(|view| view.outages())
     }
+    /// What the next plan would change of a workload; nothing once the manager has come to rest (invariant I24). `None` if it
+    /// does not lead.
+    pub fn changes(&self, workload: &Workload, at: Time) -> Option<Changes> {
+        let (outages, replace_after) = (self.outages(), self.timing.replace_after);
+        let planner = &self.leader.as_ref()?.planner;
+        Some(planner.changes(&self.cluster, workload, at, &outages, replace_after))
+    }
     /// The live sessions, each with its node and its registration.
     pub fn connected(&self) -> impl Iterator<Item = (SessionId, NodeId, u64)> + '_ {
         self.leader.iter().flat_map(|leader| leader.sessions.live())
@@ -504,9 +512,7 @@ impl Manager {
         if leader.barrier_passed && !leader.plan_outstanding && !leader.planner.is_idle(&self.cluster, at) {
             let (leases, cluster, timing) = (&leader.leases, &self.cluster, &self.timing);
             let outages = |node| leases.brake().outage(cluster, timing, node, leases.heard_at(node));
-            let context =
-                Context { at, outages: &outages, replace_after: timing.replace_after, creates_max: PLAN_TASKS_MAX };
-            if let Some(plan) = leader.planner.plan(&self.cluster, &context) {
+            if let Some(plan) = leader.planner.plan(cluster, at, &outages, timing.replace_after) {
                 leader.plan_outstanding = true;
                 leader.propose(now, Purpose::Plan, Command::Plan(plan), actions);
             }

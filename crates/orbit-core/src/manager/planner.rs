@@ -5,11 +5,12 @@
 //! found no node is not tried again until a node has changed. So a full cluster costs nothing, and an unchanged
 //! state never gives the same plan twice.
 
+use super::rooms::{Promises, Rooms, class_of, failed_on};
 use crate::{
     cost,
     model::*,
-    reconciler::{self, Changes, Context},
-    scheduler::{self, Scheduler, filter::PlacementClass},
+    reconciler::{self, Changes, Context, Outages},
+    scheduler::{self, filter::PlacementClass},
     state::Cluster,
 };
 use std::{
@@ -43,6 +44,18 @@ pub(super) struct Planner {
     quarantined: BTreeSet<(Time, NodeId)>,
     /// Large workloads that are not looked at again before this time.
     paced: BTreeMap<Uid, Time>,
+    /// Workloads with tasks that are not stopped, because what follows them has no place.
+    no_place: BTreeMap<Uid, NoPlace>,
+    /// Where the successors of tasks go that were told to stop for them, by slot.
+    promises: Promises,
+}
+
+/// What the successors of a workload's tasks wait for.
+#[derive(Clone, Debug, Default)]
+struct NoPlace {
+    classes: BTreeSet<PlacementClass>,
+    /// The nodes of the tasks that they follow: room on one of them may be enough beside what such a task gives back.
+    nodes: BTreeSet<NodeId>,
 }
 
 /// A task that wants a node.
@@ -102,7 +115,7 @@ impl Planner {
     pub fn is_idle(&self, cluster: &Cluster, at: Time) -> bool {
         self.dirty.is_empty()
             && self.changed_nodes.is_empty()
-            && (!self.nodes_differ || self.blocked.is_empty())
+            && (!self.nodes_differ || (self.blocked.is_empty() && self.no_place.is_empty()))
             && self.deadline().is_none_or(|due| due > at)
             && cluster.finished.len() <= FINISHED_MAX
     }
@@ -114,15 +127,14 @@ impl Planner {
     }
 
     /// Decides what to do now. `None` when there is nothing to do.
-    pub fn plan(&mut self, cluster: &Cluster, context: &Context) -> Option<Plan> {
-        let at = context.at;
+    pub fn plan(&mut self, cluster: &Cluster, at: Time, outages: &dyn Outages, replace_after: Millis) -> Option<Plan> {
         self.wake_due(cluster, at);
-        // What it costs to make one grows with the fleet: only where something is to be placed.
-        let mut scheduler = None;
-        self.unblock(cluster, at, &mut scheduler);
+        let rooms = Rooms::new(cluster, at, std::mem::take(&mut self.promises));
+        let context = &Context { at, outages, places: &rooms, replace_after, creates_max: PLAN_TASKS_MAX };
+        self.unblock(&rooms);
         let mut plan = Plan { parent: cluster.index, ..Plan::default() };
         let mut requests: BTreeMap<(PlacementClass, Option<Uid>), Vec<PlacementRequests>> = BTreeMap::new();
-        let mut room = PLAN_TASKS_MAX;
+        let (mut room, mut decisions) = (PLAN_TASKS_MAX, BTreeMap::new());
         while room > 0
             && let Some(uid) = self.dirty.pop_first()
         {
@@ -130,18 +142,31 @@ impl Planner {
                 self.wake_by(uid, *due);
                 continue;
             }
-            self.plan_workload(cluster, uid, context, &mut room, &mut plan, &mut requests);
+            self.plan_workload(&rooms, uid, context, &mut room, &mut plan, &mut requests, &mut decisions);
         }
-        let mut decisions = BTreeMap::new();
         for ((class, _), requests) in requests {
-            let scheduler = scheduler.get_or_insert_with(|| Scheduler::new(cluster, at));
-            self.schedule(cluster, scheduler, &class, requests, &mut plan, &mut decisions);
+            self.schedule(&rooms, &class, requests, &mut plan, &mut decisions);
         }
+        self.promises = rooms.into_promises();
         let before = |uid: &Uid| cluster.workload(*uid).and_then(|workload| workload.decision.as_ref());
         plan.decisions.extend(decisions.into_iter().filter(|(uid, decision)| is_news(decision, before(uid))));
         let surplus = cluster.finished.len().saturating_sub(FINISHED_MAX).min(PLAN_TASKS_MAX);
         plan.drops.extend(cluster.finished.iter().take(surplus).map(|(_, uid)| *uid));
         (!plan.is_empty()).then_some(plan)
+    }
+
+    /// What would be changed of a workload now, if that were planned.
+    pub fn changes(
+        &self,
+        cluster: &Cluster,
+        workload: &Workload,
+        at: Time,
+        outages: &dyn Outages,
+        replace_after: Millis,
+    ) -> Changes {
+        let rooms = Rooms::new(cluster, at, self.promises.clone());
+        let context = Context { at, outages, places: &rooms, replace_after, creates_max: PLAN_TASKS_MAX };
+        reconciler::reconcile(cluster, workload, &context)
     }
 
     fn wake_due(&mut self, cluster: &Cluster, at: Time) {
@@ -181,17 +206,22 @@ impl Planner {
 
     /// A class is tried again only on nodes that have changed since it was refused everywhere, or
     /// when there are others than then.
-    fn unblock<'a>(&mut self, cluster: &'a Cluster, at: Time, scheduler: &mut Option<Scheduler<'a>>) {
+    fn unblock(&mut self, rooms: &Rooms) {
         let changed = std::mem::take(&mut self.changed_nodes);
         if std::mem::take(&mut self.nodes_differ) {
             self.dirty.extend(std::mem::take(&mut self.blocked).into_values().flatten());
+            self.dirty.extend(self.no_place.keys());
             return;
         }
-        if changed.is_empty() || self.blocked.is_empty() {
+        if changed.is_empty() || (self.blocked.is_empty() && self.no_place.is_empty()) {
             return;
         }
-        let scheduler = scheduler.get_or_insert_with(|| Scheduler::new(cluster, at));
-        let fits = |class: &PlacementClass| changed.iter().any(|node| scheduler.fits(class, *node));
+        let fits =
+            |class: &PlacementClass| rooms.with(|scheduler| changed.iter().any(|node| scheduler.fits(class, *node)));
+        let may_go = |(uid, waits): (&Uid, &NoPlace)| {
+            (!waits.nodes.is_disjoint(&changed) || waits.classes.iter().any(fits)).then_some(*uid)
+        };
+        self.dirty.extend(self.no_place.iter().filter_map(may_go));
         let (free, blocked) = std::mem::take(&mut self.blocked).into_iter().partition(|(class, _)| fits(class));
         self.blocked = blocked;
         let free: BTreeMap<PlacementClass, BTreeSet<Uid>> = free;
@@ -201,20 +231,23 @@ impl Planner {
     #[allow(clippy::too_many_arguments, reason = "one step of plan(), which owns them all")]
     fn plan_workload(
         &mut self,
-        cluster: &Cluster,
+        rooms: &Rooms,
         uid: Uid,
         context: &Context,
         room: &mut usize,
         plan: &mut Plan,
         requests: &mut BTreeMap<(PlacementClass, Option<Uid>), Vec<PlacementRequests>>,
+        decisions: &mut BTreeMap<Uid, Decision>,
     ) {
+        let cluster = rooms.cluster;
         let Some(workload) = cluster.workload(uid) else {
             self.set_timer(uid, None);
             self.paced.remove(&uid);
+            self.no_place.remove(&uid);
             return;
         };
         let context = Context { creates_max: *room, ..*context };
-        let Changes { creates, stops, removes, trim, drop, rollout, wake_at, more } =
+        let Changes { creates, stops, no_place, removes, trim, drop, rollout, wake_at, more } =
             reconciler::reconcile(cluster, workload, &context);
         self.set_timer(uid, wake_at);
         let pause = Millis(workload.slots.len() as u64 / SLOTS_PER_MS);
@@ -224,9 +257,10 @@ impl Planner {
             self.paced.insert(uid, context.at + pause);
         }
         // While a rollout is held, slots of one service are of several versions.
-        let mut wanted: BTreeMap<u32, Vec<PlacementRequest>> = BTreeMap::new();
+        let mut wanted: BTreeMap<(u32, BTreeSet<NodeId>), Vec<PlacementRequest>> = BTreeMap::new();
         for (slot, version, after) in creates {
-            wanted.entry(version).or_default().push(PlacementRequest::Create(plan.creates.len()));
+            let failed_on = failed_on(cluster, workload, slot, version);
+            wanted.entry((version, failed_on)).or_default().push(PlacementRequest::Create(plan.creates.len()));
             plan.creates.push(Create { workload: uid, version, slot, after, target: None });
         }
         // One that is told to stop in this plan does not get a node in it.
@@ -234,43 +268,83 @@ impl Planner {
         let waiting = cluster.pending_of(uid).filter(|task| !stopped.contains(task));
         let waiting: Vec<TaskId> = waiting.take(PLAN_TASKS_MAX).collect();
         for task in waiting.into_iter().filter_map(|id| cluster.task(id)) {
-            wanted.entry(task.version).or_default().push(PlacementRequest::Pending(task.id));
+            let failed_on = failed_on(cluster, workload, task.slot, task.version);
+            wanted.entry((task.version, failed_on)).or_default().push(PlacementRequest::Pending(task.id));
         }
         let count: usize = wanted.values().map(Vec::len).sum();
         *room = if more { 0 } else { room.saturating_sub(count + 1) };
+        decisions.extend(self.wait_for_places(rooms, workload, &no_place).map(|decision| (uid, decision)));
         plan.stops.extend(stops);
         plan.removes.extend(removes);
         plan.trims.extend(trim.map(|len| (uid, len)));
         plan.drops.extend(drop.then_some(uid));
         plan.rollouts.extend(rollout.map(|step| (uid, workload.version, step)));
-        for (version, of_version) in wanted {
+        for ((version, failed_on), of_version) in wanted {
             let spec = workload.spec(version).expect("a target is a version that is remembered").clone();
-            let class = PlacementClass::of(&spec);
+            let class = PlacementClass { failed_on, ..PlacementClass::of(&spec) };
             // Spreading counts the tasks of one service, so services are not mixed there.
             let scope = (class.placement.strategy == Strategy::Spread).then_some(uid);
             requests.entry((class, scope)).or_default().push(PlacementRequests { uid, spec, requests: of_version });
         }
     }
 
+    /// Remembers what the successors of tasks wait for that serve and are not stopped; one of them says why. A decision is
+    /// made where there are some, or were.
+    fn wait_for_places(
+        &mut self,
+        rooms: &Rooms,
+        workload: &Workload,
+        no_place: &[(u32, u32, TaskId)],
+    ) -> Option<Decision> {
+        let waited = self.no_place.remove(&workload.uid).is_some();
+        let mut waits = NoPlace::default();
+        for (slot, version, old) in no_place {
+            waits.classes.insert(class_of(rooms.cluster, workload, *slot, *version));
+            waits.nodes.extend(rooms.cluster.task(*old).and_then(|old| old.node));
+        }
+        let refusals = waits.classes.first().map(|class| rooms.with(|scheduler| scheduler.refusals(class)));
+        let unplaced = u32::from(refusals.is_some());
+        if unplaced > 0 {
+            self.no_place.insert(workload.uid, waits);
+        }
+        let refusals = refusals.unwrap_or_default();
+        let decision = Decision { parent: rooms.cluster.index, placed: 0, unplaced, refusals, best: Vec::new() };
+        (waited || unplaced > 0).then_some(decision)
+    }
+
     fn schedule(
         &mut self,
-        cluster: &Cluster,
-        scheduler: &mut Scheduler,
+        rooms: &Rooms,
         class: &PlacementClass,
         requests: Vec<PlacementRequests>,
         plan: &mut Plan,
         decisions: &mut BTreeMap<Uid, Decision>,
     ) {
+        let cluster = rooms.cluster;
+        // Those to whom a place was promised come first, and do not care that there is none for others.
+        let mut redeemed = 0;
+        let (first, others): (Vec<_>, Vec<_>) =
+            requests.into_iter().partition(|PlacementRequests { uid, requests, .. }| {
+                let slots = requests.iter().filter_map(|request| slot_of(cluster, plan, request));
+                let promised = slots.filter(|slot| rooms.redeem(*uid, *slot)).count();
+                redeemed += promised;
+                promised > 0
+            });
+        let requests: Vec<PlacementRequests> = first.into_iter().chain(others).collect();
         let count = requests.iter().map(|w| w.requests.len()).sum();
-        let blocked = self.blocked.contains_key(class);
+        let tried = if self.blocked.contains_key(class) { redeemed } else { count };
         let own = match class.placement.strategy {
-            Strategy::Spread => tasks_by_node(cluster, requests[0].uid),
+            Strategy::Spread => {
+                let all = requests.iter().flat_map(|w| &w.requests);
+                let filled = all.filter_map(|request| slot_of(cluster, plan, request));
+                tasks_by_node(cluster, requests[0].uid, &filled.collect())
+            }
             Strategy::Binpack => BTreeMap::new(),
         };
-        let placed = (!blocked).then(|| scheduler.place(class, count, &own));
+        let placed = (tried > 0).then(|| rooms.with(|scheduler| scheduler.place(class, tried, &own)));
         let (targets, best) = placed.map_or_else(Default::default, |placed| (placed.targets, placed.best));
         let unplaced = count - targets.len();
-        let refusals = if unplaced > 0 { scheduler.refusals(class) } else { Vec::new() };
+        let refusals = if unplaced > 0 { rooms.with(|scheduler| scheduler.refusals(class)) } else { Vec::new() };
         let mut targets = targets.into_iter();
         for PlacementRequests { uid, spec, requests } in requests {
             let mut counts = (0, 0);
@@ -312,13 +386,25 @@ fn is_news(decision: &Decision, before: Option<&Decision>) -> bool {
         || before.is_none_or(|before| before.unplaced != decision.unplaced || before.refusals != decision.refusals)
 }
 
-/// How many tasks of a workload are on each node.
-fn tasks_by_node(cluster: &Cluster, uid: Uid) -> BTreeMap<NodeId, u32> {
+/// The slot of a task that wants a node.
+fn slot_of(cluster: &Cluster, plan: &Plan, request: &PlacementRequest) -> Option<u32> {
+    match request {
+        PlacementRequest::Create(nth) => Some(plan.creates[*nth].slot),
+        PlacementRequest::Pending(task) => Some(cluster.task(*task)?.slot),
+    }
+}
+
+/// How many tasks of a workload are on each node to stay. Those of a slot that is being filled go, and so do those of another
+/// version than their slot shall have: who counted them would spread a rollout around what is about to leave.
+fn tasks_by_node(cluster: &Cluster, uid: Uid, filled: &BTreeSet<u32>) -> BTreeMap<NodeId, u32> {
     let mut counts = BTreeMap::new();
-    let slots = cluster.workload(uid).into_iter().flat_map(|workload| &workload.slots);
-    for task in slots.flat_map(|slot| cluster.attempts(slot)).filter(|task| task.is_live()) {
-        if let Some(node) = task.node {
-            *counts.entry(node).or_default() += 1;
+    let Some(workload) = cluster.workload(uid) else { return counts };
+    for (number, slot) in (0..).zip(&workload.slots).filter(|(number, _)| !filled.contains(number)) {
+        let version = reconciler::target(cluster, workload, number);
+        for task in cluster.attempts(slot).filter(|task| task.is_live() && task.version == version) {
+            if let Some(node) = task.node {
+                *counts.entry(node).or_default() += 1;
+            }
         }
     }
     counts

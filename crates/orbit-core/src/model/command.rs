@@ -103,8 +103,17 @@ pub struct Put {
     pub definition: Definition,
     /// The condition of the request.
     pub condition: Condition,
+    /// The user did not say how many replicas: a service that exists keeps its number.
+    pub keeps_replicas: bool,
     /// A second command with the same key changes nothing and has the same answer.
     pub idempotency_key: Option<String>,
+}
+
+impl Put {
+    /// How many replicas a workload has after this.
+    pub fn replicas_of(&self, workload: &Workload) -> u32 {
+        if self.keeps_replicas { workload.replicas } else { self.definition.replicas }
+    }
 }
 
 /// Under which condition a request may change an object (HTTP's `If-Match` and `If-None-Match`).

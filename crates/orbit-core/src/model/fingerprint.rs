@@ -19,7 +19,8 @@ impl Spec {
 impl Put {
     /// Of what is asked for, so that another request under the same idempotency key is told apart.
     pub(crate) fn fingerprint(&self) -> u64 {
-        let Put { definition: Definition { kind, name, labels, replicas, update, spec }, condition, .. } = self;
+        let Put { definition, condition, keeps_replicas, idempotency_key: _ } = self;
+        let Definition { kind, name, labels, replicas, update, spec } = definition;
         let mut it = Fingerprint::default();
         it.byte(match kind {
             Kind::Service => 0,
@@ -37,6 +38,9 @@ impl Put {
             Condition::None => it.byte(0),
             Condition::Absent => it.byte(1),
             Condition::Revision(revision) => it.u64(*revision),
+        }
+        if *keeps_replicas {
+            it.byte(2);
         }
         it.finish()
     }

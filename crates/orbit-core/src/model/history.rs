@@ -107,11 +107,13 @@ pub enum What {
     Undone,
     /// It is known by now what the image of a version means.
     Resolved,
+    /// Tasks could not be started on a node: they go elsewhere for a while.
+    Avoided,
 }
 
 impl What {
     /// All, in order.
-    pub const ALL: [What; 34] = [
+    pub const ALL: [What; 35] = [
         What::Created,
         What::Changed,
         What::Scaled,
@@ -146,6 +148,7 @@ impl What {
         What::RolledBack,
         What::Undone,
         What::Resolved,
+        What::Avoided,
     ];
 
     /// Stable text, as in the API.
@@ -185,6 +188,7 @@ impl What {
             What::RolledBack => "rolled_back",
             What::Undone => "undone",
             What::Resolved => "resolved",
+            What::Avoided => "avoided",
         }
     }
 
@@ -201,6 +205,7 @@ impl What {
                 | What::Unhealthy
                 | What::RolloutFailed
                 | What::RolledBack
+                | What::Avoided
         )
     }
 

@@ -1,6 +1,6 @@
 //! A node: a machine with a Docker engine and a worker.
 
-use super::{Attribute, Constraint, NodeId, NodeUid, Resources, TaskId, Time};
+use super::{Attribute, Constraint, NodeId, NodeUid, Resources, TaskId, Time, Uid};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -83,6 +83,17 @@ impl Availability {
     }
 }
 
+/// Tasks that could not be started on a node since one ran there last: whether it is the node's fault.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailedStarts {
+    /// How many, in a row.
+    pub count: u32,
+    /// Of which workloads; no more than two are remembered.
+    pub workloads: BTreeSet<Uid>,
+    /// Until when tasks are placed on it only where no other node takes them.
+    pub avoided_until: Option<Time>,
+}
+
 /// A registered node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -100,6 +111,8 @@ pub struct Node {
     pub availability: Availability,
     /// Ports that were found to be held by a stranger, and until when they are left alone.
     pub quarantined_ports: BTreeMap<u16, Time>,
+    /// Tasks that could not be started on it.
+    pub failed_starts: FailedStarts,
     /// From where the next host port is sought, so that one that was just given back is not
     /// given out at once.
     pub next_port: u16,
@@ -148,6 +161,10 @@ impl Node {
             Reach::Unreachable { silent_since } => Some(silent_since),
         }
     }
+    /// Until when tasks are placed on it only where no other node takes them, because they could not be started on it.
+    pub fn avoided_until(&self, at: Time) -> Option<Time> {
+        self.failed_starts.avoided_until.filter(|until| *until > at)
+    }
     /// Whether the node meets a constraint.
     pub fn meets(&self, constraint: &Constraint) -> bool {
         let value = match &constraint.attribute {
@@ -181,6 +198,7 @@ impl Node {
             reach,
             availability,
             quarantined_ports,
+            failed_starts: FailedStarts::default(),
             next_port,
             used: Resources::ZERO,
             granted: Resources::ZERO,

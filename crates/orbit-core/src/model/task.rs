@@ -315,6 +315,14 @@ impl Task {
         self.state.may_become(report.state) || (running && self.probed.updated(report.probed) != self.probed)
     }
 
+    /// Whether it has failed before it ever ran: because of its image or its spec, or because of its node.
+    pub fn could_not_start(&self) -> bool {
+        const REASONS: [Reason; 4] =
+            [Reason::PullFailed, Reason::PullTimeout, Reason::CreateFailed, Reason::StartFailed];
+        let reason = self.end.as_ref().map(|end| end.reason);
+        self.state == TaskState::Failed && self.running_at.is_none() && reason.is_some_and(|it| REASONS.contains(&it))
+    }
+
     /// Whether it shall run and has not ended.
     pub fn is_live(&self) -> bool {
         self.desired == Desired::Running && !self.state.is_terminal()

@@ -114,6 +114,11 @@ impl UpdateBudget {
         Replacement::Later
     }
 
+    /// The slot that was just told to stop its task first keeps it, which serves.
+    pub fn give_back(&mut self) {
+        self.down -= 1;
+    }
+
     fn may_surge(&self, retries: bool, moves: bool, first: bool) -> bool {
         let reserved = if first {
             0

@@ -5,11 +5,12 @@
 //!
 //! Each kind has a file with a function of one signature ([`Reconcile`]), which decides which slots there shall be and
 //! whose turn it is. What is done in one slot is the same for all kinds: `slot` classifies its tasks, and fills or
-//! empties it. `turns` gives out the update budget, `rollout` says which version a slot gets, and `outage` when a task
+//! empties it. `budget` says whose turn it is, `places` whether the successor of what is stopped has a place, `rollout` says which version a slot gets, and `outage` when a task
 //! of an unreachable node is replaced.
 
 mod budget;
 mod outage;
+mod places;
 mod rollout;
 mod service;
 mod slot;
@@ -17,6 +18,7 @@ mod task;
 
 use crate::{model::*, state::Cluster};
 pub use outage::{Outage, Outages, may_rerun};
+pub use places::Places;
 pub use rollout::{
     canaries, deadline, fails_fast, latest_settled_at, may_step, next_step, own, settled, stable_at, target,
 };
@@ -30,6 +32,8 @@ pub struct Context<'a> {
     pub at: Time,
     /// What happens to the tasks of each unreachable node.
     pub outages: &'a dyn Outages,
+    /// Where the tasks that follow others would run.
+    pub places: &'a dyn Places,
     /// The silence after which a task is replaced if its spec does not say.
     pub replace_after: Millis,
     /// How many new tasks may be made at most.
@@ -43,6 +47,9 @@ pub struct Changes {
     pub creates: Vec<(u32, u32, Option<TaskId>)>,
     /// Tasks that are told to stop.
     pub stops: Vec<TaskId>,
+    /// Slots whose task serves and would be stopped first, and goes on because the version that follows it has no place: the
+    /// slot, that version, and the task.
+    pub no_place: Vec<(u32, u32, TaskId)>,
     /// Ended tasks that are no longer remembered.
     pub removes: Vec<TaskId>,
     /// The slots from this one on are surplus and empty: they are cut off.

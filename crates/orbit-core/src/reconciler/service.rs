@@ -4,7 +4,7 @@ use super::{
     Changes, Context,
     budget::UpdateBudget,
     deadline, next_step,
-    slot::{self, SlotView},
+    slot::{self, Replacement, SlotView},
     target,
 };
 use crate::{model::*, state::Cluster};
@@ -16,7 +16,15 @@ pub(super) fn reconcile(cluster: &Cluster, workload: &Workload, context: &Contex
     let views: Vec<SlotView> = (0..).zip(kept).map(|slot| slot::classify(cluster, workload, slot, context)).collect();
     let mut budget = UpdateBudget::new(workload, views.iter());
     for ((number, slot), view) in (0..).zip(kept).zip(&views) {
-        let replacement = budget.take(view);
+        let mut replacement = budget.take(view);
+        // Nothing that serves is stopped before its successor has a place.
+        if let Some(old) = view.fallback.filter(|old| replacement == Replacement::Instead && old.serves())
+            && !context.places.is_there_for(workload, view.version, old)
+        {
+            budget.give_back();
+            replacement = Replacement::Later;
+            changes.no_place.push((number, view.version, old.id));
+        }
         slot::reconcile(cluster, workload, (number, slot), view, replacement, context, &mut changes);
     }
     surplus.iter().for_each(|slot| slot::empty(cluster, slot, &mut changes));

@@ -17,12 +17,15 @@ pub struct PlacementClass {
     pub chosen_ports: usize,
     /// Strategy and constraints.
     pub placement: Placement,
+    /// Nodes on which the earlier attempts could not be started: they are taken last.
+    pub failed_on: BTreeSet<NodeId>,
 }
 
 impl PlacementClass {
-    /// The class of a spec's tasks.
+    /// The class of a spec's tasks, for the first attempt in a slot.
     pub fn of(spec: &Spec) -> PlacementClass {
         PlacementClass {
+            failed_on: BTreeSet::new(),
             request: spec.resources,
             pinned_ports: spec.ports.iter().filter_map(|port| port.host).collect(),
             chosen_ports: spec.ports.iter().filter(|port| port.host.is_none()).count(),
@@ -38,6 +41,17 @@ pub struct Reserved {
     pub taken: Resources,
     /// Host ports.
     pub ports: BTreeSet<u16>,
+    /// What the end of a task of the node would give back: asked for its successor.
+    pub given_back: Option<Box<GivenBack>>,
+}
+
+/// What a task holds of its node.
+#[derive(Clone, Debug, Default)]
+pub struct GivenBack {
+    /// Resources.
+    pub resources: Resources,
+    /// Host ports.
+    pub ports: Box<[u16]>,
 }
 
 /// Why a node was refused.
@@ -113,15 +127,15 @@ impl fmt::Display for Refusal {
 /// # Errors
 /// The first filter that refuses it.
 pub fn check(node: &Node, class: &PlacementClass, reserved: &Reserved, at: Time) -> Result<(), Refusal> {
-    check_room(node, class.request, &class.placement, reserved.taken)?;
+    check_room(node, class.request, &class.placement, reserved)?;
     ports(node, class, reserved, at).map(|_| ())
 }
 
-/// The same without ports, beside what was `taken` of its resources.
+/// The same without ports.
 ///
 /// # Errors
 /// The first filter that refuses it.
-pub fn check_room(node: &Node, needs: Resources, placement: &Placement, taken: Resources) -> Result<(), Refusal> {
+pub fn check_room(node: &Node, needs: Resources, placement: &Placement, reserved: &Reserved) -> Result<(), Refusal> {
     if !node.is_ready() {
         return Err(Refusal::NotReady);
     }
@@ -131,7 +145,8 @@ pub fn check_room(node: &Node, needs: Resources, placement: &Placement, taken: R
     if let Some(constraint) = placement.constraints.iter().find(|c| !node.meets(c)) {
         return Err(Refusal::Constraint(constraint.clone()));
     }
-    let free = node.free().minus(taken);
+    let given_back = reserved.given_back.as_ref().map_or(Resources::ZERO, |it| it.resources);
+    let free = node.info.allocatable.minus(node.used().minus(given_back)).minus(reserved.taken);
     if needs.cpu_millis > free.cpu_millis {
         return Err(Refusal::Cpu { needs: needs.cpu_millis, free: free.cpu_millis });
     }
@@ -160,7 +175,7 @@ pub(super) fn ports(node: &Node, class: &PlacementClass, reserved: &Reserved, at
 
 /// Whether a host port is held by nobody and does not rest.
 fn port_is_free(node: &Node, port: u16, reserved: &Reserved, at: Time) -> bool {
-    node.port_holder(port).is_none()
+    (node.port_holder(port).is_none() || reserved.given_back.as_ref().is_some_and(|it| it.ports.contains(&port)))
         && !reserved.ports.contains(&port)
         && node.quarantined_ports.get(&port).is_none_or(|until| *until <= at)
 }

@@ -58,6 +58,41 @@ impl<'a> Scheduler<'a> {
         filter::check(node, class, &self.reserved[self.node_place(node.id)], self.at).is_ok()
     }
 
+    /// The node of `old`, if a task of the class would fit on it with `old` gone.
+    pub fn place_instead(&self, class: &PlacementClass, old: &Task) -> Option<NodeId> {
+        let own = self.cluster.node_of(old).filter(|own| {
+            let given_back =
+                filter::GivenBack { resources: self.cluster.spec_of(old).resources, ports: old.host_ports.clone() };
+            let reserved = self.reserved[self.node_place(own.id)].clone();
+            let reserved = Reserved { given_back: Some(Box::new(given_back)), ..reserved };
+            filter::check(own, class, &reserved, self.at).is_ok()
+        });
+        own.map(|own| own.id)
+    }
+
+    /// The first node on which a task of the class fits.
+    pub fn place_anywhere(&self, class: &PlacementClass) -> Option<NodeId> {
+        self.candidates(class).map(|node| node.id).next()
+    }
+
+    /// Keeps room on a node for a task of the class, beside what `held` holds of it already.
+    pub fn keep(&mut self, class: &PlacementClass, node: NodeId, held: Option<&Task>) {
+        let Some(place) = self.cluster.nodes.place(node) else { return };
+        let held = held.map_or(Resources::ZERO, |task| self.cluster.spec_of(task).resources);
+        let reserved = &mut self.reserved[place];
+        reserved.taken = reserved.taken.plus(class.request.minus(held));
+        reserved.ports.extend(&class.pinned_ports);
+    }
+
+    /// Takes back what was [kept](Self::keep).
+    pub fn release(&mut self, class: &PlacementClass, node: NodeId, held: Option<&Task>) {
+        let Some(place) = self.cluster.nodes.place(node) else { return };
+        let held = held.map_or(Resources::ZERO, |task| self.cluster.spec_of(task).resources);
+        let reserved = &mut self.reserved[place];
+        reserved.taken = reserved.taken.minus(class.request.minus(held));
+        class.pinned_ports.iter().for_each(|port| _ = reserved.ports.remove(port));
+    }
+
     fn node_place(&self, id: NodeId) -> usize {
         self.cluster.nodes.place(id).expect("what is asked for is a node of the cluster")
     }
@@ -93,6 +128,11 @@ impl<'a> Scheduler<'a> {
         self.cluster.nodes().filter(move |node| self.fits(class, node.id))
     }
 
+    /// Whether a node is taken only after all others: tasks could not be started on it lately, or those of this class.
+    fn is_avoided(&self, class: &PlacementClass, node: &Node) -> bool {
+        class.failed_on.contains(&node.id) || node.avoided_until(self.at).is_some()
+    }
+
     /// How full the node would be with one more task: thousandths of its processors plus thousandths
     /// of its memory.
     fn fullness(&self, node: &Node, request: Resources) -> u64 {
@@ -102,14 +142,15 @@ impl<'a> Scheduler<'a> {
             + share(would.memory_bytes, node.info.allocatable.memory_bytes)
     }
 
-    /// Best fit: the fullest node first. Placing a task makes that node fuller still, so it stays
+    /// Best fit: the fullest node first, and those that are avoided last. Placing a task makes that node fuller still, so it stays
     /// the best until nothing more fits on it: one pass over the nodes in order.
     fn binpack(&mut self, class: &PlacementClass, count: usize) -> Placed {
-        let scored = self.candidates(class).map(|node| (self.fullness(node, class.request), Reverse(node.id)));
-        let mut heap: BinaryHeap<(u64, Reverse<NodeId>)> = scored.collect();
+        let rank =
+            |node: &Node| (Reverse(self.is_avoided(class, node)), self.fullness(node, class.request), Reverse(node.id));
+        let mut heap: BinaryHeap<(Reverse<bool>, u64, Reverse<NodeId>)> = self.candidates(class).map(rank).collect();
         let (mut targets, mut best) = (Vec::new(), Vec::new());
         while targets.len() < count {
-            let Some((score, Reverse(node))) = heap.pop() else { break };
+            let Some((_, score, Reverse(node))) = heap.pop() else { break };
             if best.len() < BEST_MAX {
                 best.push((node, score));
             }
@@ -120,26 +161,28 @@ impl<'a> Scheduler<'a> {
             }
         }
         while best.len() < BEST_MAX
-            && let Some((score, Reverse(node))) = heap.pop()
+            && let Some((_, score, Reverse(node))) = heap.pop()
         {
             best.push((node, score));
         }
         Placed { targets, best }
     }
 
-    /// The node with the fewest tasks of the same service first, then the emptiest.
+    /// The node with the fewest tasks of the same service first, then the emptiest; those that are avoided last.
     fn spread(&mut self, class: &PlacementClass, count: usize, own: &BTreeMap<NodeId, u32>) -> Placed {
-        let rank = |this: &Self, node: &Node, own: u32| Reverse((own, this.fullness(node, class.request), node.id));
+        let rank = |this: &Self, node: &Node, own: u32| {
+            Reverse((this.is_avoided(class, node), own, this.fullness(node, class.request), node.id))
+        };
         let count_of = |node: &Node| own.get(&node.id).copied().unwrap_or(0);
         let mut heap: BinaryHeap<_> = self.candidates(class).map(|node| rank(self, node, count_of(node))).collect();
         // A score is better when it is higher, so that of spreading counts down.
         let score = |own: u32, fullness: u64| SPREAD_BEST.saturating_sub(u64::from(own) * 10_000 + fullness);
         let mut in_order = heap.clone();
-        let best = std::iter::from_fn(|| in_order.pop().map(|Reverse((own, full, node))| (node, score(own, full))));
+        let best = std::iter::from_fn(|| in_order.pop().map(|Reverse((_, own, full, node))| (node, score(own, full))));
         let best = best.take(BEST_MAX).collect();
         let mut targets = Vec::new();
         while targets.len() < count {
-            let Some(Reverse((own, _, id))) = heap.pop() else { break };
+            let Some(Reverse((_, own, _, id))) = heap.pop() else { break };
             let Some(target) = self.take(class, id) else { continue };
             targets.push(target);
             heap.push(rank(self, &self.cluster.nodes[id], own + 1));

@@ -20,6 +20,10 @@ use std::sync::Arc;
 
 /// How long a host port is quarantined after a stranger was found to hold it.
 pub const PORT_REST: Millis = Millis::secs(60);
+/// So many tasks in a row that could not be started on a node may be its fault, and so long it is avoided then.
+pub const FAILED_STARTS: u32 = 3;
+/// See [`FAILED_STARTS`].
+pub const AVOIDED_FOR: Millis = Millis::secs(60);
 /// An end is dated back by this much at most. An engine that takes longer to let its worker look has trouble of its
 /// own.
 pub const ENDED_AGO_MAX: Millis = Millis::secs(1);
@@ -153,8 +157,38 @@ impl Cluster {
         if let Some(what) = What::end(state) {
             self.record_task(what, key, format!("{said}{next}"));
         }
+        if let Some(node) = node.filter(|_| self.tasks.at(key).could_not_start()) {
+            self.count_failed_start(node, key, &said);
+        }
         self.refresh_finished(uid);
         node.into_iter().for_each(|node| self.record_if_drained(node));
+    }
+
+    /// A task could not be started on a node. Several in a row are the node's fault where two workloads say so, or where
+    /// the same version runs elsewhere; a workload that starts nowhere is its own fault.
+    fn count_failed_start(&mut self, id: NodeId, key: TaskKey, said: &str) {
+        let (workload, version) = (self.tasks.at(key).workload, self.tasks.at(key).version);
+        let failed = &mut self.nodes[id].failed_starts;
+        failed.count = failed.count.saturating_add(1);
+        if failed.workloads.len() < 2 {
+            failed.workloads.insert(workload);
+        }
+        let (count, several) = (failed.count, failed.workloads.len() > 1);
+        if count < FAILED_STARTS || self.nodes[id].avoided_until(self.at).is_some() {
+            return;
+        }
+        let runs_elsewhere =
+            |task: &Task| task.version == version && task.state == TaskState::Running && task.node != Some(id);
+        let slots = &self.workloads[&workload].slots;
+        if several || slots.iter().flat_map(|slot| self.attempts(slot)).any(runs_elsewhere) {
+            self.nodes[id].failed_starts.avoided_until = Some(self.at + AVOIDED_FOR);
+            let message = format!(
+                "{count} tasks in a row could not be started on it, the last: {said}; for {} s they go elsewhere where they can",
+                AVOIDED_FOR.0 / 1000
+            );
+            self.record(What::Avoided, Subject::Node, None, Some(id), message);
+            self.changed_node(id);
+        }
     }
 
     /// Counts a failure of the task's slot and returns the backoff that follows. Returns `None` if the failure does not

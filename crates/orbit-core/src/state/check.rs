@@ -206,7 +206,7 @@ mod tests {
         let target = Target { node: NodeId(0), host_ports: [20_000].into() };
         let commands = [
             Command::Register(Registration { info, inventory: vec![] }),
-            Command::Put(Put { definition, condition: Condition::None, idempotency_key: None }),
+            Command::Put(Put { definition, condition: Condition::None, keeps_replicas: false, idempotency_key: None }),
             Command::Plan(Plan { places: vec![Place { task: TASK, target }], ..Plan::default() }),
         ];
         for (index, command) in (1..).zip(commands) {

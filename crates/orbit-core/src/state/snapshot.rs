@@ -40,7 +40,7 @@ impl Cluster {
     /// The replicated state without its indexes.
     pub fn snapshot(&self) -> Snapshot {
         let node = |n: &Node| {
-            Node::bare(
+            let bare = Node::bare(
                 n.id,
                 n.info.clone(),
                 n.incarnation,
@@ -49,7 +49,8 @@ impl Cluster {
                 n.availability,
                 n.quarantined_ports.clone(),
                 n.next_port,
-            )
+            );
+            Node { failed_starts: n.failed_starts.clone(), ..bare }
         };
         let workload = |w: &Workload| Workload {
             versions: w.versions.iter().map(|v| Version { tasks: 0, ..v.clone() }).collect(),

@@ -447,16 +447,17 @@ impl Managed {
             "on_failure" => RestartPolicy::OnFailure,
             _ => RestartPolicy::Never,
         };
+        let keeps_replicas = words.option("replicas") == Some("kept");
         let definition = Definition {
             kind,
             name: words.word(0).to_string(),
             labels: BTreeMap::new(),
-            replicas: words.number("replicas", 1),
+            replicas: if keeps_replicas { 1 } else { words.number("replicas", 1) },
             update: update(words),
             spec: spec(words, policy),
         };
         let idempotency_key = words.option("key").map(str::to_string);
-        Request::Put(Put { definition, condition: Self::condition(words), idempotency_key })
+        Request::Put(Put { definition, condition: Self::condition(words), keeps_replicas, idempotency_key })
     }
 
     fn request(&mut self, words: &Words) {

@@ -34,7 +34,8 @@ async fn apply(
         let definition = manifest.definition().and_then(|definition| definition.validate().map(|()| definition));
         let within = |rejection: Rejection| Rejection { field: format!("items[{i}].{}", rejection.field), ..rejection };
         let definition = definition.map_err(within)?;
-        puts.push(Put { definition, condition: Condition::None, idempotency_key: None });
+        let keeps_replicas = manifest.keeps_replicas();
+        puts.push(Put { definition, condition: Condition::None, keeps_replicas, idempotency_key: None });
     }
     let mut applied = view::Applied { items: Vec::new() };
     for put in puts {
@@ -44,15 +45,17 @@ async fn apply(
             revision: 0,
             created: false,
             changed: false,
+            changes: services::changes(&handle, &put).await?,
             problem: None,
         };
         let done = if dry_run { preview(&handle, put).await? } else { store(&handle, put).await };
         match done {
             Ok((revision, created, changed)) => {
-                applied.items.push(view::AppliedItem { revision, created, changed, ..item });
+                let changes = if changed { item.changes } else { Vec::new() };
+                applied.items.push(view::AppliedItem { revision, created, changed, changes, ..item });
             }
             Err(rejection) => {
-                applied.items.push(view::AppliedItem { problem: Some(rejection.into()), ..item });
+                applied.items.push(view::AppliedItem { changes: Vec::new(), problem: Some(rejection.into()), ..item });
                 break;
             }
         }

@@ -127,12 +127,16 @@ async fn store(
     }
     let put = Put {
         definition: manifest.definition()?,
+        keeps_replicas: manifest.keeps_replicas(),
         condition: condition(&headers)?,
         idempotency_key: idempotency_key(&headers)?,
     };
     match flag("dry_run", how.dry_run.as_deref())? {
         true => preview(&handle, name, put).await,
-        false => stored(name, handle.request(Ask::Put(put)).await),
+        false => {
+            let changes = changes(&handle, &put).await?;
+            stored(name, handle.request(Ask::Put(put)).await, changes)
+        }
     }
 }
 
@@ -144,6 +148,7 @@ pub(super) struct How {
 
 /// What storing would do. What would be new has neither UID nor revision yet.
 pub(super) async fn preview(handle: &ManagerHandle, name: String, put: Put) -> Answered<Response> {
+    let changes = changes(handle, &put).await?;
     let looked = handle.read(move |state, _| {
         let (existing, changed) = state.preview(&put)?;
         Ok::<_, Rejection>(view::Stored {
@@ -153,9 +158,21 @@ pub(super) async fn preview(handle: &ManagerHandle, name: String, put: Put) -> A
             version: existing.map_or(0, |service| service.current().number),
             created: existing.is_none(),
             changed,
+            changes,
         })
     });
     Ok(Json(looked.await??).into_response())
+}
+
+/// What a request would change of the object that is there now. It is read before the request is carried out: somebody else
+/// may change the object in between, and is answered with changes of his own.
+pub(super) async fn changes(handle: &ManagerHandle, put: &Put) -> Answered<Vec<orbit_api::Difference>> {
+    let (kind, name) = (put.definition.kind, put.definition.name.clone());
+    let there = handle.read(move |state, _| state.cluster().workload_named(kind, &name).map(views::definition)).await?;
+    let Some(before) = there else { return Ok(Vec::new()) };
+    let replicas = if put.keeps_replicas { before.replicas } else { put.definition.replicas };
+    let after = orbit_core::model::Definition { replicas, ..put.definition.clone() };
+    Ok(orbit_api::differences(&Manifest::of(&before), &Manifest::of(&after)))
 }
 
 /// The key of a request that may be repeated.
@@ -163,13 +180,18 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Answered<Option<String>> {
     Ok(extract::header(headers, "idempotency-key")?.map(str::to_string))
 }
 
-fn stored(name: String, replied: crate::Replied) -> Answered<Response> {
+fn stored(name: String, replied: crate::Replied, changes: Vec<orbit_api::Difference>) -> Answered<Response> {
     let Answer::Workload { uid, revision, version, created, .. } = replied.result? else {
         unreachable!("a stored service is answered as one");
     };
     let changed = revision == replied.revision;
+    let changes = if changed && !created { changes } else { Vec::new() };
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(tagged(status, revision, view::Stored { name, uid: uid.to_string(), revision, version, created, changed }))
+    Ok(tagged(
+        status,
+        revision,
+        view::Stored { name, uid: uid.to_string(), revision, version, created, changed, changes },
+    ))
 }
 
 /// Delete a service: its name is free at once, its tasks are stopped.
@@ -198,7 +220,7 @@ async fn scale(
 ) -> Answered<Response> {
     let scale: view::Scale = manifest::read_json(&body)?;
     let request = Ask::Scale { name: name.clone(), replicas: scale.replicas, condition: condition(&headers)? };
-    stored(name, handle.request(request).await)
+    stored(name, handle.request(request).await, Vec::new())
 }
 
 /// Replace every task, slot by slot, by one of the same spec. What waits to be tried again is tried at
@@ -212,7 +234,7 @@ async fn restart(
     headers: HeaderMap,
 ) -> Answered<Response> {
     let request = Ask::Restart { name: name.clone(), condition: condition(&headers)? };
-    stored(name, handle.request(request).await)
+    stored(name, handle.request(request).await, Vec::new())
 }
 
 /// The versions of a service that are remembered, oldest first: what `undo` can go back to.
@@ -257,5 +279,5 @@ async fn rollout(
         }
     };
     let request = Ask::Rollout { name: name.clone(), order, condition: condition(&headers)? };
-    stored(name, handle.request(request).await)
+    stored(name, handle.request(request).await, Vec::new())
 }

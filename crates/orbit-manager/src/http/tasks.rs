@@ -151,6 +151,7 @@ async fn submit(
     let name = manifest.name.clone();
     let put = Put {
         definition: manifest.definition()?,
+        keeps_replicas: manifest.keeps_replicas(),
         condition: condition(&headers)?,
         idempotency_key: idempotency_key(&headers)?,
     };

@@ -25,7 +25,16 @@ pub fn node(state: View, node: &Node, now: Time) -> view::Node {
         Availability::Draining { .. } if cluster.is_drained(node.id) => "drained",
         Availability::Draining { .. } => "draining",
     };
-    let message = if duty == "draining" && message.is_empty() { blocks(cluster, node) } else { message };
+    let message = match node.avoided_until(at) {
+        _ if !message.is_empty() => message,
+        _ if duty == "draining" => blocks(cluster, node),
+        Some(until) => format!(
+            "{} tasks in a row could not be started on it: until {} they go elsewhere where they can",
+            node.failed_starts.count,
+            moment(state, until)
+        ),
+        None => message,
+    };
     view::Node {
         name: node.info.name.clone(),
         uid: node.info.uid.to_string(),
@@ -54,7 +63,7 @@ fn blocks(cluster: &Cluster, node: &Node) -> String {
         let reason = match workload.kind {
             _ if task.desired == Desired::Stopped => "is stopping".to_string(),
             Kind::Task => "runs to its end".to_string(),
-            Kind::Service if cluster.pending_of(task.workload).next().is_some() => {
+            Kind::Service if workload.decision.as_ref().is_some_and(|decision| decision.unplaced > 0) => {
                 format!("waits for a node: {}", why_pending(workload))
             }
             Kind::Service => "is being replaced".to_string(),

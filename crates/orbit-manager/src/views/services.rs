@@ -42,11 +42,7 @@ fn rollout_state(rollout: &Rollout) -> &'static str {
 fn rollout_message(cluster: &Cluster, workload: &Workload, rollout: &Rollout, at: Time) -> String {
     let version = workload.version;
     let (serving, canaries) = reconciler::canaries(cluster, workload, at);
-    let told = |what: What| {
-        let subject = |it: &&HistoryEvent| matches!(it.subject, Subject::Workload(_, uid, _) if uid == workload.uid);
-        let mut newest_first = cluster.history().iter().rev().filter(subject);
-        newest_first.find(|it| it.what == what).map(|it| it.message.clone())
-    };
+    let told = |what| told(cluster, workload, what);
     match (rollout.state, rollout.failed) {
         (RolloutState::Paused, _) => format!("the rollout of version {version} is paused"),
         (RolloutState::Canary, _) if serving < canaries => {
@@ -64,6 +60,13 @@ fn rollout_message(cluster: &Cluster, workload: &Workload, rollout: &Rollout, at
         }
         (_, None) => String::new(),
     }
+}
+
+/// What the newest event of a kind said of a workload.
+fn told(cluster: &Cluster, workload: &Workload, what: What) -> Option<String> {
+    let subject = |it: &&HistoryEvent| matches!(it.subject, Subject::Workload(_, uid, _) if uid == workload.uid);
+    let mut newest_first = cluster.history().iter().rev().filter(subject);
+    newest_first.find(|it| it.what == what).map(|it| it.message.clone())
 }
 
 /// The versions of a service that are remembered, oldest first.
@@ -155,9 +158,22 @@ fn message(
         }
         Some(end) => format!("last attempt ended: {end}{}", next_try(cluster, workload, at)),
         None if !rollout.is_empty() => rollout,
+        None if workload.decision.as_ref().is_some_and(|decision| decision.unplaced > 0) => {
+            format!("what serves is not stopped, because what follows it has no place: {}", why_pending(workload))
+        }
+        None if unhealthy > 0 => {
+            let why = told(cluster, workload, What::Unhealthy).map(|why| format!(": {why}"));
+            format!("{unhealthy} not healthy{}", why.unwrap_or_default())
+        }
+        None if status.unready() > 0 => {
+            let why = told(cluster, workload, What::Unready).filter(|why| !why.is_empty());
+            format!("{} not ready{}", status.unready(), why.map(|why| format!(": {why}")).unwrap_or_default())
+        }
+        None if current < workload.wanted() && status.ready > status.updated => {
+            let older = status.ready - status.updated;
+            format!("{} of the new version to start, {older} of the old one still serve", workload.wanted() - current)
+        }
         None if current < workload.wanted() => format!("{} to start", workload.wanted() - current),
-        None if unhealthy > 0 => format!("{unhealthy} not healthy"),
-        None if status.unready() > 0 => format!("{} not ready", status.unready()),
         None if status.running > current => {
             format!("{} of an older version still serve", status.running - current)
         }

@@ -265,9 +265,11 @@ fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         n64().prop_map(|id| Command::Init { cluster: ClusterId(id) }),
         n64().prop_map(|seed| Command::Barrier { seed }),
-        (definition, condition(), of(text())).prop_map(|(definition, condition, idempotency_key)| {
-            Command::Put(Put { definition, condition, idempotency_key })
-        }),
+        (definition, condition(), any::<bool>(), of(text())).prop_map(
+            |(definition, condition, keeps_replicas, key)| {
+                Command::Put(Put { definition, condition, keeps_replicas, idempotency_key: key })
+            }
+        ),
         (text(), n32(), condition()).prop_map(|(name, replicas, condition)| Command::Scale {
             name,
             replicas,
@@ -437,9 +439,17 @@ pub fn to_worker() -> impl Strategy<Value = ToWorker> {
 }
 fn node() -> impl Strategy<Value = Node> {
     let quarantined = proptest::collection::btree_map(any::<u16>(), time(), 0..3);
-    (info(), n64(), time(), reach(), availability(), quarantined, any::<u16>()).prop_map(
-        |(info, incarnation, at, reach, availability, quarantined, next_port)| {
-            Node::bare(NodeId(0), info, incarnation, at, reach, availability, quarantined, next_port)
+    let workloads = proptest::collection::btree_set(uid(), 0..3);
+    let failed = (n32(), workloads, of(time())).prop_map(|(count, workloads, avoided_until)| FailedStarts {
+        count,
+        workloads,
+        avoided_until,
+    });
+    (info(), n64(), time(), reach(), availability(), quarantined, any::<u16>(), failed).prop_map(
+        |(info, incarnation, at, reach, availability, quarantined, next_port, failed_starts)| {
+            let mut node = Node::bare(NodeId(0), info, incarnation, at, reach, availability, quarantined, next_port);
+            node.failed_starts = failed_starts;
+            node
         },
     )
 }

@@ -114,6 +114,7 @@ fn put(update: Update, spec: Spec) -> Command {
     Command::Put(Put {
         definition: Definition { kind, name, labels: [].into(), replicas: 3, update, spec },
         condition: Condition::None,
+        keeps_replicas: false,
         idempotency_key: None,
     })
 }
@@ -131,6 +132,7 @@ fn entries() -> Vec<Entry> {
                 spec: spec(),
             },
             condition,
+            keeps_replicas: false,
             idempotency_key: idempotency_key.map(Into::into),
         })
     };
@@ -429,6 +431,32 @@ fn nodes_snapshot() -> Snapshot {
     later
 }
 
+/// A user who did not say how many replicas.
+fn kept_replicas_entries() -> Vec<Entry> {
+    let Command::Put(put) = put(Update::ONE_BY_ONE, spec()) else { unreachable!("it is one") };
+    numbered([Command::Put(Put { keeps_replicas: true, ..put })])
+}
+
+/// A node on which tasks could not be started.
+fn avoided_snapshot() -> Snapshot {
+    let mut later = nodes_snapshot();
+    let node = &mut later.nodes[0];
+    let workloads = [uid(3), uid(4)].into();
+    node.failed_starts = FailedStarts { count: 3, workloads, avoided_until: Some(Time(67_000)) };
+    later.history.push(HistoryEvent {
+        index: 8,
+        at: Time(7000),
+        actor: Actor::Worker,
+        what: What::Avoided,
+        subject: Subject::Node,
+        task: None,
+        node: Some(node.id),
+        node_name: node.info.name.as_str().into(),
+        message: "3 tasks in a row could not be started on it".into(),
+    });
+    later
+}
+
 /// Records in a file: each with its length before it, four bytes, little-endian.
 fn pack(records: &[Vec<u8>]) -> Vec<u8> {
     let framed = |r: &Vec<u8>| [&u32::try_from(r.len()).unwrap().to_le_bytes()[..], r].concat();
@@ -492,11 +520,13 @@ fn entries_of_version_1_are_read_and_written_byte_for_byte() {
     entries_are_kept("entries-rollouts", rollout_entries());
     entries_are_kept("entries-actors", actor_entries());
     entries_are_kept("entries-failures", failures_entries());
+    entries_are_kept("entries-kept-replicas", kept_replicas_entries());
 }
 
 #[test]
 fn a_snapshot_of_version_1_is_read_and_written_byte_for_byte() {
     snapshot_is_kept("snapshot-nodes", nodes_snapshot());
+    snapshot_is_kept("snapshot-avoided", avoided_snapshot());
 }
 
 #[test]

@@ -34,6 +34,7 @@ use orbit_core::model::{ExecRequest, LogRange, Millis, Pull, Resources, TaskId, 
 use orbit_core::worker::{
     Container, ContainerSpec, ContainerState, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
 };
+use spec::{LogBound, Machine};
 use std::{
     collections::HashMap,
     net::IpAddr,
@@ -68,6 +69,7 @@ pub struct DockerRuntime {
     host: String,
     published_on: IpAddr,
     credentials: Credentials,
+    log_bytes: u64,
     engine: Arc<Mutex<Option<Engine>>>,
     commands: probe::Commands,
 }
@@ -78,6 +80,8 @@ struct Engine {
     /// Speaks the negotiated version.
     client: Docker,
     capacity: Resources,
+    /// How it keeps the logs of containers unless it is told otherwise.
+    log_driver: Option<String>,
 }
 
 impl DockerRuntime {
@@ -95,6 +99,7 @@ impl DockerRuntime {
             host: host.to_owned(),
             published_on,
             credentials: Credentials::new(None),
+            log_bytes: 0,
             engine: Arc::default(),
             commands: probe::Commands::default(),
         }
@@ -105,6 +110,13 @@ impl DockerRuntime {
     #[must_use]
     pub fn with_credentials(self, file: Option<PathBuf>) -> DockerRuntime {
         DockerRuntime { credentials: Credentials::new(file), ..self }
+    }
+
+    /// What a container writes is kept up to so many bytes, where the engine keeps it in files; 0 leaves that to the
+    /// engine, which by default keeps everything.
+    #[must_use]
+    pub fn with_log_bytes(self, log_bytes: u64) -> DockerRuntime {
+        DockerRuntime { log_bytes, ..self }
     }
 
     /// The engine, reached and its version known.
@@ -119,7 +131,7 @@ impl DockerRuntime {
         let info = client.info().await.map_err(judge)?;
         let amount = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
         let capacity = Resources { cpu_millis: amount(info.ncpu) * 1000, memory_bytes: amount(info.mem_total) };
-        let engine = Engine { client, capacity };
+        let engine = Engine { client, capacity, log_driver: info.logging_driver };
         *self.known() = Some(engine.clone());
         Ok(engine)
     }
@@ -150,14 +162,18 @@ impl DockerRuntime {
     }
 
     async fn obey(&self, op: Op) -> OpResult {
-        let Engine { client, capacity } = self.engine().await?;
+        let Engine { client, capacity, log_driver } = self.engine().await?;
         match op {
             Op::List(owner) => list(&client, owner).await.map(OpOutput::Containers),
             Op::Inspect { owner, name } => inspect(&client, owner, &name).await.map(OpOutput::Container),
             Op::EnsureImage { image, pull, deadline } => {
                 ensure_image(&client, &image, pull, deadline, &self.credentials).await
             }
-            Op::Create(spec) => create(&client, &spec, self.published_on, capacity).await,
+            Op::Create(spec) => {
+                let log = LogBound::of(log_driver.as_deref(), self.log_bytes);
+                let machine = Machine { published_on: self.published_on, cpu_millis: capacity.cpu_millis, log };
+                create(&client, &spec, &machine).await
+            }
             Op::Start(name) => start(&client, &name).await,
             Op::Stop { name, grace } => stop(&client, &name, grace).await,
             Op::Probe { name, ask, timeout } => probe::ask(&client, &name, ask, timeout, &self.commands).await,
@@ -189,7 +205,7 @@ impl ContainerRuntime for DockerRuntime {
 
     async fn info(&self) -> Result<EngineInfo, OpError> {
         let work = async {
-            let Engine { client, capacity } = self.engine().await?;
+            let Engine { client, capacity, .. } = self.engine().await?;
             // The version and not the information, which has the kernel's words (`x86_64`).
             let version = client.version().await.map_err(|error| judge(During::Info, &error))?;
             let words = |word: Option<String>| word.unwrap_or_default();
@@ -379,7 +395,7 @@ async fn ensure_image(
     let work = async {
         if pull != Pull::Always {
             match client.inspect_image(image).await {
-                Ok(found) => return Ok(OpOutput::Image(digest_of(image, &found))),
+                Ok(found) => return Ok(OpOutput::Image(meant_by(client, image, &found, credentials).await)),
                 Err(Error::DockerResponseServerError { status_code: 404, .. }) if pull == Pull::Never => {
                     let message = format!("{image} is not on this node, and is not to be pulled");
                     return Err(op_error(OpErrorKind::Refused, message));
@@ -391,22 +407,49 @@ async fn ensure_image(
         // The request is answered when the registry has been, so it may take the whole deadline.
         let client = client.clone().with_timeout(Duration::from_millis(deadline.0) + ANSWER_MAX);
         let options = CreateImageOptionsBuilder::default().from_image(&spec::with_tag(image)).build();
-        let credentials = credentials.of(image).await.map_err(|message| op_error(OpErrorKind::Refused, message))?;
-        let progress = client.create_image(Some(options), None, credentials);
-        progress.try_for_each(|_| future::ok(())).await.map_err(|error| judge(During::Pull, &error))?;
+        let known = credentials.of(image).await.map_err(|message| op_error(OpErrorKind::Refused, message))?;
+        let mut progress = client.create_image(Some(options), None, known);
+        let mut pulled = None;
+        while let Some(step) = progress.next().await {
+            let said = step.map_err(|error| judge(During::Pull, &error))?.status;
+            // What the reference means is what the registry has just said.
+            pulled = said.and_then(|said| said.strip_prefix("Digest: ").map(str::to_owned)).or(pulled);
+        }
         let found = client.inspect_image(image).await.map_err(|error| judge(During::Image, &error))?;
-        Ok(OpOutput::Image(digest_of(image, &found)))
+        match image.contains('@') || pulled.is_none() {
+            true => Ok(OpOutput::Image(meant_by(&client, image, &found, credentials).await)),
+            false => Ok(OpOutput::Image(pulled)),
+        }
     };
     // Dropping the request makes the engine give the pull up.
     let late = || op_error(OpErrorKind::Timeout, format!("{image} was not pulled within {deadline}"));
     tokio::time::timeout(Duration::from_millis(deadline.0), work).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// By which digest the registry of a reference knows an image; none where it was made here.
-fn digest_of(image: &str, found: &ImageInspect) -> Option<String> {
+/// By which digest the registry of a reference knows an image that is here; none where it was made here.
+///
+/// An image may have several digests there: another tag, or the index of another platform, left its own. Which of them
+/// the reference means only the registry can say. Where it does not, none is taken, because a wrong one would be pinned
+/// for every node.
+async fn meant_by(client: &Docker, image: &str, found: &ImageInspect, credentials: &Credentials) -> Option<String> {
     if let Some((_, digest)) = image.split_once('@') {
-        return Some(digest.to_string());
+        return Some(digest.to_owned());
     }
+    match digests_of(image, found).as_slice() {
+        [] => None,
+        [only] => Some(only.clone()),
+        several => {
+            let known = credentials.of(image).await.ok()?;
+            let tagged = spec::with_tag(image);
+            let asked = client.inspect_registry_image(&tagged, known);
+            let answer = tokio::time::timeout(LOOK_MAX, asked).await.ok()?.ok()?;
+            answer.descriptor.digest.filter(|digest| several.contains(digest))
+        }
+    }
+}
+
+/// The digests by which the registry of a reference knows an image.
+fn digests_of(image: &str, found: &ImageInspect) -> Vec<String> {
     // An engine writes what comes from Docker's own registry without its name.
     let short = |name: &str| {
         let name = name.strip_prefix("index.").unwrap_or(name);
@@ -415,13 +458,12 @@ fn digest_of(image: &str, found: &ImageInspect) -> Option<String> {
     };
     let own = short(repository(image));
     let known = found.repo_digests.iter().flatten().filter_map(|known| known.split_once('@'));
-    known.into_iter().find(|(name, _)| short(name) == own).map(|(_, digest)| digest.to_string())
+    known.filter(|(name, _)| short(name) == own).map(|(_, digest)| digest.to_owned()).collect()
 }
 
-async fn create(client: &Docker, spec: &ContainerSpec, published_on: IpAddr, capacity: Resources) -> OpResult {
+async fn create(client: &Docker, spec: &ContainerSpec, machine: &Machine) -> OpResult {
     let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
-    let error = match client.create_container(Some(options), spec::body(spec, published_on, capacity.cpu_millis)).await
-    {
+    let error = match client.create_container(Some(options), spec::body(spec, machine)).await {
         Ok(_) => return Ok(OpOutput::Done),
         Err(error) => error,
     };

@@ -1,6 +1,8 @@
 //! A container's spec in Docker's words.
 
-use bollard::models::{ContainerCreateBody, HostConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum};
+use bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+};
 use orbit_core::worker::ContainerSpec;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,15 +13,51 @@ use std::{
 const CPU_MILLIS_MIN: u64 = 10;
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// The body of the request that creates a container. The engine refuses more processors than it
-/// has, `cpu_millis` in thousandths: the limit is capped to that.
-pub fn body(spec: &ContainerSpec, host_ip: IpAddr, cpu_millis: u64) -> ContainerCreateBody {
+/// What the machine adds to a container's spec.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// On which of its addresses the ports are published.
+    pub published_on: IpAddr,
+    /// Its processors in thousandths. The engine refuses more than it has: the limit is capped to that.
+    pub cpu_millis: u64,
+    /// How the logs of containers are kept; `None` as the engine is configured.
+    pub log: Option<LogBound>,
+}
+
+/// A bound for the log of one container: without one, the engine keeps everything that a container ever wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogBound {
+    driver: String,
+    bytes: u64,
+}
+
+/// The log is kept in so many files, so that a third of it goes when a new one is begun.
+const LOG_FILES: u64 = 3;
+
+impl LogBound {
+    /// At most so many bytes, with the engine's own driver; `None` where that keeps its logs elsewhere, and bounds them
+    /// there.
+    pub fn of(driver: Option<&str>, bytes: u64) -> Option<LogBound> {
+        let driver = driver.filter(|driver| ["json-file", "local"].contains(driver))?.to_owned();
+        (bytes > 0).then_some(LogBound { driver, bytes })
+    }
+    fn config(&self) -> HostConfigLogConfig {
+        // In units of a KiB, of which it takes one at least.
+        let size = (self.bytes / LOG_FILES / 1024).max(1);
+        let options = [("max-size", format!("{size}k")), ("max-file", LOG_FILES.to_string())];
+        let config = options.map(|(key, value)| (key.to_owned(), value)).into();
+        HostConfigLogConfig { typ: Some(self.driver.clone()), config: Some(config) }
+    }
+}
+
+/// The body of the request that creates a container on a machine.
+pub fn body(spec: &ContainerSpec, machine: &Machine) -> ContainerCreateBody {
     let some = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
     let limit = |amount: u64| (amount > 0).then(|| i64::try_from(amount).unwrap_or(i64::MAX));
     let memory = limit(spec.resources.memory_bytes);
     let cpu = match spec.resources.cpu_millis {
         0 => 0,
-        wanted => wanted.min(cpu_millis).max(CPU_MILLIS_MIN) * NANOS_PER_MILLI,
+        wanted => wanted.min(machine.cpu_millis).max(CPU_MILLIS_MIN) * NANOS_PER_MILLI,
     };
     ContainerCreateBody {
         image: Some(spec.image.clone()),
@@ -36,7 +74,8 @@ pub fn body(spec: &ContainerSpec, host_ip: IpAddr, cpu_millis: u64) -> Container
             memory_swap: memory,
             nano_cpus: limit(cpu),
             pids_limit: limit(spec.pids_max.into()),
-            port_bindings: Some(port_bindings(&spec.ports, host_ip)),
+            port_bindings: Some(port_bindings(&spec.ports, machine.published_on)),
+            log_config: machine.log.as_ref().map(LogBound::config),
             // A task never restarts: a new one takes its place.
             restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
             ..HostConfig::default()
@@ -88,11 +127,29 @@ mod tests {
         }
     }
 
+    fn machine(cpu_millis: u64) -> Machine {
+        Machine { published_on: Ipv4Addr::LOCALHOST.into(), cpu_millis, log: None }
+    }
+
+    #[test]
+    fn a_log_is_bounded_where_the_engine_keeps_it_in_files() {
+        assert_eq!(body(&spec(), &machine(1000)).host_config.unwrap().log_config, None);
+        for driver in [None, Some("journald"), Some("none"), Some("fluentd")] {
+            assert_eq!(LogBound::of(driver, 30 << 20), None, "{driver:?}");
+        }
+        assert_eq!(LogBound::of(Some("json-file"), 0), None);
+        let bounded = Machine { log: LogBound::of(Some("local"), 30 << 20), ..machine(1000) };
+        let config = body(&spec(), &bounded).host_config.unwrap().log_config.unwrap();
+        let options =
+            [("max-size", "10240k"), ("max-file", "3")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!((config.typ.as_deref(), config.config), (Some("local"), Some(options.into())));
+    }
+
     #[test]
     fn limits_are_what_the_engine_and_its_kernel_accept() {
         let host = |cpu_millis| {
             let resources = Resources { cpu_millis, memory_bytes: 64 << 20 };
-            body(&ContainerSpec { resources, ..spec() }, Ipv4Addr::LOCALHOST.into(), 2000).host_config.unwrap()
+            body(&ContainerSpec { resources, ..spec() }, &machine(2000)).host_config.unwrap()
         };
         assert_eq!(host(250).nano_cpus, Some(250_000_000));
         assert_eq!(host(8000).nano_cpus, Some(2_000_000_000));
@@ -104,11 +161,10 @@ mod tests {
 
     #[test]
     fn what_is_empty_leaves_the_images_own() {
-        let address = Ipv4Addr::LOCALHOST.into();
-        let own = body(&spec(), address, 1000);
+        let own = body(&spec(), &machine(1000));
         assert_eq!((own.entrypoint, own.cmd), (None, None));
         let args = vec!["sleep".to_owned()];
-        let other = body(&ContainerSpec { args: args.clone(), ..spec() }, address, 1000);
+        let other = body(&ContainerSpec { args: args.clone(), ..spec() }, &machine(1000));
         assert_eq!((other.entrypoint, other.cmd), (None, Some(args)));
     }
 

@@ -23,6 +23,7 @@ pub fn entry(index: u64, term: u64) -> Entry {
                 ..testing::service(format!("web-{}", index % 50), testing::spec(format!("web:{index}")))
             },
             condition: Condition::None,
+            keeps_replicas: false,
             idempotency_key: index.is_multiple_of(3).then(|| format!("key-{index}")),
         }),
     };

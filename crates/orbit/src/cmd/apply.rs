@@ -16,6 +16,7 @@ use hyper::{
     header::{HeaderName, IF_MATCH, IF_NONE_MATCH},
 };
 use orbit_api::{
+    Difference,
     manifest::ManifestKind,
     view::{List, Service, Stored, Submitted},
 };
@@ -30,16 +31,20 @@ Examples:
   orbit apply -f web.yaml -f jobs.yaml --wait --timeout 2m
   orbit apply -f shop/                         # every .yaml, .yml and .json file in it
   orbit apply -f shop/ --prune -l team=shop    # and delete the team's other services
-  orbit apply -f web.yaml --dry-run            # say what would change
+  orbit apply -f web.yaml --dry-run            # say what would change, field by field
+  orbit apply -f web.yaml --dry-run --exit-code > /dev/null || orbit apply -f web.yaml
   cat web.yaml | orbit apply -f -
   orbit apply -f web.yaml --if-revision 57     # only if nobody changed it since")]
 pub struct Apply {
     /// A file with manifests in YAML or JSON, or a directory of such files; `-` is standard input
     #[arg(short, long = "file", value_name = "FILE", required = true)]
     pub files: Vec<String>,
-    /// Say what would change, and change nothing
+    /// Say what would change, field by field, and change nothing
     #[arg(long, conflicts_with = "wait")]
     pub dry_run: bool,
+    /// With --dry-run: exit with 1 if anything would change
+    #[arg(long, requires = "dry_run")]
+    pub exit_code: bool,
     /// Delete the services that are not in the files, among those that -l selects, or among all with --all
     #[arg(long)]
     pub prune: bool,
@@ -77,8 +82,9 @@ pub async fn apply(session: &mut Session<'_>, args: Apply) -> Result<u8, Error> 
             ManifestKind::Service => put_service(session, document, &condition).await,
             ManifestKind::Task => post_task(session, document).await,
         };
-        let (what, one) = applied.map_err(|e| e.at(&place))?;
-        session.print(&format!("{object} {what}\n"))?;
+        let (what, changes, one) = applied.map_err(|e| e.at(&place))?;
+        let changes = if changes.is_empty() { String::new() } else { format!(": {}", summary(&changes)) };
+        session.print(&format!("{object} {what}{changes}\n"))?;
         awaited.push(one);
     }
     if args.prune {
@@ -109,6 +115,7 @@ async fn preview(
     condition: &[(HeaderName, String)],
     args: &Apply,
 ) -> Result<u8, Error> {
+    let mut differs = false;
     for document in documents {
         let (object, manifest) = (document.object(), &document.manifest);
         let place = format!("{}: {object}", document.place);
@@ -119,14 +126,44 @@ async fn preview(
         };
         let stored: Stored =
             session.client.ask(method, &to, condition, Some(manifest)).await.map_err(|e| e.at(&place))?;
-        session.print(&format!("{object} would be {}\n", what(&stored)))?;
+        differs |= stored.created || stored.changed;
+        session.print(&format!("{object} would be {}\n{}", what(&stored), in_full(&stored.changes)))?;
     }
     if args.prune {
         for name in surplus(session, documents, args.selector.as_deref()).await? {
+            differs = true;
             session.print(&format!("service/{name} would be deleted\n"))?;
         }
     }
-    Ok(0)
+    Ok(u8::from(args.exit_code && differs))
+}
+
+/// `replicas 5 → 1, image web:1 → web:2, and 3 more fields`: the first few, shortly.
+fn summary(changes: &[Difference]) -> String {
+    const NAMED_MAX: usize = 4;
+    const CHARS_MAX: usize = 40;
+    let short = |value: &Option<String>| match value {
+        None => "nothing".to_string(),
+        Some(value) if value.chars().count() > CHARS_MAX => {
+            format!("{}…", value.chars().take(CHARS_MAX).collect::<String>())
+        }
+        Some(value) => value.clone(),
+    };
+    let named = changes.iter().take(NAMED_MAX);
+    let mut words: Vec<String> =
+        named.map(|it| format!("{} {} → {}", it.field, short(&it.before), short(&it.after))).collect();
+    let more = changes.len().saturating_sub(NAMED_MAX);
+    words.extend((more > 0).then(|| format!("and {more} more fields")));
+    words.join(", ")
+}
+
+/// Each field on lines of its own: what it is, and what it would be.
+fn in_full(changes: &[Difference]) -> String {
+    let line = |mark: char, field: &str, value: &Option<String>| {
+        value.as_ref().map(|value| format!("  {mark} {field}: {value}\n")).unwrap_or_default()
+    };
+    let both = changes.iter().map(|it| line('-', &it.field, &it.before) + &line('+', &it.field, &it.after));
+    both.collect()
 }
 
 fn what(stored: &Stored) -> &'static str {
@@ -158,15 +195,19 @@ async fn put_service(
     session: &Session<'_>,
     document: &Document,
     condition: &[(HeaderName, String)],
-) -> Result<(&'static str, Awaited), Error> {
+) -> Result<(&'static str, Vec<Difference>, Awaited), Error> {
     let to = path(&["services", &document.manifest.name], &[]);
     let stored: Stored = session.client.ask(Method::PUT, &to, condition, Some(&document.manifest)).await?;
-    Ok((what(&stored), Awaited::service(&stored.name, &stored.uid)))
+    let awaited = Awaited::service(&stored.name, &stored.uid);
+    Ok((what(&stored), stored.changes, awaited))
 }
 
-async fn post_task(session: &Session<'_>, document: &Document) -> Result<(&'static str, Awaited), Error> {
+async fn post_task(
+    session: &Session<'_>,
+    document: &Document,
+) -> Result<(&'static str, Vec<Difference>, Awaited), Error> {
     let to = path(&["tasks"], &[]);
     let submitted: Submitted = session.client.ask(Method::POST, &to, &[], Some(&document.manifest)).await?;
     let what = if submitted.created { "created" } else { "unchanged" };
-    Ok((what, Awaited::task(&submitted.name, &submitted.uid)))
+    Ok((what, Vec::new(), Awaited::task(&submitted.name, &submitted.uid)))
 }

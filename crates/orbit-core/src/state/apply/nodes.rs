@@ -214,6 +214,7 @@ impl Cluster {
         } else if self.advance_task(key, report.state, None, self.at) {
             if report.state == TaskState::Running {
                 self.record_task(What::Running, key, "");
+                self.starts_again(node);
             }
             // On the way to running, a task is of interest only beside another one in its slot.
             if report.state >= TaskState::Running || self.tasks.at(key).older.is_some() {
@@ -225,6 +226,14 @@ impl Cluster {
         }
         if self.resolves(self.tasks.at(key), report) {
             self.apply_digest(key, report.digest.as_deref().unwrap_or_default(), touched);
+        }
+    }
+
+    /// A task runs on a node: what could not be started there before was no fault of the node's, or that is over.
+    fn starts_again(&mut self, id: NodeId) {
+        let failed = std::mem::take(&mut self.nodes[id].failed_starts);
+        if failed.avoided_until.is_some() {
+            self.changed_node(id);
         }
     }
 

@@ -10,7 +10,7 @@ impl Cluster {
         }
         let answer = match self.check_put(put)? {
             None => self.create_workload(&put.definition, touched),
-            Some(uid) => self.change_workload(uid, &put.definition, touched),
+            Some(uid) => self.change_workload(uid, put, touched),
         };
         if let Some(key) = &put.idempotency_key {
             self.keys.insert(key, put.fingerprint(), answer.clone());
@@ -20,10 +20,11 @@ impl Cluster {
 
     /// Which living workload a request would change; none where it would create one.
     fn check_put(&self, put: &Put) -> Result<Option<Uid>, Rejection> {
-        let Definition { kind, ref name, replicas, .. } = put.definition;
+        let Definition { kind, ref name, .. } = put.definition;
         let existing = self.workload_named(kind, name);
         self.check_condition(kind, name, put.condition)?;
-        self.check_slots(existing.map_or(0, |workload| workload.replicas), replicas)?;
+        let before = existing.map_or(0, |workload| workload.replicas);
+        self.check_slots(before, existing.map_or(put.definition.replicas, |workload| put.replicas_of(workload)))?;
         if existing.is_none_or(|workload| *workload.current().spec != put.definition.spec) {
             self.check_spec_bytes(&put.definition.spec)?;
         }
@@ -40,9 +41,9 @@ impl Cluster {
     /// The living workload that a valid request would change, and whether it would change anything.
     pub(crate) fn preview(&self, put: &Put) -> Result<(Option<&Workload>, bool), Rejection> {
         let existing = self.check_put(put)?.map(|uid| &self.workloads[&uid]);
-        let Definition { replicas, update, .. } = put.definition;
         let is_same = |workload: &Workload| {
-            workload.is_as(&put.definition) && (workload.replicas, workload.update) == (replicas, update)
+            let same_number = workload.replicas == put.replicas_of(workload);
+            workload.is_as(&put.definition) && same_number && workload.update == put.definition.update
         };
         Ok((existing, !existing.is_some_and(is_same)))
     }
@@ -139,12 +140,13 @@ impl Cluster {
         Answer::Workload { uid, revision: self.index, version: 1, created: true, task }
     }
 
-    fn change_workload(&mut self, uid: Uid, definition: &Definition, touched: &mut Touched) -> Answer {
-        let index = self.index;
+    fn change_workload(&mut self, uid: Uid, put: &Put, touched: &mut Touched) -> Answer {
+        let (index, definition) = (self.index, &put.definition);
+        let replicas = put.replicas_of(&self.workloads[&uid]);
         let workload = self.workloads.get_mut(&uid).expect("found by name");
         let canaries = workload.canaries();
         let new_spec = *workload.current().spec != definition.spec;
-        let same_number = (workload.replicas, workload.update) == (definition.replicas, definition.update);
+        let same_number = (workload.replicas, workload.update) == (replicas, definition.update);
         if new_spec || workload.labels != definition.labels || !same_number {
             workload.revision = index;
         }
@@ -156,7 +158,7 @@ impl Cluster {
             let version = self.new_version(uid, Arc::new(definition.spec.clone()), false);
             self.record_workload(What::Changed, uid, format!("version {version} of {}", definition.spec.image));
         }
-        self.change_replicas(uid, definition.replicas);
+        self.change_replicas(uid, replicas);
         self.change_canaries(uid, canaries);
         touched.workloads.push(uid);
         let workload = &self.workloads[&uid];
