@@ -16,6 +16,11 @@ pub(crate) enum WorldEvent {
     Chaos,
     /// The next input is drawn: a user asks.
     ClientDraws,
+    /// Containers can be started on a machine again.
+    StartsAgain {
+        /// Which one.
+        worker: usize,
+    },
     /// An input that was drawn earlier, or stands in the script.
     Input(Box<Input>),
     ManagerStart,
@@ -179,6 +184,7 @@ impl WorldEvent {
             WorldEvent::EngineHint { worker, life, task } => (worker, life, task).hash(hash),
             WorldEvent::EngineHintsLost { worker, life } => (worker, life).hash(hash),
             WorldEvent::PortFree { worker, port } => (worker, port).hash(hash),
+            WorldEvent::StartsAgain { worker } => worker.hash(hash),
             WorldEvent::TwinGoes { session } => session.hash(hash),
         }
     }
@@ -227,6 +233,7 @@ impl WorldEvent {
             WorldEvent::EngineHintsLost { worker: nth, .. } => (engine(nth), "hints lost", String::new()),
             WorldEvent::EngineUp { worker: nth } => (engine(nth), "up", String::new()),
             WorldEvent::PortFree { worker: nth, port } => (engine(nth), "port free", port.to_string()),
+            WorldEvent::StartsAgain { worker: nth } => (engine(nth), "starts again", String::new()),
             WorldEvent::TwinGoes { session } => ("world".into(), "twin goes", format!("session {}", session.0)),
         }
     }

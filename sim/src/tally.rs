@@ -62,6 +62,7 @@ named! {
         Prune "containers pruned by somebody",
         TagMoved "other bytes pushed under a tag",
         PortTakenByStranger "port taken by a stranger",
+        StartsNothing "machine starts nothing",
         NameTwin "second worker of a name",
         StateCopied "worker's state directory copied",
     }

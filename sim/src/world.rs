@@ -555,6 +555,7 @@ impl World {
                 self.after(0, WorldEvent::EngineHintsLost { worker, life });
             }
             WorldEvent::PortFree { worker, port } => self.workers[worker].engine.hold_port(port, false),
+            WorldEvent::StartsAgain { worker } => self.workers[worker].engine.starts_nothing(false),
             WorldEvent::Heal => self.heal(),
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::{
     Check, is_silent,
-    overdue::has_place_after,
+    overdue::{has_place_after, has_room},
     rollouts::{may_stand_alone, of_the_right_version, shall_be, stands_alone},
 };
 use orbit_core::{
@@ -58,6 +58,7 @@ impl PlanWatch {
                 plan.stops.iter().try_for_each(|stop| served(manager.cluster(), plan, *stop, at))?;
                 plan.stops.iter().try_for_each(|stop| followed(manager.cluster(), plan, *stop, at))?;
                 crowded(manager.cluster(), plan)?;
+                elsewhere(manager.cluster(), plan, at)?;
                 of_the_right_version(manager.cluster(), plan.creates.iter())?;
                 seen_gone(manager.cluster(), plan.creates.iter(), at)?;
                 unhealthy_in_budget(manager.cluster(), plan)
@@ -262,6 +263,39 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
         return Err(("I4", found));
     }
     Ok(())
+}
+
+/// I44: what could not be started on a node is not tried there again at once where another node takes it. Asked of plans
+/// that place one task, while nothing is stopping: otherwise the other node's room may be meant for somebody else.
+fn elsewhere(cluster: &Cluster, plan: &Plan, at: Time) -> Check {
+    let created = plan.creates.iter().filter_map(|it| Some((it.workload, it.slot, it.version, it.target.as_ref()?.node)));
+    let placed = plan.places.iter().filter_map(|it| {
+        let task = cluster.task(it.task)?;
+        Some((task.workload, task.slot, task.version, it.target.node))
+    });
+    let mut all = created.chain(placed);
+    let (Some((uid, slot, version, node)), None) = (all.next(), all.next()) else { return Ok(()) };
+    let is_stopping = |task: &Task| task.desired == Desired::Stopped && !task.state.is_terminal();
+    let Some(workload) = cluster.workload(uid).filter(|_| !cluster.tasks().any(is_stopping)) else { return Ok(()) };
+    let (Some(slot), Some(spec)) = (workload.slots.get(slot as usize), workload.spec(version)) else { return Ok(()) };
+    const NOT_STARTED: [Reason; 4] =
+        [Reason::PullFailed, Reason::PullTimeout, Reason::CreateFailed, Reason::StartFailed];
+    let has_failed = |on: NodeId| {
+        cluster.attempts(slot).any(|task| {
+            let reason = task.end.as_ref().map(|end| end.reason).filter(|_| task.running_at.is_none());
+            task.node == Some(on) && task.version == version && reason.is_some_and(|it| NOT_STARTED.contains(&it))
+        })
+    };
+    let better = |other: &&Node| {
+        other.id != node && !has_failed(other.id) && has_room(cluster, other, spec, at) && other.avoided_until(at).is_none()
+    };
+    match cluster.nodes().find(better).filter(|_| has_failed(node)) {
+        Some(other) => {
+            let (name, other) = (&workload.name, &other.info.name);
+            Err(("I44", format!("{name} could not be started on {node} and is tried there again, not on {other}")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// I43: what serves is stopped before its successor runs only where the successor has a place.

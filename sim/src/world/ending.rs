@@ -11,6 +11,7 @@ impl World {
         self.network.heal(self.now);
         self.engine_ms_max = self.engine_ms_max.min(20);
         for worker in 0..self.workers.len() {
+            self.workers[worker].engine.starts_nothing(false);
             if self.workers[worker].engine.is_down() {
                 self.after(0, WorldEvent::EngineUp { worker });
             }

@@ -57,7 +57,8 @@ impl World {
             | Input::Container { worker, .. }
             | Input::Prune { worker, .. }
             | Input::Twin { worker, .. }
-            | Input::HoldPort { worker, .. } => somebody(worker),
+            | Input::HoldPort { worker, .. }
+            | Input::StartsNothing { worker, .. } => somebody(worker),
             _ => true,
         };
         if !victim {
@@ -178,6 +179,11 @@ impl World {
                 self.tally_fault(&input);
                 self.workers[worker].engine.hold_port(port, true);
                 self.after(ms, WorldEvent::PortFree { worker, port });
+            }
+            Input::StartsNothing { worker, ms } => {
+                self.tally_fault(&input);
+                self.workers[worker].engine.starts_nothing(true);
+                self.after(ms, WorldEvent::StartsAgain { worker });
             }
             Input::Twin { worker, copied, ms } => self.twin(worker, copied, ms, &input),
             Input::Strike { .. } => unreachable!("strikes are filed by what they hit"),

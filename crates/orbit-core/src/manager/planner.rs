@@ -130,6 +130,8 @@ impl Planner {
     pub fn plan(&mut self, cluster: &Cluster, at: Time, outages: &dyn Outages, replace_after: Millis) -> Option<Plan> {
         self.wake_due(cluster, at);
         let rooms = Rooms::new(cluster, at, std::mem::take(&mut self.promises));
+        // What is promised no more is room for whoever found none.
+        self.changed_nodes.extend(rooms.released());
         let context = &Context { at, outages, places: &rooms, replace_after, creates_max: PLAN_TASKS_MAX };
         self.unblock(&rooms);
         let mut plan = Plan { parent: cluster.index, ..Plan::default() };
@@ -147,6 +149,7 @@ impl Planner {
         for ((class, _), requests) in requests {
             self.schedule(&rooms, &class, requests, &mut plan, &mut decisions);
         }
+        self.changed_nodes.extend(rooms.released());
         self.promises = rooms.into_promises();
         let before = |uid: &Uid| cluster.workload(*uid).and_then(|workload| workload.decision.as_ref());
         plan.decisions.extend(decisions.into_iter().filter(|(uid, decision)| is_news(decision, before(uid))));

@@ -45,6 +45,8 @@ pub struct Rooms<'a> {
 struct Inner<'a> {
     scheduler: Option<Scheduler<'a>>,
     promises: Promises,
+    /// Nodes with room that was promised and is not any more.
+    released: Vec<NodeId>,
     /// Classes for which no node was found, but for one on which a task gives something back.
     refused: BTreeSet<PlacementClass>,
 }
@@ -53,8 +55,10 @@ impl<'a> Rooms<'a> {
     /// Rooms of a state, at a time, with the promises of earlier plans.
     pub fn new(cluster: &'a Cluster, at: Time, mut promises: Promises) -> Self {
         cost::rows(promises.len());
-        promises.retain(|(uid, slot), promise| is_owed(cluster, *uid, *slot, promise));
-        Rooms { cluster, at, inner: RefCell::new(Inner { scheduler: None, promises, refused: BTreeSet::new() }) }
+        let is_over = |(uid, slot): &(Uid, u32), promise: &mut Promise| !is_owed(cluster, *uid, *slot, promise);
+        let released = promises.extract_if(.., is_over).map(|(_, promise)| promise.node).collect();
+        let inner = Inner { scheduler: None, promises, released, refused: BTreeSet::new() };
+        Rooms { cluster, at, inner: RefCell::new(inner) }
     }
 
     /// Asks the scheduler.
@@ -76,11 +80,17 @@ impl<'a> Rooms<'a> {
             return false;
         }
         self.with(|_| ()); // what is released was kept
-        let Inner { scheduler, promises, .. } = &mut *self.inner.borrow_mut();
+        let Inner { scheduler, promises, released, .. } = &mut *self.inner.borrow_mut();
         if let (Some(promise), Some(scheduler)) = (promises.remove(&(uid, slot)), scheduler) {
             scheduler.release(&promise.class, promise.node, promise.holder(self.cluster));
+            released.push(promise.node);
         }
         true
+    }
+
+    /// The nodes on which less is promised than before, since this was asked last.
+    pub fn released(&self) -> Vec<NodeId> {
+        std::mem::take(&mut self.inner.borrow_mut().released)
     }
 
     /// What is promised by now.

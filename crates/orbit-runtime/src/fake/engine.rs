@@ -40,6 +40,7 @@ pub struct FakeEngine {
     images: BTreeMap<String, FakeImage>,
     containers: BTreeMap<String, FakeContainer>,
     foreign_ports: BTreeSet<u16>,
+    starts_nothing: bool,
     down: bool,
     outages: u64,
     faults: VecDeque<Fault>,
@@ -70,6 +71,7 @@ impl FakeEngine {
             images: BTreeMap::new(),
             containers: BTreeMap::new(),
             foreign_ports: BTreeSet::new(),
+            starts_nothing: false,
             down: false,
             outages: 0,
             faults: VecDeque::new(),
@@ -232,6 +234,9 @@ impl FakeEngine {
         let container = self.containers.get(name).ok_or_else(|| absent(name))?;
         if container.state != ContainerState::Created {
             return Ok(OpOutput::Done);
+        }
+        if self.starts_nothing {
+            return Err(op_error(OpErrorKind::Refused, "failed to create endpoint: network bridge not found"));
         }
         if container.program == Program::BadEntrypoint {
             return Err(op_error(OpErrorKind::Refused, "exec: no such file or directory"));

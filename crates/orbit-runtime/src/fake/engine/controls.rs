@@ -121,6 +121,10 @@ impl FakeEngine {
     pub fn heal(&mut self) {
         self.faults.clear();
     }
+    /// No container can be started any more, or again: the machine's network is gone, say. What runs goes on.
+    pub fn starts_nothing(&mut self, starts_nothing: bool) {
+        self.starts_nothing = starts_nothing;
+    }
     /// A process that is no container takes a port of the machine, or gives it back.
     pub fn hold_port(&mut self, port: u16, held: bool) {
         if held {
