@@ -282,7 +282,9 @@ fn elsewhere(cluster: &Cluster, plan: &Plan, at: Time) -> Check {
         [Reason::PullFailed, Reason::PullTimeout, Reason::CreateFailed, Reason::StartFailed];
     let has_failed = |on: NodeId| {
         cluster.attempts(slot).any(|task| {
-            let reason = task.end.as_ref().map(|end| end.reason).filter(|_| task.running_at.is_none());
+            // One that was told to stop meanwhile says nothing.
+            let has_failed = task.state == TaskState::Failed && task.running_at.is_none();
+            let reason = task.end.as_ref().map(|end| end.reason).filter(|_| has_failed);
             task.node == Some(on) && task.version == version && reason.is_some_and(|it| NOT_STARTED.contains(&it))
         })
     };
@@ -311,7 +313,10 @@ fn followed(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> Check {
     let slot = &workload.slots[task.slot as usize];
     let mut others = cluster.attempts(slot).filter(|it| it.is_live() && !plan.stops.contains(&it.id));
     let spec = workload.spec(shall_be(cluster, workload, task.slot));
-    if others.next().is_none() && !spec.is_some_and(|spec| has_place_after(task, cluster, spec, at)) {
+    // Of two that leave the slot, one leaves its place to what follows.
+    let mut leaving = cluster.attempts(slot).filter(|it| plan.stops.contains(&it.id));
+    let has_place = spec.is_some_and(|spec| leaving.any(|it| has_place_after(it, cluster, spec, at)));
+    if others.next().is_none() && !has_place {
         return Err(("I43", format!("{stop} of {} serves, and what follows it has no place", workload.name)));
     }
     Ok(())
