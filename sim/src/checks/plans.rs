@@ -268,7 +268,8 @@ pub(super) fn served(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> 
 /// I44: what could not be started on a node is not tried there again at once where another node takes it. Asked of plans
 /// that place one task, while nothing is stopping: otherwise the other node's room may be meant for somebody else.
 fn elsewhere(cluster: &Cluster, plan: &Plan, at: Time) -> Check {
-    let created = plan.creates.iter().filter_map(|it| Some((it.workload, it.slot, it.version, it.target.as_ref()?.node)));
+    let created =
+        plan.creates.iter().filter_map(|it| Some((it.workload, it.slot, it.version, it.target.as_ref()?.node)));
     let placed = plan.places.iter().filter_map(|it| {
         let task = cluster.task(it.task)?;
         Some((task.workload, task.slot, task.version, it.target.node))
@@ -289,7 +290,10 @@ fn elsewhere(cluster: &Cluster, plan: &Plan, at: Time) -> Check {
         })
     };
     let better = |other: &&Node| {
-        other.id != node && !has_failed(other.id) && has_room(cluster, other, spec, at) && other.avoided_until(at).is_none()
+        other.id != node
+            && !has_failed(other.id)
+            && has_room(cluster, other, spec, at)
+            && other.avoided_until(at).is_none()
     };
     match cluster.nodes().find(better).filter(|_| has_failed(node)) {
         Some(other) => {

@@ -118,11 +118,16 @@ impl Places for Rooms<'_> {
     }
 }
 
-/// Whether a promise stands: the task was told to stop, and nothing has followed it yet.
+/// Whether a promise stands: the task was told to stop, somebody is there to stop it, and nothing has followed it yet. What
+/// waits for a silent node may wait for ever, and keeps nobody from a place meanwhile.
 fn is_owed(cluster: &Cluster, uid: Uid, slot: u32, promise: &Promise) -> bool {
     let Some(slot) = cluster.workload(uid).and_then(|workload| workload.slots.get(slot as usize)) else { return false };
-    let goes = cluster.task(promise.old).is_none_or(|old| old.desired == Desired::Stopped);
-    goes && cluster.attempts(slot).next().map(|newest| newest.id) == promise.newest
+    let goes = |old: &Task| {
+        let is_heard = cluster.node_of(old).is_some_and(Node::is_ready);
+        old.desired == Desired::Stopped && (old.state.is_terminal() || is_heard)
+    };
+    cluster.task(promise.old).is_none_or(goes)
+        && cluster.attempts(slot).next().map(|newest| newest.id) == promise.newest
 }
 
 /// On which nodes the remembered attempts of a slot could not be started. It may be the node's fault, so the next one is

@@ -462,18 +462,20 @@ impl Cluster {
     }
 }
 
-/// Drops versions to which nothing refers any more. The current one and the stable one stay, and as many of
-/// the newest ones as may be kept, by number and by bytes. Returns how many bytes that makes free.
+/// Drops versions to which nothing refers any more. The current one, the stable one and the one that was taken back last
+/// stay, and as many of the newest ones as may be kept, by number and by bytes. Returns how many bytes that makes free.
 pub(crate) fn drop_unused_versions(workload: &mut Workload) -> u64 {
     let before = workload.spec_bytes();
     let (current, stable) = (workload.version, workload.stable);
+    let failed = workload.rollout.and_then(|rollout| rollout.failed);
     let mut room = (Workload::VERSIONS_MAX, limits::VERSIONS_BYTES_MAX);
     let mut is_kept = |version: &Version| {
         let bytes = version.spec.bytes();
         let fits = room.0 > 0 && bytes <= room.1;
         // Those behind one that does not fit are older still.
         room = if fits { (room.0 - 1, room.1 - bytes) } else { (0, 0) };
-        fits || version.tasks > 0 || version.number == current || Some(version.number) == stable
+        let number = version.number;
+        fits || version.tasks > 0 || number == current || [stable, failed].contains(&Some(number))
     };
     let kept: BTreeSet<u32> = workload.versions.iter().rev().filter(|v| is_kept(v)).map(|v| v.number).collect();
     workload.versions.retain(|version| kept.contains(&version.number));
