@@ -17,6 +17,7 @@ mod metrics;
 mod nodes;
 mod page;
 mod selector;
+mod series;
 mod services;
 mod sse;
 mod tasks;

@@ -1,6 +1,6 @@
 //! `/metrics`, for Prometheus.
 
-use super::*;
+use super::{series::Series, *};
 use axum::http::header;
 use orbit_core::{
     model::{Kind, TaskState},
@@ -61,11 +61,13 @@ async fn metrics(State(handle): State<ManagerHandle>) -> Answered<Response> {
         tracing::error!("an invariant does not hold: {violation}");
         measures.violations.inc();
     }
+    let series = Series::read(&handle, counts.objects()).await?;
     // The text may be long, and reads files: the threads of the driver are not for that.
     let write = move || {
         exposition(|registry| {
             handle.metrics.register(registry);
             counts.register(registry);
+            series.register(registry);
         })
     };
     let text =
@@ -74,6 +76,11 @@ async fn metrics(State(handle): State<ManagerHandle>) -> Answered<Response> {
 }
 
 impl Counts {
+    /// How many services and nodes there are.
+    fn objects(&self) -> (usize, usize) {
+        (self.services as usize, self.nodes.values().sum::<i64>() as usize)
+    }
+
     fn register(self, registry: &mut Registry) {
         let (tasks, nodes) = (Family::<OfTask, Gauge>::default(), Family::<OfNode, Gauge>::default());
         for ((state, reason), count) in self.tasks {
