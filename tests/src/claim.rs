@@ -73,6 +73,12 @@ impl Ports {
     pub fn workers(&self) -> u16 {
         self.first + 1
     }
+    /// Free for whatever else the test starts, by number.
+    pub fn spare(&self, number: u16) -> u16 {
+        const SPARE: u16 = 8;
+        assert!(number < SPARE, "a cluster has {SPARE} ports to spare");
+        self.first + 2 + number
+    }
     /// What the worker of this number publishes on.
     pub fn published(&self, worker: u16) -> (u16, u16) {
         const PER_WORKER: u16 = 45;

@@ -218,6 +218,10 @@ impl Cluster {
     pub fn workers_port(&self) -> u16 {
         self.ports.workers()
     }
+    /// A port for whatever else the test starts, by number.
+    pub fn spare_port(&self, number: u16) -> u16 {
+        self.ports.spare(number)
+    }
     /// The manager's state directory.
     pub fn manager_dir(&self) -> PathBuf {
         self.dir.path().join("manager")

@@ -16,6 +16,7 @@ mod disk;
 mod engine;
 mod http;
 mod lab;
+mod prometheus;
 mod registry;
 
 pub use binaries::{Binaries, binaries, repository};
@@ -26,6 +27,7 @@ pub use disk::Disk;
 pub use engine::{Container, Engine, IMAGE, engine};
 pub use http::{Response, Watch, addresses, ask, ask_with, stream};
 pub use lab::{Host, Lab, MANAGER};
+pub use prometheus::{Prometheus, prometheus};
 pub use registry::{Mood, Registry};
 pub use rustix::process::Signal;
 

@@ -1,7 +1,7 @@
 //! When the log is compacted: after a number of entries or bytes since the last snapshot, no matter which process wrote
 //! them. The snapshot comes from the reader, so nothing is replayed for it and no step waits.
 
-use crate::{notice::Notice, reader::Reader};
+use crate::{metrics::Metrics, notice::Notice, reader::Reader};
 use orbit_shell::{BlockingExecutor, call};
 use orbit_store::{Compacted, Compactor, StoreError};
 use std::sync::{
@@ -25,6 +25,7 @@ pub(crate) struct Compaction {
     behind: Arc<Behind>,
     /// What is not to be tried before the log has grown by another part.
     next: (u64, u64),
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Default)]
@@ -44,8 +45,10 @@ impl Compaction {
         reader: Reader,
         entries_max: u64,
         (entries, bytes): (u64, u64),
+        metrics: Arc<Metrics>,
     ) -> Compaction {
         let behind = Behind { entries: entries.into(), bytes: bytes.into(), ..Behind::default() };
+        metrics.log_is(entries, bytes);
         Compaction {
             compactor,
             blocking,
@@ -53,6 +56,7 @@ impl Compaction {
             entries_max,
             behind: Arc::new(behind),
             next: (entries_max, BYTES_MAX),
+            metrics,
         }
     }
 
@@ -62,6 +66,7 @@ impl Compaction {
         let behind = &self.behind;
         let entries = behind.entries.fetch_add(entries, Ordering::Relaxed) + entries;
         let bytes = behind.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.metrics.log_is(entries, bytes);
         if behind.done.swap(false, Ordering::Relaxed) {
             self.next = (self.entries_max, BYTES_MAX);
         }
@@ -71,14 +76,16 @@ impl Compaction {
         }
         self.next = (entries + (self.entries_max / 10).max(1), bytes + BYTES_MAX / 10);
         let (reader, compactor, blocking) = (self.reader.clone(), self.compactor.clone(), self.blocking.clone());
-        let (behind, notices) = (behind.clone(), notices.clone());
+        let (behind, notices, metrics) = (behind.clone(), notices.clone(), self.metrics.clone());
         tokio::spawn(async move {
             if let Ok(snapshot) = reader.snapshot().await {
                 match call(&blocking, move || compactor.compact(&snapshot)).await {
                     Ok(Compacted::Done { index }) => {
-                        behind.entries.fetch_sub(entries, Ordering::Relaxed);
-                        behind.bytes.fetch_sub(bytes, Ordering::Relaxed);
+                        let left_entries = behind.entries.fetch_sub(entries, Ordering::Relaxed) - entries;
+                        let left_bytes = behind.bytes.fetch_sub(bytes, Ordering::Relaxed) - bytes;
                         behind.done.store(true, Ordering::Relaxed);
+                        metrics.log_is(left_entries, left_bytes);
+                        metrics.compacted();
                         tracing::info!(index, "snapshot written, log compacted");
                     }
                     Ok(Compacted::Nothing) => {}
@@ -128,7 +135,8 @@ mod tests {
         fn new(behind: (u64, u64)) -> World {
             let compactor = Arc::new(Counting::default());
             let reader = Reader::start(Cluster::default(), Timing::default(), Clock::start());
-            let compaction = Compaction::new(compactor.clone(), Arc::new(TokioBlocking), reader, 100, behind);
+            let metrics = Arc::new(Metrics::new());
+            let compaction = Compaction::new(compactor.clone(), Arc::new(TokioBlocking), reader, 100, behind, metrics);
             World { compaction, compactor, notices: mpsc::unbounded_channel().0 }
         }
 

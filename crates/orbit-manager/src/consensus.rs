@@ -4,7 +4,11 @@
 //! The replica lives in a task of its own, so that neither a long step of the machine nor a sync keeps it from what
 //! comes in. A full disk is waited for here; the replica only sees a batch that takes long.
 
-use crate::{compaction::Compaction, metrics::Metrics, notice::Notice};
+use crate::{
+    compaction::Compaction,
+    metrics::{Metrics, Room},
+    notice::Notice,
+};
 use orbit_consensus::{Batch, GROUP_MAX, HardState, In, Out, Position, Proposal, Replica};
 use orbit_core::{
     manager::ProposalId,
@@ -335,6 +339,7 @@ impl Disk {
     async fn look_for_room(&mut self) {
         // A file system that does not say so is full when a write is refused.
         if let Ok(free) = self.with_storage(|storage| storage.free_bytes()).await {
+            self.metrics.room_is(Room { free_bytes: free, reserve_bytes: USERS_RESERVE_BYTES });
             self.set_full(free < USERS_RESERVE_BYTES, || format!("{free} bytes free"));
         }
         self.looked = Some(Instant::now());
@@ -342,6 +347,7 @@ impl Disk {
 
     /// Tells the operator when it changes.
     fn set_full(&self, full: bool, why: impl Fn() -> String) {
+        self.metrics.disk_is_full(full);
         if self.full.swap(full, Ordering::Relaxed) != full {
             match full {
                 true => tracing::error!("the disk is full ({}): users' writes are refused until there is room", why()),

@@ -96,6 +96,7 @@ pub fn start(
         reader.clone(),
         parts.compact_every,
         recovered.behind_snapshot,
+        metrics.clone(),
     );
     let log = Log { storage: parts.storage, blocking: parts.blocking, compaction };
     let consensus = Consensus::start(log, &cluster, recovered.hard_state, clock, sender, metrics.clone())?;
@@ -182,6 +183,7 @@ impl Driver {
                 self.step(Event::Elected { term, seed, cluster, wall_ms: wall_ms() });
             }
             consensus::Event::Deposed => {
+                self.metrics.lost();
                 tracing::warn!(revision = self.machine.cluster().index, "this manager leads no longer");
                 self.step(Event::Deposed);
             }
@@ -193,7 +195,10 @@ impl Driver {
                 let cluster = self.machine.cluster();
                 self.feed.publish(cluster.index, cluster.changes());
             }
-            consensus::Event::Lost(proposal) => self.step(Event::ProposalLost(proposal)),
+            consensus::Event::Lost(proposal) => {
+                self.metrics.lost();
+                self.step(Event::ProposalLost(proposal));
+            }
             consensus::Event::Install(snapshot) => {
                 let cluster = Cluster::restore((*snapshot).clone()).expect("consensus has checked the snapshot");
                 let index = cluster.index;
@@ -234,7 +239,7 @@ impl Driver {
     fn step(&mut self, event: Event) {
         let begun = Instant::now();
         let actions = self.machine.step(self.now(), event);
-        self.metrics.stepped(begun.elapsed(), &actions);
+        self.metrics.stepped(begun, Instant::now(), &actions);
         let lead_changes = self.machine.lead_changes();
         if lead_changes != self.lead_changes {
             self.lead_changes = lead_changes;

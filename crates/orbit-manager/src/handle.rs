@@ -5,6 +5,7 @@ use crate::{
     input::{Input, Replied},
     metrics::Metrics,
     reader::Reader,
+    tally::Tally,
 };
 use bytes::Bytes;
 use orbit_core::{
@@ -107,6 +108,12 @@ impl ManagerHandle {
         look: impl FnOnce(View, Time) -> T + Send + 'static,
     ) -> Result<T, Rejection> {
         self.reader.ask(look).await
+    }
+
+    /// What has happened to services since this process began.
+    #[cfg_attr(not(feature = "daemon"), allow(dead_code, reason = "the REST API reads it"))]
+    pub(crate) fn tally(&self) -> Arc<Tally> {
+        self.reader.tally()
     }
 
     /// Looks at the machine that decides, between two of its steps.

@@ -12,10 +12,12 @@ mod endpoints;
 mod events;
 mod exec;
 mod extract;
+mod measured;
 mod metrics;
 mod nodes;
 mod page;
 mod selector;
+mod series;
 mod services;
 mod sse;
 mod tasks;
@@ -78,6 +80,8 @@ pub fn router(handle: ManagerHandle, names: Names) -> Router {
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(names, browser::guard))
+        // Around everything else: what is refused is counted, too.
+        .layer(middleware::from_fn_with_state(handle.clone(), measured::measure))
         .with_state(handle)
 }
 

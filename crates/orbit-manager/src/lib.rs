@@ -25,6 +25,7 @@ mod metrics;
 mod notice;
 mod reader;
 pub mod sessions;
+mod tally;
 pub mod views;
 
 pub use driver::{Error, Parts, start};

@@ -8,6 +8,7 @@
 //! A question has only a shared reference to the state. A question that panics has changed nothing: its caller gets an
 //! error, and the reader goes on.
 
+use crate::tally::{Before, Tally};
 use orbit_core::{
     manager::{Lead, View},
     model::{Code, Entry, Rejection, Time, Timing},
@@ -40,11 +41,13 @@ enum Input {
 pub(crate) struct Reader {
     inputs: mpsc::UnboundedSender<Input>,
     turns: Arc<Semaphore>,
+    tally: Arc<Tally>,
 }
 
 /// The replica itself.
 struct Replica {
     cluster: Cluster,
+    tally: Arc<Tally>,
     timing: Timing,
     lead: Option<Box<Lead>>,
     clock: Clock,
@@ -54,9 +57,16 @@ impl Reader {
     /// Starts one. `clock` is the machine's own.
     pub fn start(cluster: Cluster, timing: Timing, clock: Clock) -> Reader {
         let (inputs, receiver) = mpsc::unbounded_channel();
-        let replica = Replica { cluster, timing, lead: None, clock };
+        let tally = Arc::<Tally>::default();
+        let replica = Replica { cluster, tally: tally.clone(), timing, lead: None, clock };
         run(replica, receiver);
-        Reader { inputs, turns: Arc::new(Semaphore::new(QUESTIONS_MAX)) }
+        Reader { inputs, turns: Arc::new(Semaphore::new(QUESTIONS_MAX)), tally }
+    }
+
+    /// What has happened to services since this process began.
+    #[cfg_attr(not(feature = "daemon"), allow(dead_code, reason = "the REST API reads it"))]
+    pub fn tally(&self) -> Arc<Tally> {
+        self.tally.clone()
     }
 
     /// An entry was committed. To be said before anybody is answered because of it.
@@ -113,7 +123,9 @@ impl Replica {
     fn take(&mut self, input: Input) {
         match input {
             Input::Committed(entry) => {
+                let before = Before::of(&self.cluster, &entry);
                 self.cluster.apply(&entry);
+                self.tally.applied(before, &self.cluster);
             }
             Input::Lead(lead) => self.lead = lead,
             Input::Install(cluster) => self.cluster = *cluster,

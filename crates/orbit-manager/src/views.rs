@@ -7,9 +7,9 @@ mod silence;
 mod tasks;
 
 pub use events::event;
-pub use nodes::node;
+pub use nodes::{availability, live_tasks, node};
 use orbit_core::{manager::View, model::*};
-pub use services::{endpoints, service, versions};
+pub use services::{counts, endpoints, rollout_state, service, versions};
 use std::time::{Duration, SystemTime};
 pub use tasks::{task, task_definition};
 

@@ -1,6 +1,6 @@
 //! The worker as a program: one validated configuration, the real engine, the real ledger.
 
-use crate::{Error, Parts, run};
+use crate::{Error, Parts, driver::run_measured, exposition, metrics::Metrics};
 use clap::Parser;
 use orbit_core::{
     model::{Millis, NodeInfo, NodeUid, Resources, check_map, check_name},
@@ -9,16 +9,20 @@ use orbit_core::{
 use orbit_proto::bounds::LABELS_BYTES_MAX;
 use orbit_runtime::{ContainerRuntime, EngineInfo, docker::DockerRuntime};
 use orbit_shell::{
-    TokioBlocking,
-    program::{LogFormat, Logs, Settings},
+    Owned, TokioBlocking,
+    program::{LogFormat, Logs, Settings, metrics::disk_bytes},
     supervisor,
 };
 use orbit_store::{Options, RedbLedger};
+use prometheus_client::{
+    metrics::gauge::ConstGauge,
+    registry::{Registry, Unit},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
-    net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -97,6 +101,10 @@ pub struct Config {
     /// [default: the file of Docker's own command line, if there is one].
     #[arg(long, env = "ORBIT_REGISTRY_AUTH", value_name = "FILE")]
     pub registry_auth: Option<PathBuf>,
+    /// The address at which Prometheus finds this worker's /metrics, for example 127.0.0.1:7072. Whoever reaches it can read
+    /// them. [default: none, nothing is served]
+    #[arg(long, env = "ORBIT_METRICS", value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
     /// The log.
     #[command(flatten)]
     pub logs: Logs,
@@ -110,7 +118,8 @@ impl Config {
     /// Where Orbit itself listens, or would: no task is given one of these, or what talks to Orbit would talk to the task.
     fn own_ports(&self) -> BTreeSet<u16> {
         let uri = self.manager.parse::<tonic::codegen::http::Uri>().ok();
-        uri.and_then(|uri| uri.port_u16()).into_iter().chain(ORBITS_PORTS).collect()
+        let metrics = self.metrics.map(|address| address.port());
+        uri.and_then(|uri| uri.port_u16()).into_iter().chain(metrics).chain(ORBITS_PORTS).collect()
     }
     /// What may be pinned, without Orbit's own.
     fn pinnable(&self) -> Vec<(u16, u16)> {
@@ -194,6 +203,14 @@ fn port_range(text: &str) -> Result<(u16, u16), String> {
 /// Why a worker could not start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The address of the metrics.
+    #[error("cannot listen on {address}: {source}; if something else listens there, choose another with --metrics")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The shell.
     #[error(transparent)]
     Worker(#[from] Error),
@@ -212,6 +229,9 @@ impl From<orbit_store::StoreError> for StartError {
 pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
     // The first thing that can be refused: a directory in use or of another version.
     let ledger = RedbLedger::open(&config.state_dir, Options::default())?;
+    // From the beginning: that there is no engine is what somebody wants to be told.
+    let metrics = Arc::<Metrics>::default();
+    let _exposition = config.metrics.map(|address| expose(address, metrics.clone(), &config.state_dir)).transpose()?;
     let mut stop = std::pin::pin!(async {
         stop.await;
         supervisor::stopping();
@@ -234,7 +254,37 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(),
         blocking: Arc::new(TokioBlocking),
         nonce: orbit_shell::random(),
     };
-    Ok(run(parts, stop).await?)
+    Ok(run_measured(parts, metrics, stop).await?)
+}
+
+/// Serves the metrics until this is dropped.
+fn expose(address: SocketAddr, metrics: Arc<Metrics>, state_dir: &Path) -> Result<Owned, StartError> {
+    let listener = TcpListener::bind(address).map_err(|source| StartError::Listen { address, source })?;
+    if !address.ip().is_loopback() {
+        tracing::warn!("--metrics {address}: whoever reaches this address can read the metrics");
+    }
+    let state_dir = state_dir.to_path_buf();
+    let page = move || {
+        orbit_shell::program::metrics::exposition(|registry| {
+            metrics.register(registry);
+            register_disk(&state_dir, registry);
+        })
+    };
+    Ok(Owned::spawn(async move {
+        if let Err(error) = exposition::serve(listener, Arc::new(page)).await {
+            tracing::warn!("the metrics cannot be served: {error}");
+        }
+    }))
+}
+
+fn register_disk(state_dir: &Path, registry: &mut Registry) {
+    // A series that is not there is better than one that says 0.
+    let Ok((free, size)) = disk_bytes(state_dir) else { return };
+    let mut bytes = |name: &str, help: &str, value: u64| {
+        registry.register_with_unit(name, help, Unit::Bytes, ConstGauge::new(value as f64));
+    };
+    bytes("state_disk_free", "What is free on the file system of the state directory", free);
+    bytes("state_disk_size", "The size of the file system of the state directory", size);
 }
 
 /// Waits for an engine that answers. Each reason why not is said once.
@@ -312,6 +362,8 @@ mod tests {
             assert!(config(&["--pinned-ports", bad]).is_err(), "{bad}");
         }
         assert!(config(&["--ports", "7000-8000"]).unwrap_err().contains("7070, 7071"));
+        let measured = config(&["--pinned-ports", "9000-9002", "--metrics", "127.0.0.1:9001"]).unwrap();
+        assert_eq!(measured.pinnable(), [(9000, 9000), (9002, 9002)]);
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! The loop: one event in, its actions out, in order.
 
-use crate::{hints, input::Input, session, streams};
+use crate::{
+    hints,
+    input::Input,
+    metrics::{Metrics, OpKind},
+    session, streams,
+};
 use orbit_core::{
     model::{Time, ToManager},
     worker::{Action, Config, Event, Ledger, LinkId, OpId, Worker},
@@ -9,7 +14,7 @@ use orbit_runtime::ContainerRuntime;
 use orbit_shell::{BlockingExecutor, Clock, Owned};
 use orbit_store::{LedgerStore, StoreError};
 use std::{collections::BTreeMap, future::Future, sync::Arc};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 /// What a worker is made of.
 pub struct Parts {
@@ -43,7 +48,8 @@ struct Driver {
     clock: Clock,
     inputs: mpsc::UnboundedSender<Input>,
     links: BTreeMap<LinkId, Dialled>,
-    ops: BTreeMap<OpId, Owned>,
+    ops: BTreeMap<OpId, Begun>,
+    metrics: Arc<Metrics>,
     /// Streams of logs and processes; those that have ended go when the next is opened.
     streams: Vec<Owned>,
     hints: Option<Owned>,
@@ -62,11 +68,30 @@ struct Dialled {
     sender: Option<mpsc::Sender<ToManager>>,
 }
 
+/// An operation that is under way.
+struct Begun {
+    _task: Owned,
+    kind: OpKind,
+    at: Instant,
+}
+
 /// Runs a worker until `stop` is ready. Its containers go on running.
 ///
 /// # Errors
 /// When the ledger cannot be read or written.
-pub async fn run(mut parts: Parts, stop: impl Future<Output = ()>) -> Result<(), Error> {
+pub async fn run(parts: Parts, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    run_measured(parts, Arc::default(), stop).await
+}
+
+/// The same, with metrics that somebody else reads.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn run_measured(
+    mut parts: Parts,
+    metrics: Arc<Metrics>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Error> {
     let ledger = match parts.ledger.load()? {
         Some(ledger) => ledger,
         None => {
@@ -87,6 +112,7 @@ pub async fn run(mut parts: Parts, stop: impl Future<Output = ()>) -> Result<(),
         inputs: sender,
         links: BTreeMap::new(),
         ops: BTreeMap::new(),
+        metrics,
         streams: Vec::new(),
         hints: None,
         unreached: None,
@@ -133,9 +159,8 @@ impl Driver {
             Input::Message(link, message) => Event::Message { link, message },
             Input::Done(op, result) => {
                 // One that was given up meanwhile is none of the machine's any more.
-                if self.ops.remove(&op).is_none() {
-                    return Ok(());
-                }
+                let Some(begun) = self.ops.remove(&op) else { return Ok(()) };
+                self.metrics.ended(begun.kind, begun.at.elapsed(), &result);
                 Event::Done { op, result }
             }
             Input::Hint(task) => Event::Hint(task),
@@ -152,6 +177,7 @@ impl Driver {
             let follow = hints::follow(self.parts.runtime.clone(), owner, self.inputs.clone());
             self.hints = Some(Owned::spawn(follow));
         }
+        self.metrics.stepped(&self.machine, Instant::now());
         self.say_whether_connected();
         self.say_whether_engine_answers();
         Ok(())
@@ -206,6 +232,8 @@ impl Driver {
             }
             Action::Runtime { op, request } => {
                 let (runtime, inputs) = (self.parts.runtime.clone(), self.inputs.clone());
+                let kind = OpKind::of(&request);
+                self.metrics.begun(kind);
                 let work = async move {
                     orbit_shell::buggify().await;
                     tracing::debug!(op = op.0, ?request, "begun");
@@ -214,7 +242,7 @@ impl Driver {
                     orbit_shell::buggify().await;
                     let _ = inputs.send(Input::Done(op, result));
                 };
-                self.ops.insert(op, Owned::spawn(work));
+                self.ops.insert(op, Begun { _task: Owned::spawn(work), kind, at: Instant::now() });
             }
             // Dropping it makes the engine give it up.
             Action::Cancel(op) => drop(self.ops.remove(&op)),

@@ -10,8 +10,11 @@
 #[cfg(all(feature = "daemon", not(madsim)))]
 pub mod daemon;
 mod driver;
+#[cfg(all(feature = "daemon", not(madsim)))]
+mod exposition;
 mod hints;
 mod input;
+mod metrics;
 mod session;
 mod streams;
 

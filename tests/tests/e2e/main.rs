@@ -15,6 +15,7 @@ mod failure;
 mod health;
 mod input;
 mod machine;
+mod monitoring;
 mod openapi;
 mod person;
 mod pull;

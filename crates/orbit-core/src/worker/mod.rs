@@ -187,6 +187,11 @@ impl Worker {
     pub fn order(&self, task: TaskId) -> Option<&Assignment> {
         self.tasks.get(&task)?.order.as_ref()
     }
+    /// What each of its containers that are known to be there did when it was seen last.
+    pub fn containers(&self) -> impl Iterator<Item = ContainerState> + '_ {
+        let seen = |task: &WorkerTask| if let Known::Is(state) = task.container { Some(state) } else { None };
+        self.tasks.values().filter_map(seen)
+    }
     /// Whether the manager has welcomed it on the present connection.
     pub fn is_welcome(&self) -> bool {
         self.link.welcomed().is_some()

@@ -43,10 +43,11 @@ impl World {
         let blocking: Arc<dyn BlockingExecutor> = Arc::new(Gate(permits.clone()));
         let clock = Clock::start();
         let reader = Reader::start(cluster.clone(), Timing::default(), clock);
-        let compaction = Compaction::new(storage.compactor(), blocking.clone(), reader, 1000, behind_snapshot);
+        let metrics = Arc::new(Metrics::new());
+        let compaction =
+            Compaction::new(storage.compactor(), blocking.clone(), reader, 1000, behind_snapshot, metrics.clone());
         let log = Log { storage: Box::new(storage), blocking, compaction };
         let (sender, notices) = mpsc::unbounded_channel();
-        let metrics = Arc::new(Metrics::new());
         let consensus = Consensus::start(log, &cluster, hard_state, clock, sender, metrics).unwrap();
         World { disk, permits, consensus, notices, proposals: 0 }
     }

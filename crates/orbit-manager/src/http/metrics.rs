@@ -1,21 +1,24 @@
 //! `/metrics`, for Prometheus.
 
-use super::*;
+use super::{series::Series, *};
 use axum::http::header;
 use orbit_core::{
     model::{Kind, TaskState},
     state::Cluster,
 };
+use orbit_shell::program::metrics::{CONTENT_TYPE, exposition};
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
-    metrics::{family::Family, gauge::Gauge},
+    encoding::EncodeLabelSet,
+    metrics::{
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+    },
     registry::Registry,
 };
 use std::collections::BTreeMap;
-use tokio::time::Instant;
+use tokio::{task::spawn_blocking, time::Instant};
 use utoipa_axum::routes;
 
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Beyond so many tasks the invariants are not recomputed: it would keep other readers waiting.
 const CHECKED_TASKS_MAX: usize = 20_000;
 
@@ -37,6 +40,7 @@ struct Counts {
     nodes: BTreeMap<&'static str, i64>,
     services: i64,
     revision: u64,
+    leads: bool,
     violations: Vec<String>,
 }
 
@@ -48,31 +52,51 @@ pub(super) fn routes() -> OpenApiRouter<ManagerHandle> {
 #[utoipa::path(get, path = "/metrics", tag = "about", operation_id = "read_metrics",
     responses((status = 200, content_type = "application/openmetrics-text"), (status = 503, body = Problem)))]
 async fn metrics(State(handle): State<ManagerHandle>) -> Answered<Response> {
-    let check = handle.metrics.is_check_due(Instant::now());
-    let counts = handle.read(move |state, _| count(state.cluster(), check)).await?;
+    let measures = handle.metrics.clone();
+    let _turn = measures.scrapes.acquire().await;
+    let check = measures.is_check_due(Instant::now());
+    let counts =
+        handle.read(move |state, _| Counts { leads: state.is_ready(), ..count(state.cluster(), check) }).await?;
     for violation in &counts.violations {
         tracing::error!("an invariant does not hold: {violation}");
-        handle.metrics.violations.inc();
+        measures.violations.inc();
     }
-    let mut registry = Registry::with_prefix("orbit");
-    handle.metrics.register(&mut registry);
-    let (tasks, nodes) = (Family::<OfTask, Gauge>::default(), Family::<OfNode, Gauge>::default());
-    for ((state, reason), count) in counts.tasks {
-        tasks.get_or_create(&OfTask { state, reason }).set(count);
-    }
-    for (state, count) in counts.nodes {
-        nodes.get_or_create(&OfNode { state }).set(count);
-    }
-    let (services, revision) = (Gauge::<i64>::default(), Gauge::<i64>::default());
-    services.set(counts.services);
-    revision.set(i64::try_from(counts.revision).unwrap_or(i64::MAX));
-    registry.register("tasks", "Attempts by their actual state, and why they ended", tasks);
-    registry.register("nodes", "Nodes by their state", nodes);
-    registry.register("services", "Services", services);
-    registry.register("log_index", "Index of the last entry that is in force", revision);
-    let mut text = String::new();
-    encode(&mut text, &registry).expect("a string takes everything");
+    let series = Series::read(&handle, counts.objects()).await?;
+    // The text may be long, and reads files: the threads of the driver are not for that.
+    let write = move || {
+        exposition(|registry| {
+            handle.metrics.register(registry);
+            counts.register(registry);
+            series.register(registry);
+        })
+    };
+    let text =
+        spawn_blocking(write).await.map_err(|_| Rejection::new(Code::Internal, "the metrics cannot be written"))?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+}
+
+impl Counts {
+    /// How many services and nodes there are.
+    fn objects(&self) -> (usize, usize) {
+        (self.services as usize, self.nodes.values().sum::<i64>() as usize)
+    }
+
+    fn register(self, registry: &mut Registry) {
+        let (tasks, nodes) = (Family::<OfTask, Gauge>::default(), Family::<OfNode, Gauge>::default());
+        for ((state, reason), count) in self.tasks {
+            tasks.get_or_create(&OfTask { state, reason }).set(count);
+        }
+        for (state, count) in self.nodes {
+            nodes.get_or_create(&OfNode { state }).set(count);
+        }
+        registry.register("tasks", "Attempts by their actual state, and why they ended", tasks);
+        registry.register("nodes", "Nodes by their state", nodes);
+        registry.register("services", "Services", ConstGauge::new(self.services));
+        let revision = i64::try_from(self.revision).unwrap_or(i64::MAX);
+        registry.register("log_index", "Index of the last entry that is in force", ConstGauge::new(revision));
+        let leads = "1 if this manager leads and knows everything that was committed before";
+        registry.register("leader", leads, ConstGauge::new(i64::from(self.leads)));
+    }
 }
 
 fn count(cluster: &Cluster, check: bool) -> Counts {

@@ -18,13 +18,7 @@ pub fn node(state: View, node: &Node, now: Time) -> view::Node {
         Some(outage) => what_follows(state, node, outage, at),
         None => "tasks are replaced".to_string(),
     };
-    let tasks = node.tasks().filter(|id| cluster.task(*id).is_some_and(|task| !task.state.is_terminal()));
-    let duty = match node.availability {
-        Availability::Active => "active",
-        Availability::Cordoned => "cordoned",
-        Availability::Draining { .. } if cluster.is_drained(node.id) => "drained",
-        Availability::Draining { .. } => "draining",
-    };
+    let duty = availability(cluster, node);
     let message = match node.avoided_until(at) {
         _ if !message.is_empty() => message,
         _ if duty == "draining" => blocks(cluster, node),
@@ -47,9 +41,24 @@ pub fn node(state: View, node: &Node, now: Time) -> view::Node {
         os: node.info.os.clone(),
         allocatable: amount(node.info.allocatable),
         used: amount(node.used()),
-        tasks: tasks.count() as u32,
+        tasks: live_tasks(cluster, node),
         address: node.info.address.map(|address| address.to_string()),
         registered_at: moment(state, node.registered_at),
+    }
+}
+
+/// How many of a node's tasks have not been seen to end.
+pub fn live_tasks(cluster: &Cluster, node: &Node) -> u32 {
+    node.tasks().filter(|id| cluster.task(*id).is_some_and(|task| !task.state.is_terminal())).count() as u32
+}
+
+/// What its operator wants of a node, as the API names it.
+pub fn availability(cluster: &Cluster, node: &Node) -> &'static str {
+    match node.availability {
+        Availability::Active => "active",
+        Availability::Cordoned => "cordoned",
+        Availability::Draining { .. } if cluster.is_drained(node.id) => "drained",
+        Availability::Draining { .. } => "draining",
     }
 }
 

@@ -26,7 +26,7 @@ pub fn service(state: View, workload: &Workload, now: Time) -> view::Service {
 }
 
 /// As the API names it.
-fn rollout_state(rollout: &Rollout) -> &'static str {
+pub fn rollout_state(rollout: &Rollout) -> &'static str {
     match (rollout.state, rollout.failed) {
         (RolloutState::Running, None) => "running",
         (RolloutState::Running, Some(_)) => "rolling_back",
@@ -85,6 +85,34 @@ pub fn versions(state: View, workload: &Workload) -> Vec<view::Version> {
 
 fn status(state: View, workload: &Workload, now: Time) -> view::ServiceStatus {
     let cluster = state.cluster();
+    let Counted { mut status, current, last_end } = counted(state, workload, now);
+    let last_end = last_end.and_then(|(_, id)| cluster.task(id)?.end.clone());
+    let at = state.cluster_time(now);
+    status.message = message(cluster, workload, (&status, current), last_end.as_deref(), at);
+    if let Some(silent) = silent(state, workload, now) {
+        let also = if status.message.is_empty() { String::new() } else { format!("; {}", status.message) };
+        status.message = format!("{silent}{also}");
+    }
+    status
+}
+
+/// The numbers of a service's status, without its message: each means the same to a metric as to the API.
+pub fn counts(state: View, workload: &Workload, now: Time) -> view::ServiceStatus {
+    counted(state, workload, now).status
+}
+
+/// One look at all tasks of a service.
+struct Counted {
+    /// Without a message.
+    status: view::ServiceStatus,
+    /// Tasks of the current version that run.
+    current: u32,
+    /// The attempt that ended last, and when.
+    last_end: Option<(Time, TaskId)>,
+}
+
+fn counted(state: View, workload: &Workload, now: Time) -> Counted {
+    let cluster = state.cluster();
     let mut status = view::ServiceStatus::default();
     let (mut last_end, mut current) = (None, 0);
     let at = state.cluster_time(now);
@@ -109,13 +137,7 @@ fn status(state: View, workload: &Workload, now: Time) -> view::ServiceStatus {
             }
         }
     }
-    let last_end = last_end.and_then(|(_, id)| cluster.task(id)?.end.clone());
-    status.message = message(cluster, workload, (&status, current), last_end.as_deref(), at);
-    if let Some(silent) = silent(state, workload, now) {
-        let also = if status.message.is_empty() { String::new() } else { format!("; {}", status.message) };
-        status.message = format!("{silent}{also}");
-    }
-    status
+    Counted { status, current, last_end }
 }
 
 fn is_unreachable(cluster: &Cluster, task: &Task) -> bool {

@@ -6,5 +6,6 @@ mod connections;
 mod document;
 mod hostile;
 mod manager;
+mod metrics;
 mod watches;
 mod welcome;

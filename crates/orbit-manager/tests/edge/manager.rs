@@ -39,9 +39,19 @@ impl Answer {
 impl Manager {
     /// Leads, and has a service `web` and a task `once`.
     pub async fn new() -> Manager {
+        let manager = Manager::on(&MemoryDisk::default()).await;
+        let web = json!({ "kind": "Service", "name": "web", "image": "web:1", "replicas": 1 });
+        assert_eq!(manager.send("PUT", "/v1/services/web", &web).await.status, 201);
+        let once = json!({ "kind": "Task", "name": "once", "image": "once:1" });
+        assert_eq!(manager.send("POST", "/v1/tasks", &once).await.status, 201);
+        manager
+    }
+
+    /// Leads, and has what is on the disk.
+    pub async fn on(disk: &MemoryDisk) -> Manager {
         let parts = Parts {
             timing: Timing::default(),
-            storage: Box::new(MemoryStorage::open(&MemoryDisk::default())),
+            storage: Box::new(MemoryStorage::open(disk)),
             blocking: Arc::new(TokioBlocking),
             compact_every: 1000,
             seed: 1,
@@ -53,10 +63,6 @@ impl Manager {
         while manager.get("/readyz").await.status != 200 {
             tokio::task::yield_now().await;
         }
-        let web = json!({ "kind": "Service", "name": "web", "image": "web:1", "replicas": 1 });
-        assert_eq!(manager.send("PUT", "/v1/services/web", &web).await.status, 201);
-        let once = json!({ "kind": "Task", "name": "once", "image": "once:1" });
-        assert_eq!(manager.send("POST", "/v1/tasks", &once).await.status, 201);
         manager
     }
 

@@ -1,6 +1,7 @@
-//! How a daemon begins and ends: its settings, its log, the signals that end it.
+//! How a daemon begins and ends: its settings, its log, the signals that end it. Also what it says of itself to Prometheus.
 
 mod logs;
+pub mod metrics;
 mod settings;
 mod signals;
 
