@@ -191,6 +191,23 @@ impl Engine {
         block_on(self.docker.events(Some(options)).map(|event| event.expect("the engine tells")).count())
     }
 
+    /// Commits the example's image with a change (`USER nosuch`), which nobody checks, and gives the new image's reference.
+    ///
+    /// # Panics
+    /// If the command line refuses.
+    pub fn commit(&self, change: &str) -> String {
+        let docker = |args: &[&str]| {
+            let output = std::process::Command::new("docker").args(args).output().expect("the command line is there");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8_lossy(&output.stdout).trim().to_string()
+        };
+        let word = change.split(' ').next().unwrap_or_default().to_lowercase();
+        let (container, image) = (docker(&["create", IMAGE]), format!("orbit-changed-{word}:{}", std::process::id()));
+        docker(&["commit", "-c", change, &container, &image]);
+        docker(&["rm", &container]);
+        image
+    }
+
     /// Removes an image; without effect where there is none.
     pub fn remove_image(&self, image: &str) {
         let options = RemoveImageOptionsBuilder::default().force(true).build();

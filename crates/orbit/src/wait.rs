@@ -18,6 +18,8 @@ pub struct Awaited {
     name: String,
     uid: String,
     is_service: bool,
+    /// Its rollout is waited for until every replica runs, and not until all of them serve after that.
+    only_rollout: bool,
     seen: Option<Progress>,
 }
 
@@ -48,7 +50,10 @@ impl Progress {
 
 impl Awaited {
     pub fn service(name: &str, uid: &str) -> Awaited {
-        Awaited { name: name.to_string(), uid: uid.to_string(), is_service: true, seen: None }
+        Awaited { name: name.to_string(), uid: uid.to_string(), is_service: true, only_rollout: false, seen: None }
+    }
+    pub fn rollout(name: &str, uid: &str) -> Awaited {
+        Awaited { only_rollout: true, ..Awaited::service(name, uid) }
     }
     pub fn task(name: &str, uid: &str) -> Awaited {
         Awaited { is_service: false, ..Awaited::service(name, uid) }
@@ -64,7 +69,13 @@ impl Awaited {
         let (uid, progress) = match self.is_service {
             true => {
                 let service: Service = client.get(&path(&["services", &self.name], &[])).await?;
-                (service.uid.clone(), of_service(&service))
+                let is_over = service.rollout.as_ref().is_some_and(|rollout| rollout.state == "done")
+                    && service.actual.running >= replicas(&service);
+                let progress = match of_service(&service) {
+                    Progress::Under { text, .. } if self.only_rollout && is_over => Progress::Done { text },
+                    progress => progress,
+                };
+                (service.uid.clone(), progress)
             }
             false => {
                 let task: TaskDefinition = client.get(&path(&["tasks", &self.name], &[])).await?;
@@ -102,7 +113,7 @@ fn of_service(service: &Service) -> Progress {
         (actual.pending, "pending"),
         (actual.unready(), "not ready"),
         (actual.unreachable, "on unreachable nodes"),
-        (older, "surplus"),
+        (older, if service.rollout.is_some() { "surplus" } else { "of an older version or surplus" }),
         (actual.stopping, "stopping"),
     ];
     let parts = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));

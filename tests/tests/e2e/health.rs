@@ -45,6 +45,41 @@ fn what_does_not_answer_leaves_the_endpoints_and_is_kept() {
 }
 
 #[test]
+fn a_rollout_is_not_over_while_replicas_that_were_asked_for_do_not_run() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 1);
+    let mut service = web("web", 1);
+    // One fits on the node, and two do not.
+    service["resources"]["cpu"] = json!(format!("{}m", cluster.nodes()[0].allocatable.cpu_millis * 6 / 10));
+    cluster.apply(&service);
+    let status = |timeout| cluster.orbit(&["rollout", "status", "web", "--timeout", timeout], "").status.code();
+    assert_eq!(status("30s"), Some(0));
+    cluster.scale("web", 2);
+    assert_eq!(status("2s"), Some(3), "the version is rolled out, and one replica has no node");
+    cluster.scale("web", 1);
+    assert_eq!(status("30s"), Some(0));
+}
+
+#[test]
+fn an_image_that_cannot_be_run_ends_each_attempt_with_the_engine_s_words() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 1);
+    for (name, change, said) in [
+        ("user", "USER nosuch", "unable to find user nosuch"),
+        ("directory", "WORKDIR /web", "/web is not a directory"),
+    ] {
+        let image = engine.commit(change);
+        let mut task = crate::task(name, &["sleep"]);
+        task["image"] = json!(image);
+        let id = cluster.apply(&task)["task"].as_str().expect("an answer has an attempt").to_string();
+        let ended = cluster.wait_ended(&id);
+        assert_eq!(ended.actual, "failed", "{ended:?}");
+        assert!(ended.message.contains(said), "{ended:?}");
+        engine.remove_image(&image);
+    }
+}
+
+#[test]
 fn what_is_not_healthy_is_replaced() {
     let Some(engine) = engine() else { return };
     let cluster = Cluster::start(&engine, 1);

@@ -127,7 +127,7 @@ async fn status(session: &mut Session<'_>, name: &str, timeout: Option<Duration>
     *session.farewell.borrow_mut() = format!("the rollout of service/{name} goes on; only the waiting has ended");
     // For ever, as far as a clock can express it.
     let deadline = Instant::now() + timeout.unwrap_or(Duration::from_secs(10 * 365 * 86_400));
-    wait::wait(session, vec![Awaited::service(name, &service.uid)], deadline).await?;
+    wait::wait(session, vec![Awaited::rollout(name, &service.uid)], deadline).await?;
     let service: Service = session.client.get(&path(&["services", name], &[])).await?;
     let text = match &service.rollout {
         Some(rollout) if !rollout.message.is_empty() => rollout.message.clone(),
