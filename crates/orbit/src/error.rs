@@ -22,7 +22,7 @@ pub struct Error {
 pub enum Kind {
     #[error("{0}")]
     Usage(String),
-    #[error("no manager answers at {addr}: start one with `orbit dev`, or set ORBIT_ADDR")]
+    #[error("no manager answers at {addr}: {}", what_then(addr))]
     NoManager { addr: String },
     /// The connection stood, and no whole answer came.
     #[error("{0}")]
@@ -119,5 +119,32 @@ impl From<io::Error> for Error {
     /// Only the output fails in this way: every other use of files says which file.
     fn from(error: io::Error) -> Error {
         Error::new(Kind::Output(error))
+    }
+}
+
+/// Only on this machine can `orbit dev` be of use.
+fn what_then(addr: &str) -> &'static str {
+    let host = addr.parse::<hyper::Uri>().ok().and_then(|uri| uri.host().map(str::to_string)).unwrap_or_default();
+    let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    match host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback()) {
+        true => "start one with `orbit dev`, or set ORBIT_ADDR",
+        false => {
+            "is it running, and does it listen on an address that this machine reaches? ORBIT_ADDR and --addr name another"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_on_this_machine_somebody_is_told_to_start_a_manager() {
+        for addr in ["http://127.0.0.1:7070", "http://localhost:7070", "http://[::1]:7070"] {
+            assert!(what_then(addr).contains("orbit dev"), "{addr}");
+        }
+        for addr in ["http://10.0.0.5:7070", "http://orbit.example:7070", "nonsense"] {
+            assert!(!what_then(addr).contains("orbit dev"), "{addr}");
+        }
     }
 }

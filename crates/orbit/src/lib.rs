@@ -14,6 +14,7 @@ pub mod dev;
 mod error;
 mod files;
 mod format;
+mod hint;
 mod session;
 mod settings;
 mod table;
@@ -97,6 +98,7 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, host: Host) -> u8 {
     if !host.stdout_is_terminal {
         command = command.term_width(100);
     }
+    let hint = hint::hint(&args);
     let parsed = command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
@@ -108,6 +110,9 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, host: Host) -> u8 {
             let text = usage.render();
             let text = if terminal && !no_color { text.ansi().to_string() } else { text.to_string() };
             let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+            if let Some(hint) = hint.filter(|_| usage.use_stderr()) {
+                say(stderr, &format!("\n{hint}"));
+            }
             return usage.exit_code() as u8;
         }
     };

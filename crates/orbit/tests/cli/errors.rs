@@ -180,3 +180,22 @@ fn an_answer_that_does_not_end_does_not_fill_the_memory() {
     let ran = Line::to(&fake).run(&["get", "services", "-w"]);
     assert!(ran.err.contains("gone"), "the stream was given up: {}", ran.err);
 }
+
+#[test]
+fn words_of_other_tools_are_answered_with_what_does_the_same() {
+    for (args, instead) in [
+        (&["rollback", "web"][..], "orbit rollout undo NAME"),
+        (&["diff", "-f", "web.yaml"], "orbit apply -f FILE --dry-run"),
+        (&["status"], "orbit rollout status NAME"),
+        (&["get", "all"], "orbit get services"),
+        (&["get", "events"], "orbit events"),
+        (&["get", "pods"], "orbit get tasks"),
+        (&["describe", "web"], "orbit describe service web"),
+    ] {
+        let ran = Line::addr("http://127.0.0.1:1").run(args);
+        assert_eq!(ran.code, 2, "{args:?}: {}", ran.err);
+        assert!(ran.err.contains(instead), "{args:?}: {}", ran.err);
+    }
+    let ran = Line::addr("http://127.0.0.1:1").run(&["get", "nonsense"]);
+    assert!(!ran.err.contains("the same here"), "{}", ran.err);
+}
