@@ -54,8 +54,8 @@ pub(super) struct Planner {
 #[derive(Clone, Debug, Default)]
 struct NoPlace {
     classes: BTreeSet<PlacementClass>,
-    /// The nodes of the tasks that they follow: room on one of them may be enough beside what such a task gives back.
-    nodes: BTreeSet<NodeId>,
+    /// The tasks that they follow, by node: room on one of them may be enough beside what such a task gives back.
+    olds: BTreeMap<NodeId, Vec<(PlacementClass, TaskId)>>,
 }
 
 /// A task that wants a node.
@@ -221,8 +221,13 @@ impl Planner {
         }
         let fits =
             |class: &PlacementClass| rooms.with(|scheduler| changed.iter().any(|node| scheduler.fits(class, *node)));
+        let fits_instead = |(class, old): &(PlacementClass, TaskId)| {
+            let old = rooms.cluster.task(*old);
+            old.is_some_and(|old| rooms.with(|scheduler| scheduler.place_instead(class, old)).is_some())
+        };
         let may_go = |(uid, waits): (&Uid, &NoPlace)| {
-            (!waits.nodes.is_disjoint(&changed) || waits.classes.iter().any(fits)).then_some(*uid)
+            let mut olds = changed.iter().filter_map(|node| waits.olds.get(node)).flatten();
+            (olds.any(fits_instead) || waits.classes.iter().any(fits)).then_some(*uid)
         };
         self.dirty.extend(self.no_place.iter().filter_map(may_go));
         let (free, blocked) = std::mem::take(&mut self.blocked).into_iter().partition(|(class, _)| fits(class));
@@ -302,8 +307,11 @@ impl Planner {
         let waited = self.no_place.remove(&workload.uid).is_some();
         let mut waits = NoPlace::default();
         for (slot, version, old) in no_place {
-            waits.classes.insert(class_of(rooms.cluster, workload, *slot, *version));
-            waits.nodes.extend(rooms.cluster.task(*old).and_then(|old| old.node));
+            let class = class_of(rooms.cluster, workload, *slot, *version);
+            if let Some(node) = rooms.cluster.task(*old).and_then(|old| old.node) {
+                waits.olds.entry(node).or_default().push((class.clone(), *old));
+            }
+            waits.classes.insert(class);
         }
         let refusals = waits.classes.first().map(|class| rooms.with(|scheduler| scheduler.refusals(class)));
         let unplaced = u32::from(refusals.is_some());
