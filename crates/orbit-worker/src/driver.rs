@@ -1,14 +1,9 @@
 //! The loop: one event in, its actions out, in order.
 
-use crate::{
-    hints,
-    input::Input,
-    metrics::{Metrics, OpKind},
-    session, streams,
-};
+use crate::{hints, input::Input, metrics::Metrics, session, streams};
 use orbit_core::{
     model::{Time, ToManager},
-    worker::{Action, Config, Event, Ledger, LinkId, OpId, Worker},
+    worker::{Action, Config, Event, Ledger, LinkId, OpId, OpKind, Worker},
 };
 use orbit_runtime::ContainerRuntime;
 use orbit_shell::{BlockingExecutor, Clock, Owned};

@@ -3,9 +3,9 @@
 
 #![cfg_attr(not(feature = "daemon"), allow(dead_code, reason = "a scrape reads it"))]
 
-use orbit_core::worker::{ContainerState, Op, OpErrorKind, OpResult, Worker};
+use orbit_core::worker::{ContainerState, OpErrorKind, OpKind, OpResult, Worker};
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
+    encoding::EncodeLabelSet,
     metrics::{
         counter::Counter,
         family::Family,
@@ -14,73 +14,11 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
-use std::{
-    fmt::{self, Write},
-    sync::Mutex,
-    time::Duration,
-};
+use std::{sync::Mutex, time::Duration};
 use tokio::time::Instant;
 
 /// How often all containers are counted: that costs as much as the node is large, and a step does not.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
-
-/// What kind of operation on the engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum OpKind {
-    List,
-    Inspect,
-    EnsureImage,
-    Create,
-    Start,
-    Stop,
-    Probe,
-    Remove,
-}
-
-impl OpKind {
-    const ALL: [OpKind; 8] = [
-        OpKind::List,
-        OpKind::Inspect,
-        OpKind::EnsureImage,
-        OpKind::Create,
-        OpKind::Start,
-        OpKind::Stop,
-        OpKind::Probe,
-        OpKind::Remove,
-    ];
-
-    pub fn of(op: &Op) -> OpKind {
-        match op {
-            Op::List(_) => OpKind::List,
-            Op::Inspect { .. } => OpKind::Inspect,
-            Op::EnsureImage { .. } => OpKind::EnsureImage,
-            Op::Create(_) => OpKind::Create,
-            Op::Start(_) => OpKind::Start,
-            Op::Stop { .. } => OpKind::Stop,
-            Op::Probe { .. } => OpKind::Probe,
-            Op::Remove(_) => OpKind::Remove,
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            OpKind::List => "list",
-            OpKind::Inspect => "inspect",
-            OpKind::EnsureImage => "ensure_image",
-            OpKind::Create => "create",
-            OpKind::Start => "start",
-            OpKind::Stop => "stop",
-            OpKind::Probe => "probe",
-            OpKind::Remove => "remove",
-        }
-    }
-}
-
-impl EncodeLabelValue for OpKind {
-    fn encode(&self, encoder: &mut LabelValueEncoder) -> fmt::Result {
-        encoder.write_str(self.as_str())
-    }
-}
 
 fn error(kind: OpErrorKind) -> &'static str {
     match kind {
@@ -98,12 +36,12 @@ fn error(kind: OpErrorKind) -> &'static str {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfKind {
-    kind: OpKind,
+    kind: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfFailure {
-    kind: OpKind,
+    kind: &'static str,
     error: &'static str,
 }
 
@@ -140,9 +78,9 @@ impl Default for Metrics {
         };
         // A series that comes with its first event is hard to alert on.
         for kind in OpKind::ALL {
-            drop(metrics.begun.get_or_create(&OfKind { kind }));
-            drop(metrics.durations.get_or_create(&OfKind { kind }));
-            drop(metrics.failed.get_or_create(&OfFailure { kind, error: error(OpErrorKind::Engine) }));
+            drop(metrics.begun.get_or_create(&OfKind { kind: kind.as_str() }));
+            drop(metrics.durations.get_or_create(&OfKind { kind: kind.as_str() }));
+            drop(metrics.failed.get_or_create(&OfFailure { kind: kind.as_str(), error: error(OpErrorKind::Engine) }));
         }
         metrics.count([0; 3]);
         metrics
@@ -169,14 +107,14 @@ impl Metrics {
 
     /// An operation begins.
     pub fn begun(&self, kind: OpKind) {
-        self.begun.get_or_create(&OfKind { kind }).inc();
+        self.begun.get_or_create(&OfKind { kind: kind.as_str() }).inc();
     }
 
     /// An operation has ended, after so long.
     pub fn ended(&self, kind: OpKind, took: Duration, result: &OpResult) {
-        self.durations.get_or_create(&OfKind { kind }).observe(took.as_secs_f64());
+        self.durations.get_or_create(&OfKind { kind: kind.as_str() }).observe(took.as_secs_f64());
         if let Err(failure) = result {
-            self.failed.get_or_create(&OfFailure { kind, error: error(failure.kind) }).inc();
+            self.failed.get_or_create(&OfFailure { kind: kind.as_str(), error: error(failure.kind) }).inc();
         }
     }
 
@@ -213,7 +151,7 @@ mod tests {
     use super::*;
     use orbit_core::{
         model::{ClusterId, Millis, NodeInfo, NodeUid, Resources, TaskId},
-        worker::{Action, Config, Container, Event, Ledger, OpError, OpId, OpOutput, Owner},
+        worker::{Action, Config, Container, Event, Ledger, Op, OpError, OpId, OpOutput, Owner},
     };
     use prometheus_client::encoding::text::encode;
 

@@ -7,11 +7,11 @@ use futures_util::{StreamExt, future::ready, stream::BoxStream};
 use madsim::runtime::{Handle, NodeHandle};
 use orbit_core::{
     model::{ExecRequest, LogRange, TaskId},
-    worker::{Op, OpError, OpErrorKind, OpResult, Owner},
+    worker::{Op, OpError, OpErrorKind, OpKind, OpResult, Owner},
 };
 use orbit_runtime::{
     ContainerRuntime, EngineInfo, ExecInput, ExecOutput, LogChunk,
-    fake::{FakeEngine, FakeRuntime, OpName},
+    fake::{FakeEngine, FakeRuntime},
 };
 use orbit_sim::Random;
 use std::{
@@ -157,23 +157,23 @@ impl Engine {
             self.with(|engine| engine.perform(op))
         };
         if !matches!(op, Op::List(_) | Op::Inspect { .. }) {
-            self.0.record.note(counted(OpName::of(op)), (&self.0.name, op, &result));
+            self.0.record.note(counted(OpKind::of(op)), (&self.0.name, op, &result));
         }
         sleep(Duration::from_millis(after)).await;
         result
     }
 }
 
-fn counted(name: OpName) -> &'static str {
+fn counted(name: OpKind) -> &'static str {
     match name {
-        OpName::List => "listings",
-        OpName::Inspect => "inspections",
-        OpName::EnsureImage => "images asked for",
-        OpName::Create => "creates",
-        OpName::Start => "container starts",
-        OpName::Stop => "stops",
-        OpName::Probe => "probes",
-        OpName::Remove => "removals",
+        OpKind::List => "listings",
+        OpKind::Inspect => "inspections",
+        OpKind::EnsureImage => "images asked for",
+        OpKind::Create => "creates",
+        OpKind::Start => "container starts",
+        OpKind::Stop => "stops",
+        OpKind::Probe => "probes",
+        OpKind::Remove => "removals",
     }
 }
 

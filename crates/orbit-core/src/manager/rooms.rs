@@ -109,7 +109,7 @@ impl Places for Rooms<'_> {
             self.inner.borrow_mut().refused.insert(class);
             return false;
         };
-        self.with(|scheduler| scheduler.keep(&class, node, Some(old).filter(|_| own.is_some())));
+        self.with(|scheduler| scheduler.keep(&class, node, own.and(Some(old))));
         let slot = workload.slots.get(old.slot as usize);
         let newest = slot.and_then(|slot| self.cluster.attempts(slot).next()).map(|newest| newest.id);
         let promise = Promise { old: old.id, newest, class, node };

@@ -73,6 +73,62 @@ pub enum Op {
     Remove(String),
 }
 
+/// The kinds of [`Op`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)]
+pub enum OpKind {
+    List,
+    Inspect,
+    EnsureImage,
+    Create,
+    Start,
+    Stop,
+    Probe,
+    Remove,
+}
+
+impl OpKind {
+    /// All, in order.
+    pub const ALL: [OpKind; 8] = [
+        OpKind::List,
+        OpKind::Inspect,
+        OpKind::EnsureImage,
+        OpKind::Create,
+        OpKind::Start,
+        OpKind::Stop,
+        OpKind::Probe,
+        OpKind::Remove,
+    ];
+
+    /// The kind of an operation.
+    pub fn of(op: &Op) -> OpKind {
+        match op {
+            Op::List(_) => OpKind::List,
+            Op::Inspect { .. } => OpKind::Inspect,
+            Op::EnsureImage { .. } => OpKind::EnsureImage,
+            Op::Create(_) => OpKind::Create,
+            Op::Start(_) => OpKind::Start,
+            Op::Stop { .. } => OpKind::Stop,
+            Op::Probe { .. } => OpKind::Probe,
+            Op::Remove(_) => OpKind::Remove,
+        }
+    }
+
+    /// Stable text, as in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OpKind::List => "list",
+            OpKind::Inspect => "inspect",
+            OpKind::EnsureImage => "ensure_image",
+            OpKind::Create => "create",
+            OpKind::Start => "start",
+            OpKind::Stop => "stop",
+            OpKind::Probe => "probe",
+            OpKind::Remove => "remove",
+        }
+    }
+}
+
 /// What a container is asked, with the ports inside of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ProbeOf {

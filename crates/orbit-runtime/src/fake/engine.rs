@@ -6,13 +6,13 @@ mod tests;
 
 use super::{
     container::{FakeContainer, Lives, Program},
-    fault::{Fault, OpName},
+    fault::Fault,
     image::FakeImage,
 };
 use crate::{EngineInfo, Identity, op_error};
 use orbit_core::model::{Millis, Pull, Resources, TaskId, repository};
 use orbit_core::worker::{
-    Container, ContainerSpec, ContainerState, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
+    Container, ContainerSpec, ContainerState, Op, OpError, OpErrorKind, OpKind, OpOutput, OpResult, Owner,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -88,7 +88,7 @@ impl FakeEngine {
         if self.down {
             return Err(self.gone());
         }
-        let name = OpName::of(op);
+        let name = OpKind::of(op);
         let fault = self.faults.iter().position(|fault| fault.on == name).and_then(|at| self.faults.remove(at));
         match fault {
             None => self.obey(op),

@@ -13,6 +13,6 @@ mod runtime;
 
 pub use container::{FakeContainer, Lives, Program};
 pub use engine::{FakeEngine, MEMORY_LIMIT_MIN_BYTES};
-pub use fault::{Fault, OpName};
+pub use fault::Fault;
 pub use image::{FakeImage, ImagePlace};
 pub use runtime::{FakeRuntime, Latency};

@@ -1,12 +1,12 @@
 //! The fake behind the trait, with time passing.
 
-use super::{FakeEngine, OpName};
+use super::FakeEngine;
 use crate::{ContainerRuntime, EngineInfo, ExecInput, ExecOutput, LogChunk, op_error};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use orbit_core::model::{ExecRequest, LogRange, TaskId};
-use orbit_core::worker::{ContainerState, Op, OpError, OpErrorKind, OpResult, Owner};
+use orbit_core::worker::{ContainerState, Op, OpError, OpErrorKind, OpKind, OpResult, Owner};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -39,7 +39,7 @@ pub struct FakeRuntime {
 
 struct Shared {
     engine: Mutex<FakeEngine>,
-    latency: Mutex<fn(OpName) -> Latency>,
+    latency: Mutex<fn(OpKind) -> Latency>,
     changed: watch::Sender<()>,
     streams: Arc<()>,
 }
@@ -57,7 +57,7 @@ impl FakeRuntime {
     }
 
     /// Sets how long each kind of operation takes from now on.
-    pub fn set_latency(&self, latency: fn(OpName) -> Latency) {
+    pub fn set_latency(&self, latency: fn(OpKind) -> Latency) {
         *self.shared.latency.lock().unwrap_or_else(PoisonError::into_inner) = latency;
     }
 
@@ -79,7 +79,7 @@ impl FakeRuntime {
         self.shared.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn latency(&self, name: OpName) -> Latency {
+    fn latency(&self, name: OpKind) -> Latency {
         (*self.shared.latency.lock().unwrap_or_else(PoisonError::into_inner))(name)
     }
 }
@@ -87,7 +87,7 @@ impl FakeRuntime {
 #[async_trait]
 impl ContainerRuntime for FakeRuntime {
     async fn perform(&self, op: Op) -> OpResult {
-        let latency = self.latency(OpName::of(&op));
+        let latency = self.latency(OpKind::of(&op));
         let own = Duration::from_millis(self.engine().takes(&op).0);
         pass(latency.before + own).await;
         let result = self.with(|engine| engine.perform(&op));

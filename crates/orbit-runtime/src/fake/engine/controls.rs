@@ -4,14 +4,14 @@ use super::{FakeEngine, KILLED};
 use crate::{
     fake::{
         container::{FakeContainer, Program},
-        fault::{Fault, OpName},
+        fault::Fault,
         image::{FakeImage, ImagePlace},
     },
     op_error,
 };
 use orbit_core::{
     model::Resources,
-    worker::{ContainerSpec, ContainerState, OpErrorKind},
+    worker::{ContainerSpec, ContainerState, OpErrorKind, OpKind},
 };
 use std::collections::BTreeSet;
 
@@ -113,7 +113,7 @@ impl FakeEngine {
         self.faults.push_back(fault);
     }
     /// The next operation of a kind takes place, and its response is lost.
-    pub fn lose_response(&mut self, on: OpName) {
+    pub fn lose_response(&mut self, on: OpKind) {
         let error = op_error(OpErrorKind::Engine, "the connection broke before the response came");
         self.fail_next(Fault { on, takes_place: true, error });
     }

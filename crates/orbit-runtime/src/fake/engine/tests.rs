@@ -28,11 +28,11 @@ fn spec(name: &str) -> ContainerSpec {
 fn a_lost_response_leaves_its_effect_and_the_repetition_adds_none() {
     let mut engine = engine();
     let create = Op::Create(Box::new(spec("a")));
-    engine.lose_response(OpName::Create);
+    engine.lose_response(OpKind::Create);
     assert_eq!(engine.perform(&create).unwrap_err().kind, OpErrorKind::Engine);
     assert_eq!(engine.perform(&create), Ok(OpOutput::Done));
     let start = Op::Start("a".to_owned());
-    engine.lose_response(OpName::Start);
+    engine.lose_response(OpKind::Start);
     assert_eq!(engine.perform(&start).unwrap_err().kind, OpErrorKind::Engine);
     assert_eq!(engine.perform(&start), Ok(OpOutput::Done));
     assert_eq!(engine.lives_of(TASK), Lives { created: 1, started: 1, removed: 0 });
@@ -42,7 +42,7 @@ fn a_lost_response_leaves_its_effect_and_the_repetition_adds_none() {
 fn a_fault_without_effect_waits_for_its_kind_of_operation_and_strikes_once() {
     let mut engine = engine();
     let error = op_error(OpErrorKind::PortTaken(None), "taken");
-    engine.fail_next(Fault { on: OpName::Start, takes_place: false, error: error.clone() });
+    engine.fail_next(Fault { on: OpKind::Start, takes_place: false, error: error.clone() });
     assert_eq!(engine.perform(&Op::Create(Box::new(spec("a")))), Ok(OpOutput::Done));
     assert_eq!(engine.perform(&Op::Start("a".to_owned())), Err(error));
     assert_eq!(engine.lives_of(TASK).started, 0);
