@@ -31,6 +31,7 @@ struct World {
     now: u64,
     worker: Worker,
     life: u64,
+    boot: u64,
     /// What is durable of the ledger.
     ledger: Ledger,
     ops: BTreeMap<OpId, Op>,
@@ -79,7 +80,8 @@ impl World {
         let ledger = Ledger::new(NODE);
         let mut world = World {
             now: 0,
-            worker: Worker::restore(config(), ledger.clone(), 1),
+            worker: Worker::restore(config(), ledger.clone(), BootId(0), 1),
+            boot: 0,
             life: 1,
             ledger,
             ops: BTreeMap::new(),
@@ -361,6 +363,7 @@ impl World {
                 Ok(OpOutput::Container((!draws.one_in(4)).then(|| container(id, draws))))
             }
             (Op::EnsureImage { .. }, _) => Ok(OpOutput::Image(draws.bool().then(|| "sha256:1".to_string()))),
+            (Op::Create(spec), _) => Ok(OpOutput::Created(spec.name.clone())),
             _ => Ok(OpOutput::Done),
         };
         self.step(Event::Done { op, result });
@@ -387,10 +390,14 @@ impl World {
             return;
         }
         self.life += 1;
-        self.worker = Worker::restore(config(), self.ledger.clone(), self.life);
+        // The clock of another boot begins anew.
+        if draws.bool() {
+            self.boot += 1;
+            self.now = draws.number().min(1 << 40);
+        }
+        self.worker = Worker::restore(config(), self.ledger.clone(), BootId(self.boot), self.life);
         (self.link, self.last_link, self.last_op) = (None, LinkId(0), OpId(0));
         self.ops.clear();
-        self.now = draws.number().min(1 << 40);
         self.step(Event::Wake);
     }
 }
@@ -401,5 +408,5 @@ fn container(task: TaskId, draws: &mut Draws) -> Container {
         1 => ContainerState::Running,
         n => ContainerState::Exited { code: i32::from(draws.byte()), out_of_memory: n == 3 },
     };
-    Container { name: name_of(task), task, spec: 0, state }
+    Container { id: name_of(task), name: name_of(task), task, spec: 0, state }
 }

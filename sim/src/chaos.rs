@@ -175,6 +175,8 @@ impl Chaos {
                     Harm::Sicken,
                     Harm::SickenAll,
                     Harm::Cure,
+                    Harm::Rename,
+                    Harm::Copy,
                 ];
                 now(Input::Container { worker, nth: random.below(64), harm: harms[random.below(harms.len())] })
             }

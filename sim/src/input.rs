@@ -102,6 +102,10 @@ pub enum Harm {
     SickenAll,
     /// It no longer does.
     Cure,
+    /// It gets another name.
+    Rename,
+    /// An image is made of it, and run: that carries the same labels, and is nobody's of ours.
+    Copy,
 }
 
 /// Where a strike can hit.
@@ -363,6 +367,8 @@ impl Input {
                 Harm::Pause => Fault::ContainerPaused,
                 Harm::Sicken | Harm::SickenAll => Fault::ContainerSick,
                 Harm::Cure => return None,
+                Harm::Rename => Fault::ContainerRenamed,
+                Harm::Copy => Fault::ContainerCopied,
             },
             Input::Prune { .. } => Fault::Prune,
             Input::PushAgain => Fault::TagMoved,

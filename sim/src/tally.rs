@@ -59,6 +59,8 @@ named! {
         ContainerStopped "container stopped by somebody",
         ContainerPaused "container paused by somebody",
         ContainerSick "container says no to its probes",
+        ContainerRenamed "container renamed",
+        ContainerCopied "container copied with its labels",
         Prune "containers pruned by somebody",
         TagMoved "other bytes pushed under a tag",
         PortTakenByStranger "port taken by a stranger",

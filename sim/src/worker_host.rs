@@ -4,7 +4,7 @@
 use crate::random::Random;
 use orbit_core::{
     model::*,
-    worker::{Action, Config, Event, Ledger, OpId, Worker},
+    worker::{Action, BootId, Config, Event, Ledger, OpId, Worker},
 };
 use orbit_runtime::fake::FakeEngine;
 use std::collections::BTreeSet;
@@ -34,7 +34,9 @@ pub(crate) struct WorkerHost {
     pub shaken: bool,
     pub shaken_until: u64,
     config: Config,
-    started_at: u64,
+    booted_at: u64,
+    /// What was so before the process ended that is to begin now.
+    before_crash: Option<(bool, u64)>,
     /// How much faster its clock runs than the world's, in parts per million.
     drift_ppm: i64,
     random: Random,
@@ -82,7 +84,8 @@ impl WorkerHost {
             shaken: false,
             shaken_until: 0,
             config,
-            started_at: 0,
+            booted_at: 0,
+            before_crash: None,
             drift_ppm,
             random,
         }
@@ -99,16 +102,24 @@ impl WorkerHost {
         self.shaken = now < self.shaken_until;
     }
 
+    /// Its process is back, `in_time` if no fence has passed meanwhile: it was there for all of them then.
+    pub fn back(&mut self, in_time: bool) {
+        if let Some((shaken, shaken_until)) = self.before_crash.take() {
+            self.shaken_until = shaken_until;
+            self.shaken &= shaken || !in_time;
+        }
+    }
+
     pub fn clock(&self, now: u64) -> Time {
-        let passed = now - self.started_at;
+        let passed = now - self.booted_at;
         Time(passed.saturating_add_signed(passed as i64 * self.drift_ppm / 1_000_000))
     }
 
     /// Starts the process.
     pub fn start(&mut self, now: u64) -> Vec<Action> {
         assert!(self.machine.is_none());
-        self.started_at = now;
-        self.machine = Some(Worker::restore(self.config.clone(), self.ledger.clone(), self.random.bits()));
+        let boot = BootId(self.reboots.into());
+        self.machine = Some(Worker::restore(self.config.clone(), self.ledger.clone(), boot, self.random.bits()));
         self.step(now, Event::Wake)
     }
 
@@ -122,7 +133,16 @@ impl WorkerHost {
         Hello { cluster, seen, nonce: u64::MAX - number, info, inventory: Vec::new(), takes_parts: true }
     }
 
-    pub fn crash(&mut self) {
+    /// The process ends, and with `reboot` the whole machine; it is back after `down_ms`.
+    pub fn crash(&mut self, now: u64, reboot: bool, down_ms: u64) {
+        self.before_crash = Some((self.shaken, self.shaken_until)).filter(|_| !reboot);
+        self.shake(now + down_ms);
+        if reboot {
+            self.engine.reboot();
+            self.reboots += 1;
+            self.booted_at = now;
+        }
+        self.paused_until = now;
         self.machine = None;
         self.wake = None;
         self.cancelled.clear();
@@ -139,7 +159,7 @@ impl WorkerHost {
         let due = self.machine.as_ref()?.deadline()?.0;
         let world = i128::from(due) * 1_000_000 / (1_000_000 + i128::from(self.drift_ppm));
         // Rounded up, so that it is due on its own clock by then.
-        Some(u64::try_from(world).unwrap_or(u64::MAX - 2).saturating_add(1 + self.started_at))
+        Some(u64::try_from(world).unwrap_or(u64::MAX - 2).saturating_add(1 + self.booted_at))
     }
 }
 

@@ -268,6 +268,9 @@ struct World {
     watch: TaskWatch,
     /// How often `web:2` was pushed again.
     pushes: u64,
+    /// How many containers were given another name, and how many were copied with their labels.
+    renamed: u64,
+    copied: u64,
     /// Tasks whose container somebody started himself, and those with a timed fence that were replaced while their worker or
     /// engine was not there: nothing was promised of them (I7).
     excused: BTreeSet<TaskId>,
@@ -320,6 +323,8 @@ impl World {
             engine_ms_max: options.engine_ms_max,
             watch: TaskWatch::default(),
             pushes: 0,
+            renamed: 0,
+            copied: 0,
             excused: BTreeSet::new(),
             orders: OrderWatch::default(),
             fences: FenceWatch::default(),
@@ -497,6 +502,8 @@ impl World {
             WorldEvent::WorkerStart { worker } if self.workers[worker].is_lost => {}
             WorldEvent::WorkerStart { worker } => {
                 self.fences.begins(worker, self.now);
+                let in_time = self.fences.pass_after(worker, &self.workers[worker].engine, self.now + 2000);
+                self.workers[worker].back(in_time);
                 let actions = self.workers[worker].start(self.now);
                 self.worker_acts(worker, actions)?;
             }

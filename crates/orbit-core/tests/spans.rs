@@ -51,7 +51,7 @@ fn order(probe: Probe) -> Assignment {
 /// How many steps a worker takes in ten seconds under such a manager, whose every heartbeat is acknowledged at once; and
 /// how many of its probes are answered at once.
 fn steps(heartbeat: Millis, lease: Millis, probe: Probe, answer: OpResult) -> (usize, usize) {
-    let mut worker = Worker::restore(config(), Ledger::new(NodeUid(1)), 1);
+    let mut worker = Worker::restore(config(), Ledger::new(NodeUid(1)), BootId(1), 1);
     let (mut now, mut steps, mut probes) = (Time(0), 0, 0);
     let mut events = vec![Event::Wake];
     while now < Time(10_000) && steps < 20_000 {
@@ -96,6 +96,7 @@ fn steps(heartbeat: Millis, lease: Millis, probe: Probe, answer: OpResult) -> (u
                             probes += 1;
                             answer.clone()
                         }
+                        Op::Create(spec) => Ok(OpOutput::Created(spec.name.clone())),
                         _ => Ok(OpOutput::Done),
                     };
                     events.insert(0, Event::Done { op, result });

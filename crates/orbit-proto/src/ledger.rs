@@ -23,13 +23,15 @@ pub fn decode_ledger_task(bytes: &[u8]) -> std::result::Result<LedgerTask, Decod
 impl From<&LedgerTask> for v1::LedgerTask {
     fn from(t: &LedgerTask) -> Self {
         let fence = t.fence.map(|fence| v1::TimedFence { after_ms: fence.after.0, grace_ms: fence.grace.0 });
-        v1::LedgerTask { attempted: t.attempted, end: t.end.as_ref().map(Into::into), fence, fenced: t.fenced }
+        let (end, container) = (t.end.as_ref().map(Into::into), t.container.clone());
+        v1::LedgerTask { attempted: t.attempted, end, fence, fenced: t.fenced, container }
     }
 }
 impl TryFrom<v1::LedgerTask> for LedgerTask {
     type Error = DecodeError;
     fn try_from(t: v1::LedgerTask) -> Result<Self> {
         let fence = t.fence.map(|fence| TimedFence { after: Millis(fence.after_ms), grace: Millis(fence.grace_ms) });
-        Ok(LedgerTask { attempted: t.attempted, end: maybe("end", t.end)?, fence, fenced: t.fenced })
+        let end = maybe("end", t.end)?;
+        Ok(LedgerTask { attempted: t.attempted, container: t.container, end, fence, fenced: t.fenced })
     }
 }

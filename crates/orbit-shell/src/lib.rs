@@ -14,7 +14,7 @@ pub mod supervisor;
 
 pub use blocking::{BlockingExecutor, TokioBlocking, call};
 pub use buggify::buggify;
-pub use clock::Clock;
+pub use clock::{Clock, boot};
 pub use owned::Owned;
 
 use std::hash::{BuildHasher, RandomState};

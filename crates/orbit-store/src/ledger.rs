@@ -6,8 +6,8 @@ use crate::{
     error::Trouble,
 };
 use orbit_core::{
-    model::{ClusterId, NodeUid, TaskId},
-    worker::{Ledger, LedgerTask, LedgerWrite},
+    model::{ClusterId, NodeUid, TaskId, Time},
+    worker::{BootId, HeardOf, Ledger, LedgerTask, LedgerWrite},
 };
 use orbit_proto::{decode_ledger_task, encode_ledger_task};
 use redb::{ReadableTable, StorageBackend, Table, TableDefinition, TableError, WriteTransaction};
@@ -93,6 +93,9 @@ fn head(meta: &impl ReadableTable<&'static str, u64>) -> std::result::Result<Opt
         node: NodeUid(node),
         cluster: get("cluster")?.map(ClusterId),
         seen: (epoch, get("seen.term")?.unwrap_or(0)),
+        heard_of: get("heard_of.boot")?
+            .zip(get("heard_of.at_ms")?)
+            .map(|(boot, at)| HeardOf { boot: BootId(boot), at: Time(at) }),
         tasks: BTreeMap::new(),
     }))
 }
@@ -103,6 +106,10 @@ fn set_head(meta: &mut Table<'_, &'static str, u64>, ledger: &Ledger) -> std::re
     meta.insert("seen.term", ledger.seen.1)?;
     if let Some(cluster) = ledger.cluster {
         meta.insert("cluster", cluster.0)?;
+    }
+    if let Some(HeardOf { boot, at }) = ledger.heard_of {
+        meta.insert("heard_of.boot", boot.0)?;
+        meta.insert("heard_of.at_ms", at.0)?;
     }
     Ok(())
 }
@@ -144,12 +151,13 @@ impl LedgerStore for RedbLedger {
             for write in writes {
                 // What the write means is the core's business: the one row goes through `Ledger::apply`.
                 let id = match write {
-                    LedgerWrite::Seen { .. } => {
+                    LedgerWrite::Seen { .. } | LedgerWrite::HeardOf(_) => {
                         ledger.apply(write);
                         set_head(&mut meta, &ledger)?;
                         continue;
                     }
                     LedgerWrite::Attempted(id)
+                    | LedgerWrite::Created(id, _)
                     | LedgerWrite::Fence(id, _)
                     | LedgerWrite::Fenced(id)
                     | LedgerWrite::Forgotten(id) => *id,

@@ -3,7 +3,7 @@
 use crate::{hints, input::Input, metrics::Metrics, session, streams};
 use orbit_core::{
     model::{Time, ToManager},
-    worker::{Action, Config, Event, Ledger, LinkId, OpId, OpKind, Worker},
+    worker::{Action, BootId, Config, Event, Ledger, LinkId, OpId, OpKind, Worker},
 };
 use orbit_runtime::ContainerRuntime;
 use orbit_shell::{BlockingExecutor, Clock, Owned};
@@ -97,13 +97,13 @@ pub(crate) async fn run_measured(
     };
     tracing::info!(node = %parts.config.info.name, uid = %ledger.node, manager = %parts.manager, "worker starts");
     let (sender, mut inputs) = mpsc::unbounded_channel();
-    let machine = Worker::restore(parts.config.clone(), ledger, parts.nonce);
+    let machine = Worker::restore(parts.config.clone(), ledger, BootId(orbit_shell::boot()), parts.nonce);
     let store = std::mem::replace(&mut parts.ledger, Box::new(Nothing));
     let mut driver = Driver {
         machine,
         parts,
         ledger: Some(store),
-        clock: Clock::start(),
+        clock: Clock::of_this_machine(),
         inputs: sender,
         links: BTreeMap::new(),
         ops: BTreeMap::new(),

@@ -215,7 +215,7 @@ mod tests {
         let mut ledger = Ledger::new(NodeUid(1));
         ledger.cluster = Some(ClusterId(1));
         ledger.tasks.insert(task(1), Default::default());
-        Worker::restore(Config { info, pull_deadline, starts_max: 1, resync_every }, ledger, 1)
+        Worker::restore(Config { info, pull_deadline, starts_max: 1, resync_every }, ledger, BootId(1), 1)
     }
 
     fn task(index: u64) -> TaskId {
@@ -237,6 +237,7 @@ mod tests {
         assert_eq!(value(&metrics, "orbit_worker_engine_up"), 0.0, "nobody has asked it yet");
         let op = listing(&worker.step(orbit_core::model::Time(0), Event::Wake));
         let container = |index: u64, state| Container {
+            id: format!("{index}"),
             name: format!("orbit-{}-{}", ClusterId(1), task(index)),
             task: task(index),
             spec: 1,

@@ -5,7 +5,7 @@ use orbit_core::{manager::SessionId, model::*, state::Cluster, worker::Op};
 use orbit_runtime::fake::FakeEngine;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Remembers when each worker's process was heard last, as far as it can know, and what it was told of fences: that
+/// Remembers when each worker was heard last, as far as it can know, and what it was told of fences: that
 /// neither its link nor its ledger is asked.
 #[derive(Debug, Default)]
 pub struct FenceWatch {
@@ -19,17 +19,22 @@ pub struct FenceWatch {
     excused: BTreeSet<TaskId>,
 }
 
-/// What one process of a worker can know of its manager, in virtual milliseconds.
+/// What the processes of a worker, between two boots of its machine, can know of its manager, in virtual milliseconds.
 #[derive(Debug, Default)]
 struct Heard {
-    /// When the last message was sent of which it learned that it was heard; when it began, where there was none.
+    /// When the last message was sent of which it learned that it was heard; when the first began, where there was none.
     of_at: u64,
+    /// When the present process began.
+    began_at: u64,
     /// When each hello and each heartbeat was sent of which it has not learned that yet.
     hellos: BTreeMap<SessionId, u64>,
     heartbeats: BTreeMap<(SessionId, u64), u64>,
     /// What it has begun to stop.
     stopping: BTreeSet<TaskId>,
 }
+
+/// A process that begins has looked at its engine, and stops what is to be stopped, within this.
+const FIRST_LOOK_MAX: Millis = Millis::secs(3);
 
 #[derive(Clone, Copy, Debug)]
 struct Span {
@@ -63,7 +68,22 @@ impl Span {
 impl FenceWatch {
     /// A process of the worker begins.
     pub fn begins(&mut self, worker: usize, now: u64) {
-        self.workers.insert(worker, Heard { of_at: now, ..Heard::default() });
+        let of_at = self.workers.get(&worker).map_or(now, |before| before.of_at);
+        self.workers.insert(worker, Heard { of_at, began_at: now, ..Heard::default() });
+    }
+
+    /// Its machine was started anew, and nothing runs on it.
+    pub fn rebooted(&mut self, worker: usize) {
+        self.workers.remove(&worker);
+    }
+
+    /// Whether the fence of everything that runs there passes after `then`.
+    pub fn pass_after(&self, worker: usize, engine: &FakeEngine, then: u64) -> bool {
+        let Some(heard) = self.workers.get(&worker) else { return true };
+        let running = engine.containers().filter(|container| container.is_running());
+        let mut spans = running.filter_map(|container| self.fenced.get(&container.identity?.task));
+        // What is written down may lag behind by a quarter.
+        spans.all(|span| heard.of_at + span.fenced_after.0 / 2 > then)
     }
 
     /// The worker sends something.
@@ -154,7 +174,10 @@ impl FenceWatch {
             let span = self.fenced.get(&task).filter(|_| !self.excused.contains(&task));
             let is_late = |span: &&Span| {
                 let begun = heard.stopping.contains(&task);
-                now > since + span.replace_after.0 || (!begun && now > span.fenced_at(since))
+                let begins_by = span.fenced_at(since).max(heard.began_at + FIRST_LOOK_MAX.0);
+                let stopping_max = span.replace_after.0 - span.fenced_after.0;
+                let ends_by = (since + span.replace_after.0).max(heard.began_at + FIRST_LOOK_MAX.0 + stopping_max);
+                now > ends_by || (!begun && now > begins_by)
             };
             if let Some(span) = span.filter(is_late) {
                 return Err(("I8", format!("{task} runs, {}", span.of(worker, heard.of_at))));

@@ -301,16 +301,22 @@ impl World {
     }
 
     fn harm(&mut self, worker: usize, nth: usize, harm: Harm, input: &Input) -> Lived {
-        let engine = &mut self.workers[worker].engine;
+        let WorkerHost { engine, ledger, .. } = &mut self.workers[worker];
         let ours = engine.containers().filter(|c| c.identity.is_some());
+        // A container that was never heard of is known by its name alone.
+        let is_known = |c: &FakeContainer| {
+            c.identity.is_some_and(|it| ledger.tasks.get(&it.task).is_some_and(|task| task.container.is_some()))
+        };
         let fits = ours.filter(|c| match harm {
             Harm::Exit(_) | Harm::Kill | Harm::OutOfMemory | Harm::Stop | Harm::Pause => c.is_running(),
             Harm::Sicken | Harm::SickenAll => c.is_running() && !c.unhealthy,
             Harm::Cure => c.is_running() && c.unhealthy,
             Harm::Start => matches!(c.state, worker::ContainerState::Exited { .. }),
             Harm::Remove => true,
+            Harm::Rename => is_known(c),
+            Harm::Copy => c.is_running() && is_known(c),
         });
-        let names: Vec<String> = fits.map(|c| c.spec.name.clone()).collect();
+        let names: Vec<String> = fits.map(|c| c.id.clone()).collect();
         let Some(name) = names.get(nth % names.len().max(1)) else { return Ok(()) };
         let task = engine.container(name).and_then(|it| it.identity).map(|identity| identity.task);
         if harm == Harm::Start {
@@ -330,7 +336,11 @@ impl World {
             Harm::Sicken => engine.make_unhealthy(name, true),
             Harm::SickenAll => self.make_all_unhealthy(&name.clone()),
             Harm::Cure => engine.make_unhealthy(name, false),
+            Harm::Rename => engine.rename(name, &format!("renamed-{}", self.renamed)),
+            Harm::Copy => engine.copy(name, &format!("copy-{}", self.copied)),
         }
+        self.renamed += u64::from(harm == Harm::Rename);
+        self.copied += u64::from(harm == Harm::Copy);
         self.tally_fault(input);
         self.tell_hints(worker);
         self.homes.look(worker, &self.workers[worker].engine)
@@ -343,7 +353,7 @@ impl World {
         for worker in &mut self.workers {
             let ours = worker.engine.containers().filter(|c| c.is_running());
             let ours = ours.filter(|c| task(c).and_then(|task| self.names.get(&task)) == object && object.is_some());
-            let ours: Vec<String> = ours.map(|c| c.spec.name.clone()).collect();
+            let ours: Vec<String> = ours.map(|c| c.id.clone()).collect();
             ours.iter().for_each(|name| worker.engine.make_unhealthy(name, true));
         }
     }
@@ -352,7 +362,7 @@ impl World {
     fn prune(&mut self, worker: usize, told: bool, input: &Input) -> Lived {
         let engine = &mut self.workers[worker].engine;
         let idle = engine.containers().filter(|c| c.identity.is_some() && !c.is_running());
-        let names: Vec<String> = idle.map(|c| c.spec.name.clone()).collect();
+        let names: Vec<String> = idle.map(|c| c.id.clone()).collect();
         if names.is_empty() {
             return Ok(());
         }

@@ -105,13 +105,9 @@ impl World {
             return;
         }
         let now = self.now;
-        let host = &mut self.workers[worker];
-        host.shake(now + down_ms.max(1));
-        host.crash();
-        host.paused_until = self.now;
+        self.workers[worker].crash(now, reboot, down_ms.max(1));
         if reboot {
-            host.engine.reboot();
-            host.reboots += 1;
+            self.fences.rebooted(worker);
         }
         let of_worker = |(id, c): (&SessionId, &Connection)| (c.worker == worker).then_some(*id);
         let sessions: Vec<SessionId> = self.network.open.iter().filter_map(of_worker).collect();

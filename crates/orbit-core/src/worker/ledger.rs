@@ -12,6 +12,8 @@ pub struct Ledger {
     pub cluster: Option<ClusterId>,
     /// The highest (epoch, term) seen.
     pub seen: (u32, u64),
+    /// When the manager is known to have heard of this node: a later process of the worker counts timed fences from there.
+    pub heard_of: Option<HeardOf>,
     /// What was begun and what has ended, by task, until the manager forgets the task.
     pub tasks: BTreeMap<TaskId, LedgerTask>,
 }
@@ -21,6 +23,8 @@ pub struct Ledger {
 pub struct LedgerTask {
     /// A create was attempted. Attempted and absent means vanished: it is never created again.
     pub attempted: bool,
+    /// The ID of its container, once the engine has said so.
+    pub container: Option<String>,
     /// It has ended, and nothing may start it again.
     pub end: Option<TaskReport>,
     /// When it is to be stopped without an order: a process that was restarted has none until it is welcomed.
@@ -28,6 +32,20 @@ pub struct LedgerTask {
     /// Its node has begun to stop it by itself. That is brought to its end, whatever is heard meanwhile, and is why it ended.
     pub fenced: bool,
 }
+
+/// When a message was sent that the manager is known to have received. It may lag behind a little, because not each is
+/// written down, and is never too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeardOf {
+    /// The machine had been started as this: of another boot, the time says nothing, and its containers ended with it.
+    pub boot: BootId,
+    /// On the clock of that boot.
+    pub at: Time,
+}
+
+/// A boot of a machine: all processes from one start of the machine to the next see the same, and one clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootId(pub u64);
 
 /// A task that its node stops by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +73,12 @@ pub enum LedgerWrite {
         /// At this (epoch, term).
         seen: (u32, u64),
     },
+    /// The manager has heard of this node: written while the node has tasks with a timed fence.
+    HeardOf(HeardOf),
     /// A container is about to be created for this task.
     Attempted(TaskId),
+    /// This task has this container, by its ID.
+    Created(TaskId, String),
     /// Its node stops this task by itself, should it hear of nobody.
     Fence(TaskId, TimedFence),
     /// It is about to.
@@ -70,11 +92,17 @@ pub enum LedgerWrite {
 impl Ledger {
     /// An empty ledger of a node that has never been welcomed.
     pub fn new(node: NodeUid) -> Ledger {
-        Ledger { node, cluster: None, seen: (0, 0), tasks: BTreeMap::new() }
+        Ledger { node, cluster: None, seen: (0, 0), heard_of: None, tasks: BTreeMap::new() }
     }
+
     /// How many tasks this node stops by itself, should it hear of nobody: as long as a worker runs.
     pub fn fences(&self) -> usize {
-        self.tasks.values().filter(|task| task.fence.is_some() && task.end.is_none()).count()
+        self.open_fences().count()
+    }
+
+    /// The fences of tasks that have not ended.
+    pub(super) fn open_fences(&self) -> impl Iterator<Item = TimedFence> {
+        self.tasks.values().filter(|task| task.end.is_none()).filter_map(|task| task.fence)
     }
 
     /// Carries out one change. Applying it twice equals once.
@@ -84,7 +112,11 @@ impl Ledger {
                 self.cluster = Some(*cluster);
                 self.seen = self.seen.max(*seen);
             }
+            LedgerWrite::HeardOf(heard_of) => self.heard_of = Some(*heard_of),
             LedgerWrite::Attempted(task) => self.tasks.entry(*task).or_default().attempted = true,
+            LedgerWrite::Created(task, container) => {
+                self.tasks.entry(*task).or_default().container = Some(container.clone());
+            }
             LedgerWrite::Fence(task, fence) => self.tasks.entry(*task).or_default().fence = Some(*fence),
             LedgerWrite::Fenced(task) => self.tasks.entry(*task).or_default().fenced = true,
             LedgerWrite::Ended(report) => {

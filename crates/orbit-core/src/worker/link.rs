@@ -19,8 +19,9 @@ pub(super) struct Link {
     dialled: u64,
     failures: u32,
     jitter: ChaCha8Rng,
-    /// When the last message was sent that the manager is known to have heard; the beginning of this process's life where
-    /// there was none. Fences count from here (invariant I8).
+    /// When the last message was sent that the manager is known to have heard, by this process or, in the same boot of the
+    /// machine, one before it; the beginning of this process's life where there was none. Fences count from here (invariant
+    /// I8).
     heard_of_at: Option<Time>,
 }
 
@@ -71,9 +72,10 @@ const SPAN_MIN: Millis = Millis(10);
 const GREETING_MAX: Millis = Millis::secs(5);
 
 impl Link {
-    pub fn new(nonce: u64) -> Link {
+    /// `heard_of_at`: what an earlier process of this boot has written down.
+    pub fn new(nonce: u64, heard_of_at: Option<Time>) -> Link {
         let jitter = ChaCha8Rng::seed_from_u64(nonce);
-        Link { state: State::Down { dial_at: Time(0) }, dialled: 0, failures: 0, jitter, heard_of_at: None }
+        Link { state: State::Down { dial_at: Time(0) }, dialled: 0, failures: 0, jitter, heard_of_at }
     }
 
     /// When the last message was sent that the manager is known to have heard.

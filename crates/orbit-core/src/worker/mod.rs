@@ -100,7 +100,7 @@ pub enum Action {
     Open {
         /// What is wanted.
         request: StreamRequest,
-        /// The container's name.
+        /// The container's ID or name.
         container: String,
     },
     /// The operator has to know.
@@ -111,10 +111,14 @@ pub enum Action {
 /// alone.
 const ENGINE_RETRY: Millis = Millis::secs(1);
 
+/// What is written down of the manager's having heard lags behind by this part of the shortest fence at most.
+const HEARD_OF_PART: u64 = 4;
+
 /// The worker's machine.
 #[derive(Clone, Debug)]
 pub struct Worker {
     config: Config,
+    boot: BootId,
     nonce: u64,
     ledger: Ledger,
     link: Link,
@@ -213,15 +217,17 @@ impl Worker {
     /// A worker that knows what its ledger remembers and nothing else.
     ///
     /// `nonce` is drawn at random for this process.
-    pub fn restore(config: Config, ledger: Ledger, nonce: u64) -> Worker {
+    pub fn restore(config: Config, ledger: Ledger, boot: BootId, nonce: u64) -> Worker {
         let tasks = ledger.tasks.keys().map(|id| (*id, WorkerTask::default())).collect();
         let listed = ledger.cluster.is_none();
+        let heard_of_at = ledger.heard_of.filter(|heard_of| heard_of.boot == boot).map(|heard_of| heard_of.at);
         let engine = Engine { listed, down_until: None, resync_at: Time(0), listing: false, list_again: false };
         Worker {
             config,
+            boot,
             nonce,
             ledger,
-            link: Link::new(nonce),
+            link: Link::new(nonce, heard_of_at),
             tasks,
             due: BTreeSet::new(),
             looked_at: BTreeSet::new(),
@@ -238,7 +244,8 @@ impl Worker {
 
     /// Takes in one event. Carry out all actions, in order, before the next step.
     ///
-    /// `now` is the caller's monotonic clock; its zero does not matter, and it does not go back.
+    /// `now` is the machine's clock: it does not go back, and all processes from one start of the machine to the next count
+    /// from the same zero.
     pub fn step(&mut self, now: Time, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         self.link.begin(now);
@@ -278,6 +285,17 @@ impl Worker {
     fn persist(&mut self, write: LedgerWrite, actions: &mut Vec<Action>) {
         self.ledger.apply(&write);
         actions.push(Action::Persist(vec![write]));
+    }
+
+    /// Writes down when the manager heard of this node, where a task is fenced. Not each time, because that is a sync: a part
+    /// of the shortest fence later, so that a process that follows stops nothing much too soon.
+    fn remember_heard_of(&mut self, actions: &mut Vec<Action>) {
+        let Some(shortest) = self.ledger.open_fences().map(|fence| fence.after).min() else { return };
+        let at = self.link.heard_of_at();
+        let of_this_boot = self.ledger.heard_of.filter(|heard_of| heard_of.boot == self.boot);
+        if of_this_boot.is_none_or(|heard_of| heard_of.at + Millis(shortest.0 / HEARD_OF_PART) <= at) {
+            self.persist(LedgerWrite::HeardOf(HeardOf { boot: self.boot, at }), actions);
+        }
     }
 
     fn begin(&mut self, in_flight: InFlight, request: Op, actions: &mut Vec<Action>) {
@@ -358,14 +376,20 @@ impl Worker {
         self.engine.listed = true;
         self.engine.down_until = None;
         let owner = self.owner().expect("what was listed has an owner");
-        let is_ours = |it: &Container| it.name == container_name(&owner, it.task);
+        // Anybody can set labels, and give a container another name: the ID that the engine gave is what counts, and the name
+        // where nobody heard that.
+        let is_ours = |it: &Container| match self.ledger.tasks.get(&it.task).and_then(|task| task.container.as_ref()) {
+            Some(known) => *known == it.id,
+            None => it.name == container_name(&owner, it.task),
+        };
         let (ours, foreign): (Vec<Container>, Vec<Container>) = containers.into_iter().partition(is_ours);
         self.meet_foreign(foreign, actions);
         let mut present: BTreeMap<TaskId, Container> = ours.into_iter().map(|c| (c.task, c)).collect();
         // After the welcome the worker knows all its orders, so no other container is wanted: a create of an earlier
         // process may take effect only now. Before the welcome nobody knows that yet.
         let unwanted = self.link.welcomed().is_some();
-        for id in present.keys() {
+        for (id, container) in &present {
+            self.remember_container(*id, &container.id, actions);
             self.tasks.entry(*id).or_insert_with(|| WorkerTask { unwanted, ..WorkerTask::default() });
         }
         for (id, task) in &mut self.tasks {
@@ -384,8 +408,8 @@ impl Worker {
         }
     }
 
-    /// Warns once of each container that has our labels but not our name. Anybody can set labels, but an engine has
-    /// each name once, so a container of ours is known by both. The others belong to no task and are not touched.
+    /// Warns once of each container that has our labels and is none of ours: an image that was committed from one of ours
+    /// carries them, say. They belong to no task and are not touched.
     fn meet_foreign(&mut self, foreign: Vec<Container>, actions: &mut Vec<Action>) {
         let names: BTreeSet<String> = foreign.into_iter().map(|container| container.name).collect();
         for name in names.difference(&self.foreign) {
@@ -502,6 +526,7 @@ impl Worker {
                     |task: &WorkerTask| task.fence().is_some_and(|fence| fence.passes_at(heard_of_at) <= now);
                 self.due.extend(self.tasks.iter().filter(|(_, task)| had_passed(task)).map(|(id, _)| *id));
                 self.link.acknowledged(seq);
+                self.remember_heard_of(actions);
             }
             ToWorker::Committed { seq, states } => {
                 for (id, state, probed) in states {
@@ -513,7 +538,7 @@ impl Worker {
             }
             ToWorker::Probe => actions.extend(self.link.send(ToManager::ProbeAck)),
             ToWorker::Open(request) => {
-                if let Some(container) = self.container_name(request.task) {
+                if let Some(container) = self.container_of(request.task) {
                     actions.push(Action::Open { request, container });
                 }
             }
@@ -542,6 +567,7 @@ impl Worker {
         let confirmed = self.tasks.values_mut().filter_map(|task| task.confirmed.as_mut());
         confirmed.for_each(|(_, probed)| *probed = Probed::default());
         self.link.welcome(now, &welcome);
+        self.remember_heard_of(actions);
         // Nothing was reported yet in this session.
         self.due.extend(self.tasks.keys());
         self.assigned(welcome.assigned);

@@ -29,15 +29,18 @@ pub const LABEL_TASK: &str = "orbit.task";
 pub const LABEL_SPEC: &str = "orbit.spec";
 
 /// An operation on the engine. Each may be repeated: the second time changes nothing.
+///
+/// What is said of one container names it by the ID that the engine gave it: a name can be given to another by anybody. Where
+/// that is not known, because nobody heard the answer to its create, by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// All containers of an owner, ended ones included.
     List(Owner),
-    /// One container, by name; none if it is not the owner's.
+    /// One container; none if it is not the owner's.
     Inspect {
         /// Whose it must be.
         owner: Owner,
-        /// The container's name.
+        /// The container's ID or name.
         name: String,
     },
     /// Make sure that an image is there, as the policy says; give up after the deadline.
@@ -55,14 +58,14 @@ pub enum Op {
     Start(String),
     /// Send the stop signal, wait for the grace, then kill; returns when it has ended.
     Stop {
-        /// The container's name.
+        /// The container's ID or name.
         name: String,
         /// How long to wait before the kill.
         grace: Millis,
     },
     /// Ask a running container something; a success is yes.
     Probe {
-        /// The container's name.
+        /// The container's ID or name.
         name: String,
         /// What is asked.
         ask: ProbeOf,
@@ -173,10 +176,12 @@ pub type OpResult = Result<OpOutput, OpError>;
 pub enum OpOutput {
     /// Of `List`. In any order.
     Containers(Vec<Container>),
-    /// Of `Inspect`: `None` if there is no container of that name that is the owner's.
+    /// Of `Inspect`: `None` if there is no such container that is the owner's.
     Container(Option<Container>),
     /// Of `EnsureImage`: the digest by which the image's registry knows it; `None` where no registry does.
     Image(Option<String>),
+    /// Of `Create`: the ID of the container.
+    Created(String),
     /// Of all others.
     Done,
 }
@@ -184,7 +189,9 @@ pub enum OpOutput {
 /// A container as the engine sees it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Container {
-    /// Its name.
+    /// By which the engine knows it, whatever it is called.
+    pub id: String,
+    /// Its present name.
     pub name: String,
     /// From its label.
     pub task: TaskId,

@@ -55,9 +55,8 @@ impl Worker {
                 continue;
             }
             probing.under_way = true;
-            let owner = self.owner().expect("no task is known before a cluster is joined");
             let request = Op::Probe {
-                name: container_name(&owner, id),
+                name: self.container_of(id).expect("no task is known before a cluster is joined"),
                 ask: question(&spec, probe),
                 timeout: span(probe.timeout),
             };

@@ -351,6 +351,7 @@ impl Worker {
                 self.persist(LedgerWrite::Attempted(id), actions);
                 if let Some(fence) = fence {
                     self.persist(LedgerWrite::Fence(id, fence), actions);
+                    self.remember_heard_of(actions);
                 }
                 self.begin_step(id, Step::Create, actions);
             } else {
@@ -368,10 +369,11 @@ impl Worker {
         task.op = true;
         task.touched = touched;
         task.stale = false;
-        let remembered = self.ledger.tasks.get(&id).and_then(|remembered| remembered.fence);
-        let unknown = remembered.map_or(GRACE_DEFAULT, |fence| fence.grace);
+        let remembered = self.ledger.tasks.get(&id);
+        let unknown = remembered.and_then(|remembered| remembered.fence).map_or(GRACE_DEFAULT, |fence| fence.grace);
         let grace = task.order.as_ref().map_or(unknown, |order| order.spec.stop.grace);
-        let name = container_name(&owner, id);
+        let name = remembered.and_then(|remembered| remembered.container.clone());
+        let name = name.unwrap_or_else(|| container_name(&owner, id));
         let request = match step {
             Step::Inspect => Op::Inspect { owner, name },
             Step::Start => Op::Start(name),
@@ -428,18 +430,23 @@ impl Worker {
         task.touched = touched;
         self.due.insert(id);
         match result {
-            Ok(output) => self.step_succeeded(id, step, output),
+            Ok(output) => self.step_succeeded(id, step, output, actions),
             Err(error) => self.step_failed(now, id, step, error, actions),
         }
         self.serve_queue(now, actions);
     }
 
-    fn step_succeeded(&mut self, id: TaskId, step: Step, output: OpOutput) {
+    fn step_succeeded(&mut self, id: TaskId, step: Step, output: OpOutput, actions: &mut Vec<Action>) {
+        match &output {
+            OpOutput::Created(container) => self.remember_container(id, container, actions),
+            OpOutput::Container(Some(found)) if found.task == id => self.remember_container(id, &found.id, actions),
+            _ => {}
+        }
         let task = self.tasks.get_mut(&id).expect("the caller has looked");
         match step {
             Step::Inspect => {
                 task.container = match output {
-                    // One of that name with another task's label is somebody else's.
+                    // One with another task's label is somebody else's.
                     OpOutput::Container(Some(container)) if container.task == id => Known::Is(container.state),
                     OpOutput::Container(_) => Known::Absent,
                     _ => unreachable!("an inspection gives a container or none"),
@@ -509,9 +516,17 @@ impl Worker {
         self.finish(now, id, state, End { port, ..End::new(reason, message) }, actions);
     }
 
-    /// The name of a task's container; `None` before a cluster is joined.
-    pub(super) fn container_name(&self, id: TaskId) -> Option<String> {
-        Some(container_name(&self.owner()?, id))
+    /// Writes down which container is this task's, where that was not known.
+    pub(super) fn remember_container(&mut self, id: TaskId, container: &str, actions: &mut Vec<Action>) {
+        if self.ledger.tasks.get(&id).is_some_and(|remembered| remembered.container.is_none()) {
+            self.persist(LedgerWrite::Created(id, container.to_string()), actions);
+        }
+    }
+
+    /// The ID of a task's container or, where nobody heard it, its name; `None` before a cluster is joined.
+    pub(super) fn container_of(&self, id: TaskId) -> Option<String> {
+        let known = self.ledger.tasks.get(&id).and_then(|remembered| remembered.container.clone());
+        known.or_else(|| Some(container_name(&self.owner()?, id)))
     }
 }
 

@@ -48,7 +48,8 @@ fn container(id: TaskId, draw: u8) -> Container {
         1 => ContainerState::Running,
         n => ContainerState::Exited { code: i32::from(draw % 3), out_of_memory: n == 3 },
     };
-    Container { name: format!("orbit-{}-{id}", ClusterId(1)), task: id, spec: 0, state }
+    let name = format!("orbit-{}-{id}", ClusterId(1));
+    Container { id: name.clone(), name, task: id, spec: 0, state }
 }
 
 fn named(op: &Op) -> Option<&str> {
@@ -74,7 +75,7 @@ impl World {
         let ledger = Ledger::new(NodeUid(1));
         World {
             now: 0,
-            worker: Worker::restore(config(), ledger.clone(), 1),
+            worker: Worker::restore(config(), ledger.clone(), BootId(1), 1),
             ledger,
             ops: BTreeMap::new(),
             link: LinkId(0),
@@ -218,6 +219,7 @@ impl World {
             (_, Op::EnsureImage { .. }) => Ok(OpOutput::Image(
                 [None, Some("sha256:1".into()), Some("sha256:2".into())][usize::from(c % 3)].clone(),
             )),
+            (_, Op::Create(spec)) => Ok(OpOutput::Created(spec.name.clone())),
             _ => Ok(OpOutput::Done),
         };
         self.step(Event::Done { op, result });
@@ -272,7 +274,7 @@ impl World {
             },
             14 if a % 2 == 0 => {
                 self.life += 1;
-                self.worker = Worker::restore(config(), self.ledger.clone(), self.life);
+                self.worker = Worker::restore(config(), self.ledger.clone(), BootId(1), self.life);
                 self.ops.clear();
                 self.step(Event::Wake);
             }

@@ -1,7 +1,7 @@
 //! A worker's machine between a manager and an engine, both played by the script.
 //!
 //! What the worker asks for is printed; operations are answered by `done OP TASK …`, where the task
-//! may be left out for `list`. Writes to the ledger are durable at once, and survive `crash`.
+//! may be left out for `list`. Writes to the ledger are durable at once, and survive `crash` and `reboot`.
 
 use crate::{
     World,
@@ -23,6 +23,7 @@ struct Working {
     ledger: Ledger,
     ops: BTreeMap<OpId, Op>,
     link: LinkId,
+    boot: u64,
     nonce: u64,
     seq: u64,
     /// What each task was ordered with, to order it again.
@@ -40,7 +41,7 @@ impl World for Working {
     }
 }
 
-fn machine(ledger: Ledger, nonce: u64) -> Worker {
+fn machine(ledger: Ledger, boot: u64, nonce: u64) -> Worker {
     let info = NodeInfo {
         uid: NODE,
         name: "n0".into(),
@@ -53,7 +54,7 @@ fn machine(ledger: Ledger, nonce: u64) -> Worker {
         pinned_ports: None,
     };
     let (pull_deadline, resync_every) = (Millis::secs(20), Millis::secs(30));
-    Worker::restore(Config { info, pull_deadline, starts_max: 2, resync_every }, ledger, nonce)
+    Worker::restore(Config { info, pull_deadline, starts_max: 2, resync_every }, ledger, BootId(boot), nonce)
 }
 
 fn id(text: &str) -> TaskId {
@@ -70,13 +71,16 @@ fn container_state(text: &str) -> ContainerState {
     }
 }
 
-/// Of a `stranger-…` only the labels are ours.
+/// Of a `stranger-…` only the labels are ours, of an `imposter-…` the name as well; a `renamed-…` is ours by its ID.
 fn container(task: TaskId, text: &str) -> Container {
-    let (name, text) = match text.strip_prefix("stranger-") {
-        Some(text) => ("stranger".to_string(), text),
-        None => (format!("orbit-{CLUSTER}-{task}"), text),
+    let given = format!("orbit-{CLUSTER}-{task}");
+    let (id, name, text) = match text.split_once('-') {
+        Some(("stranger", text)) => ("stranger".to_string(), "stranger".to_string(), text),
+        Some(("imposter", text)) => ("imposter".to_string(), given, text),
+        Some((_, text)) => (given, "renamed".to_string(), text),
+        None => (given.clone(), given, text),
     };
-    Container { name, task, spec: 0, state: container_state(text) }
+    Container { id, name, task, spec: 0, state: container_state(text) }
 }
 
 fn error(text: &str) -> OpErrorKind {
@@ -99,10 +103,11 @@ impl Working {
         let ledger = Ledger::new(NODE);
         Working {
             now: 1000,
-            worker: machine(ledger.clone(), 1),
+            worker: machine(ledger.clone(), 1, 1),
             ledger,
             ops: BTreeMap::new(),
             link: LinkId(0),
+            boot: 1,
             nonce: 1,
             seq: 0,
             orders: BTreeMap::new(),
@@ -136,6 +141,10 @@ impl Working {
             "hints-lost" => self.step(Event::HintsLost),
             "wait" => self.wait(span(words.word(0)).0),
             "crash" => self.crash(),
+            "reboot" => {
+                self.boot += 1;
+                self.crash();
+            }
             "ledger" => self.print_ledger(),
             "ops" => {
                 let ops = list(self.ops.values().map(op_text));
@@ -254,7 +263,7 @@ impl Working {
 
     fn restart(&mut self) {
         self.nonce += 1;
-        self.worker = machine(self.ledger.clone(), self.nonce);
+        self.worker = machine(self.ledger.clone(), self.boot, self.nonce);
         self.ops.clear();
     }
 
@@ -275,7 +284,10 @@ impl Working {
         let is = |(_, op): &(&OpId, &Op)| verb_of(op).starts_with(verb) && (verb == "list" || of_task(op));
         let found = self.ops.iter().find(is).map(|(op, _)| *op);
         let op = found.unwrap_or_else(|| panic!("no {verb} is under way: {}", list(self.ops.values().map(op_text))));
-        self.ops.remove(&op);
+        let task = match self.ops.remove(&op) {
+            Some(Op::Create(spec)) => Some(task_of(&spec.name).to_string()),
+            _ => None,
+        };
         let of_list = |word: &&str| word.split_once(':').map(|(state, task)| container(id(task), state));
         let result = match (words.option("error"), verb) {
             (Some(kind), _) => Err(OpError { kind: error(kind), message: format!("the engine says {kind}") }),
@@ -284,6 +296,7 @@ impl Working {
             (None, "inspect") => {
                 Ok(OpOutput::Container(words.words.get(2).map(|text| container(id(words.word(1)), text))))
             }
+            (None, "create") => Ok(OpOutput::Created(format!("orbit-{CLUSTER}-{}", task.expect("a task is created")))),
             (None, _) => Ok(OpOutput::Done),
         };
         self.step(Event::Done { op, result });
@@ -344,7 +357,9 @@ fn report_text(report: &TaskReport) -> String {
 fn write_text(write: &LedgerWrite) -> String {
     match write {
         LedgerWrite::Seen { seen, .. } => format!("seen {seen:?}"),
+        LedgerWrite::HeardOf(heard_of) => format!("heard of at {}", heard_of.at),
         LedgerWrite::Attempted(id) => format!("attempted {id}"),
+        LedgerWrite::Created(id, _) => format!("which container is that of {id}"),
         LedgerWrite::Fence(id, fence) => format!("that {id} is stopped after {} without an answer", fence.after),
         LedgerWrite::Fenced(id) => format!("that the fence of {id} has passed"),
         LedgerWrite::Ended(report) => format!("ended {}", report_text(report)),

@@ -585,10 +585,7 @@ pub fn snapshot() -> impl Strategy<Value = Snapshot> {
 }
 pub fn ledger_task() -> impl Strategy<Value = LedgerTask> {
     let fence = of((millis(), millis()).prop_map(|(after, grace)| TimedFence { after, grace }));
-    (any::<bool>(), of(report()), fence, any::<bool>()).prop_map(|(attempted, end, fence, fenced)| LedgerTask {
-        attempted,
-        end,
-        fence,
-        fenced,
-    })
+    let container = of("[0-9a-f]{0,64}");
+    (any::<bool>(), container, of(report()), fence, any::<bool>())
+        .prop_map(|(attempted, container, end, fence, fenced)| LedgerTask { attempted, container, end, fence, fenced })
 }

@@ -319,14 +319,15 @@ async fn list(client: &Docker, owner: Owner) -> Result<Vec<Container>, OpError> 
 /// inspected; it may be gone by then.
 async fn look(client: &Docker, owner: Owner, summary: ContainerSummary) -> Result<Option<Container>, OpError> {
     let Some(name) = summary.names.as_ref().and_then(|names| own_name(names)) else { return Ok(None) };
+    let Some(id) = summary.id else { return Ok(None) };
     let labels = summary.labels.unwrap_or_default();
     let Some(identity) = identity_of(owner, name, &labels) else { return Ok(None) };
     let state = match summary.state {
         Some(ContainerSummaryStateEnum::CREATED) => ContainerState::Created,
         Some(ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::PAUSED) => ContainerState::Running,
-        _ => return inspect(client, owner, name).await,
+        _ => return inspect(client, owner, &id).await,
     };
-    Ok(Some(Container { name: name.to_owned(), task: identity.task, spec: identity.spec, state }))
+    Ok(Some(Container { id, name: name.to_owned(), task: identity.task, spec: identity.spec, state }))
 }
 
 /// A container's own name among those that links gave it (`/other/alias`).
@@ -334,17 +335,22 @@ fn own_name(names: &[String]) -> Option<&str> {
     names.iter().filter_map(|name| name.strip_prefix('/')).find(|name| !name.contains('/'))
 }
 
-async fn inspect(client: &Docker, owner: Owner, name: &str) -> Result<Option<Container>, OpError> {
-    let Some(found) = find(client, During::Inspect, name).await? else { return Ok(None) };
+async fn inspect(client: &Docker, owner: Owner, which: &str) -> Result<Option<Container>, OpError> {
+    let Some(found) = find(client, During::Inspect, which).await? else { return Ok(None) };
+    let name = name_of(&found).unwrap_or_default();
     let Some(identity) = identity_of(owner, name, &labels_of(&found)) else { return Ok(None) };
-    let state = state_of(&found);
-    Ok(Some(Container { name: name.to_owned(), task: identity.task, spec: identity.spec, state }))
+    let (id, state) = (found.id.clone().unwrap_or_default(), state_of(&found));
+    Ok(Some(Container { id, name: name.to_owned(), task: identity.task, spec: identity.spec, state }))
 }
 
-/// The container of exactly this name; the engine would also take the beginning of an ID.
-async fn find(client: &Docker, during: During, name: &str) -> Result<Option<ContainerInspectResponse>, OpError> {
-    match client.inspect_container(name, None).await {
-        Ok(found) => Ok(Some(found).filter(|it| it.name.as_deref().and_then(|it| it.strip_prefix('/')) == Some(name))),
+fn name_of(found: &ContainerInspectResponse) -> Option<&str> {
+    found.name.as_deref()?.strip_prefix('/')
+}
+
+/// The container of exactly this ID or name; the engine would also take the beginning of an ID.
+async fn find(client: &Docker, during: During, which: &str) -> Result<Option<ContainerInspectResponse>, OpError> {
+    match client.inspect_container(which, None).await {
+        Ok(found) => Ok(Some(found).filter(|it| it.id.as_deref() == Some(which) || name_of(it) == Some(which))),
         Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
         Err(error) => Err(judge(during, &error)),
     }
@@ -464,7 +470,7 @@ fn digests_of(image: &str, found: &ImageInspect) -> Vec<String> {
 async fn create(client: &Docker, spec: &ContainerSpec, machine: &Machine) -> OpResult {
     let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
     let error = match client.create_container(Some(options), spec::body(spec, machine)).await {
-        Ok(_) => return Ok(OpOutput::Done),
+        Ok(created) => return Ok(OpOutput::Created(created.id)),
         Err(error) => error,
     };
     if !matches!(error, Error::DockerResponseServerError { status_code: 409, .. }) {
@@ -476,7 +482,7 @@ async fn create(client: &Docker, spec: &ContainerSpec, machine: &Machine) -> OpR
     };
     let ours = Identity::of_spec(spec);
     if ours.is_some() && Identity::of_map(&labels_of(&holder)) == ours {
-        Ok(OpOutput::Done)
+        Ok(OpOutput::Created(holder.id.unwrap_or_default()))
     } else {
         Err(op_error(OpErrorKind::NameTaken, errors::words(&error)))
     }

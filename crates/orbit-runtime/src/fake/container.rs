@@ -30,10 +30,16 @@ pub enum Program {
 /// A container of the fake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FakeContainer {
+    /// Given by the engine: the name that it was created with, and more where another had that.
+    pub id: String,
+    /// Its present name.
+    pub name: String,
     /// What it was created from.
     pub spec: ContainerSpec,
     /// Read from its labels; `None` for a foreign one.
     pub identity: Option<Identity>,
+    /// The labels of a foreign one that was made from one of ours, and carries them.
+    pub copied: Option<Identity>,
     /// What it does.
     pub state: ContainerState,
     /// Somebody froze its process, which counts as running.

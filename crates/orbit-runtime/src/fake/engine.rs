@@ -38,6 +38,7 @@ const EVENTS_MAX: usize = 4096;
 pub struct FakeEngine {
     info: EngineInfo,
     images: BTreeMap<String, FakeImage>,
+    /// By ID.
     containers: BTreeMap<String, FakeContainer>,
     foreign_ports: BTreeSet<u16>,
     starts_nothing: bool,
@@ -121,12 +122,12 @@ impl FakeEngine {
                 }
                 _ => Millis(0),
             },
-            Op::Stop { name, grace } => match self.containers.get(name) {
+            Op::Stop { name, grace } => match self.container(name) {
                 Some(it) if it.is_running() && it.program == Program::Stubborn && !it.is_killed_at_once() => *grace,
                 _ => Millis(0),
             },
             // Nobody answers for a frozen process.
-            Op::Probe { name, timeout, .. } => match self.containers.get(name) {
+            Op::Probe { name, timeout, .. } => match self.container(name) {
                 Some(it) if it.paused => *timeout,
                 _ => Millis(0),
             },
@@ -148,11 +149,11 @@ impl FakeEngine {
     }
 
     fn list(&self, owner: Owner) -> Vec<Container> {
-        self.containers.iter().filter_map(|(name, it)| seen_by(owner, name, it)).collect()
+        self.containers.values().filter_map(|it| seen_by(owner, it)).collect()
     }
 
     fn inspect(&self, owner: Owner, name: &str) -> Option<Container> {
-        seen_by(owner, name, self.containers.get(name)?)
+        seen_by(owner, self.container(name)?)
     }
 
     fn ensure_image(&mut self, image: &str, pull: Pull, deadline: Millis) -> OpResult {
@@ -191,9 +192,9 @@ impl FakeEngine {
 
     fn create(&mut self, spec: &ContainerSpec) -> OpResult {
         let identity = Identity::of_spec(spec);
-        if let Some(holder) = self.containers.get(&spec.name) {
+        if let Some(holder) = self.containers().find(|it| it.name == spec.name) {
             if identity.is_some() && holder.identity == identity {
-                return Ok(OpOutput::Done);
+                return Ok(OpOutput::Created(holder.id.clone()));
             }
             let message = format!("the container name {} is already in use", spec.name);
             return Err(op_error(OpErrorKind::NameTaken, message));
@@ -215,7 +216,11 @@ impl FakeEngine {
         if let Some(identity) = identity {
             self.lives.entry(identity.task).or_default().created += 1;
         }
+        let id = self.new_id(&spec.name);
         let container = FakeContainer {
+            id: id.clone(),
+            name: spec.name.clone(),
+            copied: None,
             paused: false,
             unhealthy: false,
             yes: 0,
@@ -226,12 +231,19 @@ impl FakeEngine {
             digest,
             lines: Vec::new(),
         };
-        self.containers.insert(spec.name.clone(), container);
-        Ok(OpOutput::Done)
+        self.containers.insert(id.clone(), container);
+        Ok(OpOutput::Created(id))
+    }
+
+    /// An ID that no container has: a test that knows under which name something was created knows its ID.
+    fn new_id(&self, name: &str) -> String {
+        let again = (2..).map(|n| format!("{name}+{n}"));
+        let mut ids = std::iter::once(name.to_owned()).chain(again);
+        ids.find(|id| !self.containers.contains_key(id)).expect("there are numbers enough")
     }
 
     fn start(&mut self, name: &str) -> OpResult {
-        let container = self.containers.get(name).ok_or_else(|| absent(name))?;
+        let container = self.container(name).ok_or_else(|| absent(name))?;
         if container.state != ContainerState::Created {
             return Ok(OpOutput::Done);
         }
@@ -250,10 +262,10 @@ impl FakeEngine {
         if let Some(port) = container.spec.ports.iter().map(|&(_, host)| host).find(|&port| self.port_in_use(port)) {
             return Err(op_error(OpErrorKind::PortTaken(Some(port)), format!("port {port} is already allocated")));
         }
-        if let Some(identity) = container.identity {
+        let (identity, program) = (container.identity, container.program);
+        if let Some(identity) = identity {
             self.lives.entry(identity.task).or_default().started += 1;
         }
-        let program = container.program;
         self.with(name, |container| container.state = ContainerState::Running);
         match program {
             Program::Exit(code) => self.end(name, code, false),
@@ -269,7 +281,7 @@ impl FakeEngine {
     }
 
     fn stop(&mut self, name: &str) -> OpResult {
-        let container = self.containers.get(name).ok_or_else(|| absent(name))?;
+        let container = self.container(name).ok_or_else(|| absent(name))?;
         let code = match container.program {
             _ if container.is_killed_at_once() => KILLED,
             Program::Stubborn => KILLED,
@@ -281,7 +293,8 @@ impl FakeEngine {
     }
 
     fn probe(&mut self, name: &str) -> OpResult {
-        let container = self.containers.get_mut(name).ok_or_else(|| absent(name))?;
+        let id = self.id_of(name).ok_or_else(|| absent(name))?;
+        let container = self.containers.get_mut(&id).expect("its ID was just found");
         if !container.is_running() {
             return Err(op_error(OpErrorKind::Refused, format!("container {name} does not run")));
         }
@@ -293,7 +306,7 @@ impl FakeEngine {
     }
 
     fn remove(&mut self, name: &str) -> OpResult {
-        if self.containers.get(name).is_some_and(|container| container.state == ContainerState::Running) {
+        if self.container(name).is_some_and(|container| container.state == ContainerState::Running) {
             return Err(op_error(OpErrorKind::Refused, format!("you cannot remove the running container {name}")));
         }
         self.take_away(name);
@@ -306,9 +319,9 @@ impl FakeEngine {
     pub fn containers(&self) -> impl Iterator<Item = &FakeContainer> {
         self.containers.values()
     }
-    /// A container by name.
+    /// A container by its ID or its name.
     pub fn container(&self, name: &str) -> Option<&FakeContainer> {
-        self.containers.get(name)
+        self.containers.get(name).or_else(|| self.containers().find(|it| it.name == name))
     }
     /// What became of each task's containers over all time, by task.
     pub fn lives(&self) -> impl Iterator<Item = (TaskId, Lives)> + '_ {
@@ -350,8 +363,8 @@ impl FakeEngine {
     }
 
     fn end(&mut self, name: &str, code: i32, out_of_memory: bool) {
-        assert!(self.containers.contains_key(name), "no container {name}");
-        if self.containers[name].state == ContainerState::Running {
+        let container = self.container(name).unwrap_or_else(|| panic!("no container {name}"));
+        if container.state == ContainerState::Running {
             self.with(name, |container| {
                 container.state = ContainerState::Exited { code, out_of_memory };
                 container.paused = false;
@@ -362,13 +375,14 @@ impl FakeEngine {
 
     fn take_away(&mut self, name: &str) {
         self.happened(name);
-        if let Some(identity) = self.containers.remove(name).and_then(|container| container.identity) {
+        let taken = self.id_of(name).and_then(|id| self.containers.remove(&id));
+        if let Some(identity) = taken.and_then(|container| container.identity) {
             self.lives.entry(identity.task).or_default().removed += 1;
         }
     }
 
     fn happened(&mut self, name: &str) {
-        let Some(identity) = self.containers.get(name).and_then(|container| container.identity) else { return };
+        let Some(identity) = self.container(name).and_then(|it| it.identity.or(it.copied)) else { return };
         if self.events.len() == EVENTS_MAX {
             self.events.pop_front();
             self.events_dropped += 1;
@@ -377,8 +391,12 @@ impl FakeEngine {
     }
 
     fn with(&mut self, name: &str, change: impl FnOnce(&mut FakeContainer)) {
-        let container = self.containers.get_mut(name).unwrap_or_else(|| panic!("no container {name}"));
-        change(container);
+        let id = self.id_of(name).unwrap_or_else(|| panic!("no container {name}"));
+        change(self.containers.get_mut(&id).expect("its ID was just found"));
+    }
+
+    fn id_of(&self, name: &str) -> Option<String> {
+        self.container(name).map(|container| container.id.clone())
     }
 
     fn gone(&self) -> OpError {
@@ -386,9 +404,10 @@ impl FakeEngine {
     }
 }
 
-fn seen_by(owner: Owner, name: &str, container: &FakeContainer) -> Option<Container> {
-    let identity = container.identity.filter(|identity| identity.owner == owner)?;
-    Some(Container { name: name.to_owned(), task: identity.task, spec: identity.spec, state: container.state })
+fn seen_by(owner: Owner, container: &FakeContainer) -> Option<Container> {
+    let identity = container.identity.or(container.copied).filter(|identity| identity.owner == owner)?;
+    let FakeContainer { id, name, state, .. } = container;
+    Some(Container { id: id.clone(), name: name.clone(), task: identity.task, spec: identity.spec, state: *state })
 }
 
 fn absent(name: &str) -> OpError {

@@ -30,6 +30,7 @@ pub struct Docker {
     runtime: DockerRuntime,
     /// Held until the end: sockets that never answer, or only take a port.
     sockets: Vec<TcpListener>,
+    images: Vec<String>,
 }
 
 /// An engine with the image on it, or none and a word about it.
@@ -48,7 +49,7 @@ pub async fn engine() -> Option<Docker> {
             true
         })
         .await;
-    answers.then(|| Docker { base: Engine::new(), runtime, sockets: Vec::new() })
+    answers.then(|| Docker { base: Engine::new(), runtime, sockets: Vec::new(), images: Vec::new() })
 }
 
 fn make_image() {
@@ -81,6 +82,9 @@ impl Drop for Docker {
         if !found.trim().is_empty() {
             // A test that fails already shall not be hidden by its clean-up.
             let _ = Command::new("docker").args(["rm", "-f", "-v"]).args(found.split_whitespace()).output();
+        }
+        if !self.images.is_empty() {
+            let _ = Command::new("docker").arg("rmi").args(&self.images).output();
         }
     }
 }
@@ -146,6 +150,14 @@ impl TestEngine for Docker {
     }
     async fn remove_by_force(&mut self, name: &str) {
         docker(&["rm", "-f", name]);
+    }
+    async fn rename(&mut self, name: &str, new: &str) {
+        docker(&["rename", name, new]);
+    }
+    async fn copy(&mut self, name: &str, new: &str) {
+        let image = docker(&["commit", name]);
+        self.images.push(image.clone());
+        docker(&["run", "-d", "--name", new, &image]);
     }
     async fn add_foreign(&mut self, name: &str) {
         let label = format!("{LABEL_TEST}={}", self.base.owner.cluster);

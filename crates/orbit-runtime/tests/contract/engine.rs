@@ -94,6 +94,9 @@ pub trait TestEngine: Send + Sync {
     async fn stop_by_hand(&mut self, name: &str);
     async fn pause(&mut self, name: &str);
     async fn remove_by_force(&mut self, name: &str);
+    async fn rename(&mut self, name: &str, new: &str);
+    /// Makes an image of a container of ours, which carries its labels, and runs that.
+    async fn copy(&mut self, name: &str, new: &str);
     async fn add_foreign(&mut self, name: &str);
     async fn foreign_runs(&mut self, name: &str) -> bool;
     /// The same runtime with its engine gone.
@@ -111,9 +114,16 @@ pub trait TestEngine: Send + Sync {
     /// Creates and starts.
     async fn run(&self, spec: ContainerSpec) -> String {
         let name = spec.name.clone();
-        self.done(Op::Create(Box::new(spec))).await;
+        self.create(spec).await;
         self.done(Op::Start(name.clone())).await;
         name
+    }
+    /// Creates, and gives the ID.
+    async fn create(&self, spec: ContainerSpec) -> String {
+        match self.perform(Op::Create(Box::new(spec))).await {
+            Ok(OpOutput::Created(id)) => id,
+            other => panic!("creating gave {other:?}"),
+        }
     }
     async fn inspect(&self, name: &str) -> Option<Container> {
         match self.perform(Op::Inspect { owner: self.base().owner, name: name.to_owned() }).await {

@@ -72,6 +72,12 @@ impl TestEngine for Fake {
     async fn remove_by_force(&mut self, name: &str) {
         self.runtime.with(|engine| engine.remove_behind_our_back(name));
     }
+    async fn rename(&mut self, name: &str, new: &str) {
+        self.runtime.with(|engine| engine.rename(name, new));
+    }
+    async fn copy(&mut self, name: &str, new: &str) {
+        self.runtime.with(|engine| engine.copy(name, new));
+    }
     async fn add_foreign(&mut self, name: &str) {
         self.runtime.with(|engine| engine.add_foreign(name, &[]));
     }

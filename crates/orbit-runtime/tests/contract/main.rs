@@ -58,6 +58,7 @@ contract! {
     a_process_in_a_container_is_fed_and_heard_to_its_end
     a_process_cannot_be_started_where_nothing_runs
     a_container_removed_by_another_is_absent_and_hinted_at
+    a_container_is_known_by_its_id_whatever_it_is_called_and_one_with_its_labels_is_another
     an_engine_out_of_reach_says_nothing_about_containers
     an_engine_describes_its_machine
 }
@@ -74,29 +75,30 @@ async fn the_life_of_a_container_with_every_step_taken_twice(mut engine: impl Te
     let Engine { owner, .. } = *engine.base();
     let name = spec.name.clone();
     let identity = engine.base().identity_of(&spec);
-    let seen = |state| Some(Container { name: name.clone(), task: identity.task, spec: identity.spec, state });
+    let seen = |id: &String, state| {
+        Some(Container { id: id.clone(), name: name.clone(), task: identity.task, spec: identity.spec, state })
+    };
     let stop = || Op::Stop { name: name.clone(), grace: NO_HURRY };
 
     assert_eq!(engine.inspect(&name).await, None);
-    for _ in 0..2 {
-        assert_eq!(engine.perform(Op::Create(Box::new(spec.clone()))).await, Ok(OpOutput::Done));
-        assert_eq!(engine.inspect(&name).await, seen(ContainerState::Created));
-    }
+    let id = &engine.create(spec.clone()).await;
+    assert_eq!(engine.create(spec.clone()).await, *id);
+    assert_eq!(engine.inspect(&name).await, seen(id, ContainerState::Created));
     assert_eq!(engine.perform(stop()).await, Ok(OpOutput::Done), "nothing runs, so nothing is to be done");
-    assert_eq!(engine.inspect(&name).await, seen(ContainerState::Created));
+    assert_eq!(engine.inspect(&name).await, seen(id, ContainerState::Created));
     for _ in 0..2 {
         assert_eq!(engine.perform(Op::Start(name.clone())).await, Ok(OpOutput::Done));
-        assert_eq!(engine.inspect(&name).await, seen(ContainerState::Running));
+        assert_eq!(engine.inspect(&name).await, seen(id, ContainerState::Running));
     }
-    assert_eq!(engine.perform(Op::Create(Box::new(spec.clone()))).await, Ok(OpOutput::Done), "it is there");
-    assert_eq!(engine.list(owner).await, Vec::from_iter(seen(ContainerState::Running)));
+    assert_eq!(engine.create(spec.clone()).await, *id, "it is there");
+    assert_eq!(engine.list(owner).await, Vec::from_iter(seen(id, ContainerState::Running)));
     assert_eq!(engine.fails(Op::Remove(name.clone())).await, OpErrorKind::Refused, "it runs");
     for _ in 0..2 {
         assert_eq!(engine.perform(stop()).await, Ok(OpOutput::Done));
-        assert_eq!(engine.inspect(&name).await, seen(exited(143)));
+        assert_eq!(engine.inspect(&name).await, seen(id, exited(143)));
     }
     assert_eq!(engine.perform(Op::Start(name.clone())).await, Ok(OpOutput::Done), "it was started already");
-    assert_eq!(engine.inspect(&name).await, seen(exited(143)), "and is not started again");
+    assert_eq!(engine.inspect(&name).await, seen(id, exited(143)), "and is not started again");
     for _ in 0..2 {
         assert_eq!(engine.perform(Op::Remove(name.clone())).await, Ok(OpOutput::Done));
         assert_eq!(engine.inspect(&name).await, None);
@@ -127,7 +129,7 @@ async fn a_probe_is_answered_by_what_runs_and_by_nobody_for_what_does_not(mut en
 async fn a_name_is_taken_unless_by_the_same_task_with_the_same_spec(mut engine: impl TestEngine) {
     let spec = engine.spec(Does::Run);
     let ours = engine.base().identity_of(&spec);
-    engine.done(Op::Create(Box::new(spec.clone()))).await;
+    engine.create(spec.clone()).await;
     let mut other = spec.clone();
     other.labels = engine.base().labels(Identity { spec: ours.spec + 1, ..ours });
     assert_eq!(engine.fails(Op::Create(Box::new(other))).await, OpErrorKind::NameTaken);
@@ -171,7 +173,7 @@ async fn a_pull_that_hangs_ends_at_its_deadline(mut engine: impl TestEngine) {
 async fn a_bad_entrypoint_is_refused_at_the_start_and_leaves_a_created_container(mut engine: impl TestEngine) {
     let spec = engine.spec(Does::NotExist);
     let name = spec.name.clone();
-    engine.done(Op::Create(Box::new(spec))).await;
+    engine.create(spec).await;
     let error = engine.perform(Op::Start(name.clone())).await.unwrap_err();
     assert_eq!(error.kind, OpErrorKind::Refused, "{}", error.message);
     assert!(error.message.contains("no such file"), "{}", error.message);
@@ -183,7 +185,7 @@ async fn a_bad_entrypoint_is_refused_at_the_start_and_leaves_a_created_container
 async fn an_image_that_cannot_be_run_fails_without_saying_that_it_is_to_blame(mut engine: impl TestEngine) {
     let spec = engine.spec(Does::HaveNoUser);
     let name = spec.name.clone();
-    engine.done(Op::Create(Box::new(spec))).await;
+    engine.create(spec).await;
     let error = engine.perform(Op::Start(name.clone())).await.unwrap_err();
     assert_eq!(error.kind, OpErrorKind::Unclear, "{}", error.message);
     assert!(error.message.contains("unable to find user nosuch"), "{}", error.message);
@@ -233,7 +235,7 @@ async fn a_port_is_taken_while_its_holder_runs(mut engine: impl TestEngine) {
     second.ports = vec![(80, port)];
     let first = engine.run(first).await;
     let name = second.name.clone();
-    engine.done(Op::Create(Box::new(second))).await;
+    engine.create(second).await;
     assert_eq!(engine.fails(Op::Start(name.clone())).await, OpErrorKind::PortTaken(Some(port)));
     assert_eq!(engine.inspect(&name).await.map(|it| it.state), Some(ContainerState::Created));
     engine.done(Op::Stop { name: first, grace: NO_HURRY }).await;
@@ -246,7 +248,7 @@ async fn a_port_that_a_process_holds_is_taken(mut engine: impl TestEngine) {
     let mut spec = engine.spec(Does::Run);
     spec.ports = vec![(80, port)];
     let name = spec.name.clone();
-    engine.done(Op::Create(Box::new(spec))).await;
+    engine.create(spec).await;
     assert_eq!(engine.fails(Op::Start(name)).await, OpErrorKind::PortTaken(Some(port)));
 }
 
@@ -263,7 +265,7 @@ async fn only_the_owners_containers_are_seen(mut engine: impl TestEngine) {
     let foreign = engine.base().name("foreign");
     engine.add_foreign(&foreign).await;
     for spec in [&ours, &strangers, &unreadable] {
-        engine.done(Op::Create(Box::new(spec.clone()))).await;
+        engine.create(spec.clone()).await;
     }
     let names = |found: Vec<Container>| found.into_iter().map(|it| it.name).collect::<Vec<_>>();
     assert_eq!(names(engine.list(owner).await), [ours.name.as_str()]);
@@ -372,6 +374,33 @@ async fn a_process_cannot_be_started_where_nothing_runs(mut engine: impl TestEng
     let mut absent = engine.runtime().exec(&name, request(), nothing());
     assert_eq!(soon(absent.next()).await.unwrap().unwrap_err().kind, OpErrorKind::NotFound);
     assert_eq!(soon(absent.next()).await, None);
+}
+
+async fn a_container_is_known_by_its_id_whatever_it_is_called_and_one_with_its_labels_is_another(
+    mut engine: impl TestEngine,
+) {
+    let spec = engine.spec(Does::Run);
+    let Engine { owner, .. } = *engine.base();
+    let (name, task) = (spec.name.clone(), engine.base().identity_of(&spec).task);
+    let mut hints = engine.runtime().hints(owner);
+    let id = engine.create(spec).await;
+    engine.done(Op::Start(id.clone())).await;
+
+    engine.rename(&name, &format!("{name}-renamed")).await;
+    assert_eq!(soon(hints.next()).await, Some(Ok(task)));
+    engine.copy(&id, &name).await;
+    let seen = engine.inspect(&id).await.expect("it is there");
+    assert_eq!((&seen.id, &seen.name, seen.task), (&id, &format!("{name}-renamed"), task));
+    let mut all: Vec<String> = engine.list(owner).await.into_iter().map(|it| it.name).collect();
+    all.sort();
+    assert_eq!(all, [name.clone(), format!("{name}-renamed")], "the copy has its labels, and even its name");
+
+    engine.done(Op::Stop { name: id.clone(), grace: Millis(0) }).await;
+    engine.done(Op::Remove(id.clone())).await;
+    assert_eq!(engine.inspect(&id).await, None);
+    let copy = engine.inspect(&name).await.expect("nobody touched the copy");
+    assert_eq!(copy.state, ContainerState::Running);
+    assert_ne!(copy.id, id);
 }
 
 async fn a_container_removed_by_another_is_absent_and_hinted_at(mut engine: impl TestEngine) {

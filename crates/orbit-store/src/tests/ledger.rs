@@ -1,5 +1,5 @@
 use super::*;
-use orbit_core::worker::{Ledger, LedgerWrite};
+use orbit_core::worker::{BootId, HeardOf, Ledger, LedgerWrite};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
@@ -7,13 +7,15 @@ use rand_chacha::{
 
 fn some_write(rng: &mut ChaCha8Rng) -> LedgerWrite {
     let task = TaskId { epoch: 1, index: rng.next_u64() % 3, ordinal: rng.next_u32() % 3 };
-    match rng.next_u32() % 4 {
+    match rng.next_u32() % 6 {
         0 => LedgerWrite::Seen { cluster: ClusterId(5), seen: (1, rng.next_u64() % 9) },
         1 => LedgerWrite::Attempted(task),
         2 => {
             let end = Some(End::exited(Reason::Exited, (rng.next_u32() % 3) as i32));
             LedgerWrite::Ended(TaskReport::new(task, TaskState::Failed, end))
         }
+        3 => LedgerWrite::HeardOf(HeardOf { boot: BootId(rng.next_u64()), at: Time(rng.next_u64() % 9) }),
+        4 => LedgerWrite::Created(task, format!("{:x}", rng.next_u64())),
         _ => LedgerWrite::Forgotten(task),
     }
 }

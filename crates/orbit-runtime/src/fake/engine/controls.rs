@@ -42,7 +42,7 @@ impl FakeEngine {
     /// # Panics
     /// If there is no such container, as do the controls below: the test meant another.
     pub fn exit(&mut self, name: &str, code: i32) {
-        if self.containers.get(name).is_none_or(|container| !container.paused) {
+        if self.container(name).is_none_or(|container| !container.paused) {
             self.end(name, code, false);
         }
     }
@@ -68,8 +68,8 @@ impl FakeEngine {
     /// of them end well.
     pub fn stop_ours(&mut self) {
         let ours = self.containers().filter(|it| it.identity.is_some() && it.is_running());
-        let names: Vec<String> = ours.map(|it| it.spec.name.clone()).collect();
-        names.iter().for_each(|name| self.stop_behind_our_back(name));
+        let ids: Vec<String> = ours.map(|it| it.id.clone()).collect();
+        ids.iter().for_each(|name| self.stop_behind_our_back(name));
     }
     /// Somebody kills a container's process.
     pub fn kill(&mut self, name: &str) {
@@ -81,7 +81,7 @@ impl FakeEngine {
     }
     /// Somebody removes a container by force, running or not.
     pub fn remove_behind_our_back(&mut self, name: &str) {
-        assert!(self.containers.contains_key(name), "no container {name}");
+        assert!(self.container(name).is_some(), "no container {name}");
         self.take_away(name);
     }
     /// Somebody starts an ended container again, which Orbit never does: not counted as a start.
@@ -102,8 +102,7 @@ impl FakeEngine {
     pub fn reboot(&mut self) {
         self.outages += u64::from(!self.down);
         self.down = false;
-        let running: Vec<String> =
-            self.containers().filter(|it| it.is_running()).map(|it| it.spec.name.clone()).collect();
+        let running: Vec<String> = self.containers().filter(|it| it.is_running()).map(|it| it.id.clone()).collect();
         for name in running {
             self.end(&name, MACHINE_LOST, false);
         }
@@ -133,6 +132,25 @@ impl FakeEngine {
             self.foreign_ports.remove(&port);
         }
     }
+    /// Somebody gives a container another name.
+    pub fn rename(&mut self, name: &str, new: &str) {
+        self.with(name, |container| container.name = new.to_owned());
+        self.happened(name);
+    }
+    /// Somebody makes an image of one of our containers, and runs that: it carries our labels, and is not ours.
+    pub fn copy(&mut self, name: &str, new: &str) {
+        let Some(original) = self.container(name) else { panic!("no container {name}") };
+        let (copied, id) = (original.identity, self.new_id(new));
+        let container = FakeContainer {
+            id: id.clone(),
+            name: new.to_owned(),
+            identity: None,
+            copied,
+            state: ContainerState::Running,
+            ..original.clone()
+        };
+        self.containers.insert(id, container);
+    }
     /// A running container that is none of ours.
     pub fn add_foreign(&mut self, name: &str, ports: &[(u16, u16)]) {
         let spec = ContainerSpec {
@@ -151,6 +169,9 @@ impl FakeEngine {
         self.containers.insert(
             name.to_owned(),
             FakeContainer {
+                id: name.to_owned(),
+                name: name.to_owned(),
+                copied: None,
                 paused: false,
                 unhealthy: false,
                 yes: 0,

@@ -30,7 +30,7 @@ fn a_lost_response_leaves_its_effect_and_the_repetition_adds_none() {
     let create = Op::Create(Box::new(spec("a")));
     engine.lose_response(OpKind::Create);
     assert_eq!(engine.perform(&create).unwrap_err().kind, OpErrorKind::Engine);
-    assert_eq!(engine.perform(&create), Ok(OpOutput::Done));
+    assert_eq!(engine.perform(&create), Ok(OpOutput::Created("a".to_owned())));
     let start = Op::Start("a".to_owned());
     engine.lose_response(OpKind::Start);
     assert_eq!(engine.perform(&start).unwrap_err().kind, OpErrorKind::Engine);
@@ -43,7 +43,7 @@ fn a_fault_without_effect_waits_for_its_kind_of_operation_and_strikes_once() {
     let mut engine = engine();
     let error = op_error(OpErrorKind::PortTaken(None), "taken");
     engine.fail_next(Fault { on: OpKind::Start, takes_place: false, error: error.clone() });
-    assert_eq!(engine.perform(&Op::Create(Box::new(spec("a")))), Ok(OpOutput::Done));
+    assert_eq!(engine.perform(&Op::Create(Box::new(spec("a")))), Ok(OpOutput::Created("a".to_owned())));
     assert_eq!(engine.perform(&Op::Start("a".to_owned())), Err(error));
     assert_eq!(engine.lives_of(TASK).started, 0);
     assert_eq!(engine.perform(&Op::Start("a".to_owned())), Ok(OpOutput::Done));
@@ -54,7 +54,7 @@ fn a_fault_without_effect_waits_for_its_kind_of_operation_and_strikes_once() {
 fn an_ended_container_gives_its_port_back_and_is_not_started_again() {
     let mut engine = engine();
     for name in ["a", "b"] {
-        assert_eq!(engine.perform(&Op::Create(Box::new(spec(name)))), Ok(OpOutput::Done));
+        assert_eq!(engine.perform(&Op::Create(Box::new(spec(name)))), Ok(OpOutput::Created(name.to_owned())));
     }
     let start = |name: &str| Op::Start(name.to_owned());
     assert_eq!(engine.perform(&start("a")), Ok(OpOutput::Done));
@@ -70,7 +70,7 @@ fn an_ended_container_gives_its_port_back_and_is_not_started_again() {
 fn a_reboot_ends_what_ran_and_brings_the_engine_back() {
     let mut engine = engine();
     engine.add_foreign("other", &[]);
-    assert_eq!(engine.perform(&Op::Create(Box::new(spec("a")))), Ok(OpOutput::Done));
+    assert_eq!(engine.perform(&Op::Create(Box::new(spec("a")))), Ok(OpOutput::Created("a".to_owned())));
     assert_eq!(engine.perform(&Op::Start("a".to_owned())), Ok(OpOutput::Done));
     let seen = engine.events_count();
     engine.engine_down(true);
@@ -107,7 +107,7 @@ fn a_pull_takes_its_time_and_never_more_than_the_deadline() {
 fn only_the_newest_happenings_are_kept_and_their_count_goes_on() {
     let mut engine = engine();
     for _ in 0..EVENTS_MAX + 5 {
-        assert_eq!(engine.perform(&Op::Create(Box::new(spec("a")))), Ok(OpOutput::Done));
+        assert_eq!(engine.perform(&Op::Create(Box::new(spec("a")))), Ok(OpOutput::Created("a".to_owned())));
         assert_eq!(engine.perform(&Op::Remove("a".to_owned())), Ok(OpOutput::Done));
     }
     assert_eq!(engine.events_count(), EVENTS_MAX as u64 + 5);
