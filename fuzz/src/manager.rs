@@ -72,6 +72,8 @@ struct World {
     requests: u64,
     /// Requests that were not answered yet.
     waiting: BTreeMap<RequestId, Request>,
+    /// The images that somebody was asked for.
+    asked: Vec<(Uid, u32)>,
     truth: Truth,
 }
 
@@ -97,6 +99,7 @@ impl World {
             sessions: 0,
             requests: 0,
             waiting: BTreeMap::new(),
+            asked: Vec::new(),
             truth: Truth::default(),
         };
         world.elect();
@@ -131,6 +134,9 @@ impl World {
                 let connection = connection.expect("only who has connected is written to");
                 match message {
                     ToWorker::Refused { .. } => {}
+                    ToWorker::Prefetch { workload, version, .. } if !connection.closed => {
+                        self.asked.push((workload, version));
+                    }
                     _ if connection.closed => panic!("{session:?} was ended, then {message:?}"),
                     ToWorker::Welcome(welcome) => {
                         assert!(connection.node.is_none(), "a session is welcomed once");
@@ -269,6 +275,15 @@ impl World {
         panic!("silent nodes are given up in bounded time");
     }
 
+    /// An answer to somebody's question for an image, or to one that nobody asked.
+    fn prefetched(&self, draws: &mut Draws) -> ToManager {
+        let nobody = (Uid { epoch: 1, index: draws.number() }, draws.below(4) as u32);
+        let asked = self.asked.get(draws.below(self.asked.len().max(1)));
+        let (workload, version) = asked.copied().unwrap_or(nobody);
+        let failure = draws.bool().then(|| End::new(Reason::PullFailed, "no"));
+        ToManager::Prefetched { workload, version, failure }
+    }
+
     /// All is committed and nothing more happens: then nothing is left to do.
     fn comes_to_rest(&mut self) {
         self.commit(usize::MAX);
@@ -337,9 +352,10 @@ impl World {
             10..=13 => self.report(draws),
             14 => {
                 let Some(session) = self.any_session(draws) else { return };
-                let message = match draws.one_in(4) {
-                    true => ToManager::ProbeAck,
-                    false => ToManager::Heartbeat { seq: draws.number(), assigned_seq: draws.number() },
+                let message = match draws.below(4) {
+                    0 => ToManager::ProbeAck,
+                    1 => self.prefetched(draws),
+                    _ => ToManager::Heartbeat { seq: draws.number(), assigned_seq: draws.number() },
                 };
                 self.hear(session, message);
             }
@@ -474,6 +490,7 @@ impl World {
             info: draws.info(node),
             inventory: reports.into_values().collect(),
             takes_parts: true,
+            prefetches: true,
         };
         self.hear(session, ToManager::Register(hello));
     }

@@ -215,6 +215,12 @@ impl World {
             7 => {
                 let message = match draws.below(4) {
                     0 => ToWorker::Refused { message: "no".into() },
+                    1 if draws.bool() => ToWorker::Prefetch {
+                        workload: Uid { epoch: 1, index: draws.number() },
+                        version: draws.below(4) as u32,
+                        image: if draws.bool() { "web:1".into() } else { draws.text() },
+                        pull: Pull::Missing,
+                    },
                     1 => ToWorker::Probe,
                     2 => ToWorker::HeartbeatAck { seq: draws.number() },
                     _ => {

@@ -130,7 +130,15 @@ impl WorkerHost {
         let Ledger { node, cluster, seen, .. } = if copied { self.ledger.clone() } else { own };
         let info = NodeInfo { uid: node, ..self.config.info.clone() };
         // Its engine has none of the containers.
-        Hello { cluster, seen, nonce: u64::MAX - number, info, inventory: Vec::new(), takes_parts: true }
+        Hello {
+            cluster,
+            seen,
+            nonce: u64::MAX - number,
+            info,
+            inventory: Vec::new(),
+            takes_parts: true,
+            prefetches: true,
+        }
     }
 
     /// The process ends, and with `reboot` the whole machine; it is back after `down_ms`.

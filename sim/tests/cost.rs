@@ -128,7 +128,15 @@ fn hello(n: u64) -> ToManager {
         address: None,
         pinned_ports: None,
     };
-    ToManager::Register(Hello { cluster: None, seen: (0, 0), nonce: n, info, inventory: vec![], takes_parts: true })
+    ToManager::Register(Hello {
+        cluster: None,
+        seen: (0, 0),
+        nonce: n,
+        info,
+        inventory: vec![],
+        takes_parts: true,
+        prefetches: true,
+    })
 }
 
 fn service(n: u64) -> Definition {

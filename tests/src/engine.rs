@@ -6,7 +6,8 @@ use bollard::{
     models::{ContainerCreateBody, ContainerInspectResponse},
     query_parameters::{
         CreateContainerOptionsBuilder, EventsOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
-        RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, StopContainerOptionsBuilder,
+        RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RenameContainerOptionsBuilder,
+        StopContainerOptionsBuilder,
     },
 };
 use futures_util::StreamExt;
@@ -173,6 +174,12 @@ impl Engine {
     /// `docker unpause`
     pub fn unpause(&self, id: &str) {
         block_on(self.docker.unpause_container(id)).expect("a paused container can be thawed");
+    }
+
+    /// `docker rename`
+    pub fn rename(&self, id: &str, name: &str) {
+        let options = RenameContainerOptionsBuilder::default().name(name).build();
+        block_on(self.docker.rename_container(id, options)).expect("a container can be renamed");
     }
 
     /// `docker start`

@@ -10,7 +10,7 @@ use orbit_core::{
     testing,
     worker::{Config, ContainerState},
 };
-use orbit_manager::{Exec, ManagerHandle, http};
+use orbit_manager::{Exec, LogPiece, ManagerHandle, http};
 use orbit_proto::{
     bounds,
     v1::{self, exec_output, worker_client::WorkerClient},
@@ -246,6 +246,7 @@ impl Node {
             info: info("node"),
             inventory,
             takes_parts: true,
+            prefetches: true,
         })
     }
 }
@@ -312,8 +313,8 @@ async fn a_stranger_who_dials_gets_no_stream_and_forges_nothing() {
 
     // The one that was asked has them, once.
     log_as(&manager, of_log.0.to_vec(), "true").await.expect("it was asked");
-    assert_eq!(log.recv().await, Some(Ok("true".into())));
-    assert_eq!(log.recv().await, None);
+    assert_eq!(log.recv().await, Some(LogPiece::Written("true".into())));
+    assert_eq!((log.recv().await, log.recv().await), (Some(LogPiece::End), None));
     exec_as(&manager, of_exec.0.to_vec(), "true").await.expect("it was asked");
     assert_eq!(exec.output.recv().await, Some(exec_output::What::Stdout("true".into())));
     for again in

@@ -45,6 +45,7 @@ fn hello(n: u64, cpu_millis: u64, disk: &str) -> ToManager {
         },
         inventory: vec![],
         takes_parts: true,
+        prefetches: true,
     })
 }
 

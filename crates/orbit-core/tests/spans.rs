@@ -83,7 +83,7 @@ fn steps(heartbeat: Millis, lease: Millis, probe: Probe, answer: OpResult) -> (u
                             },
                         }),
                         ToManager::Heartbeat { seq, .. } => ToWorker::HeartbeatAck { seq },
-                        ToManager::Report { .. } | ToManager::ProbeAck => continue,
+                        ToManager::Report { .. } | ToManager::ProbeAck | ToManager::Prefetched { .. } => continue,
                     };
                     events.push(Event::Message { link, message });
                 }

@@ -46,8 +46,19 @@ type Undialled = oneshot::Sender<Infallible>;
 
 /// The end of a stream that waits for the worker's.
 pub(crate) enum Waiting {
-    Logs(mpsc::Sender<Result<Bytes, String>>),
+    Logs(mpsc::Sender<LogPiece>),
     Exec(mpsc::Sender<exec_output::What>, mpsc::Receiver<exec_input::What>),
+}
+
+/// A piece of a task's log. Without an end or a reason the log has not ended: whoever read it for us is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogPiece {
+    /// What the task wrote.
+    Written(Bytes),
+    /// There is no more.
+    End,
+    /// Why there is no more, though it may not be all.
+    BrokenOff(String),
 }
 
 /// The manager's end of a process in a container. Dropping it ends the process's input.
@@ -133,15 +144,11 @@ impl ManagerHandle {
         take.await.map_err(|_| gone())
     }
 
-    /// The output of a task, as its node has it: chunks, or what went wrong on the way.
+    /// The output of a task, as its node has it.
     ///
     /// # Errors
     /// When there is no such task, or its node is not connected.
-    pub async fn logs(
-        &self,
-        task: TaskId,
-        range: LogRange,
-    ) -> Result<mpsc::Receiver<Result<Bytes, String>>, Rejection> {
+    pub async fn logs(&self, task: TaskId, range: LogRange) -> Result<mpsc::Receiver<LogPiece>, Rejection> {
         let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
         self.open(task, StreamOf::Logs(range), Waiting::Logs(sender)).await?;
         Ok(chunks)
@@ -198,7 +205,7 @@ impl ManagerHandle {
 
 /// The side of a waiting stream that its reader holds the other end of.
 enum StreamReader {
-    Logs(mpsc::Sender<Result<Bytes, String>>),
+    Logs(mpsc::Sender<LogPiece>),
     Exec(mpsc::Sender<exec_output::What>),
 }
 
@@ -220,7 +227,7 @@ impl StreamReader {
     }
     async fn tell(self, error: String) {
         match self {
-            StreamReader::Logs(sender) => drop(sender.send(Err(error)).await),
+            StreamReader::Logs(sender) => drop(sender.send(LogPiece::BrokenOff(error)).await),
             StreamReader::Exec(sender) => drop(sender.send(exec_output::What::Error(error)).await),
         }
     }

@@ -12,6 +12,7 @@ mod endpoints;
 mod events;
 mod exec;
 mod extract;
+mod log;
 mod measured;
 mod metrics;
 mod nodes;
@@ -24,7 +25,7 @@ mod tasks;
 mod watch;
 
 use crate::handle::ManagerHandle;
-use answer::{Answered, Fault, streamed, tagged};
+use answer::{Answered, Fault, tagged};
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, State},

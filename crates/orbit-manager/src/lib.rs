@@ -29,5 +29,5 @@ mod tally;
 pub mod views;
 
 pub use driver::{Error, Parts, start};
-pub use handle::{ANSWER_MAX, Exec, ManagerHandle};
+pub use handle::{ANSWER_MAX, Exec, LogPiece, ManagerHandle};
 pub use input::Replied;

@@ -4,7 +4,7 @@
 //! and a stream of a log or a process with its reader.
 
 use crate::{
-    handle::{DIAL_MAX, ManagerHandle, Waiting},
+    handle::{DIAL_MAX, LogPiece, ManagerHandle, Waiting},
     input::Input,
 };
 use orbit_core::{
@@ -95,12 +95,13 @@ impl Worker for Workers {
                 () = reader.closed() => break,
                 chunk = incoming.message() => chunk?,
             };
-            let Some(chunk) = chunk else { break };
-            let chunk = match chunk.error {
-                Some(error) => Err(error),
-                None => Ok(chunk.data),
+            let piece = match chunk {
+                None => LogPiece::End,
+                Some(v1::LogChunk { error: Some(error), .. }) => LogPiece::BrokenOff(error),
+                Some(chunk) => LogPiece::Written(chunk.data),
             };
-            if reader.send(chunk).await.is_err() {
+            let is_last = !matches!(piece, LogPiece::Written(_));
+            if reader.send(piece).await.is_err() || is_last {
                 break;
             }
         }

@@ -80,6 +80,12 @@ impl From<&Command> for v1::entry::Command {
             Command::SetAvailability { name, order } => {
                 P::SetAvailability(v1::SetAvailability { name: name.clone(), order: Some((*order).into()) })
             }
+            Command::PrefetchFailed { node, workload, version, end } => P::PrefetchFailed(v1::PrefetchFailed {
+                node: node.0,
+                workload: Some((*workload).into()),
+                version: *version,
+                end: Some(end.into()),
+            }),
             Command::Plan(plan) => P::Plan(plan.into()),
         }
     }
@@ -117,6 +123,12 @@ impl TryFrom<v1::entry::Command> for Command {
             P::SetAvailability(s) => {
                 Command::SetAvailability { name: s.name, order: need("set_availability.order", s.order)? }
             }
+            P::PrefetchFailed(f) => Command::PrefetchFailed {
+                node: NodeId(f.node),
+                workload: need("prefetch_failed.workload", f.workload)?,
+                version: f.version,
+                end: need("prefetch_failed.end", f.end)?,
+            },
             P::Plan(plan) => Command::Plan(plan.try_into().within("plan")?),
         })
     }

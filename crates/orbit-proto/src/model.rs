@@ -60,7 +60,8 @@ enumeration!(
         RolledBack,
         Undone,
         Resolved,
-        Avoided
+        Avoided,
+        ImageFailed
     }
 );
 enumeration!(RolloutState, RolloutState { Running, Paused, Canary, Failed, Done });
@@ -294,7 +295,7 @@ impl From<Pull> for v1::Pull {
     }
 }
 /// Not said is a policy, too: specs are older than the field.
-fn pull(number: i32) -> Result<Pull> {
+pub(crate) fn pull(number: i32) -> Result<Pull> {
     match v1::Pull::try_from(number) {
         Ok(v1::Pull::Unspecified) => Ok(Pull::Missing),
         Ok(v1::Pull::Always) => Ok(Pull::Always),

@@ -22,7 +22,7 @@ pub fn to_manager(message: &ToManager) -> Vec<v1::ToManager> {
             }
             messages
         }
-        ToManager::Heartbeat { .. } | ToManager::ProbeAck => vec![message.into()],
+        ToManager::Heartbeat { .. } | ToManager::ProbeAck | ToManager::Prefetched { .. } => vec![message.into()],
     }
 }
 
@@ -117,6 +117,7 @@ mod tests {
             },
             inventory,
             takes_parts: true,
+            prefetches: true,
         }
     }
 

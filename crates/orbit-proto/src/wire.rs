@@ -17,6 +17,11 @@ impl From<&ToManager> for v1::ToManager {
                 P::Report(v1::Report { reports: reports.iter().map(Into::into).collect(), seq: *seq })
             }
             ToManager::ProbeAck => P::ProbeAck(v1::ProbeAck {}),
+            ToManager::Prefetched { workload, version, failure } => P::Prefetched(v1::Prefetched {
+                workload: Some((*workload).into()),
+                version: *version,
+                failure: failure.as_ref().map(Into::into),
+            }),
         };
         v1::ToManager { message: Some(message) }
     }
@@ -30,9 +35,18 @@ impl TryFrom<v1::ToManager> for ToManager {
             P::Heartbeat(h) => ToManager::Heartbeat { seq: h.seq, assigned_seq: h.assigned_seq },
             P::Report(r) => ToManager::Report { seq: r.seq, reports: reports("reports", r.reports).within("report")? },
             P::ProbeAck(_) => ToManager::ProbeAck,
+            P::Prefetched(p) => prefetched(p).within("prefetched")?,
             P::Inventory(_) => return Err(DecodeError::new("continues nothing")).within("inventory"),
         })
     }
+}
+
+fn prefetched(p: v1::Prefetched) -> Result<ToManager> {
+    let failure: Option<End> = maybe("failure", p.failure)?;
+    if failure.as_ref().is_some_and(|end| end.message.len() > End::MESSAGE_BYTES_MAX) {
+        return Err(DecodeError::new("has too long a message")).within("failure");
+    }
+    Ok(ToManager::Prefetched { workload: need("workload", p.workload)?, version: p.version, failure })
 }
 
 /// A worker's reports: sorted, an end exactly with a terminal state, nothing beyond its bound.
@@ -69,6 +83,7 @@ impl From<&Hello> for v1::Hello {
             info: Some((&h.info).into()),
             inventory: h.inventory.iter().map(Into::into).collect(),
             takes_parts: h.takes_parts,
+            prefetches: h.prefetches,
             more: false,
         }
     }
@@ -89,6 +104,7 @@ impl TryFrom<v1::Hello> for Hello {
             info: need("info", h.info)?,
             inventory: reports("inventory", h.inventory)?,
             takes_parts: h.takes_parts,
+            prefetches: h.prefetches,
         })
     }
 }
@@ -106,6 +122,12 @@ impl From<&ToWorker> for v1::ToWorker {
                 states: states.iter().map(|&state| Committed(state).into()).collect(),
             }),
             ToWorker::Probe => P::Probe(v1::AreYouThere {}),
+            ToWorker::Prefetch { workload, version, image, pull } => P::Prefetch(v1::Prefetch {
+                workload: Some((*workload).into()),
+                version: *version,
+                image: image.clone(),
+                pull: v1::Pull::from(*pull).into(),
+            }),
             ToWorker::Open(StreamRequest { token, task, what }) => {
                 let (token, task) = (token.0.to_vec(), Some((*task).into()));
                 match what {
@@ -136,6 +158,12 @@ impl TryFrom<v1::ToWorker> for ToWorker {
                 ToWorker::Committed { seq: committed.seq, states: states.into_iter().map(|s| s.0).collect() }
             }
             P::Probe(_) => ToWorker::Probe,
+            P::Prefetch(p) => ToWorker::Prefetch {
+                workload: need("prefetch.workload", p.workload)?,
+                version: p.version,
+                image: p.image,
+                pull: pull(p.pull).within("prefetch.pull")?,
+            },
             P::OpenLogs(r) => ToWorker::Open(StreamRequest {
                 token: token("open_logs.token", &r.token)?,
                 task: need("open_logs.task", r.task)?,

@@ -92,7 +92,7 @@ impl FenceWatch {
         match message {
             ToManager::Register(_) => _ = heard.hellos.insert(session, now),
             ToManager::Heartbeat { seq, .. } => _ = heard.heartbeats.insert((session, *seq), now),
-            ToManager::Report { .. } | ToManager::ProbeAck => {}
+            ToManager::Report { .. } | ToManager::ProbeAck | ToManager::Prefetched { .. } => {}
         }
     }
 

@@ -27,6 +27,7 @@ pub use pending::{WorkerView, is_restless, pending};
 pub(crate) use plans::{PlanWatch, committed};
 pub(crate) use stale::Stale;
 pub use tasks::TaskWatch;
+pub(crate) use tasks::kept;
 
 use crate::client::{Object, Wish};
 use orbit_core::{

@@ -88,9 +88,14 @@ pub(super) fn has_room(cluster: &Cluster, node: &Node, spec: &Spec, at: Time) ->
     has_room_without(None, cluster, node, spec, at)
 }
 
-/// Whether a task of this spec would have a place in the cluster if this one were gone, which it follows.
-pub(super) fn has_place_after(gone: &Task, cluster: &Cluster, spec: &Spec, at: Time) -> bool {
-    cluster.nodes().any(|node| has_room_without(Some(gone.id), cluster, node, spec, at))
+/// Where a task of this spec would have a place if this one were gone, which it follows.
+pub(super) fn places_after<'a>(
+    gone: &Task,
+    cluster: &'a Cluster,
+    spec: &Spec,
+    at: Time,
+) -> impl Iterator<Item = &'a Node> {
+    cluster.nodes().filter(move |node| has_room_without(Some(gone.id), cluster, node, spec, at))
 }
 
 fn has_room_without(gone: Option<TaskId>, cluster: &Cluster, node: &Node, spec: &Spec, at: Time) -> bool {

@@ -2,7 +2,7 @@
 
 use super::{
     is_silent,
-    overdue::{has_place_after, has_room},
+    overdue::{has_room, places_after},
     rollouts::{shall_be, specs, stands_alone},
 };
 use crate::client::IMAGES_GOOD;
@@ -191,7 +191,9 @@ impl World<'_> {
             let serving = cluster.attempts(slot).find(|task| task.is_live() && task.serves());
             let spec = workload.spec(shall_be(cluster, workload, *number));
             !self.serves(workload, *number, slot)
-                && serving.zip(spec).is_some_and(|(old, spec)| !has_place_after(old, cluster, spec, self.at))
+                && serving
+                    .zip(spec)
+                    .is_some_and(|(old, spec)| places_after(old, cluster, spec, self.at).next().is_none())
         };
         let kept = (0..workload.wanted()).zip(&workload.slots).filter(is_kept).count();
         let (wanted, unplaced) = (workload.replicas as usize, cluster.pending_of(workload.uid).count());

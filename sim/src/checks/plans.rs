@@ -2,7 +2,7 @@
 
 use super::{
     Check, is_silent,
-    overdue::{has_place_after, has_room},
+    overdue::{has_room, places_after},
     rollouts::{may_stand_alone, of_the_right_version, shall_be, stands_alone},
 };
 use orbit_core::{
@@ -43,7 +43,15 @@ impl PlanWatch {
 
     /// S: before an action of the manager is carried out.
     /// `at` is the cluster's time.
-    pub fn look(&self, now: u64, at: Time, manager: &Manager, action: &Action) -> Check {
+    /// `holds`: whether the engine of a node has an image.
+    pub fn look(
+        &self,
+        now: u64,
+        at: Time,
+        manager: &Manager,
+        action: &Action,
+        holds: &dyn Fn(&Node, &str) -> bool,
+    ) -> Check {
         if !manager.is_ready() {
             return only_begins(action);
         }
@@ -56,7 +64,7 @@ impl PlanWatch {
                 plan.stops.iter().try_for_each(|stop| kept(manager.cluster(), plan, *stop))?;
                 plan.stops.iter().try_for_each(|stop| kept_as_said(manager.cluster(), plan, *stop))?;
                 plan.stops.iter().try_for_each(|stop| served(manager.cluster(), plan, *stop, at))?;
-                plan.stops.iter().try_for_each(|stop| followed(manager.cluster(), plan, *stop, at))?;
+                plan.stops.iter().try_for_each(|stop| followed(manager.cluster(), plan, *stop, at, holds))?;
                 crowded(manager.cluster(), plan)?;
                 elsewhere(manager.cluster(), plan, at)?;
                 of_the_right_version(manager.cluster(), plan.creates.iter())?;
@@ -304,8 +312,8 @@ fn elsewhere(cluster: &Cluster, plan: &Plan, at: Time) -> Check {
     }
 }
 
-/// I43: what serves is stopped before its successor runs only where the successor has a place.
-fn followed(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> Check {
+/// I43: what serves is stopped before its successor runs only where the successor has a place, and its image is there.
+fn followed(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time, holds: &dyn Fn(&Node, &str) -> bool) -> Check {
     let Some(task) = cluster.task(stop).filter(|task| task.serves() && !is_silent(cluster, task)) else {
         return Ok(());
     };
@@ -316,12 +324,21 @@ fn followed(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time) -> Check {
     }
     let slot = &workload.slots[task.slot as usize];
     let mut others = cluster.attempts(slot).filter(|it| it.is_live() && !plan.stops.contains(&it.id));
-    let spec = workload.spec(shall_be(cluster, workload, task.slot));
+    if others.next().is_some() {
+        return Ok(());
+    }
+    let fail =
+        |what: &str| Err(("I43", format!("{stop} of {} serves, and what follows it has no {what}", workload.name)));
+    let Some(version) = workload.version(shall_be(cluster, workload, task.slot)) else { return fail("version") };
     // Of two that leave the slot, one leaves its place to what follows.
-    let mut leaving = cluster.attempts(slot).filter(|it| plan.stops.contains(&it.id));
-    let has_place = spec.is_some_and(|spec| leaving.any(|it| has_place_after(it, cluster, spec, at)));
-    if others.next().is_none() && !has_place {
-        return Err(("I43", format!("{stop} of {} serves, and what follows it has no place", workload.name)));
+    let leaving = cluster.attempts(slot).filter(|it| plan.stops.contains(&it.id));
+    let mut places = leaving.flat_map(|it| places_after(it, cluster, &version.spec, at)).peekable();
+    if places.peek().is_none() {
+        return fail("place");
+    }
+    let image = image_reference(&version.spec, &version.image());
+    if !places.any(|node| holds(node, &image)) {
+        return fail("image");
     }
     Ok(())
 }

@@ -38,7 +38,33 @@ struct Row {
     not_before: Time,
 }
 
+/// I45: right after a service was given fewer replicas: no slot that goes serves while one that stays does not.
+pub(crate) fn kept(cluster: &Cluster, entry: &Entry) -> Check {
+    let name = match &entry.command {
+        Command::Scale { name, .. } => name,
+        Command::Put(put) if put.definition.kind == Kind::Service => &put.definition.name,
+        _ => return Ok(()),
+    };
+    let Some(workload) = cluster.workload_named(Kind::Service, name) else { return Ok(()) };
+    let is_reached = |task: &Task| cluster.node_of(task).is_some_and(Node::is_ready);
+    let serves = |slot: &Slot| cluster.attempts(slot).any(|task| task.is_live() && task.serves() && is_reached(task));
+    let (kept, surplus) = workload.slots.split_at(workload.slots.len().min(workload.wanted() as usize));
+    match !kept.iter().all(serves) && surplus.iter().any(serves) {
+        true => Err(("I45", format!("a slot of {name} that serves goes, and one that does not stays"))),
+        false => Ok(()),
+    }
+}
+
 impl TaskWatch {
+    /// Slots may change places when there are to be fewer.
+    fn follow_moves(&mut self, cluster: &Cluster) {
+        let moved =
+            |(_, slot): &(Uid, u32), row: &mut Row| cluster.task(row.newest).is_some_and(|newest| newest.slot != *slot);
+        let moved: Vec<((Uid, u32), Row)> = self.slots.extract_if(.., moved).collect();
+        let to = |((uid, _), row): ((Uid, u32), Row)| Some(((uid, cluster.task(row.newest)?.slot), row));
+        self.slots.extend(moved.into_iter().filter_map(to));
+    }
+
     /// S: after every applied entry.
     ///
     /// # Errors
@@ -51,6 +77,7 @@ impl TaskWatch {
         let gap = cluster.index != self.index + 1;
         let earliest = if gap { self.at } else { cluster.at };
         (self.index, self.at) = (cluster.index, cluster.at);
+        self.follow_moves(cluster);
         for workload in cluster.workloads() {
             let uid = workload.uid;
             // What kept the version before waiting says nothing about this one, also where it returns.

@@ -271,7 +271,8 @@ fn fenced() -> FenceWatch {
         image: ImageBytes::AsWritten,
     };
     let info = snapshot(task(TaskState::Running, 0)).nodes[0].info.clone();
-    let hello = Hello { cluster: None, seen: (0, 0), nonce: 1, info, inventory: vec![], takes_parts: true };
+    let hello =
+        Hello { cluster: None, seen: (0, 0), nonce: 1, info, inventory: vec![], takes_parts: true, prefetches: true };
     let welcome = Welcome {
         cluster: ClusterId(1),
         epoch: 1,

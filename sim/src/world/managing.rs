@@ -53,6 +53,7 @@ impl World {
             stale.map_or(Ok(()), |stale| stale.after(machine.cluster()))?;
             self.watch.look(machine.cluster())?;
             checks::committed(machine.cluster(), &entry)?;
+            checks::kept(machine.cluster(), &entry)?;
             self.excused.extend(replaced_while(machine.cluster(), &entry, |node| {
                 self.workers.iter().enumerate().any(|(nth, host)| host.shaken && node_name(nth) == node)
             }));
@@ -111,7 +112,12 @@ impl World {
     pub(super) fn manager_acts(&mut self, actions: Vec<manager::Action>) -> Lived {
         for action in actions {
             if let Some(machine) = &self.managers[ONLY].machine {
-                self.plans.look(self.now, self.managers[ONLY].cluster_time(self.now), machine, &action)?;
+                let at = self.managers[ONLY].cluster_time(self.now);
+                let holds = |node: &Node, image: &str| {
+                    let mut hosts = self.workers.iter().enumerate();
+                    hosts.any(|(index, host)| node_name(index) == node.info.name && host.engine.holds(image))
+                };
+                self.plans.look(self.now, at, machine, &action, &holds)?;
             }
             if let Some(Strike::Crash { down_ms, durable }) = self.struck(Point::ManagerAction, 0, "") {
                 self.manager_crash(down_ms, durable);

@@ -220,6 +220,7 @@ fn kind_of(message: &ToManager) -> &'static str {
         ToManager::Heartbeat { .. } => "heartbeat",
         ToManager::Report { .. } => "report",
         ToManager::ProbeAck => "probe_ack",
+        ToManager::Prefetched { .. } => "prefetched",
     }
 }
 

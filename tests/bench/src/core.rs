@@ -65,6 +65,7 @@ fn hello(n: u64) -> ToManager {
         },
         inventory: vec![],
         takes_parts: true,
+        prefetches: true,
     })
 }
 

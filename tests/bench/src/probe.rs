@@ -44,6 +44,7 @@ impl Probe {
             info,
             inventory: Vec::new(),
             takes_parts: true,
+            prefetches: true,
         };
         let mut probe = Probe { sender, incoming, seq: 0 };
         probe.say(ToManager::Register(hello)).await;

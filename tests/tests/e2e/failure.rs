@@ -37,6 +37,35 @@ fn a_worker_that_is_killed_finds_its_containers_again() {
     assert_eq!(cluster.service("web").map(|service| service.actual.failures), Some(0));
 }
 
+#[test]
+fn a_container_that_was_renamed_stays_its_task_s_and_one_that_carries_its_labels_is_left_alone() {
+    let Some(engine) = engine() else { return };
+    let mut cluster = Cluster::start(&engine, 1);
+    cluster.apply(&web("web", 1));
+    let before = cluster.wait_running("web", 1).remove(0);
+    engine.rename(&before.id, &format!("{}-renamed", before.name));
+    let labels: Vec<(&str, &str)> =
+        ["orbit.cluster", "orbit.node", "orbit.task", "orbit.spec"].map(|label| (label, before.label(label))).into();
+    let copy = engine.foreign(&labels, &["sleep"]);
+    // Whoever begins anew looks at everything once.
+    cluster.workers[0].daemon.kill();
+    cluster.workers[0].daemon.start();
+    cluster.wait_ready(1);
+    cluster.scale("web", 2);
+    cluster.wait_for("a second replica", || match cluster.running("web") {
+        tasks if tasks.len() == 2 => Ok(()),
+        tasks => Err(format!("{tasks:?}")),
+    });
+    assert_eq!(cluster.tasks("service=web").len(), 2, "nothing was made beside the first");
+    assert!(engine.container(&before.id).is_some_and(|container| container.is_running()));
+    cluster.delete("/v1/services/web");
+    cluster.wait_for("its container is gone", || match engine.container(&before.id) {
+        None => Ok(()),
+        Some(container) => Err(container.status),
+    });
+    assert!(copy.look().is_running(), "it has the labels and is nobody's of ours");
+}
+
 /// What was answered to a submission: name, UID, ID of the attempt, revision.
 type Acknowledged = (String, String, String, u64);
 

@@ -88,3 +88,26 @@ fn an_update_that_could_not_begin_is_refused() {
     let problem: Value = serde_json::from_str(&answer.text()).expect("a problem document");
     assert_eq!((answer.status, problem["field"].as_str()), (400, Some("update.max_unavailable")), "{problem}");
 }
+
+#[test]
+fn what_serves_is_not_stopped_for_an_image_that_cannot_be_had() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 1);
+    let first_goes = json!({ "max_surge": 0, "max_unavailable": 1, "min_healthy": "0s", "on_failure": "rollback" });
+    let mut service = web("web", 1);
+    service["update"] = first_goes;
+    cluster.apply(&service);
+    let before = cluster.wait_running("web", 1).remove(0);
+    assert_eq!(cluster.orbit(&["rollout", "status", "web", "--timeout", "30s"], "").status.code(), Some(0));
+    // Nothing listens there.
+    service["image"] = json!("127.0.0.1:1/absent:1");
+    cluster.apply(&service);
+    cluster.wait_for("the version is taken back", || {
+        let story = String::from_utf8_lossy(&cluster.orbit(&["describe", "service", "web"], "").stdout).into_owned();
+        let told = story.contains("image_failed") && story.contains("rolled_back");
+        if told { Ok(()) } else { Err(story) }
+    });
+    let after = cluster.wait_running("web", 1).remove(0);
+    assert_eq!((after.id, after.started_at), (before.id, before.started_at), "it has served all the time");
+    assert_eq!(cluster.tasks("service=web").len(), 1, "no attempt was made");
+}

@@ -14,6 +14,7 @@
 mod dispatcher;
 mod leases;
 mod planner;
+mod prefetch;
 mod requests;
 mod rooms;
 mod sessions;
@@ -250,6 +251,7 @@ enum Purpose {
     Request(RequestId, Actor),
     Register(SessionId),
     Reports(Vec<ProposedReports>),
+    PrefetchFailed,
     Reach,
     Plan,
 }
@@ -444,7 +446,7 @@ impl Manager {
             leader.planner.look_at_nodes(&self.cluster, &changed);
         }
         match purpose {
-            None | Some(Purpose::Init) => {}
+            None | Some(Purpose::Init | Purpose::PrefetchFailed) => {}
             Some(Purpose::Barrier) => {
                 leader.barrier_passed = true;
                 leader.leases.rearm(&self.cluster, at, &self.timing);
@@ -471,7 +473,7 @@ impl Manager {
     fn proposal_lost(&mut self, proposal: ProposalId, actions: &mut Vec<Action>) {
         let Some(leader) = &mut self.leader else { return };
         match leader.outstanding.remove(&proposal) {
-            None => {}
+            None | Some(Purpose::PrefetchFailed) => {}
             Some(Purpose::Request(id, _)) => {
                 let result = Err(unavailable("it is not known whether this was done: look, then ask again"));
                 actions.push(Action::Reply { id, result });
@@ -517,6 +519,7 @@ impl Manager {
                 leader.propose(now, Purpose::Plan, Command::Plan(plan), actions);
             }
         }
+        leader.tell_prefetches(&self.cluster, actions);
         leader.dispatcher.tell(&self.cluster, at, actions);
         leader.due = leader.next_due(&self.timing);
     }
@@ -526,7 +529,7 @@ impl Purpose {
     fn actor(&self) -> Actor {
         match self {
             Purpose::Request(_, actor) => *actor,
-            Purpose::Register(_) | Purpose::Reports(_) => Actor::Worker,
+            Purpose::Register(_) | Purpose::Reports(_) | Purpose::PrefetchFailed => Actor::Worker,
             Purpose::Init | Purpose::Barrier | Purpose::Reach | Purpose::Plan => Actor::Manager,
         }
     }

@@ -5,7 +5,10 @@
 //! found no node is not tried again until a node has changed. So a full cluster costs nothing, and an unchanged
 //! state never gives the same plan twice.
 
-use super::rooms::{Promises, Rooms, class_of, failed_on};
+use super::{
+    prefetch::Prefetches,
+    rooms::{Promises, Rooms, class_of, failed_on, tasks_by_node},
+};
 use crate::{
     cost,
     model::*,
@@ -48,6 +51,8 @@ pub(super) struct Planner {
     no_place: BTreeMap<Uid, NoPlace>,
     /// Where the successors of tasks go that were told to stop for them, by slot.
     promises: Promises,
+    /// The images that are waited for before what serves is stopped.
+    pub prefetches: Prefetches,
 }
 
 /// What the successors of a workload's tasks wait for.
@@ -76,7 +81,7 @@ struct PlacementRequests {
 impl Planner {
     /// Looks at everything at the next plan.
     pub fn look_at_all(&mut self, cluster: &Cluster) {
-        *self = Planner::default();
+        *self = Planner { prefetches: std::mem::take(&mut self.prefetches), ..Planner::default() };
         self.dirty.extend(cluster.workloads().map(|workload| workload.uid));
         let first = |node: &Node| Some((*node.quarantined_ports.values().min()?, node.id));
         self.quarantined = cluster.nodes().filter_map(first).collect();
@@ -111,6 +116,11 @@ impl Planner {
         }
     }
 
+    /// What is known of an image of this workload has changed.
+    pub fn look_at(&mut self, uid: Uid) {
+        self.dirty.insert(uid);
+    }
+
     /// Whether there is nothing to look at now.
     pub fn is_idle(&self, cluster: &Cluster, at: Time) -> bool {
         self.dirty.is_empty()
@@ -129,7 +139,8 @@ impl Planner {
     /// Decides what to do now. `None` when there is nothing to do.
     pub fn plan(&mut self, cluster: &Cluster, at: Time, outages: &dyn Outages, replace_after: Millis) -> Option<Plan> {
         self.wake_due(cluster, at);
-        let rooms = Rooms::new(cluster, at, std::mem::take(&mut self.promises));
+        let (promises, prefetches) = (std::mem::take(&mut self.promises), std::mem::take(&mut self.prefetches));
+        let rooms = Rooms::new(cluster, at, promises, prefetches);
         // What is promised no more is room for whoever found none.
         self.changed_nodes.extend(rooms.released());
         let context = &Context { at, outages, places: &rooms, replace_after, creates_max: PLAN_TASKS_MAX };
@@ -150,7 +161,7 @@ impl Planner {
             self.schedule(&rooms, &class, requests, &mut plan, &mut decisions);
         }
         self.changed_nodes.extend(rooms.released());
-        self.promises = rooms.into_promises();
+        (self.promises, self.prefetches) = rooms.into_parts();
         let before = |uid: &Uid| cluster.workload(*uid).and_then(|workload| workload.decision.as_ref());
         plan.decisions.extend(decisions.into_iter().filter(|(uid, decision)| is_news(decision, before(uid))));
         let surplus = cluster.finished.len().saturating_sub(FINISHED_MAX).min(PLAN_TASKS_MAX);
@@ -167,7 +178,7 @@ impl Planner {
         outages: &dyn Outages,
         replace_after: Millis,
     ) -> Changes {
-        let rooms = Rooms::new(cluster, at, self.promises.clone());
+        let rooms = Rooms::new(cluster, at, self.promises.clone(), self.prefetches.clone());
         let context = Context { at, outages, places: &rooms, replace_after, creates_max: PLAN_TASKS_MAX };
         reconciler::reconcile(cluster, workload, &context)
     }
@@ -333,17 +344,20 @@ impl Planner {
     ) {
         let cluster = rooms.cluster;
         // Those to whom a place was promised come first, and do not care that there is none for others.
-        let mut redeemed = 0;
+        let (mut redeemed, mut kept) = (0, BTreeMap::new());
         let (first, others): (Vec<_>, Vec<_>) =
             requests.into_iter().partition(|PlacementRequests { uid, requests, .. }| {
                 let slots = requests.iter().filter_map(|request| slot_of(cluster, plan, request));
-                let promised = slots.filter(|slot| rooms.redeem(*uid, *slot)).count();
-                redeemed += promised;
-                promised > 0
+                let promised: Vec<_> = slots.filter_map(|slot| Some((slot, rooms.redeem(*uid, slot)?))).collect();
+                redeemed += promised.len();
+                let place = |(slot, node)| Some(((*uid, slot), rooms.with(|it| it.place_on(class, node))?));
+                let any = !promised.is_empty();
+                kept.extend(promised.into_iter().filter_map(place));
+                any
             });
         let requests: Vec<PlacementRequests> = first.into_iter().chain(others).collect();
-        let count = requests.iter().map(|w| w.requests.len()).sum();
-        let tried = if self.blocked.contains_key(class) { redeemed } else { count };
+        let count = requests.iter().map(|w| w.requests.len()).sum::<usize>() - kept.len();
+        let tried = if self.blocked.contains_key(class) { redeemed - kept.len() } else { count };
         let own = match class.placement.strategy {
             Strategy::Spread => {
                 let all = requests.iter().flat_map(|w| &w.requests);
@@ -360,7 +374,8 @@ impl Planner {
         for PlacementRequests { uid, spec, requests } in requests {
             let mut counts = (0, 0);
             for request in requests {
-                let Some(mut target) = targets.next() else {
+                let promised = slot_of(cluster, plan, &request).and_then(|slot| kept.remove(&(uid, slot)));
+                let Some(mut target) = promised.or_else(|| targets.next()) else {
                     counts.1 += 1;
                     continue;
                 };
@@ -403,20 +418,4 @@ fn slot_of(cluster: &Cluster, plan: &Plan, request: &PlacementRequest) -> Option
         PlacementRequest::Create(nth) => Some(plan.creates[*nth].slot),
         PlacementRequest::Pending(task) => Some(cluster.task(*task)?.slot),
     }
-}
-
-/// How many tasks of a workload are on each node to stay. Those of a slot that is being filled go, and so do those of another
-/// version than their slot shall have: who counted them would spread a rollout around what is about to leave.
-fn tasks_by_node(cluster: &Cluster, uid: Uid, filled: &BTreeSet<u32>) -> BTreeMap<NodeId, u32> {
-    let mut counts = BTreeMap::new();
-    let Some(workload) = cluster.workload(uid) else { return counts };
-    for (number, slot) in (0..).zip(&workload.slots).filter(|(number, _)| !filled.contains(number)) {
-        let version = reconciler::target(cluster, workload, number);
-        for task in cluster.attempts(slot).filter(|task| task.is_live() && task.version == version) {
-            if let Some(node) = task.node {
-                *counts.entry(node).or_default() += 1;
-            }
-        }
-    }
-    counts
 }

@@ -4,10 +4,11 @@
 //! Between the order to stop and the successor's creation lie a grace period and a report. Without a promise, whoever came in
 //! between could take the place, and the service would be down.
 
+use super::prefetch::{Image, Prefetches};
 use crate::{
     cost,
     model::*,
-    reconciler::Places,
+    reconciler::{self, Place, Places},
     scheduler::{Scheduler, filter::PlacementClass},
     state::Cluster,
 };
@@ -45,6 +46,7 @@ pub struct Rooms<'a> {
 struct Inner<'a> {
     scheduler: Option<Scheduler<'a>>,
     promises: Promises,
+    prefetches: Prefetches,
     /// Nodes with room that was promised and is not any more.
     released: Vec<NodeId>,
     /// Classes for which no node was found, but for one on which a task gives something back.
@@ -52,12 +54,12 @@ struct Inner<'a> {
 }
 
 impl<'a> Rooms<'a> {
-    /// Rooms of a state, at a time, with the promises of earlier plans.
-    pub fn new(cluster: &'a Cluster, at: Time, mut promises: Promises) -> Self {
+    /// Rooms of a state, at a time, with the promises of earlier plans and what is known of images.
+    pub fn new(cluster: &'a Cluster, at: Time, mut promises: Promises, prefetches: Prefetches) -> Self {
         cost::rows(promises.len());
         let is_over = |(uid, slot): &(Uid, u32), promise: &mut Promise| !is_owed(cluster, *uid, *slot, promise);
         let released = promises.extract_if(.., is_over).map(|(_, promise)| promise.node).collect();
-        let inner = Inner { scheduler: None, promises, released, refused: BTreeSet::new() };
+        let inner = Inner { scheduler: None, promises, prefetches, released, refused: BTreeSet::new() };
         Rooms { cluster, at, inner: RefCell::new(inner) }
     }
 
@@ -74,18 +76,18 @@ impl<'a> Rooms<'a> {
         ask(scheduler)
     }
 
-    /// The successor is placed now, and its room is needed for that. Whether one was promised to it.
-    pub fn redeem(&self, uid: Uid, slot: u32) -> bool {
-        if !self.inner.borrow().promises.contains_key(&(uid, slot)) {
-            return false;
-        }
+    /// The successor is placed now: on the node that was promised to it, whose image is there, and its room is needed for
+    /// that. `None` where none was promised; otherwise the node.
+    pub fn redeem(&self, uid: Uid, slot: u32) -> Option<NodeId> {
+        self.inner.borrow().promises.get(&(uid, slot))?;
         self.with(|_| ()); // what is released was kept
         let Inner { scheduler, promises, released, .. } = &mut *self.inner.borrow_mut();
-        if let (Some(promise), Some(scheduler)) = (promises.remove(&(uid, slot)), scheduler) {
+        let promise = promises.remove(&(uid, slot))?;
+        if let Some(scheduler) = scheduler {
             scheduler.release(&promise.class, promise.node, promise.holder(self.cluster));
             released.push(promise.node);
         }
-        true
+        Some(promise.node)
     }
 
     /// The nodes on which less is promised than before, since this was asked last.
@@ -93,28 +95,50 @@ impl<'a> Rooms<'a> {
         std::mem::take(&mut self.inner.borrow_mut().released)
     }
 
-    /// What is promised by now.
-    pub fn into_promises(self) -> Promises {
-        self.inner.into_inner().promises
+    /// What is promised by now, and what is known of images.
+    pub fn into_parts(self) -> (Promises, Prefetches) {
+        let Inner { promises, prefetches, .. } = self.inner.into_inner();
+        (promises, prefetches)
     }
 }
 
 impl Places for Rooms<'_> {
-    fn is_there_for(&self, workload: &Workload, version: u32, old: &Task) -> bool {
+    fn find_for(&self, workload: &Workload, version: u32, old: &Task) -> Place {
         let class = class_of(self.cluster, workload, old.slot, version);
         let own = self.with(|scheduler| scheduler.place_instead(&class, old));
         let refused = own.is_none() && self.inner.borrow().refused.contains(&class);
-        let elsewhere = || self.with(|scheduler| scheduler.place_anywhere(&class));
-        let Some(node) = own.or_else(|| if refused { None } else { elsewhere() }) else {
-            self.inner.borrow_mut().refused.insert(class);
-            return false;
+        let is_good = |node: &NodeId| {
+            let node = self.cluster.node(*node);
+            node.is_some_and(|node| self.with(|scheduler| !scheduler.is_avoided(&class, node)))
         };
-        self.with(|scheduler| scheduler.keep(&class, node, own.and(Some(old))));
+        let elsewhere = || {
+            let others = match class.placement.strategy {
+                Strategy::Spread => tasks_by_node(self.cluster, workload.uid, &[old.slot].into()),
+                Strategy::Binpack => BTreeMap::new(),
+            };
+            self.with(|scheduler| scheduler.best_for(&class, &others))
+        };
+        let found = match own {
+            Some(own) if is_good(&own) => Some(own),
+            Some(own) => elsewhere().filter(is_good).or(Some(own)),
+            None if refused => None,
+            None => elsewhere(),
+        };
+        let Some(node) = found else {
+            self.inner.borrow_mut().refused.insert(class);
+            return Place::Nowhere;
+        };
+        match self.inner.borrow_mut().prefetches.ask(self.cluster, (node, workload.uid, version), self.at) {
+            Image::There => {}
+            Image::Awaited(until) => return Place::ImageAwaited(until),
+            Image::Failed(until) => return Place::ImageFailed(until),
+        }
+        self.with(|scheduler| scheduler.keep(&class, node, (own == Some(node)).then_some(old)));
         let slot = workload.slots.get(old.slot as usize);
         let newest = slot.and_then(|slot| self.cluster.attempts(slot).next()).map(|newest| newest.id);
         let promise = Promise { old: old.id, newest, class, node };
         self.inner.borrow_mut().promises.insert((workload.uid, old.slot), promise);
-        true
+        Place::Kept
     }
 }
 
@@ -143,4 +167,20 @@ pub fn failed_on(cluster: &Cluster, workload: &Workload, slot: u32, version: u32
 pub fn class_of(cluster: &Cluster, workload: &Workload, slot: u32, version: u32) -> PlacementClass {
     let spec = workload.spec(version).expect("a target is a version that is remembered");
     PlacementClass { failed_on: failed_on(cluster, workload, slot, version), ..PlacementClass::of(spec) }
+}
+
+/// How many tasks of a workload are on each node to stay. Those of a slot that is being filled go, and so do those of another
+/// version than their slot shall have: who counted them would spread a rollout around what is about to leave.
+pub fn tasks_by_node(cluster: &Cluster, uid: Uid, filled: &BTreeSet<u32>) -> BTreeMap<NodeId, u32> {
+    let mut counts = BTreeMap::new();
+    let Some(workload) = cluster.workload(uid) else { return counts };
+    for (number, slot) in (0..).zip(&workload.slots).filter(|(number, _)| !filled.contains(number)) {
+        let version = reconciler::target(cluster, workload, number);
+        for task in cluster.attempts(slot).filter(|task| task.is_live() && task.version == version) {
+            if let Some(node) = task.node {
+                *counts.entry(node).or_default() += 1;
+            }
+        }
+    }
+    counts
 }

@@ -1,6 +1,6 @@
 //! Messages of workers: hello, heartbeats, reports; and which of two processes with one identity is the clone.
 
-use super::*;
+use super::{prefetch::Prefetch, *};
 
 impl Manager {
     pub(super) fn message(&mut self, now: Time, id: SessionId, message: ToManager, actions: &mut Vec<Action>) {
@@ -29,6 +29,9 @@ impl Manager {
                 }
             }
             ToManager::Report { seq, reports } => self.report(id, seq, reports, actions),
+            ToManager::Prefetched { workload, version, failure } => {
+                self.prefetched(now, (node, workload, version), failure, actions);
+            }
         }
     }
 
@@ -112,6 +115,30 @@ impl Manager {
         if !said.is_empty() {
             leader.reports_outstanding = true;
             leader.propose(now, Purpose::Reports(keys), Command::Reports(said.into_values().collect()), actions);
+        }
+    }
+
+    /// An image that a node was asked for is there, or cannot be had. Of what cannot, it is written that it cannot at all, and
+    /// then each time that counts for a rollout: a drain that waits for an image does not fill the log.
+    fn prefetched(&mut self, now: Time, prefetch: Prefetch, failure: Option<End>, actions: &mut Vec<Action>) {
+        let leader = self.leader.as_mut().expect("the caller has looked");
+        let (node, uid, version) = prefetch;
+        let Some(workload) = self.cluster.workload(uid) else { return };
+        let Some(spec) = workload.spec(version) else { return };
+        let at = leader.time(now);
+        let Some(end) = failure else {
+            if leader.planner.prefetches.arrived(prefetch, at) {
+                leader.planner.look_at(uid);
+            }
+            return;
+        };
+        let delay = |failures| spec.restart.delay(failures);
+        let Some(failures) = leader.planner.prefetches.failed(prefetch, at, delay) else { return };
+        leader.planner.look_at(uid);
+        let rolls_out = workload.rollout.is_some_and(|rollout| rollout.state == RolloutState::Running);
+        if failures == 1 || (rolls_out && workload.version == version) {
+            let command = Command::PrefetchFailed { node, workload: uid, version, end };
+            leader.propose(now, Purpose::PrefetchFailed, command, actions);
         }
     }
 
@@ -204,6 +231,7 @@ impl Manager {
                 }
                 leader.leases.watch(node, &self.timing);
                 if let Some(PendingSession { hello, .. }) = pending {
+                    leader.planner.prefetches.registered(node, hello.prefetches);
                     leader.sessions.open(id, &hello, node, incarnation);
                     let assigned = leader.dispatcher.subscribe(&self.cluster, id, node, hello.takes_parts, at);
                     let welcome = Welcome {
@@ -242,6 +270,18 @@ impl Manager {
 }
 
 impl Leader {
+    /// Asks nodes for images. One that is not connected now is asked when the workload is looked at again.
+    pub(super) fn tell_prefetches(&mut self, cluster: &Cluster, actions: &mut Vec<Action>) {
+        for (node, workload, version) in self.planner.prefetches.take_wanted() {
+            let wanted = cluster.workload(workload).and_then(|it| it.version(version));
+            if let (Some(session), Some(wanted)) = (self.sessions.of_node(node), wanted) {
+                let (image, pull) = (image_reference(&wanted.spec, &wanted.image()), wanted.spec.pull);
+                let message = ToWorker::Prefetch { workload, version, image, pull };
+                actions.push(Action::Send { session, message });
+            }
+        }
+    }
+
     /// This session has just spoken, so whoever else claims to be its node is a clone.
     fn refuse_clones_of(&mut self, live: SessionId, actions: &mut Vec<Action>) {
         let Some(uid) = self.sessions.uid_of(live) else { return };

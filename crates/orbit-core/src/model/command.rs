@@ -92,6 +92,17 @@ pub enum Command {
         /// The node's name.
         name: String,
     },
+    /// A node cannot have an image that it was asked for before what serves is stopped: an attempt of that version has failed.
+    PrefetchFailed {
+        /// The node.
+        node: NodeId,
+        /// Whose image.
+        workload: Uid,
+        /// Of which version.
+        version: u32,
+        /// Why.
+        end: End,
+    },
     /// What the leader's reconciler and scheduler decided.
     Plan(Plan),
 }

@@ -109,11 +109,13 @@ pub enum What {
     Resolved,
     /// Tasks could not be started on a node: they go elsewhere for a while.
     Avoided,
+    /// A node cannot have the image of a version: what serves there goes on.
+    ImageFailed,
 }
 
 impl What {
     /// All, in order.
-    pub const ALL: [What; 35] = [
+    pub const ALL: [What; 36] = [
         What::Created,
         What::Changed,
         What::Scaled,
@@ -149,6 +151,7 @@ impl What {
         What::Undone,
         What::Resolved,
         What::Avoided,
+        What::ImageFailed,
     ];
 
     /// Stable text, as in the API.
@@ -189,6 +192,7 @@ impl What {
             What::Undone => "undone",
             What::Resolved => "resolved",
             What::Avoided => "avoided",
+            What::ImageFailed => "image_failed",
         }
     }
 
@@ -206,6 +210,7 @@ impl What {
                 | What::RolloutFailed
                 | What::RolledBack
                 | What::Avoided
+                | What::ImageFailed
         )
     }
 

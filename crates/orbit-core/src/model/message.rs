@@ -26,6 +26,15 @@ pub enum ToManager {
     },
     /// The answer to a probe.
     ProbeAck,
+    /// The answer to a prefetch: the image is there, or cannot be had.
+    Prefetched {
+        /// Whose image.
+        workload: Uid,
+        /// Of which version.
+        version: u32,
+        /// Why it cannot be had; as a task that needed it would have ended.
+        failure: Option<End>,
+    },
 }
 
 /// What a worker says first.
@@ -43,14 +52,16 @@ pub struct Hello {
     pub inventory: Vec<TaskReport>,
     /// It understands [`Assigned::follow`]. Older workers do not, and get everything in one message.
     pub takes_parts: bool,
+    /// It understands [`ToWorker::Prefetch`].
+    pub prefetches: bool,
 }
 
 impl Hello {
     /// The same, with nothing in its inventory.
     pub fn without_inventory(&self) -> Hello {
-        let Hello { cluster, seen, nonce, info, inventory: _, takes_parts } = self;
-        let (cluster, seen, nonce, takes_parts) = (*cluster, *seen, *nonce, *takes_parts);
-        Hello { cluster, seen, nonce, info: info.clone(), inventory: Vec::new(), takes_parts }
+        let Hello { cluster, seen, nonce, info, inventory: _, takes_parts, prefetches } = self;
+        let (cluster, seen, nonce, takes_parts, prefetches) = (*cluster, *seen, *nonce, *takes_parts, *prefetches);
+        Hello { cluster, seen, nonce, info: info.clone(), inventory: Vec::new(), takes_parts, prefetches }
     }
 }
 
@@ -81,6 +92,17 @@ pub enum ToWorker {
     },
     /// Are you there? Somebody else claims to be you.
     Probe,
+    /// Have this image: a task that needs it may follow. Repeated until it is answered.
+    Prefetch {
+        /// Whose image.
+        workload: Uid,
+        /// Of which version.
+        version: u32,
+        /// What it is asked for by.
+        image: String,
+        /// Whether to ask the registry.
+        pull: Pull,
+    },
     /// Dial a stream of its own to something of a task's container.
     Open(StreamRequest),
 }
@@ -147,6 +169,14 @@ pub struct Assignment {
     pub image: ImageBytes,
 }
 
+/// The reference that an image is asked for by.
+pub fn image_reference(spec: &Spec, image: &ImageBytes) -> String {
+    match image {
+        ImageBytes::Digest(digest) => pinned(&spec.image, digest),
+        ImageBytes::AsWritten | ImageBytes::Unresolved => spec.image.clone(),
+    }
+}
+
 impl Assignment {
     /// The order about a task as it stands. `spec` is that of its version; of one that has ended, without
     /// what only a start needs.
@@ -166,10 +196,7 @@ impl Assignment {
     }
     /// The reference that its image is asked for by.
     pub fn image_reference(&self) -> String {
-        match &self.image {
-            ImageBytes::Digest(digest) => pinned(&self.spec.image, digest),
-            ImageBytes::AsWritten | ImageBytes::Unresolved => self.spec.image.clone(),
-        }
+        image_reference(&self.spec, &self.image)
     }
 }
 

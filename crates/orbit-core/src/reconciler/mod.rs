@@ -18,7 +18,7 @@ mod task;
 
 use crate::{model::*, state::Cluster};
 pub use outage::{Outage, Outages, may_rerun};
-pub use places::Places;
+pub use places::{Place, Places};
 pub use rollout::{
     canaries, deadline, fails_fast, latest_settled_at, may_step, next_step, own, settled, stable_at, target,
 };

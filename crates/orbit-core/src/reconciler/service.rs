@@ -1,7 +1,7 @@
 //! Services: a number of replicas, kept running, whose versions follow each other slot by slot.
 
 use super::{
-    Changes, Context,
+    Changes, Context, Place,
     budget::UpdateBudget,
     deadline, next_step,
     slot::{self, Replacement, SlotView},
@@ -17,13 +17,25 @@ pub(super) fn reconcile(cluster: &Cluster, workload: &Workload, context: &Contex
     let mut budget = UpdateBudget::new(workload, views.iter());
     for ((number, slot), view) in (0..).zip(kept).zip(&views) {
         let mut replacement = budget.take(view);
-        // Nothing that serves is stopped before its successor has a place.
-        if let Some(old) = view.fallback.filter(|old| replacement == Replacement::Instead && old.serves())
-            && !context.places.is_there_for(workload, view.version, old)
-        {
-            budget.give_back();
-            replacement = Replacement::Later;
-            changes.no_place.push((number, view.version, old.id));
+        // Nothing that serves is stopped before its successor has a place and its image.
+        if let Some(old) = view.fallback.filter(|old| replacement == Replacement::Instead && old.serves()) {
+            let place = context.places.find_for(workload, view.version, old);
+            if place != Place::Kept {
+                replacement = Replacement::Later;
+            }
+            match place {
+                Place::Kept => {}
+                // Its turn is kept: not every node is asked at the same time.
+                Place::ImageAwaited(until) => changes.wake(until),
+                Place::ImageFailed(until) => {
+                    budget.give_back();
+                    changes.wake(until);
+                }
+                Place::Nowhere => {
+                    budget.give_back();
+                    changes.no_place.push((number, view.version, old.id));
+                }
+            }
         }
         slot::reconcile(cluster, workload, (number, slot), view, replacement, context, &mut changes);
     }

@@ -70,9 +70,23 @@ impl<'a> Scheduler<'a> {
         own.map(|own| own.id)
     }
 
-    /// The first node on which a task of the class fits.
-    pub fn place_anywhere(&self, class: &PlacementClass) -> Option<NodeId> {
-        self.candidates(class).map(|node| node.id).next()
+    /// The node that the class's strategy would choose for one task now. `own` as for [`place`](Self::place).
+    pub fn best_for(&self, class: &PlacementClass, own: &BTreeMap<NodeId, u32>) -> Option<NodeId> {
+        let count = |node: &Node| own.get(&node.id).copied().unwrap_or(0);
+        let rank =
+            |node: &&Node| (self.is_avoided(class, node), count(node), self.fullness(node, class.request), node.id);
+        let best = match class.placement.strategy {
+            Strategy::Binpack => self.candidates(class).max_by_key(|node| {
+                (Reverse(self.is_avoided(class, node)), self.fullness(node, class.request), Reverse(node.id))
+            }),
+            Strategy::Spread => self.candidates(class).min_by_key(rank),
+        };
+        best.map(|node| node.id)
+    }
+
+    /// Places one task of a class on this node, if it fits.
+    pub fn place_on(&mut self, class: &PlacementClass, node: NodeId) -> Option<Target> {
+        if self.fits(class, node) { self.take(class, node) } else { None }
     }
 
     /// Keeps room on a node for a task of the class, beside what `held` holds of it already.
@@ -129,7 +143,7 @@ impl<'a> Scheduler<'a> {
     }
 
     /// Whether a node is taken only after all others: tasks could not be started on it lately, or those of this class.
-    fn is_avoided(&self, class: &PlacementClass, node: &Node) -> bool {
+    pub fn is_avoided(&self, class: &PlacementClass, node: &Node) -> bool {
         class.failed_on.contains(&node.id) || node.avoided_until(self.at).is_some()
     }
 

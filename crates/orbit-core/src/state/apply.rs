@@ -74,6 +74,10 @@ impl Cluster {
             }
             Command::Forget { name } => self.apply_forget(name, touched),
             Command::SetAvailability { name, order } => self.apply_set_availability(name, *order, touched),
+            Command::PrefetchFailed { node, workload, version, end } => {
+                self.apply_prefetch_failed(*node, *workload, *version, end, touched);
+                Ok(Answer::Done)
+            }
             Command::Plan(plan) => {
                 self.apply_plan(plan, touched);
                 Ok(Answer::Done)

@@ -12,6 +12,7 @@
 mod ledger;
 mod link;
 mod op;
+mod prefetch;
 mod probing;
 mod task;
 
@@ -142,6 +143,8 @@ pub struct Worker {
     /// Images that are being pulled, with the tasks that wait for each. A pull for which no task waits at the end of
     /// a step is given up.
     fetching: BTreeMap<(String, Pull), BTreeSet<TaskId>>,
+    /// The images that are fetched because the manager asked for them, with the versions that it named.
+    prefetching: BTreeMap<(String, Pull), BTreeSet<(Uid, u32)>>,
     /// Containers of the last listing that have our labels but not the name that this worker gives: they are not ours.
     foreign: BTreeSet<String>,
 }
@@ -238,6 +241,7 @@ impl Worker {
             paused: BTreeSet::new(),
             looks: BTreeSet::new(),
             fetching: BTreeMap::new(),
+            prefetching: BTreeMap::new(),
             foreign: BTreeSet::new(),
         }
     }
@@ -270,6 +274,10 @@ impl Worker {
         self.resume_paused(now);
         self.take_looks(now);
         self.drive_due(now, &mut actions);
+        // Whom the answer would go to has gone.
+        if self.link.welcomed().is_none() {
+            self.prefetching.clear();
+        }
         self.cancel_fetches(&mut actions);
         let news = self.news(now);
         self.link.follow_up(now, self.engine.listed, news, &mut actions);
@@ -435,6 +443,7 @@ impl Worker {
             }
             InFlight::Fetch { image } => {
                 self.tick();
+                self.prefetch_done(&image, &result, actions);
                 for id in self.fetching.remove(&image).unwrap_or_default() {
                     self.fetch_done(now, id, &image.0, result.clone(), actions);
                 }
@@ -455,6 +464,7 @@ impl Worker {
             info: NodeInfo { uid: self.ledger.node, ..self.config.info.clone() },
             inventory: self.reports(),
             takes_parts: true,
+            prefetches: true,
         };
         self.link.up(now, link, hello, actions);
     }
@@ -537,6 +547,9 @@ impl Worker {
                 }
             }
             ToWorker::Probe => actions.extend(self.link.send(ToManager::ProbeAck)),
+            ToWorker::Prefetch { workload, version, image, pull } => {
+                self.prefetch((workload, version), (image, pull), actions);
+            }
             ToWorker::Open(request) => {
                 if let Some(container) = self.container_of(request.task) {
                     actions.push(Action::Open { request, container });

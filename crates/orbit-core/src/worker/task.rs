@@ -6,6 +6,7 @@
 //! that no crash starts the task again. A container is removed only when its end is committed.
 
 use super::{
+    prefetch::fetch_failure,
     probing::{Found, Probing},
     *,
 };
@@ -219,7 +220,11 @@ impl Worker {
     /// Gives up fetches for which nobody waits any more: a large image that nobody needs takes the network and the disk
     /// from those that somebody does.
     pub(super) fn cancel_fetches(&mut self, actions: &mut Vec<Action>) {
-        let unwanted: Vec<_> = self.fetching.extract_if(.., |_, waiting| waiting.is_empty()).collect();
+        let prefetching = &self.prefetching;
+        let nobody_waits = |image: &(String, Pull), waiting: &mut BTreeSet<TaskId>| {
+            waiting.is_empty() && !prefetching.contains_key(image)
+        };
+        let unwanted: Vec<_> = self.fetching.extract_if(.., nobody_waits).collect();
         for (unwanted, _) in unwanted {
             let fetches = |op: &InFlight| matches!(op, InFlight::Fetch { image } if *image == unwanted);
             let op = self.ops.iter().find(|(_, op)| fetches(op)).map(|(id, _)| *id);
@@ -496,8 +501,8 @@ impl Worker {
                 }
                 return;
             }
-            (Step::Fetch, OpErrorKind::Timeout) => Reason::PullTimeout,
-            (Step::Fetch, _) | (Step::Create, OpErrorKind::ImageMissing) => Reason::PullFailed,
+            (Step::Fetch, _) => fetch_failure(kind),
+            (Step::Create, OpErrorKind::ImageMissing) => Reason::PullFailed,
             (Step::Create, OpErrorKind::NameTaken) => Reason::NameTaken,
             (_, OpErrorKind::PortTaken(_)) => Reason::PortTaken,
             (Step::Start, OpErrorKind::NotFound) => Reason::Vanished,

@@ -116,6 +116,8 @@ struct World {
     /// Everything that the manager said, to compare runs (I15).
     said: Vec<Action>,
     replies: BTreeSet<RequestId>,
+    /// The images that somebody was asked for.
+    asked: Vec<(Uid, u32)>,
 }
 
 fn probe() -> Box<Probe> {
@@ -136,6 +138,7 @@ impl World {
             next: 0,
             said: Vec::new(),
             replies: BTreeSet::new(),
+            asked: Vec::new(),
         };
         world.elect();
         world.commit(usize::MAX);
@@ -154,6 +157,9 @@ impl World {
                 }
                 Action::Close(session) => self.sessions.retain(|_, known| known != session),
                 Action::Reply { id, .. } => assert!(self.replies.insert(*id), "{id:?} is answered once"),
+                Action::Send { message: ToWorker::Prefetch { workload, version, .. }, .. } => {
+                    self.asked.push((*workload, *version));
+                }
                 Action::Send { .. } => {}
             }
         }
@@ -364,7 +370,15 @@ impl World {
                 self.sessions.insert(a % 4, session);
                 let inventory = (0..b % 3).map(|i| self.report(b.wrapping_add(i), c.wrapping_add(i))).collect();
                 let (nonce, info) = (u64::from(c % 2), Self::info(a, b));
-                let hello = Hello { cluster: None, seen: (0, 0), nonce, info, inventory, takes_parts: a % 2 == 0 };
+                let hello = Hello {
+                    cluster: None,
+                    seen: (0, 0),
+                    nonce,
+                    info,
+                    inventory,
+                    takes_parts: a % 2 == 0,
+                    prefetches: b % 2 == 0,
+                };
                 self.step(Event::Message { session, message: ToManager::Register(hello) });
             }
             9..=11 => {
@@ -376,6 +390,11 @@ impl World {
                 let Some(session) = self.sessions.get(&(c % 4)).copied() else { return };
                 let message = match a % 4 {
                     0 => ToManager::ProbeAck,
+                    1 if !self.asked.is_empty() => {
+                        let (workload, version) = self.asked[usize::from(b) % self.asked.len()];
+                        let failure = (c % 2 == 0).then(|| End::new(Reason::PullFailed, "no"));
+                        ToManager::Prefetched { workload, version, failure }
+                    }
                     _ => ToManager::Heartbeat { seq: 1, assigned_seq: u64::from(b % 8) },
                 };
                 self.step(Event::Message { session, message });

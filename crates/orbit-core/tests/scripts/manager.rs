@@ -9,7 +9,7 @@ use crate::{
     words::{Words, bytes, end, found_text, list, probed, span, spec, state, update},
 };
 use orbit_core::{manager::*, model::*, state::Cluster};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub fn world() -> Box<dyn World> {
     Box::new(Managed::new())
@@ -27,6 +27,9 @@ struct Peer {
     known: BTreeMap<TaskId, TaskReport>,
     heartbeats: u64,
     assigned_seq: u64,
+    /// Whether it can be asked for images, and which it was asked for and has not answered.
+    prefetches: bool,
+    asked: BTreeSet<(Uid, u32)>,
 }
 
 struct Managed {
@@ -98,6 +101,7 @@ impl Managed {
             }
             "deaf" => self.peers.get_mut(words.word(0)).expect("a node").deaf = true,
             "hears" => self.peers.get_mut(words.word(0)).expect("a node").deaf = false,
+            "prefetched" => self.prefetched(words),
             "ack" => self.send(words.word(0), ToManager::ProbeAck),
             "close" => self.close(words.word(0)),
             "service" | "task" | "scale" | "restart" | "delete" | "stop" | "logs" => self.request(words),
@@ -277,9 +281,23 @@ impl Managed {
             known: BTreeMap::new(),
             heartbeats: 0,
             assigned_seq: 0,
+            prefetches: words.words.contains(&"prefetches"),
+            asked: BTreeSet::new(),
         };
         self.peers.insert(name, peer);
         self.connect(words, true);
+    }
+
+    /// `prefetched n0` or `prefetched n0 failed`: the answer to all that it was asked for.
+    fn prefetched(&mut self, words: &Words) {
+        let name = words.word(0);
+        let asked = std::mem::take(&mut self.peers.get_mut(name).expect("a node").asked);
+        assert!(!asked.is_empty(), "{name} was asked for no image");
+        let failed = words.words.get(1) == Some(&"failed");
+        let failure = failed.then(|| End::new(Reason::PullFailed, "no such image"));
+        for (workload, version) in asked {
+            self.send(name, ToManager::Prefetched { workload, version, failure: failure.clone() });
+        }
     }
 
     fn hello(&mut self, name: &str, words: &Words) -> (SessionId, Hello) {
@@ -290,7 +308,18 @@ impl Managed {
         let cluster = words.option("cluster").map(|id| ClusterId(id.parse().expect("a number")));
         let inventory = peer.known.values().cloned().collect();
         let seen = (1, words.number("seen", 0));
-        (session, Hello { cluster, seen, nonce: peer.nonce, info: peer.info.clone(), inventory, takes_parts: true })
+        (
+            session,
+            Hello {
+                cluster,
+                seen,
+                nonce: peer.nonce,
+                info: peer.info.clone(),
+                inventory,
+                takes_parts: true,
+                prefetches: peer.prefetches,
+            },
+        )
     }
 
     /// A connection of the node's worker; a clone's is not the one that it goes on using.
@@ -356,6 +385,7 @@ impl Managed {
             return;
         };
         match message {
+            ToWorker::Prefetch { workload, version, .. } => _ = peer.asked.insert((workload, version)),
             ToWorker::Welcome(Welcome { assigned, .. }) | ToWorker::Assigned(assigned) => {
                 if !assigned.full && assigned.seq != peer.assigned_seq + 1 {
                     return;
@@ -561,6 +591,9 @@ impl Managed {
                 let report = |r: &TaskReport| format!("{} {}{}", self.task_text(r.task), r.state, found_text(r.probed));
                 format!("report {}", list(nodes.iter().flat_map(|it| &it.reports).map(report)))
             }
+            Command::PrefetchFailed { node, version, end, .. } => {
+                format!("{} cannot have the image of version {version}: {end}", self.node_text(*node))
+            }
             Command::Plan(plan) => {
                 let name = |uid: &Uid| cluster.workload(*uid).map_or("?", |w| &w.name).to_string();
                 let mut parts = Vec::new();
@@ -622,6 +655,7 @@ impl Managed {
                 format!("committed: {}", list(states.iter().map(state)))
             }
             ToWorker::Probe => "are you there?".to_string(),
+            ToWorker::Prefetch { version, image, .. } => format!("have {image} for version {version}"),
             ToWorker::Open(request) => format!("open a stream to {}", self.task_text(request.task)),
         })
     }

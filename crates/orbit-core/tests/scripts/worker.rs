@@ -130,6 +130,12 @@ impl Working {
             "refuse" => self.hear(ToWorker::Refused { message: "not now".into() }),
             "ack" => self.hear(ToWorker::HeartbeatAck { seq: words.number("seq", 0) }),
             "probe" => self.hear(ToWorker::Probe),
+            "prefetch" => self.hear(ToWorker::Prefetch {
+                workload: Uid { epoch: 1, index: words.number("of", 1) },
+                version: words.number("version", 1) as u32,
+                image: words.word(0).to_string(),
+                pull: Pull::Missing,
+            }),
             "assign" | "order" => self.assign(words),
             "committed" => {
                 let states = vec![(id(words.word(0)), state(words.word(1)), probed(words))];
@@ -375,5 +381,9 @@ fn message_text(message: &ToManager) -> String {
         ToManager::Heartbeat { seq, assigned_seq } => format!("heartbeat {seq}, assigned {assigned_seq}"),
         ToManager::Report { reports, .. } => format!("report {}", list(reports.iter().map(report_text))),
         ToManager::ProbeAck => "here".to_string(),
+        ToManager::Prefetched { version, failure: None, .. } => format!("have the image of version {version}"),
+        ToManager::Prefetched { version, failure: Some(end), .. } => {
+            format!("cannot have the image of version {version}: {}", end.reason.as_str())
+        }
     }
 }

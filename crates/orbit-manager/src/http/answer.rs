@@ -37,13 +37,6 @@ pub(super) fn tagged<T: Serialize>(status: StatusCode, revision: u64, body: T) -
     (status, tag, Json(body)).into_response()
 }
 
-/// A body that is written as it comes.
-pub(super) fn streamed(
-    chunks: impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
-) -> Response {
-    unbuffered(([(header::CONTENT_TYPE, "application/octet-stream")], Body::from_stream(chunks)).into_response())
-}
-
 /// What is written as it comes is to be read as it comes, also behind a proxy: nginx and others honour this header.
 pub(super) fn unbuffered(mut response: Response) -> Response {
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));

@@ -105,10 +105,15 @@ async fn carry(socket: WebSocket, exec: crate::Exec, ping_every: Duration) {
         }
     };
     let send = async {
-        loop {
-            let messages = match timeout(ping_every, output.recv()).await {
-                Ok(Some(what)) => output_of(what).into_iter().map(Message::Binary).collect(),
-                Ok(None) => break,
+        let mut has_ended = false;
+        while !has_ended {
+            let what = timeout(ping_every, output.recv()).await;
+            // Without a last word, nobody is there to say it.
+            let gone = || exec_output::What::Error("its node, or the worker there, went away".to_string());
+            let what = what.map(|what| what.unwrap_or_else(gone));
+            has_ended = matches!(what, Ok(exec_output::What::ExitCode(_) | exec_output::What::Error(_)));
+            let messages = match what {
+                Ok(what) => output_of(what).into_iter().map(Message::Binary).collect(),
                 Err(_) => vec![Message::Ping(Bytes::new())],
             };
             for message in messages {

@@ -8,14 +8,12 @@ use super::{
     *,
 };
 use crate::views;
-use futures_util::StreamExt;
 use orbit_core::{
     manager::{Request as Ask, View},
     model::{Answer, Kind, LogRange, Put, Task, TaskId, TaskState, Time},
     state::{Change as Changed, Cluster},
 };
 use serde_json::{Value, json};
-use tokio_stream::wrappers::ReceiverStream;
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<ManagerHandle> {
@@ -228,12 +226,14 @@ struct Output {
 #[utoipa::path(get, path = "/v1/tasks/{id}/logs", tag = "tasks", operation_id = "read_logs",
     params(("follow" = Option<String>, Query, description = "`1`: go on until it has ended"),
         ("tail" = Option<u32>, Query, description = "only so many of the last lines"),
-        ("since" = Option<String>, Query, description = "only what was written since (RFC 3339)")),
+        ("since" = Option<String>, Query, description = "only what was written since (RFC 3339)"),
+        ("TE" = Option<String>, Header, description = "`trailers`: why the log breaks off is said in the trailer `orbit-error`, and not in a last line")),
     responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "it has no node yet"), (status = 503, body = Problem)))]
 async fn logs(
     State(handle): State<ManagerHandle>,
     Path(id): Path<String>,
+    headers: HeaderMap,
     Query(query): Query<Output>,
 ) -> Answered<Response> {
     let follow = flag("follow", query.follow.as_deref())?;
@@ -242,8 +242,8 @@ async fn logs(
         Ok(attempt) => attempt,
         Err(_) => newest_attempt(&handle, id).await?,
     };
-    let chunks = handle.logs(attempt, LogRange { follow, tail: query.tail, since_s }).await?;
-    Ok(streamed(ReceiverStream::new(chunks).map(|chunk| chunk.map_err(std::io::Error::other))))
+    let pieces = handle.logs(attempt, LogRange { follow, tail: query.tail, since_s }).await?;
+    Ok(log::log(&headers, pieces))
 }
 
 pub(super) async fn newest_attempt(handle: &ManagerHandle, name: String) -> Answered<TaskId> {

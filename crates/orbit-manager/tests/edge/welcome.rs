@@ -33,7 +33,15 @@ impl Session {
             allocatable: Resources { cpu_millis: 1_000_000, memory_bytes: 1 << 40 },
             ..testing::node(NodeUid(1), "node-1")
         };
-        let hello = Hello { cluster: None, seen: (0, 0), nonce: 1, info, inventory: Vec::new(), takes_parts: true };
+        let hello = Hello {
+            cluster: None,
+            seen: (0, 0),
+            nonce: 1,
+            info,
+            inventory: Vec::new(),
+            takes_parts: true,
+            prefetches: true,
+        };
         sender.send(ToManager::Register(hello)).await.unwrap();
         Session { _sender: sender, incoming }
     }

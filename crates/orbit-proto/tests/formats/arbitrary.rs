@@ -289,6 +289,12 @@ fn command() -> impl Strategy<Value = Command> {
         text().prop_map(|name| Command::Forget { name }),
         (text(), availability_order()).prop_map(|(name, order)| Command::SetAvailability { name, order }),
         plan().prop_map(Command::Plan),
+        (node_id(), uid(), n32(), end()).prop_map(|(node, workload, version, end)| Command::PrefetchFailed {
+            node,
+            workload,
+            version,
+            end,
+        }),
     ]
 }
 fn rollout_order() -> impl Strategy<Value = RolloutOrder> {
@@ -353,19 +359,25 @@ fn node_reports() -> impl Strategy<Value = NodeReports> {
 }
 pub fn to_manager() -> impl Strategy<Value = ToManager> {
     prop_oneof![
-        (of(n64()), (n32(), n64()), n64(), info(), sorted_reports(), any::<bool>()).prop_map(
-            |(cluster, seen, nonce, info, inventory, takes_parts)| ToManager::Register(Hello {
+        (of(n64()), (n32(), n64()), n64(), info(), sorted_reports(), any::<(bool, bool)>()).prop_map(
+            |(cluster, seen, nonce, info, inventory, (takes_parts, prefetches))| ToManager::Register(Hello {
                 cluster: cluster.map(ClusterId),
                 seen,
                 nonce,
                 info,
                 inventory,
                 takes_parts,
+                prefetches,
             })
         ),
         (n64(), n64()).prop_map(|(seq, assigned_seq)| ToManager::Heartbeat { seq, assigned_seq }),
         (n64(), sorted_reports()).prop_map(|(seq, reports)| ToManager::Report { seq, reports }),
         Just(ToManager::ProbeAck),
+        (uid(), n32(), of(end())).prop_map(|(workload, version, failure)| ToManager::Prefetched {
+            workload,
+            version,
+            failure
+        }),
     ]
 }
 fn assigned() -> impl Strategy<Value = Assigned> {
@@ -434,6 +446,12 @@ pub fn to_worker() -> impl Strategy<Value = ToWorker> {
             ToWorker::Committed { seq, states }
         }),
         Just(ToWorker::Probe),
+        (uid(), n32(), text(), pull()).prop_map(|(workload, version, image, pull)| ToWorker::Prefetch {
+            workload,
+            version,
+            image,
+            pull
+        }),
         stream.prop_map(ToWorker::Open),
     ]
 }

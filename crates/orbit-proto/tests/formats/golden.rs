@@ -437,6 +437,12 @@ fn kept_replicas_entries() -> Vec<Entry> {
     numbered([Command::Put(Put { keeps_replicas: true, ..put })])
 }
 
+/// An image that cannot be had, which somebody was asked for before anything was stopped.
+fn prefetch_entries() -> Vec<Entry> {
+    let end = End::new(Reason::PullFailed, "no such image");
+    numbered([Command::PrefetchFailed { node: NodeId(1), workload: uid(3), version: 2, end }])
+}
+
 /// A node on which tasks could not be started.
 fn avoided_snapshot() -> Snapshot {
     let mut later = nodes_snapshot();
@@ -521,6 +527,7 @@ fn entries_of_version_1_are_read_and_written_byte_for_byte() {
     entries_are_kept("entries-actors", actor_entries());
     entries_are_kept("entries-failures", failures_entries());
     entries_are_kept("entries-kept-replicas", kept_replicas_entries());
+    entries_are_kept("entries-prefetch", prefetch_entries());
 }
 
 #[test]

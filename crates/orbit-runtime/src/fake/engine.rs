@@ -343,6 +343,10 @@ impl FakeEngine {
     pub fn has_image(&self, image: &str) -> bool {
         self.images.get(image).is_some_and(|image| image.here)
     }
+    /// Whether the machine has what a reference asks for: a tag, or the bytes of a digest.
+    pub fn holds(&self, reference: &str) -> bool {
+        self.known(reference).is_some_and(|image| image.is_here(reference))
+    }
     /// Whether a running container or a foreign process holds a port of the machine.
     pub fn port_in_use(&self, port: u16) -> bool {
         self.foreign_ports.contains(&port)

@@ -200,8 +200,16 @@ impl Cluster {
         }
         let attempts = wanted().flat_map(|slot| self.attempts(slot)).filter(is_current);
         let failed = attempts.filter(|task| task.end.as_ref().is_some_and(|end| end.reason != Reason::Stopped));
-        if let Some(end) = failed.max_by_key(|task| (task.ended_at, task.id)).and_then(|task| task.end.as_ref()) {
+        let last = failed.max_by_key(|task| (task.ended_at, task.id)).and_then(|task| task.end.as_ref());
+        if let Some(end) = last {
             obstacles += &format!("; last attempt ended: {end}");
+        }
+        // No attempt says so: what serves was not stopped for one.
+        let of_version = |event: &&HistoryEvent| event.subject == workload.subject() && event.what == What::ImageFailed;
+        if last.is_none()
+            && let Some(event) = self.history.after(workload.revision).rev().find(of_version)
+        {
+            obstacles += &format!("; on {}: {}", event.node_name, event.message);
         }
         let is_idle = |task: &&Task| task.state == TaskState::Running && !task.serves();
         let not_ready = newest().filter(is_current).filter(is_idle).count();
@@ -209,6 +217,29 @@ impl Cluster {
             obstacles += &format!("; {not_ready} not ready");
         }
         obstacles
+    }
+
+    /// An image cannot be had, and what serves was not stopped for it: that counts as a failed attempt of its version.
+    pub(super) fn apply_prefetch_failed(
+        &mut self,
+        node: NodeId,
+        uid: Uid,
+        version: u32,
+        end: &End,
+        touched: &mut Touched,
+    ) {
+        let is_kept = |workload: &&mut Workload| workload.version(version).is_some();
+        let Some(workload) = self.workloads.get_mut(&uid).filter(is_kept) else { return };
+        let is_current = workload.version == version;
+        let running = |rollout: &&mut Rollout| is_current && rollout.state == RolloutState::Running;
+        if let Some(rollout) = workload.rollout.as_mut().filter(running) {
+            rollout.failures = rollout.failures.saturating_add(1);
+        }
+        let subject = workload.subject();
+        let message = format!("version {version}: {end}; what serves goes on");
+        self.record(What::ImageFailed, subject, None, Some(node), message);
+        self.changed_workload(uid);
+        touched.workloads.push(uid);
     }
 
     /// A rollout has failed: back to the stable version, where there is another one and its user wants that. Where

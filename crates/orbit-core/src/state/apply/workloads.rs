@@ -183,6 +183,9 @@ impl Cluster {
 
     fn change_replicas(&mut self, uid: Uid, replicas: u32) {
         let before = self.workloads[&uid].replicas;
+        if replicas < before {
+            self.keep_what_serves(uid, replicas as usize);
+        }
         self.set_replicas(uid, replicas);
         // A rollout of no replicas stands by; its time begins with the first.
         if before == 0 && replicas > 0 {
@@ -193,6 +196,30 @@ impl Cluster {
         }
         if before != replicas {
             self.record_workload(What::Scaled, uid, format!("from {before} to {}", count(replicas, "replica")));
+        }
+    }
+
+    /// Fewer replicas: what users can reach stays. A slot that goes and serves changes places with one that stays and does
+    /// not; its number only says when it has its turn.
+    fn keep_what_serves(&mut self, uid: Uid, wanted: usize) {
+        let workload = &self.workloads[&uid];
+        let (kept, surplus) = workload.slots.split_at(wanted.min(workload.slots.len()));
+        let is_reached = |task: &Task| self.node_of(task).is_some_and(Node::is_ready);
+        let serves = |slot: &Slot| self.attempts(slot).any(|task| task.is_live() && task.serves() && is_reached(task));
+        let idle = (0..).zip(kept).filter(|(_, slot)| !serves(slot)).map(|(number, _)| number);
+        let serving = (kept.len()..).zip(surplus).filter(|(_, slot)| serves(slot)).map(|(number, _)| number);
+        let pairs: Vec<(usize, usize)> = idle.zip(serving).collect();
+        for (idle, serving) in pairs {
+            let slots = &mut self.workloads.get_mut(&uid).expect("just found").slots;
+            slots.swap(idle, serving);
+            for (number, slot) in [(idle, slots[idle]), (serving, slots[serving])] {
+                let mut next = slot.newest;
+                while let Some(key) = next {
+                    let task = self.tasks.at_mut(key);
+                    task.slot = number as u32;
+                    next = task.older;
+                }
+            }
         }
     }
 
