@@ -78,6 +78,8 @@ struct Failures {
     /// Those that had failed before.
     before: BTreeSet<TaskId>,
     seen: BTreeSet<TaskId>,
+    /// How often an image of it could not be had, before anything was stopped.
+    images: usize,
     /// Entries were not looked at: there may have been more.
     unsure: bool,
 }
@@ -90,15 +92,18 @@ impl Failures {
         let failed = of_it.filter(|task| task.state.is_terminal() || task.is_unhealthy()).map(|task| task.id);
         if (self.version, self.since) != (workload.version, rollout.since) {
             let (version, since, before) = (workload.version, rollout.since, failed.collect());
-            *self = Failures { version, since, before, seen: BTreeSet::new(), unsure: gap };
+            *self = Failures { version, since, before, seen: BTreeSet::new(), images: 0, unsure: gap };
         } else {
             self.seen.extend(failed.filter(|id| !self.before.contains(id)));
+            let now = cluster.history().iter().rev().take_while(|event| event.index == cluster.index);
+            let of_it = now.filter(|event| event.what == What::ImageFailed && is_of(event, workload));
+            self.images += of_it.count();
             self.unsure |= gap;
         }
     }
     /// Whether there may have been so many.
     fn are(&self, most: u32) -> bool {
-        self.unsure || self.seen.len() >= most as usize
+        self.unsure || self.seen.len() + self.images >= most as usize
     }
 }
 
@@ -173,6 +178,11 @@ impl RolloutWatch {
         }
         Ok(())
     }
+}
+
+/// Whether something happened to this workload.
+pub(super) fn is_of(event: &HistoryEvent, workload: &Workload) -> bool {
+    matches!(&event.subject, Subject::Workload(_, uid, _) if *uid == workload.uid)
 }
 
 /// It is at another version: a new one, one that somebody wanted back, or the stable one where its rollout failed.

@@ -2,7 +2,7 @@
 
 use super::{
     Check,
-    rollouts::{RolloutWatch, shall_be},
+    rollouts::{RolloutWatch, is_of, shall_be},
 };
 use orbit_core::{
     model::*,
@@ -38,7 +38,7 @@ struct Row {
     not_before: Time,
 }
 
-/// I45: right after a service was given fewer replicas: no slot that goes serves while one that stays does not.
+/// I45: right after a service was given another number of replicas: no slot that goes serves while one that stays does not.
 pub(crate) fn kept(cluster: &Cluster, entry: &Entry) -> Check {
     let name = match &entry.command {
         Command::Scale { name, .. } => name,
@@ -46,6 +46,10 @@ pub(crate) fn kept(cluster: &Cluster, entry: &Entry) -> Check {
         _ => return Ok(()),
     };
     let Some(workload) = cluster.workload_named(Kind::Service, name) else { return Ok(()) };
+    let mut now = cluster.history().iter().rev().take_while(|event| event.index == cluster.index);
+    if !now.any(|event| event.what == What::Scaled && is_of(event, workload)) {
+        return Ok(());
+    }
     let is_reached = |task: &Task| cluster.node_of(task).is_some_and(Node::is_ready);
     let serves = |slot: &Slot| cluster.attempts(slot).any(|task| task.is_live() && task.serves() && is_reached(task));
     let (kept, surplus) = workload.slots.split_at(workload.slots.len().min(workload.wanted() as usize));

@@ -31,8 +31,8 @@ pub struct Prefetches {
     known: BTreeMap<Prefetch, Known>,
     /// Of whom nobody was asked yet.
     wanted: BTreeSet<Prefetch>,
-    /// Nodes whose workers can be asked. Those of earlier versions cannot, and are relied on.
-    able: BTreeSet<NodeId>,
+    /// Whether the workers of nodes that have registered can be asked. Those of earlier versions cannot, and are relied on.
+    able: BTreeMap<NodeId, bool>,
     /// With so many known, those of versions that are gone are forgotten.
     tidy_at: usize,
 }
@@ -48,23 +48,22 @@ struct Known {
 }
 
 impl Prefetches {
-    /// A worker has registered.
-    pub fn registered(&mut self, node: NodeId, able: bool) {
-        match able {
-            true => self.able.insert(node),
-            false => self.able.remove(&node),
-        };
+    /// A worker has registered. Gives the workloads that waited for its answer.
+    pub fn registered(&mut self, node: NodeId, able: bool) -> Vec<Uid> {
+        self.able.insert(node, able);
         // What its process before was asked is not answered any more.
         let of_node = self.known.range((node, Uid { epoch: 0, index: 0 }, 0)..).take_while(|((of, ..), _)| *of == node);
         let open = of_node.filter(|(_, known)| matches!(known.image, Image::Awaited(_)));
         let open: Vec<Prefetch> = open.map(|(prefetch, _)| *prefetch).collect();
         open.iter().for_each(|prefetch| _ = self.known.remove(prefetch));
+        open.into_iter().map(|(_, uid, _)| uid).collect()
     }
 
     /// How the image is there. A node that nobody has asked is asked next.
     pub fn ask(&mut self, cluster: &Cluster, prefetch: Prefetch, at: Time) -> Image {
         let (node, uid, version) = prefetch;
-        if !self.able.contains(&node) || is_used(cluster, node, uid, version) {
+        let able = self.able.get(&node).copied();
+        if able == Some(false) || is_used(cluster, node, uid, version) {
             return Image::There;
         }
         let version = cluster.workload(uid).and_then(|workload| workload.version(version));
@@ -77,7 +76,9 @@ impl Prefetches {
         self.tidy(cluster);
         let until = at + ASKED_AGAIN_AFTER;
         self.known.insert(prefetch, Known { image: Image::Awaited(until), until, bytes, failures });
-        self.wanted.insert(prefetch);
+        if able == Some(true) {
+            self.wanted.insert(prefetch);
+        }
         Image::Awaited(until)
     }
 

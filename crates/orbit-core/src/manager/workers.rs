@@ -231,7 +231,8 @@ impl Manager {
                 }
                 leader.leases.watch(node, &self.timing);
                 if let Some(PendingSession { hello, .. }) = pending {
-                    leader.planner.prefetches.registered(node, hello.prefetches);
+                    let waited = leader.planner.prefetches.registered(node, hello.prefetches);
+                    waited.into_iter().for_each(|uid| leader.planner.look_at(uid));
                     leader.sessions.open(id, &hello, node, incarnation);
                     let assigned = leader.dispatcher.subscribe(&self.cluster, id, node, hello.takes_parts, at);
                     let welcome = Welcome {

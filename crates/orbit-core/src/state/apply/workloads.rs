@@ -183,7 +183,7 @@ impl Cluster {
 
     fn change_replicas(&mut self, uid: Uid, replicas: u32) {
         let before = self.workloads[&uid].replicas;
-        if replicas < before {
+        if replicas != before {
             self.keep_what_serves(uid, replicas as usize);
         }
         self.set_replicas(uid, replicas);
@@ -199,7 +199,7 @@ impl Cluster {
         }
     }
 
-    /// Fewer replicas: what users can reach stays. A slot that goes and serves changes places with one that stays and does
+    /// What users can reach stays where there are to be fewer. A slot that goes and serves changes places with one that stays and does
     /// not; its number only says when it has its turn.
     fn keep_what_serves(&mut self, uid: Uid, wanted: usize) {
         let workload = &self.workloads[&uid];

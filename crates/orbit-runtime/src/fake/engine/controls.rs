@@ -141,11 +141,14 @@ impl FakeEngine {
     pub fn copy(&mut self, name: &str, new: &str) {
         let Some(original) = self.container(name) else { panic!("no container {name}") };
         let (copied, id) = (original.identity, self.new_id(new));
+        // Which ports a container has published is not in its image.
+        let spec = ContainerSpec { ports: Vec::new(), ..original.spec.clone() };
         let container = FakeContainer {
             id: id.clone(),
             name: new.to_owned(),
             identity: None,
             copied,
+            spec,
             state: ContainerState::Running,
             ..original.clone()
         };
