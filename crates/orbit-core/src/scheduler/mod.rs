@@ -84,9 +84,10 @@ impl<'a> Scheduler<'a> {
         best.map(|node| node.id)
     }
 
-    /// Places one task of a class on this node, if it fits.
+    /// Places one task of a class on this node, if it fits and is not avoided.
     pub fn place_on(&mut self, class: &PlacementClass, node: NodeId) -> Option<Target> {
-        if self.fits(class, node) { self.take(class, node) } else { None }
+        let is_good = self.fits(class, node) && !self.is_avoided(class, self.cluster.node(node)?);
+        if is_good { self.take(class, node) } else { None }
     }
 
     /// Keeps room on a node for a task of the class, beside what `held` holds of it already.

@@ -2,11 +2,9 @@
 
 use axum::{
     Json,
-    body::Body,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use orbit_api::Problem;
 use orbit_core::model::Rejection;
 use serde::Serialize;
