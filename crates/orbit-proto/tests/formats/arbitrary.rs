@@ -446,7 +446,7 @@ pub fn to_worker() -> impl Strategy<Value = ToWorker> {
             ToWorker::Committed { seq, states }
         }),
         Just(ToWorker::Probe),
-        (uid(), n32(), text(), pull()).prop_map(|(workload, version, image, pull)| ToWorker::Prefetch {
+        (uid(), n32(), text(), any_pull()).prop_map(|(workload, version, image, pull)| ToWorker::Prefetch {
             workload,
             version,
             image,
@@ -606,4 +606,7 @@ pub fn ledger_task() -> impl Strategy<Value = LedgerTask> {
     let container = of("[0-9a-f]{0,64}");
     (any::<bool>(), container, of(report()), fence, any::<bool>())
         .prop_map(|(attempted, container, end, fence, fenced)| LedgerTask { attempted, container, end, fence, fenced })
+}
+fn any_pull() -> impl Strategy<Value = Pull> {
+    prop_oneof![Just(Pull::Missing), Just(Pull::Always), Just(Pull::Never)]
 }

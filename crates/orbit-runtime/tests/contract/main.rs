@@ -388,17 +388,17 @@ async fn a_container_is_known_by_its_id_whatever_it_is_called_and_one_with_its_l
 
     engine.rename(&name, &format!("{name}-renamed")).await;
     assert_eq!(soon(hints.next()).await, Some(Ok(task)));
-    engine.copy(&id, &name).await;
+    engine.copy(&id, &format!("{name}-copy")).await;
     let seen = engine.inspect(&id).await.expect("it is there");
     assert_eq!((&seen.id, &seen.name, seen.task), (&id, &format!("{name}-renamed"), task));
     let mut all: Vec<String> = engine.list(owner).await.into_iter().map(|it| it.name).collect();
     all.sort();
-    assert_eq!(all, [name.clone(), format!("{name}-renamed")], "the copy has its labels, and even its name");
+    assert_eq!(all, [format!("{name}-copy"), format!("{name}-renamed")], "the copy has its labels");
 
     engine.done(Op::Stop { name: id.clone(), grace: Millis(0) }).await;
     engine.done(Op::Remove(id.clone())).await;
     assert_eq!(engine.inspect(&id).await, None);
-    let copy = engine.inspect(&name).await.expect("nobody touched the copy");
+    let copy = engine.inspect(&format!("{name}-copy")).await.expect("nobody touched the copy");
     assert_eq!(copy.state, ContainerState::Running);
     assert_ne!(copy.id, id);
 }
