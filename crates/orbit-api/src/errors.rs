@@ -126,7 +126,7 @@ fn of_http(code: HttpCode) -> [&'static str; 3] {
             "List again, and watch from the revision of that list.",
         ],
         HttpCode::BodyTooLarge => [
-            "The body of the request is larger than the manager reads, 1 MiB. Nothing was changed.",
+            "The body of the request is larger than the manager reads, 2 MiB. Nothing was changed.",
             "orbit apply -f everything.yaml",
             "Apply fewer objects at a time. Keep data in volumes or images, not in a manifest.",
         ],

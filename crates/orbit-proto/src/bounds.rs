@@ -14,8 +14,6 @@ pub const REPORTS_MAX: usize = 4096;
 pub const INVENTORY_MAX: usize = 1 << 16;
 /// The most bytes in an inventory, over all of its pieces, as they were on the wire.
 pub const INVENTORY_BYTES_MAX: usize = 16 << 20;
-/// The most bytes in the keys and values of a node's labels together, so that a hello fits into one message.
-pub const LABELS_BYTES_MAX: usize = 64 << 10;
 /// The longest piece of a log or of a process's output.
 pub const CHUNK_BYTES_MAX: usize = 64 << 10;
 /// The longest digest of an image, in bytes.

@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn hello(inventory: Vec<TaskReport>) -> Hello {
-        let label = |i: usize| (format!("{i:0>60}"), "v".repeat(LABELS_BYTES_MAX / limits::ITEMS_MAX - 60));
+        let label = |i: usize| (format!("{i:0>60}"), "v".repeat(limits::LABELS_BYTES_MAX / limits::ITEMS_MAX - 60));
         Hello {
             cluster: Some(ClusterId(1)),
             seen: (1, 1),

@@ -3,10 +3,9 @@
 use crate::{Error, Parts, driver::run_measured, exposition, metrics::Metrics};
 use clap::Parser;
 use orbit_core::{
-    model::{Millis, NodeInfo, NodeUid, Resources, check_map, check_name},
+    model::{Millis, NodeInfo, NodeUid, Resources, check_labels, check_name},
     worker,
 };
-use orbit_proto::bounds::LABELS_BYTES_MAX;
 use orbit_runtime::{ContainerRuntime, EngineInfo, docker::DockerRuntime};
 use orbit_shell::{
     Owned, TokioBlocking,
@@ -137,12 +136,8 @@ impl Config {
 impl Settings for Config {
     fn check(&self) -> Result<(), String> {
         check_name("--name", &self.node_name()).map_err(|error| error.to_string())?;
-        check_map("--label", &self.label_map()).map_err(|error| error.to_string())?;
-        let labels_bytes: usize = self.label_map().iter().map(|(key, value)| key.len() + value.len()).sum();
+        check_labels("--label", &self.label_map()).map_err(|error| error.to_string())?;
         match () {
-            () if labels_bytes > LABELS_BYTES_MAX => {
-                Err(format!("--label: {labels_bytes} bytes in all, and {LABELS_BYTES_MAX} are the most"))
-            }
             () if self.own_ports().iter().any(|port| (self.ports.0..=self.ports.1).contains(port)) => {
                 let own = self.own_ports().iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
                 Err(format!("--ports: {}-{} holds a port on which Orbit listens ({own})", self.ports.0, self.ports.1))

@@ -85,7 +85,7 @@ fn manifests() -> Vec<Case> {
         case("no body", PUT, "", invalid("")),
         case("two documents", PUT, format!("{0}{0}", web("other", 1)), invalid("")),
         case("list", PUT, "[]", invalid("")),
-        case("body too large", PUT, " ".repeat((1 << 20) + 1), (413, "body_too_large", "")),
+        case("body too large", PUT, " ".repeat((2 << 20) + 1), (413, "body_too_large", "")),
         case("service as a task", POST, web("other", 1), invalid("kind")),
         case(
             "task with replicas",

@@ -1,7 +1,9 @@
 //! What is read, and what is refused with which words.
 
 use super::*;
-use orbit_core::model::{Millis, OnFailure, Resources, Restart, RestartPolicy, Strategy, Update};
+use orbit_core::model::{
+    Definition, Millis, OnFailure, Rejection, Resources, Restart, RestartPolicy, Strategy, Update,
+};
 
 const WEB: &str = "
 kind: Service
@@ -198,9 +200,16 @@ fn a_null_is_no_text_and_no_value() {
     }
     let quoted = read_all("kind: Service\nname: web\nimage: web:1\nenv: { A: 'null', B: \"\" }\n").unwrap();
     assert_eq!(quoted[0].env["A"], "null");
-    // In JSON it says that an optional field is not there.
+    // In JSON it says that an optional field is not there. A name and a variable are not optional.
     let body = br#"{ "kind": "Service", "name": "web", "image": "web:1", "replicas": null }"#;
     assert_eq!(read_json::<Manifest>(body).unwrap().replicas, None);
+    for (body, field) in [
+        (r#"{ "kind": "Service", "name": null, "image": "web:1" }"#, "name"),
+        (r#"{ "kind": "Service", "name": "web", "image": "web:1", "env": { "A": null } }"#, "env.A"),
+        (r#"{ "kind": "Service", "name": "web", "image": "web:1", "args": [null] }"#, "args[0]"),
+    ] {
+        assert_eq!(read_json::<Manifest>(body.as_bytes()).unwrap_err().field, field);
+    }
 }
 
 #[test]
@@ -208,5 +217,56 @@ fn a_text_of_many_digits_is_a_text() {
     for digits in ["99999999999999999999", "-99999999999999999999"] {
         let read = read_all(&format!("kind: Task\nname: a\nimage: web:1\nenv: {{ A: {digits} }}\n")).unwrap();
         assert_eq!(read[0].env["A"], digits);
+    }
+}
+
+/// A definition with these variables, and one label and argument.
+fn with_env(env: impl IntoIterator<Item = (String, String)>) -> Result<Definition, Rejection> {
+    let manifest = read_all("kind: Service\nname: web\nimage: web:1\nlabels: { team: shop }\nargs: [serve]\n").unwrap();
+    Manifest { env: env.into_iter().collect(), ..manifest[0].clone() }.definition()
+}
+
+#[test]
+fn what_programs_really_need_is_within_the_limits() {
+    let chain = "-----BEGIN CERTIFICATE-----\n".repeat(6 << 10).chars().take(6 << 10).collect::<String>();
+    let names = ["A".repeat(69), "Logging:LogLevel:Default".into(), "server.port".into(), "ProgramFiles(x86)".into()];
+    let many = (0..300).map(|n| (format!("KEY_{n}"), "value".to_string()));
+    let env = names.map(|name| (name, "x".to_string())).into_iter().chain(many).chain([("CHAIN".into(), chain)]);
+    assert_eq!(with_env(env).unwrap().spec.env.len(), 305);
+    // As long as Linux takes it.
+    with_env([("A".into(), "x".repeat((128 << 10) - 1 - 2))]).unwrap();
+    let manifest = read_all("kind: Task\nname: a\nimage: web:1\n").unwrap().remove(0);
+    let words = vec!["x".repeat((128 << 10) - 1); 4];
+    let key = format!("{}/{}", "d".repeat(253), "n".repeat(63));
+    let labels = [(key, "v".repeat(60_000))].into();
+    Manifest { args: words.clone(), command: words[..3].to_vec(), labels, ..manifest }.definition().unwrap();
+}
+
+#[test]
+fn what_is_beyond_a_limit_is_refused_with_both_numbers_and_its_path() {
+    let base = || read_all("kind: Service\nname: web\nimage: web:1\n").unwrap().remove(0);
+    let text = |name: &str, bytes: usize| [(name.to_string(), "x".repeat(bytes))].into();
+    let words = |count: usize, bytes: usize| vec!["x".repeat(bytes); count];
+    let health = |command| Some(ManifestProbe { command, ..ManifestProbe::default() });
+    let labels = |count: usize| (0..count).map(|n| (format!("key-{n}"), String::new())).collect();
+    let variables = |count: usize| (0..count).map(|n| (format!("K{n:07}"), "x".repeat(92))).collect();
+    let cases: [(Manifest, &str, &[&str]); 12] = [
+        (Manifest { name: "n".repeat(69), ..base() }, "name", &["69", "63", "DNS"]),
+        (Manifest { env: text("CHAIN", 131_072), ..base() }, "env.CHAIN", &["131078", "131071"]),
+        (Manifest { env: text("A=B", 1), ..base() }, "env", &["`A=B`"]),
+        (Manifest { env: text("A B", 1), ..base() }, "env", &["`A B`"]),
+        (Manifest { args: words(1, 131_072), ..base() }, "args[0]", &["131072", "131071"]),
+        (Manifest { args: words(9, 120_000), ..base() }, "args", &["1080036", "1080297", "1048576"]),
+        (Manifest { command: words(9, 120_000), ..base() }, "command", &["1080036", "1048576"]),
+        (Manifest { env: variables(10_000), ..base() }, "env", &["1080000", "1048576"]),
+        (Manifest { health: health(words(9, 120_000)), ..base() }, "health.command", &["1080036", "1048576"]),
+        (Manifest { labels: labels(257), ..base() }, "labels", &["257", "256"]),
+        (Manifest { labels: text("a", 65_536), ..base() }, "labels", &["65537", "65536"]),
+        (Manifest { labels: text(&"k".repeat(318), 1), ..base() }, "labels", &["318", "317"]),
+    ];
+    for (manifest, field, words) in cases {
+        let refusal = manifest.definition().unwrap_err();
+        assert_eq!(refusal.field, field, "{refusal}");
+        assert!(words.iter().all(|word| refusal.message.contains(word)), "{refusal}");
     }
 }

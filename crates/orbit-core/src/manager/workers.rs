@@ -188,7 +188,7 @@ impl Manager {
         }
         let info = &hello.info;
         check_name("name", &info.name).map_err(|e| e.message)?;
-        check_map("labels", &info.labels).map_err(|e| e.to_string())?;
+        check_labels("labels", &info.labels).map_err(|e| e.to_string())?;
         if info.port_range.0 == 0 || info.port_range.0 > info.port_range.1 {
             return Err(format!("{}-{} is not a range of ports", info.port_range.0, info.port_range.1));
         }

@@ -1,16 +1,26 @@
 //! The limits on what a user may submit. A request outside of them is refused and changes nothing.
 
-/// Bytes of a name, and the longest label or environment key.
+/// Bytes of the name of an object, a node or a port. Each may become a label in DNS, and those have at most 63 bytes
+/// (RFC 1035, which also says which letters they have).
 pub const NAME_BYTES_MAX: usize = 63;
+/// Bytes of a word of a command line, or of a variable with its name and the `=` between. Linux takes 128 KiB for one
+/// string, the byte at its end included.
+pub const WORD_BYTES_MAX: usize = (128 << 10) - 1;
+/// Bytes of a label's key: as many as the longest one of Kubernetes has, a domain, a slash and a name.
+pub const LABEL_KEY_BYTES_MAX: usize = 253 + 1 + 63;
+/// Bytes of all labels of an object or a node together, keys and values: every list repeats them, and the hello of a node
+/// has to fit into one message.
+pub const LABELS_BYTES_MAX: usize = 64 << 10;
 /// Bytes of any other string in a manifest.
 pub const STRING_BYTES_MAX: usize = 4096;
-/// Entries of any list or map in a manifest.
+/// Entries of a list or a map whose bytes are not what bounds it: labels, ports, constraints.
 pub const ITEMS_MAX: usize = 256;
 /// Replicas of one service.
 pub const REPLICAS_MAX: u32 = 100_000;
 /// Slots of the whole cluster, over all objects.
 pub const SLOTS_MAX: u64 = 4_000_000;
-/// Bytes of one spec, about as it is stored.
+/// Bytes of one spec, about as it is stored, with the labels and the commands of the probes. Linux takes twice as much for
+/// the command line and the variables of a process.
 pub const SPEC_BYTES_MAX: usize = 1 << 20;
 /// Bytes of the versions of one object that are kept though no task is of them.
 pub const VERSIONS_BYTES_MAX: usize = 4 << 20;

@@ -2,7 +2,7 @@
 
 use super::{
     Millis, Port, Rejection, limits,
-    validate::{check_list, check_span, check_string, excerpt},
+    validate::{check_span, check_string, check_words, excerpt},
 };
 
 /// The questions that a running task is asked again and again by its node. A task serves while the answer to
@@ -114,7 +114,7 @@ impl Probe {
             ProbeAsk::Command(command) if command.is_empty() => {
                 return Err(Rejection::invalid(format!("{field}.command"), "a program is needed"));
             }
-            ProbeAsk::Command(command) => check_list(&format!("{field}.command"), command)?,
+            ProbeAsk::Command(command) => check_words(&format!("{field}.command"), command)?,
         }
         check_span(&format!("{field}.interval"), self.interval, limits::PROBE_SPAN_MS_MIN)?;
         check_span(&format!("{field}.timeout"), self.timeout, limits::PROBE_SPAN_MS_MIN)?;

@@ -51,12 +51,21 @@ pub struct Spec {
     pub disconnect: Disconnect,
 }
 
+/// About how many bytes a list of words takes in a message.
+pub(super) fn words_bytes(words: &[String]) -> usize {
+    words.iter().map(|word| word.len() + 4).sum()
+}
+
+/// About how many bytes a map of texts takes in a message.
+pub(super) fn map_bytes(map: &BTreeMap<String, String>) -> usize {
+    map.iter().map(|(key, value)| key.len() + value.len() + 8).sum()
+}
+
 impl Spec {
     /// About how many bytes it takes in a message.
     pub fn bytes(&self) -> usize {
-        let words = self.command.iter().chain(&self.args).map(|word| word.len() + 4);
-        let env = self.env.iter().map(|(key, value)| key.len() + value.len() + 8);
-        256 + self.image.len() + self.ports.len() * 32 + words.chain(env).sum::<usize>()
+        let words = words_bytes(&self.command) + words_bytes(&self.args);
+        256 + self.image.len() + self.ports.len() * 32 + words + map_bytes(&self.env)
     }
     /// Without what only a start needs: for a node that keeps no more than the logs of a task.
     pub fn without_contents(&self) -> Spec {

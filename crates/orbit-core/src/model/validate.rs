@@ -1,6 +1,9 @@
 //! Checks what a user submits against the [`limits`]. Every refusal names the field by its path in the manifest.
 
-use super::*;
+use super::{
+    spec::{map_bytes, words_bytes},
+    *,
+};
 use std::collections::BTreeMap;
 
 impl Definition {
@@ -10,18 +13,39 @@ impl Definition {
     /// The first field that is outside its limits, by its path in the manifest.
     pub fn validate(&self) -> Result<(), Rejection> {
         check_name("name", &self.name)?;
-        check_map("labels", &self.labels)?;
+        check_labels("labels", &self.labels)?;
         match self.kind {
             Kind::Service => self.validate_service()?,
             Kind::Task => self.validate_task()?,
         }
         self.update.validate()?;
-        let bytes = self.spec.bytes();
-        if bytes > limits::SPEC_BYTES_MAX {
-            let message = format!("the spec takes {bytes} bytes, and at most {} are kept", limits::SPEC_BYTES_MAX);
-            return Err(Rejection::new(Code::Invalid, message));
+        self.spec.validate()?;
+        self.check_bytes()
+    }
+
+    /// Checks all texts together. The field that takes most is named, because that is where something can be saved.
+    fn check_bytes(&self) -> Result<(), Rejection> {
+        let probes = self.spec.probes.iter().map(|(kind, probe)| match &probe.ask {
+            ProbeAsk::Command(command) => (format!("{}.command", kind.as_str()), words_bytes(command)),
+            ProbeAsk::Http { .. } | ProbeAsk::Tcp { .. } => (kind.as_str().to_string(), 0),
+        });
+        let beside: Vec<_> = probes.chain([("labels".to_string(), map_bytes(&self.labels))]).collect();
+        let bytes = self.spec.bytes() + beside.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        if bytes <= limits::SPEC_BYTES_MAX {
+            return Ok(());
         }
-        self.spec.validate()
+        let within = [
+            ("command", words_bytes(&self.spec.command)),
+            ("args", words_bytes(&self.spec.args)),
+            ("env", map_bytes(&self.spec.env)),
+        ];
+        let fields = within.map(|(field, bytes)| (field.to_string(), bytes)).into_iter().chain(beside);
+        let (field, most) = fields.max_by_key(|(_, bytes)| *bytes).expect("there are some");
+        let message = format!(
+            "takes {most} bytes; the spec takes {bytes} bytes, and at most {} are kept",
+            limits::SPEC_BYTES_MAX
+        );
+        Err(Rejection::invalid(field, message))
     }
 
     fn validate_service(&self) -> Result<(), Rejection> {
@@ -61,9 +85,9 @@ impl Spec {
             return Err(Rejection::invalid("image", format!("`{}` is not an image's reference", excerpt(&self.image))));
         }
         check_string("image", &self.image)?;
-        check_list("command", &self.command)?;
-        check_list("args", &self.args)?;
-        check_map("env", &self.env)?;
+        check_words("command", &self.command)?;
+        check_words("args", &self.args)?;
+        check_variables("env", &self.env)?;
         self.validate_resources()?;
         self.validate_ports()?;
         check_count("placement.constraints", self.placement.constraints.len())?;
@@ -167,20 +191,27 @@ pub fn check_replicas(replicas: u32) -> Result<(), Rejection> {
 /// # Errors
 /// What the rule is, under the given field.
 pub fn check_name(field: &str, name: &str) -> Result<(), Rejection> {
-    let ok = !name.is_empty()
-        && name.len() <= limits::NAME_BYTES_MAX
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
+    let ok = name.starts_with(|c: char| c.is_ascii_lowercase())
         && !name.ends_with('-')
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if ok {
-        return Ok(());
+    if !ok {
+        let message = format!(
+            "`{}` is not a name: up to {} lower-case letters, digits and hyphens, a letter first",
+            excerpt(name),
+            limits::NAME_BYTES_MAX
+        );
+        return Err(Rejection::invalid(field, message));
     }
-    let message = format!(
-        "`{}` is not a name: up to {} lower-case letters, digits and hyphens, a letter first",
-        excerpt(name),
-        limits::NAME_BYTES_MAX
-    );
-    Err(Rejection::invalid(field, message))
+    if name.len() > limits::NAME_BYTES_MAX {
+        let message = format!(
+            "`{}…` has {} letters, and a name has at most {}, as in DNS",
+            excerpt(name),
+            name.len(),
+            limits::NAME_BYTES_MAX
+        );
+        return Err(Rejection::invalid(field, message));
+    }
+    Ok(())
 }
 
 /// The beginning of a text that may be long, for an error.
@@ -189,9 +220,13 @@ pub(super) fn excerpt(text: &str) -> String {
 }
 
 pub(super) fn check_string(field: &str, text: &str) -> Result<(), Rejection> {
-    if text.len() > limits::STRING_BYTES_MAX {
-        let message = format!("{} bytes are more than {}", text.len(), limits::STRING_BYTES_MAX);
-        return Err(Rejection::invalid(field, message));
+    check_text(field, text.len(), text, limits::STRING_BYTES_MAX)
+}
+
+/// Checks a text that takes so many bytes where it is used.
+fn check_text(field: &str, bytes: usize, text: &str, max: usize) -> Result<(), Rejection> {
+    if bytes > max {
+        return Err(Rejection::invalid(field, format!("{bytes} bytes are more than {max}")));
     }
     if text.contains('\0') {
         return Err(Rejection::invalid(field, "a NUL character is not allowed"));
@@ -206,27 +241,50 @@ fn check_count(field: &str, count: usize) -> Result<(), Rejection> {
     Ok(())
 }
 
-pub(super) fn check_list(field: &str, list: &[String]) -> Result<(), Rejection> {
-    check_count(field, list.len())?;
-    list.iter().enumerate().try_for_each(|(i, text)| check_string(&format!("{field}[{i}]"), text))
+/// Checks each word of a command line. How many there may be is a matter of their bytes.
+pub(super) fn check_words(field: &str, words: &[String]) -> Result<(), Rejection> {
+    let check =
+        |(i, word): (usize, &String)| check_text(&format!("{field}[{i}]"), word.len(), word, limits::WORD_BYTES_MAX);
+    words.iter().enumerate().try_for_each(check)
 }
 
-/// Checks labels or environment variables.
-///
-/// # Errors
-/// The first key or value that is outside its limits.
-pub fn check_map(field: &str, map: &BTreeMap<String, String>) -> Result<(), Rejection> {
-    check_count(field, map.len())?;
-    for (key, value) in map {
-        let ok = !key.is_empty()
-            && key.len() <= limits::NAME_BYTES_MAX
-            && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-/".contains(&b));
-        if !ok {
+/// Checks each variable. Its name is what it is to the engine: whatever stands before the first `=`, as programs that nest
+/// their settings write it (`Logging:LogLevel`, `server.port`).
+fn check_variables(field: &str, variables: &BTreeMap<String, String>) -> Result<(), Rejection> {
+    for (name, value) in variables {
+        if name.is_empty() || name.bytes().any(|b| !b.is_ascii_graphic() || b == b'=') {
             let message =
-                format!("`{}` is not a key: up to {} letters, digits and `_.-/`", excerpt(key), limits::NAME_BYTES_MAX);
+                format!("`{}` is not a variable's name: letters, digits and signs, but no `=`", excerpt(name));
             return Err(Rejection::invalid(field, message));
         }
-        check_string(&format!("{field}.{key}"), value)?;
+        let bytes = name.len() + 1 + value.len();
+        check_text(&format!("{field}.{}", excerpt(name)), bytes, value, limits::WORD_BYTES_MAX)?;
+    }
+    Ok(())
+}
+
+/// Checks the labels of an object or a node.
+///
+/// # Errors
+/// The first key or value that is outside its limits, or what all of them take.
+pub fn check_labels(field: &str, labels: &BTreeMap<String, String>) -> Result<(), Rejection> {
+    check_count(field, labels.len())?;
+    for (key, value) in labels {
+        if key.is_empty() || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-/".contains(&b)) {
+            let message = format!("`{}` is not a key of a label: letters, digits and `_.-/`", excerpt(key));
+            return Err(Rejection::invalid(field, message));
+        }
+        if key.len() > limits::LABEL_KEY_BYTES_MAX {
+            let (found, max) = (key.len(), limits::LABEL_KEY_BYTES_MAX);
+            let message = format!("the key `{}…` has {found} letters, and at most {max} are allowed", excerpt(key));
+            return Err(Rejection::invalid(field, message));
+        }
+        check_text(&format!("{field}.{}", excerpt(key)), value.len(), value, limits::LABELS_BYTES_MAX)?;
+    }
+    let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > limits::LABELS_BYTES_MAX {
+        let message = format!("{bytes} bytes in all, and {} are the most", limits::LABELS_BYTES_MAX);
+        return Err(Rejection::invalid(field, message));
     }
     Ok(())
 }

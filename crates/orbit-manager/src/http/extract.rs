@@ -7,12 +7,13 @@ use axum::{
 };
 use bytes::Bytes;
 use orbit_api::{Manifest, manifest};
-use orbit_core::model::{Condition, Rejection};
+use orbit_core::model::{Condition, Rejection, limits};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// The largest body that is read.
-pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// The largest body that is read: the largest spec, and what JSON adds to it. So a spec that is too large is refused with
+/// the field that makes it so.
+pub const BODY_BYTES_MAX: usize = 2 * limits::SPEC_BYTES_MAX;
 /// How long a body may take to come.
 pub(super) const BODY_MAX: Duration = Duration::from_secs(20);
 
