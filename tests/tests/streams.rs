@@ -88,7 +88,7 @@ fn worker(manager: &str) -> (FakeRuntime, Owned) {
     let (pull_deadline, resync_every) = (Millis::secs(10), Millis::secs(30));
     let parts = orbit_worker::Parts {
         config: Config { info: info("node"), pull_deadline, starts_max: 12, resync_every },
-        manager: manager.to_string(),
+        managers: vec![manager.to_string()],
         runtime: Arc::new(runtime.clone()),
         ledger: Box::new(MemoryLedger::open(&LedgerDisk::default())),
         blocking: Arc::new(TokioBlocking),

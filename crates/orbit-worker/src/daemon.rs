@@ -56,9 +56,18 @@ Examples:
   orbit-worker --manager http://10.0.0.5:7071 --publish 0.0.0.0 --label disk=ssd"
 )]
 pub struct Config {
-    /// The address at which the manager listens for workers.
-    #[arg(long, env = "ORBIT_MANAGER", default_value = "http://127.0.0.1:7071", value_name = "URL", value_parser = url)]
-    pub manager: String,
+    /// The address at which the manager listens for workers; may be given several times, or with commas between. The worker
+    /// works for one of them, and dials the next where one cannot be reached or refuses it.
+    #[arg(
+        id = "manager",
+        long = "manager",
+        env = "ORBIT_MANAGER",
+        default_value = "http://127.0.0.1:7071",
+        value_name = "URL",
+        value_parser = url,
+        value_delimiter = ','
+    )]
+    pub managers: Vec<String>,
     /// The directory of the worker's ledger; each worker needs its own.
     #[arg(long, env = "ORBIT_WORKER_STATE", default_value = "/var/lib/orbit/worker", value_name = "DIR")]
     pub state_dir: PathBuf,
@@ -116,9 +125,9 @@ impl Config {
     }
     /// Where Orbit itself listens, or would: no task is given one of these, or what talks to Orbit would talk to the task.
     fn own_ports(&self) -> BTreeSet<u16> {
-        let uri = self.manager.parse::<tonic::codegen::http::Uri>().ok();
+        let port = |manager: &String| manager.parse::<tonic::codegen::http::Uri>().ok()?.port_u16();
         let metrics = self.metrics.map(|address| address.port());
-        uri.and_then(|uri| uri.port_u16()).into_iter().chain(metrics).chain(ORBITS_PORTS).collect()
+        self.managers.iter().filter_map(port).chain(metrics).chain(ORBITS_PORTS).collect()
     }
     /// What may be pinned, without Orbit's own.
     fn pinnable(&self) -> Vec<(u16, u16)> {
@@ -138,6 +147,7 @@ impl Settings for Config {
         check_name("--name", &self.node_name()).map_err(|error| error.to_string())?;
         check_labels("--label", &self.label_map()).map_err(|error| error.to_string())?;
         match () {
+            () if self.managers.is_empty() => Err("--manager: a worker has one at least".to_string()),
             () if self.own_ports().iter().any(|port| (self.ports.0..=self.ports.1).contains(port)) => {
                 let own = self.own_ports().iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
                 Err(format!("--ports: {}-{} holds a port on which Orbit listens ({own})", self.ports.0, self.ports.1))
@@ -243,7 +253,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(),
     };
     let parts = Parts {
         config: worker_config(&config, engine),
-        manager: config.manager,
+        managers: config.managers,
         runtime,
         ledger: Box::new(ledger),
         blocking: Arc::new(TokioBlocking),
@@ -359,6 +369,27 @@ mod tests {
         assert!(config(&["--ports", "7000-8000"]).unwrap_err().contains("7070, 7071"));
         let measured = config(&["--pinned-ports", "9000-9002", "--metrics", "127.0.0.1:9001"]).unwrap();
         assert_eq!(measured.pinnable(), [(9000, 9000), (9002, 9002)]);
+    }
+
+    #[test]
+    fn a_worker_takes_a_list_of_managers_however_it_is_written() {
+        let (a, b) = ("http://a:7071", "http://b:8071");
+        assert_eq!(config(&[]).unwrap().managers, ["http://127.0.0.1:7071"]);
+        assert_eq!(config(&["--manager", "http://a:7071,http://b:8071"]).unwrap().managers, [a, b]);
+        let twice = config(&["--manager", a, "--manager", b, "--pinned-ports", "8070-8072"]).unwrap();
+        assert_eq!(twice.managers, [a, b]);
+        assert_eq!(twice.pinnable(), [(8070, 8070), (8072, 8072)], "each manager's port is Orbit's own");
+        for (text, managers) in [
+            ("manager = \"http://a:7071\"", &[a][..]),
+            ("manager = \"http://a:7071,http://b:8071\"", &[a, b]),
+            ("manager = [\"http://a:7071\", \"http://b:8071\"]", &[a, b]),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("worker.toml");
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(config(&["--config", file.to_str().unwrap()]).unwrap().managers, managers, "{text}");
+        }
+        assert!(config(&["--manager", "http://a:7071,b"]).unwrap_err().contains("http://HOST:PORT"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The loop: one event in, its actions out, in order.
 
-use crate::{hints, input::Input, metrics::Metrics, session, streams};
+use crate::{hints, input::Input, managers::Managers, metrics::Metrics, session, streams};
 use orbit_core::{
     model::{Time, ToManager},
     worker::{Action, BootId, Config, Event, Ledger, LinkId, OpId, OpKind, Worker},
@@ -15,8 +15,9 @@ use tokio::{sync::mpsc, time::Instant};
 pub struct Parts {
     /// What its operator says. The node's own ID in it is replaced by the ledger's.
     pub config: Config,
-    /// Where the manager listens for workers, for example `http://127.0.0.1:7071`.
-    pub manager: String,
+    /// Where managers listen for workers, for example `http://127.0.0.1:7071`. There is one at least, and the worker works
+    /// for one at a time.
+    pub managers: Vec<String>,
     /// The container engine.
     pub runtime: Arc<dyn ContainerRuntime>,
     /// The durable memory. An empty one is filled with the node ID of `config`.
@@ -42,17 +43,19 @@ struct Driver {
     ledger: Option<Box<dyn LedgerStore>>,
     clock: Clock,
     inputs: mpsc::UnboundedSender<Input>,
+    managers: Managers,
     links: BTreeMap<LinkId, Dialled>,
     ops: BTreeMap<OpId, Begun>,
     metrics: Arc<Metrics>,
     /// Streams of logs and processes; those that have ended go when the next is opened.
     streams: Vec<Owned>,
     hints: Option<Owned>,
-    /// Why a connection ended, or was none; taken by whoever says it.
-    unreached: Option<String>,
-    /// What was said of the connection last: whether it stands, and in words.
-    connected: bool,
-    said: String,
+    /// The manager to which a connection ended, or was none, and why; taken by whoever says it.
+    unreached: Option<(String, String)>,
+    /// The manager that the worker works for, as far as it was said.
+    works_for: Option<String>,
+    /// What was said of each manager since then.
+    said: BTreeMap<String, String>,
     /// Whether it was said that the engine does not answer.
     engine_down: bool,
 }
@@ -61,6 +64,8 @@ struct Driver {
 struct Dialled {
     _task: Owned,
     sender: Option<mpsc::Sender<ToManager>>,
+    /// Whether the worker was welcomed on it.
+    welcomed: bool,
 }
 
 /// An operation that is under way.
@@ -95,12 +100,13 @@ pub(crate) async fn run_measured(
             ledger
         }
     };
-    tracing::info!(node = %parts.config.info.name, uid = %ledger.node, manager = %parts.manager, "worker starts");
+    tracing::info!(node = %parts.config.info.name, uid = %ledger.node, managers = ?parts.managers, "worker starts");
     let (sender, mut inputs) = mpsc::unbounded_channel();
     let machine = Worker::restore(parts.config.clone(), ledger, BootId(orbit_shell::boot()), parts.nonce);
     let store = std::mem::replace(&mut parts.ledger, Box::new(Nothing));
     let mut driver = Driver {
         machine,
+        managers: Managers::new(parts.managers.clone()),
         parts,
         ledger: Some(store),
         clock: Clock::of_this_machine(),
@@ -111,8 +117,8 @@ pub(crate) async fn run_measured(
         streams: Vec::new(),
         hints: None,
         unreached: None,
-        connected: false,
-        said: String::new(),
+        works_for: None,
+        said: BTreeMap::new(),
         engine_down: false,
     };
     let mut stop = std::pin::pin!(stop);
@@ -147,8 +153,7 @@ impl Driver {
                 Event::LinkUp(link)
             }
             Input::LinkDown(link, why) => {
-                self.links.remove(&link);
-                self.unreached = Some(why);
+                self.unreached = self.ended(link).map(|manager| (manager, why));
                 Event::LinkDown(link)
             }
             Input::Message(link, message) => Event::Message { link, message },
@@ -172,7 +177,11 @@ impl Driver {
             let follow = hints::follow(self.parts.runtime.clone(), owner, self.inputs.clone());
             self.hints = Some(Owned::spawn(follow));
         }
+        let is_welcome = self.machine.is_welcome();
+        // There is one connection at a time.
+        self.links.values_mut().for_each(|dialled| dialled.welcomed |= is_welcome);
         self.metrics.stepped(&self.machine, Instant::now());
+        self.metrics.works_for(self.managers.iter().map(|(manager, current)| (manager, current && is_welcome)));
         self.say_whether_connected();
         self.say_whether_engine_answers();
         Ok(())
@@ -192,25 +201,36 @@ impl Driver {
         }
     }
 
-    /// Each news once, and not once for every attempt.
+    /// A connection has ended: gives the manager that it led to, and makes way for the next one.
+    fn ended(&mut self, link: LinkId) -> Option<String> {
+        let dialled = self.links.remove(&link)?;
+        let manager = self.managers.current().to_string();
+        self.managers.ended(dialled.welcomed);
+        Some(manager)
+    }
+
+    /// Each news of a manager once, and not once for every attempt.
     fn say_whether_connected(&mut self) {
-        let manager = &self.parts.manager;
-        let news = match (self.machine.is_welcome(), self.unreached.take()) {
-            (true, _) if self.connected => return,
-            (true, _) => format!("works for the manager at {manager}"),
-            (false, Some(why)) => format!("no manager at {manager} ({why}); still trying"),
-            (false, None) => return,
-        };
-        self.connected = self.machine.is_welcome();
-        if news == self.said {
-            return;
+        let unreached = self.unreached.take();
+        let current = self.managers.current();
+        if self.machine.is_welcome() {
+            if self.works_for.as_deref() != Some(current) {
+                let news = format!("works for the manager at {current}");
+                tracing::info!("{news}");
+                orbit_shell::supervisor::status(&news);
+                self.works_for = Some(current.to_string());
+                self.said.clear();
+            }
+        } else if let Some((manager, why)) = unreached {
+            let next = if manager == current { "still trying".to_string() } else { format!("trying {current} next") };
+            let news = format!("no manager at {manager} ({why}); {next}");
+            self.works_for = None;
+            if self.said.get(&manager) != Some(&news) {
+                tracing::warn!("{news}");
+                orbit_shell::supervisor::status(&news);
+                self.said.insert(manager, news);
+            }
         }
-        match self.connected {
-            true => tracing::info!("{news}"),
-            false => tracing::warn!("{news}"),
-        }
-        orbit_shell::supervisor::status(&news);
-        self.said = news;
     }
 
     async fn act(&mut self, action: Action) -> Result<(), Error> {
@@ -242,10 +262,11 @@ impl Driver {
             // Dropping it makes the engine give it up.
             Action::Cancel(op) => drop(self.ops.remove(&op)),
             Action::Connect(link) => {
-                let task = Owned::spawn(session::dial(self.parts.manager.clone(), link, self.inputs.clone()));
-                self.links.insert(link, Dialled { _task: task, sender: None });
+                let manager = self.managers.current().to_string();
+                let task = Owned::spawn(session::dial(manager, link, self.inputs.clone()));
+                self.links.insert(link, Dialled { _task: task, sender: None, welcomed: false });
             }
-            Action::Disconnect(link) => drop(self.links.remove(&link)),
+            Action::Disconnect(link) => drop(self.ended(link)),
             Action::Send { link, message } => {
                 if let Some(sender) = self.links.get(&link).and_then(|dialled| dialled.sender.as_ref())
                     && sender.try_send(message).is_err()
@@ -257,7 +278,7 @@ impl Driver {
             }
             Action::Open { request, container } => {
                 self.streams.retain(|stream| !stream.is_finished());
-                let (manager, runtime) = (self.parts.manager.clone(), self.parts.runtime.clone());
+                let (manager, runtime) = (self.managers.current().to_string(), self.parts.runtime.clone());
                 self.streams.push(Owned::spawn(streams::open(manager, runtime, request, container)));
             }
             Action::Warn(text) => tracing::warn!("{text}"),

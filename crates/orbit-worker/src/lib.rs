@@ -14,6 +14,7 @@ mod driver;
 mod exposition;
 mod hints;
 mod input;
+mod managers;
 mod metrics;
 mod session;
 mod streams;

@@ -46,6 +46,11 @@ struct OfFailure {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfManager {
+    manager: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfState {
     state: &'static str,
 }
@@ -54,6 +59,7 @@ struct OfState {
 pub(crate) struct Metrics {
     engine_up: Gauge,
     session_up: Gauge,
+    manager_up: Family<OfManager, Gauge>,
     ledger_tasks: Gauge,
     containers: Family<OfState, Gauge>,
     begun: Family<OfKind, Counter>,
@@ -68,6 +74,7 @@ impl Default for Metrics {
         let metrics = Metrics {
             engine_up: Gauge::default(),
             session_up: Gauge::default(),
+            manager_up: Family::default(),
             ledger_tasks: Gauge::default(),
             containers: Family::default(),
             begun: Family::default(),
@@ -95,6 +102,8 @@ impl Metrics {
         registry.register("engine_up", engine, self.engine_up.clone());
         let session = "1 while the manager has welcomed this worker";
         registry.register("session_up", session, self.session_up.clone());
+        let manager = "1 of the manager that this worker works for, 0 of the others that it may work for";
+        registry.register("manager_up", manager, self.manager_up.clone());
         registry.register("ledger_tasks", "Tasks that the ledger remembers", self.ledger_tasks.clone());
         let containers = "Containers of this node by the state that they were seen in last";
         registry.register("containers", containers, self.containers.clone());
@@ -137,6 +146,13 @@ impl Metrics {
             }
         }
         self.count(containers);
+    }
+
+    /// Each manager, and whether this worker works for it.
+    pub fn works_for<'a>(&self, managers: impl Iterator<Item = (&'a str, bool)>) {
+        for (manager, up) in managers {
+            self.manager_up.get_or_create(&OfManager { manager: manager.to_string() }).set(up.into());
+        }
     }
 
     fn count(&self, containers: [i64; 3]) {

@@ -192,7 +192,7 @@ async fn work(machine: &Arc<Machine>, n: u8, runtime: Engine, options: &Options)
     };
     let parts = orbit_worker::Parts {
         config,
-        manager: format!("http://{MANAGER_IP}:{WORKERS_PORT}"),
+        managers: vec![format!("http://{MANAGER_IP}:{WORKERS_PORT}")],
         runtime: Arc::new(runtime),
         ledger: Box::new(RedbLedger::create_with_backend(machine.disk.open(), store_options(false))?),
         blocking: Arc::new(SimulatedBlocking(machine.clone())),

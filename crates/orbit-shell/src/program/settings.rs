@@ -87,8 +87,7 @@ fn defaults(mut command: Command, text: &str) -> Result<Command, String> {
             known.sort_unstable();
             return Err(place(format!("unknown key `{key}`: there are {}", known.join(", "))));
         };
-        let several = matches!(arg.get_action(), ArgAction::Append);
-        let values = values(value.get_ref(), several).map_err(|what| place(format!("`{key}`: {what}")))?;
+        let values = values(value.get_ref(), arg).map_err(|what| place(format!("`{key}`: {what}")))?;
         check(&command, arg, key, &values).map_err(place)?;
         command = command.mut_arg(key, |arg| arg.default_values(values.into_iter().map(OsStr::from)));
     }
@@ -100,8 +99,9 @@ fn keys(command: &Command) -> impl Iterator<Item = &Arg> {
     command.get_arguments().filter(|arg| arg.get_long().is_some() && arg.get_id() != FILE)
 }
 
-/// As they would stand on the command line.
-fn values(value: &Value, several: bool) -> Result<Vec<String>, &'static str> {
+/// As they would stand on the command line. A flag that takes several apart takes them from one text as well.
+fn values(value: &Value, arg: &Arg) -> Result<Vec<String>, &'static str> {
+    let several = matches!(arg.get_action(), ArgAction::Append);
     let one = |value: &Value| match value {
         Value::String(text) => Ok(text.clone()),
         Value::Integer(number) => Ok(number.to_string()),
@@ -112,7 +112,7 @@ fn values(value: &Value, several: bool) -> Result<Vec<String>, &'static str> {
         Value::Table(table) if several => {
             table.iter().map(|(key, value)| Ok(format!("{key}={}", one(value)?))).collect()
         }
-        _ if several => Err("write a list, or a table of keys and values"),
+        _ if several && arg.get_value_delimiter().is_none() => Err("write a list, or a table of keys and values"),
         value => Ok(vec![one(value)?]),
     }
 }

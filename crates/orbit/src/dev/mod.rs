@@ -80,7 +80,7 @@ impl DevArgs {
             logs: self.logs.clone(),
         };
         let worker = orbit_worker::daemon::Config {
-            manager: url(self.listen_workers),
+            managers: vec![url(self.listen_workers)],
             state_dir: state_dir.join("worker"),
             publish: self.publish,
             pinned_ports: pinnable(self.listen),
@@ -205,9 +205,9 @@ mod tests {
         let home = [("HOME", "/h")];
         let DevSettings { manager, worker, .. } = settings(&[], &home).unwrap();
         assert_eq!((manager.listen.to_string(), worker.publish.is_loopback()), ("127.0.0.1:7070".into(), true));
-        assert_eq!(worker.manager, "http://127.0.0.1:7071");
+        assert_eq!(worker.managers, ["http://127.0.0.1:7071"]);
         let open = settings(&["--listen-workers", "0.0.0.0:8071", "--publish", "0.0.0.0"], &home).unwrap();
-        assert_eq!(open.worker.manager, "http://127.0.0.1:8071", "its own worker needs no network");
+        assert_eq!(open.worker.managers, ["http://127.0.0.1:8071"], "its own worker needs no network");
         assert!(open.worker.publish.is_unspecified());
         assert!(settings(&["--listen", "nowhere"], &home).is_err());
         assert!(settings(&["--listen", "127.0.0.1:7071"], &home).unwrap_err().contains("its own port"));
