@@ -38,7 +38,7 @@ pub fn worker<R: ContainerRuntime + 'static>(
             starts_max: 12,
             resync_every: Millis::secs(30),
         },
-        manager,
+        managers: vec![manager],
         runtime: Arc::new(engine(FakeRuntime::new(fake))),
         ledger: Box::new(MemoryLedger::open(&LedgerDisk::default())),
         blocking: Arc::new(orbit_shell::TokioBlocking),
