@@ -352,10 +352,17 @@ async fn next(pieces: &mut SelectAll<Pin<Box<dyn Stream<Item = Piece>>>>) -> Pie
     }
 }
 
+/// Ends with the log, or with its failure: a piece behind that would be taken for one of the log that is asked for anew.
 fn labelled(id: String, chunks: BodyDataStream<Incoming>) -> Pin<Box<dyn Stream<Item = Piece>>> {
     let end = (id.clone(), None);
     let pieces = chunks.map(move |chunk| (id.clone(), Some(chunk.map_err(|_| ()))));
-    Box::pin(pieces.chain(stream::once(future::ready(end))))
+    let mut failed = false;
+    let until_failure = move |piece: &Piece| {
+        let goes_on = !failed;
+        failed = matches!(piece, (_, Some(Err(()))));
+        future::ready(goes_on)
+    };
+    Box::pin(pieces.chain(stream::once(future::ready(end))).take_while(until_failure))
 }
 
 async fn still_there(session: &Session<'_>, group: &Group, exists: &mut bool) -> Result<Vec<Task>, Error> {
