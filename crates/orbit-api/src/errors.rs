@@ -44,8 +44,8 @@ fn of(code: Code) -> [&'static str; 3] {
         ],
         Code::NotFound => [
             "No object of that kind has that name or ID. Ended tasks are forgotten after a while.",
-            "orbit describe service wbe\n  there is no service `wbe`",
-            "Look with `orbit get services`, `orbit get tasks` or `orbit get nodes`.",
+            "orbit describe service wbe\n  there is no service `wbe` (did you mean `web`?)",
+            "Look with `orbit get all`, which shows services, tasks and nodes.",
         ],
         Code::NameInUse => [
             "Another living object has the name. A task definition runs once: another spec needs another name.",

@@ -10,8 +10,10 @@ pub mod errors;
 pub mod manifest;
 pub mod problem;
 pub mod quantity;
+mod similar;
 pub mod view;
 
 pub use difference::{DIFFERENCES_MAX, Difference, differences};
 pub use manifest::Manifest;
 pub use problem::Problem;
+pub use similar::{did_you_mean, similar};

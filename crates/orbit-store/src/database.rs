@@ -6,7 +6,7 @@ use redb::{
 };
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io,
+    io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
@@ -239,17 +239,32 @@ fn only_for_owner(path: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(fail)
 }
 
-/// The lock is a file of its own, because the file itself does not exist yet when it is first made.
+/// The lock is a file of its own, because the file itself does not exist yet when it is first made. In it is the PID of
+/// the process that has it, for people.
 fn lock(dir: &Path, name: &str) -> Result<File> {
     let path = dir.join(format!("{name}.lock"));
-    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    let file = open.map_err(|e| StoreError::io(path.display(), e))?;
+    let open = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(&path);
+    let mut file = open.map_err(|e| StoreError::io(path.display(), e))?;
     only_for_owner(&path, 0o600)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { place: dir.display().to_string() }),
+        Ok(()) => {
+            // Whether it can be written is of no importance: the disk may be full.
+            let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            Err(StoreError::InUse { place: dir.display().to_string(), pid: pid_in(&file) })
+        }
         Err(TryLockError::Error(e)) => Err(StoreError::io(path.display(), e)),
     }
+}
+
+/// A lock of an older Orbit is empty.
+fn pid_in(file: &File) -> Option<u32> {
+    const PID_BYTES_MAX: u64 = 16;
+    let mut text = String::new();
+    file.take(PID_BYTES_MAX).read_to_string(&mut text).ok()?;
+    text.trim_end().parse().ok()
 }
 
 fn sync(path: &Path) -> io::Result<()> {

@@ -9,10 +9,15 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has the directory open.
-    #[error("{place} is in use by another process: stop that process, or give this one a state directory of its own")]
+    #[error(
+        "{place} is in use by another process{}: stop that process, or give this one a state directory of its own",
+        .pid.map(|pid| format!(" (PID {pid})")).unwrap_or_default()
+    )]
     InUse {
         /// Which file or directory.
         place: String,
+        /// The process, if it has said so.
+        pid: Option<u32>,
     },
     /// The files were written by a program with another format.
     #[error(
@@ -76,7 +81,7 @@ impl Trouble {
         match self {
             Trouble::Corrupt(what) => StoreError::corrupt(place, what),
             Trouble::Redb(redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch) => {
-                StoreError::InUse { place: place.to_string() }
+                StoreError::InUse { place: place.to_string(), pid: None }
             }
             Trouble::Redb(redb::Error::Io(e))
                 if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>

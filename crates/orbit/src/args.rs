@@ -6,9 +6,10 @@ use orbit_api::quantity::Span;
 use std::time::{Duration, SystemTime};
 
 /// The output formats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Aligned columns
+    #[default]
     Table,
     /// More columns
     Wide,

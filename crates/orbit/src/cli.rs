@@ -8,6 +8,7 @@ use crate::{
     },
     dev,
     error::Error,
+    names,
     session::Session,
 };
 use clap::{CommandFactory, Parser, Subcommand};
@@ -18,6 +19,13 @@ use clap::{CommandFactory, Parser, Subcommand};
     name = "orbit",
     version,
     after_help = "\
+Examples:
+  orbit dev                                    # a manager and a worker on this machine
+  orbit apply -f web.yaml --wait
+  orbit get all
+  orbit describe web
+  orbit logs -f web
+
 Exit codes: 0 done; 2 usage or API error; 3 cannot be placed; 4 what was applied failed;
 5 timed out; 6 revision conflict; 130 interrupted. `run` ends with the container's code, or 125.
 
@@ -70,7 +78,7 @@ impl Command {
     /// Does what the line says. Returns the exit code.
     pub async fn execute(self, mut session: Session<'_>) -> Result<u8, Error> {
         let session = &mut session;
-        match self {
+        let done = match self {
             Command::Apply(args) => apply::apply(session, args).await,
             Command::Run(args) => run::run(session, args).await,
             Command::Get(args) => get::get(session, args).await,
@@ -87,6 +95,10 @@ impl Command {
             Command::Node(command) => node::node(session, command).await,
             Command::Dev(_) => unreachable!("the daemons are run without a session"),
             Command::Completion(args) => completion::completion(session, args, Cli::command()),
+        };
+        match done {
+            Err(error) => Err(names::with_similar(&session.client, error).await),
+            done => done,
         }
     }
 }
@@ -98,5 +110,39 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// The help of a command and of all that are below it, each with its words on the line.
+    fn helps(command: &mut clap::Command, line: String, found: &mut Vec<(String, String)>) {
+        found.push((line.clone(), command.render_long_help().to_string()));
+        for below in command.get_subcommands_mut().filter(|below| below.get_name() != "help") {
+            helps(below, format!("{line} {}", below.get_name()), found);
+        }
+    }
+
+    /// The words of an example, up to what a shell does with them.
+    fn example(line: &str) -> Option<Vec<&str>> {
+        let ends = ["#", "|", "||", ">", ">>"];
+        let words = line.strip_prefix("  ")?.split_whitespace().take_while(|word| !ends.contains(word));
+        let words: Vec<&str> = words.collect();
+        (words.first() == Some(&"orbit") && !line.contains("$(")).then_some(words)
+    }
+
+    #[test]
+    fn every_help_shows_examples_and_they_are_right() {
+        let (mut all, mut examples) = (Vec::new(), 0);
+        helps(&mut Cli::command(), "orbit".to_string(), &mut all);
+        assert!(all.len() > 25, "{all:?}");
+        for (line, help) in &all {
+            let (_, shown) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{line} --help has no example"));
+            let shown = shown.split("\n\n").next().unwrap_or_default();
+            assert!(shown.contains(line), "{line} --help has no example of its own: {shown}");
+            for words in shown.lines().filter_map(example) {
+                let parsed = Cli::try_parse_from(&words);
+                assert!(parsed.is_ok(), "{line}: {}: {}", words.join(" "), parsed.err().unwrap());
+                examples += 1;
+            }
+        }
+        assert!(examples > 50, "only {examples} examples were tried");
     }
 }

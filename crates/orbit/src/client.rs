@@ -174,7 +174,7 @@ impl Client {
         let status = response.status();
         let bytes = self.whole(path, response.into_body()).await?;
         Err(match serde_json::from_slice::<Problem>(&bytes) {
-            Ok(problem) => Error::new(Kind::Problem(Box::new(problem))),
+            Ok(problem) => Error::new(Kind::Problem(Box::new(problem))).of(path),
             Err(_) => self.stranger(&not_a_problem(&method, path, status, &bytes)),
         })
     }

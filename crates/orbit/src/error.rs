@@ -14,6 +14,8 @@ pub const RUN_FAILED: u8 = 125;
 pub struct Error {
     /// For example the file and the document.
     at: String,
+    /// The path of the request that was refused, if one was.
+    pub asked: Option<String>,
     pub kind: Kind,
 }
 
@@ -58,10 +60,14 @@ fn problem_text(problem: &Problem) -> String {
 
 impl Error {
     pub fn new(kind: Kind) -> Error {
-        Error { at: String::new(), kind }
+        Error { at: String::new(), asked: None, kind }
     }
     pub fn usage(text: impl Into<String>) -> Error {
         Error::new(Kind::Usage(text.into()))
+    }
+    /// The same failure, with the path of the request that it is the answer to.
+    pub fn of(self, path: &str) -> Error {
+        Error { asked: Some(path.to_string()), ..self }
     }
     /// The same failure, with the place in front.
     pub fn at(self, place: &str) -> Error {

@@ -20,14 +20,15 @@ pub struct Document {
 impl Document {
     /// `service/web`.
     pub fn object(&self) -> String {
-        format!("{}/{}", kind(&self.manifest), self.manifest.name)
+        format!("{}/{}", self.kind(), self.manifest.name)
     }
-}
 
-fn kind(manifest: &Manifest) -> &'static str {
-    match manifest.kind {
-        ManifestKind::Service => "service",
-        ManifestKind::Task => "task",
+    /// As the API names it.
+    pub fn kind(&self) -> &'static str {
+        match self.manifest.kind {
+            ManifestKind::Service => "service",
+            ManifestKind::Task => "task",
+        }
     }
 }
 

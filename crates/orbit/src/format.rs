@@ -1,6 +1,6 @@
 //! Small things as people read them: ages, states, amounts.
 
-use orbit_api::view::{Node, Task};
+use orbit_api::view::{Node, Service, Task};
 use orbit_core::model::{Bytes, TaskState};
 use orbit_shell::plain;
 use std::time::{Duration, SystemTime};
@@ -44,6 +44,38 @@ pub fn node_state(node: &Node) -> String {
         "active" => node.state.clone(),
         duty => format!("{},{duty}", node.state),
     }
+}
+
+/// How many replicas a service shall have.
+pub fn replicas(service: &Service) -> u32 {
+    service.desired.replicas.unwrap_or(1)
+}
+
+/// `3`, or `3 (+1 updating)` while an update has more tasks than that.
+pub fn desired(service: &Service) -> String {
+    let (wanted, actual) = (replicas(service), &service.actual);
+    let surplus = (actual.running + actual.starting + actual.pending).saturating_sub(wanted);
+    match replaced_version(service).is_some() && surplus > 0 {
+        true => format!("{wanted} (+{surplus} updating)"),
+        false => wanted.to_string(),
+    }
+}
+
+/// `2`, or `1→2` while version 2 takes the place of version 1.
+pub fn version(service: &Service) -> String {
+    let old = replaced_version(service).map(|old| format!("{old}→")).unwrap_or_default();
+    format!("{old}{}", service.version)
+}
+
+/// The version that serves still while the current one takes its place, also where that is held.
+fn replaced_version(service: &Service) -> Option<u32> {
+    let rollout = service.rollout.as_ref()?;
+    let old = match rollout.state.as_str() {
+        "done" | "rolled_back" => None,
+        "rolling_back" => rollout.failed,
+        _ => rollout.stable,
+    };
+    old.filter(|old| *old != service.version)
 }
 
 /// Whether a task in this actual state has ended. A state that is not known has not.
@@ -148,6 +180,37 @@ mod tests {
         assert_eq!(memory(128 << 20), "128Mi");
         assert_eq!(memory((7 << 30) + (300 << 20) + 4321), "7468Mi");
         assert_eq!(memory(0), "0");
+    }
+
+    /// A service that shall have three replicas, in a rollout.
+    fn updating(state: &str, versions: [Option<u32>; 2], actual: [u32; 3]) -> Service {
+        let ([stable, failed], [running, starting, pending]) = (versions, actual);
+        serde_json::from_value(serde_json::json!({
+            "name": "web", "uid": "1.4", "revision": 9, "version": 2, "created_at": "2026-03-01T11:15:00Z",
+            "desired": { "kind": "Service", "name": "web", "image": "nginx:1", "replicas": 3 },
+            "actual": { "running": running, "starting": starting, "pending": pending, "stopping": 5, "failures": 0,
+                "message": "" },
+            "rollout": { "state": state, "since": "2026-03-01T11:15:00Z", "stable": stable, "failed": failed,
+                "message": "" },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_rollout_shows_what_it_replaces_and_how_many_tasks_are_there_for_it() {
+        let shown = |state: &str, versions, actual| {
+            let service = updating(state, versions, actual);
+            (version(&service), desired(&service))
+        };
+        let is = |version: &str, desired: &str| (version.to_string(), desired.to_string());
+        assert_eq!(shown("running", [Some(1), None], [3, 1, 0]), is("1→2", "3 (+1 updating)"));
+        assert_eq!(shown("canary", [Some(1), None], [3, 0, 0]), is("1→2", "3"));
+        assert_eq!(shown("paused", [Some(1), None], [3, 0, 1]), is("1→2", "3 (+1 updating)"));
+        assert_eq!(shown("rolling_back", [Some(2), Some(3)], [3, 1, 0]), is("3→2", "3 (+1 updating)"));
+        // Nothing is replaced: a first version, one that is back, and a surplus of another kind.
+        assert_eq!(shown("running", [None, None], [2, 1, 0]), is("2", "3"));
+        assert_eq!(shown("rolled_back", [Some(2), Some(3)], [3, 0, 0]), is("2", "3"));
+        assert_eq!(shown("done", [Some(2), None], [4, 0, 0]), is("2", "3"));
     }
 
     #[test]

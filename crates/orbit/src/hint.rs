@@ -10,19 +10,17 @@ pub fn hint(args: &[OsString]) -> Option<String> {
     let instead = match words[..] {
         ["rollback" | "undo", ..] => "orbit rollout undo NAME",
         ["diff", ..] => "orbit apply -f FILE --dry-run",
-        ["status", ..] => "orbit get services, or orbit rollout status NAME",
+        ["status", ..] => "orbit get all, or orbit rollout status NAME",
+        ["wait", ..] => "orbit apply -f FILE --wait, or orbit rollout status NAME",
         ["ps" | "ls" | "list", ..] => "orbit get tasks",
         ["update" | "create", ..] => "orbit apply -f FILE",
         ["stop" | "rm" | "remove" | "down", ..] => "orbit delete KIND NAME, or orbit scale NAME=0",
         ["up", ..] => "orbit dev, or orbit apply -f FILE",
         ["top" | "stats", ..] => "orbit get nodes -o wide",
         ["drain" | "cordon" | "uncordon", ..] => "orbit node drain NAME (or cordon, uncordon)",
-        ["get", "all", ..] => "orbit get services, orbit get tasks, orbit get nodes",
-        ["get", "events" | "event", ..] => "orbit events",
         ["get", "pods" | "pod" | "containers" | "replicas" | "allocs", ..] => "orbit get tasks",
         ["get", "deployments" | "deployment" | "deploy" | "stacks", ..] => "orbit get services",
         ["get", "endpoints", ..] => "orbit endpoints NAME",
-        ["describe", name] => return Some(format!("write `orbit describe service {name}` (or task, or node)")),
         _ => return None,
     };
     Some(format!("the same here: {instead}"))

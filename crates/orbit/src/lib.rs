@@ -1,7 +1,7 @@
 //! The command line, as a library: [`main_with`] is the whole program on streams that are given.
 //!
 //! `cli` lists the commands, `cmd` has one module for each of them, with its arguments; `args` and `target` are what
-//! arguments have in common. `settings` says what follows from the line and the environment, `client` is the way to the
+//! arguments have in common, `names` and `hint` what is said of those that mean nothing here. `settings` says what follows from the line and the environment, `client` is the way to the
 //! manager, `session` what a command works with, `table` and `format` what is shown.
 
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ mod error;
 mod files;
 mod format;
 mod hint;
+mod names;
 mod session;
 mod settings;
 mod table;

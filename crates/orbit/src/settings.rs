@@ -2,6 +2,7 @@
 
 use crate::{args::Format, error::Error};
 use clap::ValueEnum;
+use orbit_api::did_you_mean;
 use serde::Deserialize;
 use std::{collections::BTreeMap, io, path::PathBuf};
 
@@ -60,7 +61,8 @@ pub fn context(flag: Option<&str>, env: &BTreeMap<String, String>, config: &Conf
 pub fn no_context(name: &str, config: &Config) -> Error {
     let known: Vec<_> = config.contexts.keys().map(String::as_str).collect();
     let known = if known.is_empty() { "there are none".to_string() } else { format!("there are {}", known.join(", ")) };
-    Error::usage(format!("no context is named `{name}` in the configuration file: {known}"))
+    let meant = did_you_mean(name, config.contexts.keys().map(String::as_str));
+    Error::usage(format!("no context is named `{name}`{meant} in the configuration file: {known}"))
 }
 
 /// Where a manager on this machine listens.

@@ -1,6 +1,6 @@
 //! Columns without borders, and the tables of the three kinds.
 
-use crate::format::{NOTHING, age, node_cpu, node_memory, node_state, or_nothing, ports, reason};
+use crate::format::{NOTHING, age, desired, node_cpu, node_memory, node_state, or_nothing, ports, reason, version};
 use orbit_api::view::{Endpoint, Event, Node, Service, Task, Version};
 use orbit_shell::plain;
 use std::{collections::BTreeMap, iter, time::SystemTime};
@@ -40,11 +40,11 @@ pub fn services(items: &[Service], wide: bool, now: SystemTime) -> String {
     let row = |service: &Service| {
         let mut row = vec![
             service.name.clone(),
-            replicas(service).to_string(),
+            desired(service),
             service.actual.ready.to_string(),
             service.actual.updated.to_string(),
             service.actual.available.to_string(),
-            service.version.to_string(),
+            version(service),
             age(&service.created_at, now),
         ];
         if wide {
@@ -54,11 +54,6 @@ pub fn services(items: &[Service], wide: bool, now: SystemTime) -> String {
         row
     };
     render(&head, items.iter().map(row).collect())
-}
-
-/// How many replicas a service shall have.
-pub fn replicas(service: &Service) -> u32 {
-    service.desired.replicas.unwrap_or(1)
 }
 
 pub fn tasks(items: &[Task], wide: bool, now: SystemTime) -> String {

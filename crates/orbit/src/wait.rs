@@ -1,26 +1,62 @@
 //! `--wait`: looks again and again until what was applied runs, or has ended.
 
 use crate::{
+    args::span,
     client::{Client, path},
     error::{Error, Kind},
-    format::{has_ended, reason},
+    format::{has_ended, reason, replicas},
     session::Session,
-    table::replicas,
 };
+use clap::Args;
 use orbit_api::{
     manifest::ManifestPolicy,
     view::{Service, Task, TaskDefinition},
 };
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// Whether a command waits for what it has changed.
+#[derive(Args)]
+pub struct Waiting {
+    /// Wait until it runs as desired; a task: until it has ended
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = span, requires = "wait")]
+    pub timeout: Duration,
+}
+
+impl Waiting {
+    /// Waits, if that was asked for. `done` is what stays as it is when Ctrl-C ends the waiting.
+    pub async fn wait(&self, session: &mut Session<'_>, awaited: Vec<Awaited>, done: &str) -> Result<(), Error> {
+        if !self.wait {
+            return Ok(());
+        }
+        *session.farewell.borrow_mut() = format!("{done}; only the waiting has ended");
+        wait(session, awaited, Instant::now() + self.timeout).await
+    }
+}
 
 /// An object that is waited for.
 pub struct Awaited {
     name: String,
     uid: String,
-    is_service: bool,
-    /// Its rollout is waited for until every replica runs, and not until all of them serve after that.
-    only_rollout: bool,
+    goal: Goal,
     seen: Option<Progress>,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    /// Every replica of a service serves, in the current version.
+    Service,
+    /// Every replica of a service runs in the current version: whether all of them serve after that is not waited for.
+    Rollout,
+    /// Every replica of a service serves, in whichever version: a rollout that was held or undone before says nothing
+    /// about their number.
+    Replicas,
+    /// The task has ended.
+    Task,
 }
 
 /// How far it is.
@@ -49,37 +85,37 @@ impl Progress {
 }
 
 impl Awaited {
+    fn new(goal: Goal, name: &str, uid: &str) -> Awaited {
+        Awaited { name: name.to_string(), uid: uid.to_string(), goal, seen: None }
+    }
     pub fn service(name: &str, uid: &str) -> Awaited {
-        Awaited { name: name.to_string(), uid: uid.to_string(), is_service: true, only_rollout: false, seen: None }
+        Awaited::new(Goal::Service, name, uid)
     }
     pub fn rollout(name: &str, uid: &str) -> Awaited {
-        Awaited { only_rollout: true, ..Awaited::service(name, uid) }
+        Awaited::new(Goal::Rollout, name, uid)
+    }
+    pub fn replicas(name: &str, uid: &str) -> Awaited {
+        Awaited::new(Goal::Replicas, name, uid)
     }
     pub fn task(name: &str, uid: &str) -> Awaited {
-        Awaited { is_service: false, ..Awaited::service(name, uid) }
+        Awaited::new(Goal::Task, name, uid)
     }
     fn object(&self) -> String {
-        format!("{}/{}", if self.is_service { "service" } else { "task" }, self.name)
+        format!("{}/{}", if self.goal == Goal::Task { "task" } else { "service" }, self.name)
     }
     fn is_under_way(&self) -> bool {
         matches!(self.seen, None | Some(Progress::Under { .. }))
     }
 
     async fn look(&self, client: &Client) -> Result<Progress, Error> {
-        let (uid, progress) = match self.is_service {
-            true => {
-                let service: Service = client.get(&path(&["services", &self.name], &[])).await?;
-                let is_over = service.rollout.as_ref().is_some_and(|rollout| rollout.state == "done")
-                    && service.actual.running >= replicas(&service);
-                let progress = match of_service(&service) {
-                    Progress::Under { text, .. } if self.only_rollout && is_over => Progress::Done { text },
-                    progress => progress,
-                };
-                (service.uid.clone(), progress)
-            }
-            false => {
+        let (uid, progress) = match self.goal {
+            Goal::Task => {
                 let task: TaskDefinition = client.get(&path(&["tasks", &self.name], &[])).await?;
                 (task.uid.clone(), of_task(&task))
+            }
+            goal => {
+                let service: Service = client.get(&path(&["services", &self.name], &[])).await?;
+                (service.uid.clone(), of_service(&service, goal))
             }
         };
         match uid == self.uid {
@@ -89,12 +125,20 @@ impl Awaited {
     }
 }
 
-fn of_service(service: &Service) -> Progress {
+fn of_service(service: &Service, goal: Goal) -> Progress {
     let (wanted, actual) = (replicas(service), &service.actual);
-    let updated = actual.updated.min(wanted);
-    let count = format!("{updated} of {wanted} ready");
     // A manager that is older than this program says nothing of rollouts.
     let (state, told) = service.rollout.as_ref().map_or(("done", ""), |it| (&it.state, &it.message));
+    let is_held = matches!(state, "failed" | "rolled_back" | "paused" | "canary");
+    if goal == Goal::Replicas && is_held {
+        let count = format!("{} of {wanted} ready", actual.ready.min(wanted));
+        return match actual.ready == wanted && actual.running == wanted {
+            true => Progress::Done { text: count },
+            false => under_way(service, count, 0),
+        };
+    }
+    let updated = actual.updated.min(wanted);
+    let count = format!("{updated} of {wanted} ready");
     match state {
         "failed" | "rolled_back" => return Progress::Failed { text: told.to_string() },
         "paused" | "canary" => return Progress::Done { text: format!("{count}: {told}") },
@@ -104,20 +148,30 @@ fn of_service(service: &Service) -> Progress {
         _ => {}
     }
     let older = actual.ready.saturating_sub(updated);
-    let is_running = state == "running" && older > 0;
-    let count = if is_running { format!("new version {count}") } else { count };
-    let serves = if is_running { format!("old version still serves {older}") } else { String::new() };
-    let older = if is_running { 0 } else { older };
+    let progress = match state == "running" && older > 0 {
+        true => under_way(service, format!("new version {count}, old version still serves {older}"), 0),
+        false => under_way(service, count, older),
+    };
+    match progress {
+        Progress::Under { text, .. } if goal == Goal::Rollout && state == "done" && actual.running >= wanted => {
+            Progress::Done { text }
+        }
+        progress => progress,
+    }
+}
+
+/// What a service has beside its ready replicas, `surplus` of them beyond what is wanted, and why.
+fn under_way(service: &Service, count: String, surplus: u32) -> Progress {
+    let actual = &service.actual;
     let parts = [
         (actual.starting, "starting"),
         (actual.pending, "pending"),
         (actual.unready(), "not ready"),
         (actual.unreachable, "on unreachable nodes"),
-        (older, if service.rollout.is_some() { "surplus" } else { "of an older version or surplus" }),
+        (surplus, if service.rollout.is_some() { "surplus" } else { "of an older version or surplus" }),
         (actual.stopping, "stopping"),
     ];
-    let parts = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
-    let parts: Vec<_> = Some(serves).filter(|serves| !serves.is_empty()).into_iter().chain(parts).collect();
+    let parts: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     let mut text = count;
     if !parts.is_empty() {
         text = format!("{text}, {}", parts.join(", "));
@@ -246,6 +300,6 @@ mod tests {
         }))
         .unwrap();
         let text = "3 of 3 ready, 17 of an older version or surplus, 1 stopping".to_string();
-        assert_eq!(of_service(&service), Progress::Under { text, pending: false });
+        assert_eq!(of_service(&service, Goal::Service), Progress::Under { text, pending: false });
     }
 }

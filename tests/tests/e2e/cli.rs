@@ -88,6 +88,55 @@ fn get_in_every_form(cluster: &Cluster, orbit: &impl Fn(&[&str]) -> String) {
     assert!(nodes.contains("worker-0") && nodes.contains("ready"), "{nodes}");
 }
 
+/// Every field of a manifest, and one service without most of them.
+const FULL: &str = "
+kind: Service
+name: full
+replicas: 3
+image: nginx:1.27
+pull: always
+command: [nginx]
+args: [-g, 'daemon off;']
+env: { MODE: production, EMPTY: '', 'NULL': 'null' }
+labels: { team: shop }
+resources: { cpu: 250m, memory: 128Mi, pids: 64 }
+ports: [{ name: http, container: 80 }, { name: fixed, container: 81, host: 20100 }]
+placement: { strategy: spread, constraints: ['node.labels.disk == ssd'] }
+restart: { policy: always, backoff: { initial: 2s, max: 5m, reset_after: 10m, jitter: 20 } }
+update: { max_surge: 2, max_unavailable: 1, min_healthy: 30s, canary: 1, deadline: 5m, max_failures: 5, on_failure: pause }
+health: { http: { port: http, path: /healthz }, interval: 7s, timeout: 1s, retries: 5, start_period: 20s }
+ready: { command: [test, -f, /ready] }
+disconnect: { replace_after: 60s, keep: original, fence: timed }
+stop: { delay: 5s, signal: SIGQUIT, grace: 12s }
+---
+kind: Service
+name: plain
+image: nginx:1.27
+---
+kind: Task
+name: import
+image: nginx:1.27
+";
+
+#[test]
+fn what_get_prints_is_applied_without_a_change() {
+    let cluster = Cluster::without_engine();
+    let orbit = |args: &[&str], stdin: &str| done(cluster.orbit(args, stdin));
+    orbit(&["apply", "-f", "-"], FULL);
+    for (printed, unchanged) in [
+        (orbit(&["get", "service", "full", "-o", "yaml"], ""), &["service/full"][..]),
+        (orbit(&["get", "service", "full", "-o", "json"], ""), &["service/full"]),
+        (orbit(&["get", "service", "plain", "-o", "yaml"], ""), &["service/plain"]),
+        (orbit(&["get", "task", "import", "-o", "yaml"], ""), &["task/import"]),
+        (orbit(&["get", "services", "-o", "yaml"], ""), &["service/full", "service/plain"]),
+    ] {
+        let expected: String = unchanged.iter().map(|object| format!("{object} unchanged\n")).collect();
+        assert_eq!(orbit(&["apply", "-f", "-"], &printed), expected, "{printed}");
+        let would_be: String = unchanged.iter().map(|object| format!("{object} would be unchanged\n")).collect();
+        assert_eq!(orbit(&["apply", "-f", "-", "--dry-run", "--exit-code"], &printed), would_be);
+    }
+}
+
 #[test]
 fn run_ends_with_the_containers_code_and_logs_follow_to_the_end() {
     let Some(engine) = engine() else { return };

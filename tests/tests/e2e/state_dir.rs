@@ -27,7 +27,8 @@ fn refused(output: &Output, says: &str) {
 #[test]
 fn a_directory_has_one_manager() {
     let cluster = Cluster::without_engine();
-    refused(&start(&binaries().manager, &cluster.manager_dir()), "in use by another process");
+    let pid = cluster.manager.pid();
+    refused(&start(&binaries().manager, &cluster.manager_dir()), &format!("in use by another process (PID {pid})"));
     cluster.wait_manager();
 }
 

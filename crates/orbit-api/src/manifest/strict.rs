@@ -22,6 +22,8 @@ pub(super) enum Nulls {
     Taken,
     /// A YAML text says with it that somebody forgot a value, or has a variable that is empty.
     Refused,
+    /// As `Refused` below fields of this name, and as `Taken` elsewhere.
+    RefusedIn(&'static str),
 }
 
 /// Walks a whole document. The deserializer's own error stands where it is not well formed; the error of something that
@@ -86,8 +88,13 @@ impl<'de> Visitor<'de> for Strict<'_> {
         Ok(())
     }
     fn visit_unit<E: Error>(self) -> Result<(), E> {
-        // The document itself may be empty.
-        if self.nulls == Nulls::Taken || self.path.is_empty() {
+        let refused = match self.nulls {
+            Nulls::Taken => false,
+            // The document itself may be empty.
+            Nulls::Refused => !self.path.is_empty(),
+            Nulls::RefusedIn(field) => self.path.split('.').any(|part| part == field),
+        };
+        if !refused {
             return Ok(());
         }
         let field = self.path.clone();

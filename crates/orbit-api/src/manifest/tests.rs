@@ -57,6 +57,52 @@ fn several_documents_in_one_file() {
     assert_eq!(names, ["a", "b"]);
 }
 
+/// As the manager answers, and `orbit get` prints it.
+fn shown(manifest: &Manifest) -> crate::view::TaskDefinition {
+    let definition = manifest.definition().unwrap();
+    crate::view::TaskDefinition {
+        name: definition.name.clone(),
+        uid: "1.40".to_string(),
+        revision: 57,
+        created_at: "2026-03-01T11:15:00Z".to_string(),
+        desired: Manifest::of(&definition),
+        // Printed as `null`.
+        attempt: None,
+    }
+}
+
+#[test]
+fn an_object_that_was_printed_is_read_as_what_it_desires() {
+    let written = read_all(WEB).unwrap().remove(0);
+    let (object, definition) = (shown(&written), written.definition().unwrap());
+    let list = crate::view::List { revision: 99, items: vec![object.clone(), object.clone()], next: None };
+    for (text, count) in [
+        (serde_yaml_ng::to_string(&object).unwrap(), 1),
+        (serde_json::to_string_pretty(&object).unwrap(), 1),
+        (serde_yaml_ng::to_string(&list).unwrap(), 2),
+    ] {
+        let read = read_all(&text).unwrap();
+        assert_eq!(read.len(), count, "{text}");
+        for manifest in read {
+            assert_eq!(manifest.definition().unwrap(), definition);
+        }
+    }
+}
+
+#[test]
+fn mistakes_in_a_printed_object_are_said_as_those_in_a_manifest() {
+    let text = serde_yaml_ng::to_string(&shown(&read_all(WEB).unwrap()[0])).unwrap();
+    let refusal = |from: &str, to: &str| read_all(&text.replace(from, to)).unwrap_err().to_string();
+    let line = 1 + text.lines().position(|line| line.starts_with("  image:")).unwrap();
+    let unknown = refusal("  image:", "  imgae:");
+    assert!(unknown.contains("`imgae` (did you mean `image`?)"), "{unknown}");
+    assert!(unknown.contains(&format!("line {line} ")), "{unknown}");
+    assert!(refusal("MODE: production", "MODE: null").contains("`desired.env.MODE` is null"));
+    assert!(refusal("MODE: production", "MODE: a\n    MODE: b").contains("`desired.env.MODE` stands twice"));
+    // A node has nothing that could be wanted of it.
+    assert!(read_all("name: worker-1\nuid: 00ff\nstate: ready\n").is_err());
+}
+
 #[test]
 fn each_document_is_read_by_itself() {
     let text = "kind: Task\nname: a\nimage: x\n---\n---\nkind: Pod\n---\nkind: Task\nname: b\nimage: x\n";
@@ -156,7 +202,9 @@ fn json_says_the_path_of_what_is_wrong() {
     assert_eq!(rejection.field, "ports[0].container");
     assert_eq!(said(r#"{"kind":"Service","name":"a","image":"b"} x"#).field, "");
     assert_eq!(said(r#"{"kind":"Service","#).field, "");
-    assert!(said(r#"{"kind":"Service","nmae":"a"}"#).message.contains("nmae"));
+    assert!(said(r#"{"kind":"Service","nmae":"a"}"#).message.contains("`nmae` (did you mean `name`?), expected"));
+    let strategy = said(r#"{"kind":"Service","name":"a","image":"b","placement":{"strategy":"spraed"}}"#);
+    assert!(strategy.message.contains("`spraed` (did you mean `spread`?)"), "{strategy}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ struct How {
 /// Store several objects, one after the other. All are checked before the first is stored; the first
 /// that is refused then ends it, and says so in its place.
 #[utoipa::path(post, path = "/v1/apply", tag = "apply", operation_id = "apply", request_body = view::Apply,
-    params(("dry_run" = Option<String>, Query, description = "`1`: say what would be done, and do nothing")),
+    params(("dry_run" = Option<bool>, Query, description = "say what would be done, and do nothing")),
     responses((status = 200, body = view::Applied), (status = 400, body = Problem)))]
 async fn apply(
     State(handle): State<ManagerHandle>,

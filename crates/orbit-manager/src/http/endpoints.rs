@@ -22,8 +22,8 @@ struct How {
 /// Where a service is reached now: the tasks that run and whose probes pass, were not told to stop, and have a reachable
 /// node. A task leaves the list when it is told to stop, `stop.delay` before its stop signal.
 #[utoipa::path(get, path = "/v1/services/{name}/endpoints", tag = "services", operation_id = "read_endpoints",
-    params(("watch" = Option<String>, Query,
-        description = "`1`: keep sending server-sent events (Change), the first at once; each has all endpoints")),
+    params(("watch" = Option<bool>, Query,
+        description = "keep sending server-sent events (Change), the first at once; each has all endpoints")),
     responses((status = 200, body = view::Endpoints), (status = 404, body = Problem)))]
 async fn read(
     State(handle): State<ManagerHandle>,

@@ -40,7 +40,7 @@ impl Filter {
     params(("since" = Option<u64>, Query, description = "only what came after this revision"),
         ("kind" = Option<String>, Query, description = "`service`, `task` or `node`: of the object"),
         ("name" = Option<String>, Query, description = "of the object"), ("node" = Option<String>, Query),
-        ("watch" = Option<String>, Query, description = "`1`: go on, as server-sent events"),
+        ("watch" = Option<bool>, Query, description = "go on, as server-sent events"),
         ("limit" = Option<usize>, Query), ("continue" = Option<String>, Query, description = "from the page before"),
         ("Last-Event-ID" = Option<String>, Header, description = "as `since`, of a watch that goes on")),
     responses((status = 200, body = view::List<view::Event>), (status = 400, body = Problem),

@@ -33,8 +33,8 @@ pub(super) fn routes() -> OpenApiRouter<ManagerHandle> {
 /// Start a process in an attempt's container. `command` stands once for each word.
 #[utoipa::path(get, path = "/v1/tasks/{id}/exec", tag = "tasks", operation_id = "exec",
     params(("command" = Vec<String>, Query, description = "the program and its arguments"),
-        ("tty" = Option<String>, Query, description = "`1`: with a terminal"),
-        ("stdin" = Option<String>, Query, description = "`1`: its standard input will be written to")),
+        ("tty" = Option<bool>, Query, description = "with a terminal"),
+        ("stdin" = Option<bool>, Query, description = "its standard input will be written to")),
     responses((status = 101, description = "a WebSocket; see the first byte of each message"),
         (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 426, body = Problem), (status = 503, body = Problem)))]

@@ -122,12 +122,12 @@ pub(super) fn condition(headers: &HeaderMap) -> Answered<Condition> {
     }
 }
 
-/// `1` or `0`; whether a query asks for something.
+/// `true` or `false`, for people also `1` or `0`; whether a query asks for something.
 pub(super) fn flag(field: &str, value: Option<&str>) -> Answered<bool> {
     match value {
         None | Some("0" | "false") => Ok(false),
         Some("1" | "true" | "") => Ok(true),
-        Some(other) => Err(Rejection::invalid(field, format!("`{other}` is neither 1 nor 0")).into()),
+        Some(other) => Err(Rejection::invalid(field, format!("`{other}` is neither true nor false")).into()),
     }
 }
 

@@ -82,7 +82,7 @@ impl Watched for Nodes {
 #[utoipa::path(get, path = "/v1/nodes", tag = "nodes", operation_id = "list_nodes",
     params(("selector" = Option<String>, Query, description = "KEY=VALUE,…"), ("limit" = Option<usize>, Query),
         ("continue" = Option<String>, Query, description = "from the page before"),
-        ("watch" = Option<String>, Query, description = "`1`: go on, as server-sent events (Change)"),
+        ("watch" = Option<bool>, Query, description = "go on, as server-sent events (Change)"),
         ("since" = Option<u64>, Query, description = "of a watch: only what changes after this revision"),
         ("Last-Event-ID" = Option<String>, Header, description = "as `since`, of a watch that goes on")),
     responses((status = 200, body = view::List<view::Node>), (status = 400, body = Problem),

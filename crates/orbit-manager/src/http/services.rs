@@ -61,7 +61,7 @@ impl Watched for Selector {
 #[utoipa::path(get, path = "/v1/services", tag = "services", operation_id = "list_services",
     params(("selector" = Option<String>, Query, description = "KEY=VALUE,…"), ("limit" = Option<usize>, Query),
         ("continue" = Option<String>, Query, description = "from the page before"),
-        ("watch" = Option<String>, Query, description = "`1`: go on, as server-sent events (Change)"),
+        ("watch" = Option<bool>, Query, description = "go on, as server-sent events (Change)"),
         ("since" = Option<u64>, Query, description = "of a watch: only what changes after this revision"),
         ("Last-Event-ID" = Option<String>, Header, description = "as `since`, of a watch that goes on")),
     responses((status = 200, body = view::List<view::Service>), (status = 400, body = Problem),
@@ -108,7 +108,7 @@ pub(super) fn no_service(name: &str) -> Rejection {
     params(("If-Match" = Option<String>, Header, description = "only if it is at this revision"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only if it does not exist"),
         ("Idempotency-Key" = Option<String>, Header, description = "a repetition changes nothing and has the same answer"),
-        ("dry_run" = Option<String>, Query, description = "`1`: say what would be done, and do nothing")),
+        ("dry_run" = Option<bool>, Query, description = "say what would be done, and do nothing")),
     responses((status = 200, body = view::Stored), (status = 201, body = view::Stored),
         (status = 400, body = Problem), (status = 412, body = Problem), (status = 413, body = Problem)))]
 async fn store(

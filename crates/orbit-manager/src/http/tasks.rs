@@ -97,7 +97,7 @@ impl Filter {
         ("service" = Option<String>, Query), ("node" = Option<String>, Query), ("state" = Option<String>, Query),
         ("selector" = Option<String>, Query, description = "KEY=VALUE,… of the object they belong to"),
         ("limit" = Option<usize>, Query), ("continue" = Option<String>, Query, description = "from the page before"),
-        ("watch" = Option<String>, Query, description = "`1`: go on, as server-sent events (Change)"),
+        ("watch" = Option<bool>, Query, description = "go on, as server-sent events (Change)"),
         ("since" = Option<u64>, Query, description = "of a watch: only what changes after this revision"),
         ("Last-Event-ID" = Option<String>, Header, description = "as `since`, of a watch that goes on")),
     responses((status = 200, body = view::List<view::Task>), (status = 400, body = Problem),
@@ -134,8 +134,9 @@ async fn list(
 /// Submit a task definition: one run. Answers with its first attempt.
 #[utoipa::path(post, path = "/v1/tasks", tag = "tasks", operation_id = "submit_task", request_body = Manifest,
     params(("Idempotency-Key" = Option<String>, Header, description = "a repetition changes nothing and has the same answer"),
-        ("dry_run" = Option<String>, Query, description = "`1`: say what would be done (Stored), and do nothing")),
-    responses((status = 200, body = view::Submitted, description = "it stood already"), (status = 201, body = view::Submitted),
+        ("dry_run" = Option<bool>, Query, description = "say what would be done (Stored), and do nothing")),
+    responses((status = 200, body = SubmittedOrStored, description = "it stood already (Submitted), or a dry run (Stored)"),
+        (status = 201, body = view::Submitted),
         (status = 400, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
 async fn submit(
     State(handle): State<ManagerHandle>,
@@ -163,6 +164,15 @@ async fn submit(
     let task = task.map_or_else(String::new, |task| task.to_string());
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(tagged(status, revision, view::Submitted { name, uid: uid.to_string(), revision, task, created }))
+}
+
+/// Either of the two, as the document has it.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "only its schema is used")]
+enum SubmittedOrStored {
+    Submitted(Box<view::Submitted>),
+    Stored(Box<view::Stored>),
 }
 
 fn no_task(id: &str) -> Rejection {
@@ -224,7 +234,7 @@ struct Output {
 
 /// What an attempt has written, standard output and standard error as they came.
 #[utoipa::path(get, path = "/v1/tasks/{id}/logs", tag = "tasks", operation_id = "read_logs",
-    params(("follow" = Option<String>, Query, description = "`1`: go on until it has ended"),
+    params(("follow" = Option<bool>, Query, description = "go on until it has ended"),
         ("tail" = Option<u32>, Query, description = "only so many of the last lines"),
         ("since" = Option<String>, Query, description = "only what was written since (RFC 3339)"),
         ("TE" = Option<String>, Header, description = "`trailers`: why the log breaks off is said in the trailer `orbit-error`, and not in a last line")),

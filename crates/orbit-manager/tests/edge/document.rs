@@ -36,3 +36,25 @@ async fn every_route_says_its_name_its_parameters_and_its_problems() {
     }
     assert!(names.len() > 20, "{names:?}");
 }
+
+#[tokio::test]
+async fn what_is_asked_for_or_not_is_a_boolean() {
+    let manager = Manager::new().await;
+    let document = manager.get("/v1/openapi.json").await.json();
+    let operations = document["paths"].as_object().unwrap().values().flat_map(|methods| methods.as_object().unwrap());
+    let parameters = operations.flat_map(|(_, operation)| operation["parameters"].as_array().into_iter().flatten());
+    let mut seen = BTreeSet::new();
+    for parameter in parameters {
+        let name = parameter["name"].as_str().unwrap();
+        if ["dry_run", "follow", "stdin", "tty", "watch"].contains(&name) {
+            assert!(parameter["schema"].to_string().contains("\"boolean\""), "{parameter}");
+            seen.insert(name);
+        }
+    }
+    assert_eq!(seen.len(), 5, "{seen:?}");
+    let web = serde_json::json!({ "kind": "Service", "name": "new", "image": "web:1" });
+    for (asked, status) in [("true", 200), ("1", 200), ("yes", 400), ("false", 201)] {
+        let answer = manager.send("PUT", &format!("/v1/services/new?dry_run={asked}"), &web).await;
+        assert_eq!(answer.status, status, "{asked}: {:?}", answer.json());
+    }
+}

@@ -58,12 +58,26 @@ fn one_process_has_a_directory() {
     let refused = RedbStorage::open(dir.path(), OPTIONS).err().unwrap();
     let text = refused.to_string();
     assert!(matches!(refused, StoreError::InUse { .. }) && text.contains(&dir.path().display().to_string()), "{text}");
+    assert!(text.contains(&format!("(PID {})", std::process::id())), "it says which process: {text}");
     // A compaction that still runs has it as well.
     let compactor = log.compactor();
     drop(log);
     assert!(matches!(RedbStorage::open(dir.path(), OPTIONS), Err(StoreError::InUse { .. })));
     drop(compactor);
     RedbStorage::open(dir.path(), OPTIONS).unwrap();
+}
+
+#[test]
+fn a_lock_without_a_pid_is_a_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let _log = RedbStorage::open(dir.path(), OPTIONS).unwrap();
+    for text in ["", "no number", "99999999999999999999\n"] {
+        // As an older Orbit leaves it, or a disk that was full.
+        fs::write(dir.path().join("log.redb.lock"), text).unwrap();
+        let refused = RedbStorage::open(dir.path(), OPTIONS).err().unwrap();
+        assert!(matches!(refused, StoreError::InUse { pid: None, .. }), "{refused:?}");
+        assert!(refused.to_string().contains("in use by another process: stop"), "{refused}");
+    }
 }
 
 #[test]

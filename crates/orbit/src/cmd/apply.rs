@@ -1,14 +1,18 @@
 //! `orbit apply`.
 
-use super::delete::delete_one;
+use super::{
+    delete::delete_one,
+    get::{json, yaml},
+};
 use crate::{
-    args::{selector, span},
+    args::{Format, selector},
     client::path,
-    error::Error,
+    error::{Error, Kind},
     files::{self, Document},
     session::Session,
+    settings,
     target::ObjectKind,
-    wait::{self, Awaited},
+    wait::{Awaited, Waiting},
 };
 use clap::Args;
 use hyper::{
@@ -18,10 +22,9 @@ use hyper::{
 use orbit_api::{
     Difference,
     manifest::ManifestKind,
-    view::{List, Service, Stored, Submitted},
+    view::{AppliedItem, List, Service, Stored, Submitted},
 };
-use std::time::Duration;
-use tokio::time::Instant;
+use serde::Serialize;
 
 /// Create or change the objects that files describe
 #[derive(Args)]
@@ -33,6 +36,8 @@ Examples:
   orbit apply -f shop/ --prune -l team=shop    # and delete the team's other services
   orbit apply -f web.yaml --dry-run            # say what would change, field by field
   orbit apply -f web.yaml --dry-run --exit-code > /dev/null || orbit apply -f web.yaml
+  orbit apply -f shop/ -o json                 # one document: what came of each object
+  orbit get service web -o yaml | orbit apply -f -
   cat web.yaml | orbit apply -f -
   orbit apply -f web.yaml --if-revision 57     # only if nobody changed it since")]
 pub struct Apply {
@@ -54,49 +59,126 @@ pub struct Apply {
     /// With --prune: all services
     #[arg(long, requires = "prune", conflicts_with = "selector")]
     pub all: bool,
-    /// Wait until every service runs as desired and every task has ended
-    #[arg(long)]
-    pub wait: bool,
-    /// How long to wait
-    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = span, requires = "wait")]
-    pub timeout: Duration,
+    #[command(flatten)]
+    pub waiting: Waiting,
     /// Change the one service in the files only if this is its revision; 0: only if it does not exist
     #[arg(long, value_name = "N")]
     pub if_revision: Option<u64>,
+    /// The output format: table, name, or one document as json or yaml [env: ORBIT_FORMAT] [default: table]
+    #[arg(short, long, value_name = "FORMAT", hide_possible_values = true)]
+    pub output: Option<Format>,
 }
 
 pub async fn apply(session: &mut Session<'_>, args: Apply) -> Result<u8, Error> {
+    let format = settings::format(args.output, session.env, &session.context)?;
     let documents = files::read(session, &args.files)?;
     let condition = condition(&documents, args.if_revision)?;
     if args.prune && args.selector.is_none() && !args.all {
         return Err(Error::usage("--prune: of which services? Choose with -l KEY=VALUE, or say --all"));
     }
-    if args.dry_run {
-        return preview(session, &documents, &condition, &args).await;
+    let mut outcome = Outcome { format, ..Outcome::default() };
+    let done = apply_all(session, &documents, &condition, &args, &mut outcome).await;
+    // What was done before a failure is told as well.
+    if done.is_ok() || !outcome.items.is_empty() {
+        outcome.print_document(session)?;
     }
-    let mut awaited = Vec::new();
-    for document in &documents {
-        let object = document.object();
-        let place = format!("{}: {object}", document.place);
-        let applied = match document.manifest.kind {
-            ManifestKind::Service => put_service(session, document, &condition).await,
-            ManifestKind::Task => post_task(session, document).await,
+    done?;
+    let awaited = std::mem::take(&mut outcome.awaited);
+    args.waiting.wait(session, awaited, "what was applied stays applied").await?;
+    Ok(u8::from(args.exit_code && outcome.differs()))
+}
+
+/// Stores what the documents say, one after the other, and deletes the others if that is wanted; a dry run only asks
+/// what would come of it.
+async fn apply_all(
+    session: &mut Session<'_>,
+    documents: &[Document],
+    condition: &[(HeaderName, String)],
+    args: &Apply,
+    outcome: &mut Outcome,
+) -> Result<(), Error> {
+    for document in documents {
+        let manifest = &document.manifest;
+        let applied = match (args.dry_run, manifest.kind) {
+            (true, _) => preview(session, document, condition).await.map(|item| (item, None)),
+            (false, ManifestKind::Service) => {
+                put_service(session, document, condition).await.map(|(item, one)| (item, Some(one)))
+            }
+            (false, ManifestKind::Task) => post_task(session, document).await.map(|(item, one)| (item, Some(one))),
         };
-        let (what, changes, one) = applied.map_err(|e| e.at(&place))?;
-        let changes = if changes.is_empty() { String::new() } else { format!(": {}", summary(&changes)) };
-        session.print(&format!("{object} {what}{changes}\n"))?;
-        awaited.push(one);
-    }
-    if args.prune {
-        for name in surplus(session, &documents, args.selector.as_deref()).await? {
-            delete_one(session, ObjectKind::Service, &name).await?;
+        match applied {
+            Ok((item, awaited)) => {
+                outcome.awaited.extend(awaited);
+                outcome.tell(session, item, args.dry_run)?;
+            }
+            Err(error) => {
+                if let Kind::Problem(problem) = &error.kind {
+                    let problem = Some((**problem).clone());
+                    outcome.items.push(AppliedItem { problem, ..item(document, 0, (false, false), Vec::new()) });
+                }
+                return Err(error.at(&format!("{}: {}", document.place, document.object())));
+            }
         }
     }
-    if args.wait {
-        "what was applied stays applied; only the waiting has ended".clone_into(&mut session.farewell.borrow_mut());
-        wait::wait(session, awaited, Instant::now() + args.timeout).await?;
+    if args.prune {
+        for name in surplus(session, documents, args.selector.as_deref()).await? {
+            if !args.dry_run {
+                delete_one(session, ObjectKind::Service, &name).await?;
+            }
+            let object = format!("service/{name}");
+            let what = if args.dry_run { "would be deleted" } else { "deleted" };
+            outcome.line(session, &object, what)?;
+            outcome.deleted.push(object);
+        }
     }
-    Ok(0)
+    Ok(())
+}
+
+/// What came of the objects, or would. As a document it is what `POST /v1/apply` answers, and what was deleted.
+#[derive(Default, Serialize)]
+struct Outcome {
+    items: Vec<AppliedItem>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    deleted: Vec<String>,
+    #[serde(skip)]
+    awaited: Vec<Awaited>,
+    #[serde(skip)]
+    format: Format,
+}
+
+impl Outcome {
+    fn differs(&self) -> bool {
+        !self.deleted.is_empty() || self.items.iter().any(|item| item.created || item.changed)
+    }
+
+    /// Keeps what came of one object, and says it at once where no document is wanted.
+    fn tell(&mut self, session: &mut Session<'_>, item: AppliedItem, is_dry_run: bool) -> Result<(), Error> {
+        let text = match is_dry_run {
+            true => format!("would be {}\n{}", what(&item), in_full(&item.changes)),
+            false if item.changes.is_empty() => what(&item).to_string(),
+            false => format!("{}: {}", what(&item), summary(&item.changes)),
+        };
+        self.line(session, &format!("{}/{}", item.kind, item.name), text.trim_end())?;
+        self.items.push(item);
+        Ok(())
+    }
+
+    /// A line for people, or for programs that want names.
+    fn line(&self, session: &mut Session<'_>, object: &str, what: &str) -> Result<(), Error> {
+        match self.format {
+            Format::Json | Format::Yaml => Ok(()),
+            Format::Name => session.print(&format!("{object}\n")),
+            Format::Table | Format::Wide => session.print(&format!("{object} {what}\n")),
+        }
+    }
+
+    fn print_document(&self, session: &mut Session<'_>) -> Result<(), Error> {
+        match self.format {
+            Format::Json => session.print(&json(self)?),
+            Format::Yaml => session.print(&yaml(self)?),
+            Format::Name | Format::Table | Format::Wide => Ok(()),
+        }
+    }
 }
 
 /// The services that are not in the files, of those that the selector chooses.
@@ -106,36 +188,6 @@ async fn surplus(session: &Session<'_>, documents: &[Document], selector: Option
     let kept =
         |name: &str| documents.iter().any(|d| d.manifest.kind == ManifestKind::Service && d.manifest.name == name);
     Ok(there.items.into_iter().map(|service| service.name).filter(|name| !kept(name)).collect())
-}
-
-/// Says what would be done.
-async fn preview(
-    session: &mut Session<'_>,
-    documents: &[Document],
-    condition: &[(HeaderName, String)],
-    args: &Apply,
-) -> Result<u8, Error> {
-    let mut differs = false;
-    for document in documents {
-        let (object, manifest) = (document.object(), &document.manifest);
-        let place = format!("{}: {object}", document.place);
-        let query = [("dry_run", "1")];
-        let (method, to) = match manifest.kind {
-            ManifestKind::Service => (Method::PUT, path(&["services", &manifest.name], &query)),
-            ManifestKind::Task => (Method::POST, path(&["tasks"], &query)),
-        };
-        let stored: Stored =
-            session.client.ask(method, &to, condition, Some(manifest)).await.map_err(|e| e.at(&place))?;
-        differs |= stored.created || stored.changed;
-        session.print(&format!("{object} would be {}\n{}", what(&stored), in_full(&stored.changes)))?;
-    }
-    if args.prune {
-        for name in surplus(session, documents, args.selector.as_deref()).await? {
-            differs = true;
-            session.print(&format!("service/{name} would be deleted\n"))?;
-        }
-    }
-    Ok(u8::from(args.exit_code && differs))
 }
 
 /// `replicas 5 → 1, image web:1 → web:2, and 3 more fields`: the first few, shortly.
@@ -166,8 +218,8 @@ fn in_full(changes: &[Difference]) -> String {
     both.collect()
 }
 
-fn what(stored: &Stored) -> &'static str {
-    match (stored.created, stored.changed) {
+fn what(item: &AppliedItem) -> &'static str {
+    match (item.created, item.changed) {
         (true, _) => "created",
         (false, true) => "changed",
         (false, false) => "unchanged",
@@ -191,23 +243,40 @@ fn condition(documents: &[Document], revision: Option<u64>) -> Result<Vec<(Heade
     }])
 }
 
+/// What came of a document, or would.
+fn item(document: &Document, revision: u64, (created, changed): (bool, bool), changes: Vec<Difference>) -> AppliedItem {
+    let (kind, name) = (document.kind().to_string(), document.manifest.name.clone());
+    AppliedItem { kind, name, revision, created, changed, changes, problem: None }
+}
+
+async fn preview(
+    session: &Session<'_>,
+    document: &Document,
+    condition: &[(HeaderName, String)],
+) -> Result<AppliedItem, Error> {
+    let query = [("dry_run", "true")];
+    let (method, to) = match document.manifest.kind {
+        ManifestKind::Service => (Method::PUT, path(&["services", &document.manifest.name], &query)),
+        ManifestKind::Task => (Method::POST, path(&["tasks"], &query)),
+    };
+    let stored: Stored = session.client.ask(method, &to, condition, Some(&document.manifest)).await?;
+    Ok(item(document, stored.revision, (stored.created, stored.changed), stored.changes))
+}
+
 async fn put_service(
     session: &Session<'_>,
     document: &Document,
     condition: &[(HeaderName, String)],
-) -> Result<(&'static str, Vec<Difference>, Awaited), Error> {
+) -> Result<(AppliedItem, Awaited), Error> {
     let to = path(&["services", &document.manifest.name], &[]);
     let stored: Stored = session.client.ask(Method::PUT, &to, condition, Some(&document.manifest)).await?;
     let awaited = Awaited::service(&stored.name, &stored.uid);
-    Ok((what(&stored), stored.changes, awaited))
+    Ok((item(document, stored.revision, (stored.created, stored.changed), stored.changes), awaited))
 }
 
-async fn post_task(
-    session: &Session<'_>,
-    document: &Document,
-) -> Result<(&'static str, Vec<Difference>, Awaited), Error> {
+async fn post_task(session: &Session<'_>, document: &Document) -> Result<(AppliedItem, Awaited), Error> {
     let to = path(&["tasks"], &[]);
     let submitted: Submitted = session.client.ask(Method::POST, &to, &[], Some(&document.manifest)).await?;
-    let what = if submitted.created { "created" } else { "unchanged" };
-    Ok((what, Vec::new(), Awaited::task(&submitted.name, &submitted.uid)))
+    let awaited = Awaited::task(&submitted.name, &submitted.uid);
+    Ok((item(document, submitted.revision, (submitted.created, submitted.created), Vec::new()), awaited))
 }

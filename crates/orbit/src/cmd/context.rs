@@ -12,10 +12,21 @@ use toml_edit::{DocumentMut, value};
 
 /// List the managers of the configuration file, and choose one
 #[derive(Subcommand)]
+#[command(after_help = "\
+Examples:
+  orbit context ls
+  orbit context use home
+  orbit get nodes --context home               # for one command")]
 pub enum Context {
     /// List the contexts, with a mark at the current one
+    #[command(after_help = "\
+Examples:
+  orbit context ls")]
     Ls,
     /// Choose the current context
+    #[command(after_help = "\
+Examples:
+  orbit context use home")]
     Use {
         /// Its name
         name: String,

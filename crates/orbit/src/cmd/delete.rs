@@ -3,7 +3,7 @@
 use crate::{
     client::path,
     error::{Error, Kind},
-    files,
+    files, names,
     session::Session,
     target::{ObjectKind, Target, TargetParser},
 };
@@ -47,8 +47,7 @@ pub async fn delete(session: &mut Session<'_>, args: Delete) -> Result<u8, Error
             // `orbit delete service/a service/b`, as `-o name` prints them.
             objects.push(match name.split_once('/') {
                 Some((kind, name)) => {
-                    let unknown = || Error::usage(format!("`{kind}` is not a kind: write services, tasks or nodes"));
-                    (ObjectKind::parse(kind).ok_or_else(unknown)?, name.to_string())
+                    (ObjectKind::parse(kind).ok_or_else(|| ObjectKind::unknown(kind))?, name.to_string())
                 }
                 None => (target.kind, name),
             });
@@ -60,9 +59,10 @@ pub async fn delete(session: &mut Session<'_>, args: Delete) -> Result<u8, Error
     // One that is not there does not keep the others.
     let mut failed = None;
     for (kind, name) in objects {
-        match delete_one(session, kind, &name).await {
+        match delete_and_say(session, kind, &name).await {
             Ok(()) => {}
             Err(error) if matches!(error.kind, Kind::Problem(_)) => {
+                let error = names::with_similar(&session.client, error).await;
                 session.say(&format!("orbit: {}", error.text().unwrap_or_default()));
                 failed = Some(error.exit_code());
             }
@@ -73,9 +73,14 @@ pub async fn delete(session: &mut Session<'_>, args: Delete) -> Result<u8, Error
 }
 
 /// Deletes one object and says so.
-pub async fn delete_one(session: &mut Session<'_>, kind: ObjectKind, name: &str) -> Result<(), Error> {
-    let object = format!("{}/{name}", kind.as_str());
-    session.client.delete(&path(&[kind.plural(), name], &[])).await.map_err(|e| e.at(&object))?;
+pub async fn delete_and_say(session: &mut Session<'_>, kind: ObjectKind, name: &str) -> Result<(), Error> {
+    delete_one(session, kind, name).await?;
     let done = if kind == ObjectKind::Node { "forgotten" } else { "deleted" };
-    session.print(&format!("{object} {done}\n"))
+    session.print(&format!("{}/{name} {done}\n", kind.as_str()))
+}
+
+/// Deletes one object.
+pub async fn delete_one(session: &Session<'_>, kind: ObjectKind, name: &str) -> Result<(), Error> {
+    let object = format!("{}/{name}", kind.as_str());
+    session.client.delete(&path(&[kind.plural(), name], &[])).await.map_err(|e| e.at(&object))
 }

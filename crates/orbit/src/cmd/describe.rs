@@ -3,10 +3,11 @@
 use crate::{
     client::path,
     error::Error,
-    format::{NOTHING, age, node_cpu, node_memory, node_state, or_nothing, reason},
+    format::{NOTHING, age, desired, node_cpu, node_memory, node_state, or_nothing, reason, version},
+    names,
     session::Session,
-    table::{self, pairs, replicas},
-    target::{ObjectKind, Target, TargetParser},
+    table::{self, pairs},
+    target::{ObjectKind, Word, WordParser},
 };
 use clap::Args;
 use orbit_api::{
@@ -23,20 +24,26 @@ use serde::Serialize;
 #[command(after_help = "\
 Examples:
   orbit describe service web
+  orbit describe web                           # if no task and no node has this name
   orbit describe task 1.57.0
   orbit describe node worker-1")]
 pub struct Describe {
-    /// service, task or node; or KIND/NAME
-    #[arg(value_name = "KIND", value_parser = TargetParser)]
-    pub target: Target,
+    /// service, task or node; or KIND/NAME, or a name alone
+    #[arg(value_name = "KIND|NAME", value_parser = WordParser, hide_possible_values = true)]
+    pub target: Word,
     /// Its name; of tasks: an attempt's ID or a definition's name
     pub name: Option<String>,
 }
 
 pub async fn describe(session: &mut Session<'_>, args: Describe) -> Result<u8, Error> {
-    let kind = args.target.kind;
-    let name = args.target.one_name(args.name)?;
-    let name = name.ok_or_else(|| Error::usage(format!("which one? Write `orbit describe {} NAME`", kind.as_str())))?;
+    let (kind, name) = match (args.target, args.name) {
+        (Word::Target(target), name) => {
+            let which = || Error::usage(format!("which one? Write `orbit describe {} NAME`", target.kind.as_str()));
+            (target.kind, target.one_name(name)?.ok_or_else(which)?)
+        }
+        (Word::Name(word), Some(_)) => return Err(ObjectKind::unknown(&word)),
+        (Word::Name(name), None) => (kind_of(session, &name).await?, name),
+    };
     let at = path(&[kind.plural(), &name], &[]);
     let mut page = Page::default();
     match kind {
@@ -68,6 +75,18 @@ pub async fn describe(session: &mut Session<'_>, args: Describe) -> Result<u8, E
     }
     session.print(&page.text)?;
     Ok(0)
+}
+
+/// What a name alone means.
+async fn kind_of(session: &Session<'_>, name: &str) -> Result<ObjectKind, Error> {
+    if name.parse::<TaskId>().is_ok() {
+        return Ok(ObjectKind::Task);
+    }
+    match names::kinds(session, name).await?[..] {
+        [kind] => Ok(kind),
+        [] => Err(names::unknown(&session.client, name, &ObjectKind::ALL).await),
+        ref several => Err(names::ambiguous(name, several)),
+    }
 }
 
 /// Fields under one another, their values aligned, and tables below.
@@ -102,9 +121,9 @@ impl Page {
         self.field("Kind", "service");
         self.field("UID", &service.uid);
         self.field("Revision", service.revision);
-        self.field("Version", service.version);
+        self.field("Version", version(service));
         self.time(session, "Created", &service.created_at);
-        self.field("Desired", replicas(service));
+        self.field("Desired", desired(service));
         self.field("Ready", actual.ready);
         self.field("Updated", actual.updated);
         self.field("Available", actual.available);

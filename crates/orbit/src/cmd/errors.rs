@@ -1,7 +1,10 @@
 //! `orbit help errors [CODE]`: a page for each stable code.
 
 use crate::{error::Error, table};
-use orbit_api::errors::{Page, pages};
+use orbit_api::{
+    did_you_mean,
+    errors::{Page, pages},
+};
 use std::borrow::Cow;
 
 /// The list of codes, or the page of one.
@@ -10,7 +13,10 @@ pub fn help(args: &[Cow<'_, str>]) -> Result<String, Error> {
         [] => Ok(list()),
         [code] => match pages().into_iter().find(|page| page.code == code) {
             Some(page) => Ok(shown(&page)),
-            None => Err(Error::usage(format!("there is no error code `{code}`: `orbit help errors` lists them"))),
+            None => {
+                let meant = did_you_mean(code, pages().iter().map(|page| page.code));
+                Err(Error::usage(format!("there is no error code `{code}`{meant}: `orbit help errors` lists them")))
+            }
         },
         _ => Err(Error::usage("one code at a time: orbit help errors CODE")),
     }

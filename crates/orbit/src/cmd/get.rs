@@ -1,19 +1,24 @@
 //! `orbit get`, `orbit node ls`.
 
+use super::events;
 use crate::{
     args::{Format, selector},
     client::path,
     error::Error,
     session::Session,
     settings, table,
-    target::{ObjectKind, Target, TargetParser},
+    target::{ObjectKind, Target, TargetParser, unknown_kind},
 };
-use clap::{Args, builder::PossibleValuesParser};
+use clap::{
+    Args,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 use orbit_api::view::{self, Change, ChangeKind, List};
 use orbit_core::model::{TaskId, TaskState};
 use orbit_shell::plain;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use std::{collections::BTreeMap, ffi::OsStr};
 
 /// Show objects
 #[derive(Args)]
@@ -23,12 +28,13 @@ Examples:
   orbit get tasks -l team=shop -o wide
   orbit get tasks --service web --state running
   orbit get service web -o yaml
+  orbit get all                                # services, tasks and nodes
   orbit get tasks -w                           # and every change from now on
   orbit get tasks -o name | head -1")]
 pub struct Get {
-    /// services, tasks or nodes; or KIND/NAME
-    #[arg(value_name = "KIND", value_parser = TargetParser)]
-    pub target: Target,
+    /// services, tasks, nodes, or all of these; KIND/NAME; or events
+    #[arg(value_name = "KIND", value_parser = WhatParser)]
+    pub what: What,
     /// One object; of tasks: an attempt's ID or a definition's name
     pub name: Option<String>,
     #[command(flatten)]
@@ -42,6 +48,38 @@ pub struct Get {
     /// Only tasks in this actual state, for example running
     #[arg(long, hide_possible_values = true, value_parser = PossibleValuesParser::new(TaskState::ALL.map(TaskState::as_str)))]
     pub state: Option<String>,
+}
+
+/// What is shown.
+#[derive(Clone, Debug)]
+pub enum What {
+    Objects(Target),
+    All,
+    Events,
+}
+
+/// Reads a [`What`], and tells completion the words.
+#[derive(Clone)]
+pub struct WhatParser;
+
+impl TypedValueParser for WhatParser {
+    type Value = What;
+
+    fn parse_ref(&self, cmd: &clap::Command, arg: Option<&clap::Arg>, value: &OsStr) -> Result<What, clap::Error> {
+        match &*value.to_string_lossy() {
+            "all" => Ok(What::All),
+            "events" | "event" => Ok(What::Events),
+            text => {
+                Target::parse(text).map(What::Objects).ok_or_else(|| unknown_kind(cmd, arg, text, &["all", "events"]))
+            }
+        }
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let kinds = TargetParser.possible_values()?.collect::<Vec<_>>();
+        let more = [PossibleValue::new("all"), PossibleValue::new("events").alias("event")];
+        Some(Box::new(kinds.into_iter().chain(more)))
+    }
 }
 
 /// Which objects of a list are shown, and in which format.
@@ -59,25 +97,78 @@ pub struct Show {
 }
 
 pub async fn get(session: &mut Session<'_>, args: Get) -> Result<u8, Error> {
-    let kind = args.target.kind;
-    let name = args.target.one_name(args.name)?;
     let mut filters = Vec::new();
     if let Some(service) = &args.service {
         filters.extend([("kind", "service"), ("name", service)]);
     }
     filters.extend(args.node.as_deref().map(|node| ("node", node)));
     filters.extend(args.state.as_deref().map(|state| ("state", state)));
-    if !filters.is_empty() && (kind != ObjectKind::Task || name.is_some()) {
+    let is_of_tasks = matches!(&args.what, What::Objects(target) if target.kind == ObjectKind::Task);
+    if !filters.is_empty() && (!is_of_tasks || args.name.is_some()) {
         return Err(Error::usage(
             "--service, --node and --state choose among all tasks: use them with `orbit get tasks`",
         ));
     }
+    let target = match args.what {
+        What::Objects(target) => target,
+        What::All => return all(session, args.name, &args.show).await,
+        What::Events => return story(session, args.name, args.show).await,
+    };
+    let (kind, name) = (target.kind, target.one_name(args.name)?);
     match name {
         None => list(session, kind, &args.show, &filters).await,
         Some(_) if args.show.selector.is_some() => Err(Error::usage("a name and -l: give one of them")),
         Some(_) if args.show.watch => Err(Error::usage("-w watches lists: choose with -l, or with --service")),
         Some(name) => one(session, kind, &name, &args.show).await,
     }
+}
+
+/// Services, tasks and nodes, one table below the other.
+async fn all(session: &mut Session<'_>, name: Option<String>, show: &Show) -> Result<u8, Error> {
+    let format = settings::format(show.output, session.env, &session.context)?;
+    if show.watch {
+        return Err(Error::usage("-w watches one kind: services, tasks or nodes"));
+    }
+    if let Some(name) = name {
+        return Err(Error::usage(format!("one object is shown by `orbit describe {name}`")));
+    }
+    let query: Vec<_> = show.selector.as_deref().map(|selector| ("selector", selector)).into_iter().collect();
+    if matches!(format, Format::Table | Format::Wide) {
+        let mut tables = Vec::new();
+        for kind in ObjectKind::ALL {
+            tables.extend(table_of_all(session, kind, &query, format == Format::Wide).await?);
+        }
+        if tables.is_empty() {
+            session.say("nothing found");
+        }
+        session.print(&tables.join("\n"))?;
+        return Ok(0);
+    }
+    let mut lists: BTreeMap<&str, List<Value>> = BTreeMap::new();
+    let mut names = String::new();
+    for kind in ObjectKind::ALL {
+        let list: List<Value> = session.client.list(kind.plural(), &query).await?;
+        names.extend(list.items.iter().map(|item| name_line(kind, item)));
+        lists.insert(kind.plural(), list);
+    }
+    let text = match format {
+        Format::Json => json(&lists)?,
+        Format::Yaml => yaml(&lists)?,
+        Format::Name | Format::Table | Format::Wide => names,
+    };
+    session.print(&text)?;
+    Ok(0)
+}
+
+/// As `orbit events`.
+async fn story(session: &mut Session<'_>, name: Option<String>, show: Show) -> Result<u8, Error> {
+    let object = name.as_deref().map(Target::parse);
+    if matches!(object, Some(None)) || show.selector.is_some() {
+        return Err(Error::usage("events are chosen by object: `orbit events KIND/NAME`"));
+    }
+    let Show { output, watch: follow, .. } = show;
+    let args = events::Events { follow, since: None, warnings: false, output, target: object.flatten() };
+    events::events(session, args).await
 }
 
 /// A list of objects.

@@ -1,10 +1,11 @@
-//! `orbit logs`: of a task as it is, of a service with the task in front of each line.
+//! `orbit logs`: of a task as it is, of several with the task in front of each line.
 
 use crate::{
-    args::{Moment, moment},
+    args::{Moment, moment, selector},
     client::{Client, path},
     error::{Error, Kind},
-    format::has_ended,
+    format::{has_ended, has_run},
+    names,
     session::Session,
     target::ObjectKind,
 };
@@ -47,6 +48,8 @@ Examples:
   orbit logs 1.57.0
   orbit logs --since 10m web
   orbit logs -f --tail 20 web
+  orbit logs -f -l team=shop       # of all services and tasks with this label
+  orbit logs --previous web        # of each slot, the attempt before the present one
   orbit logs task/import           # if a service and a task have the same name")]
 pub struct Logs {
     /// Wait for more
@@ -58,19 +61,121 @@ pub struct Logs {
     /// Only what was written since: a span such as 10m, or a time such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "SPAN|TIME", value_parser = moment)]
     pub since: Option<Moment>,
+    /// Of the attempt before the present one, in each slot
+    #[arg(short, long, conflicts_with = "follow")]
+    pub previous: bool,
+    /// Of all services and tasks with these labels
+    #[arg(short = 'l', long, value_name = "K=V[,K=V]", value_parser = selector, conflicts_with = "target")]
+    pub selector: Option<String>,
     /// An attempt's ID, a task definition's name or a service's name
-    #[arg(value_name = "TASK|SERVICE")]
-    pub target: String,
+    #[arg(value_name = "TASK|SERVICE", required_unless_present = "selector")]
+    pub target: Option<String>,
 }
 
 pub async fn logs(session: &mut Session<'_>, args: Logs) -> Result<u8, Error> {
     let part = Part { tail: args.tail, since: args.since.map(|since| since.rfc3339(session.now)) };
-    match find(session, &args.target).await? {
-        Source::Task(id) => stream_one(session, &id, args.follow, &part).await?,
-        Source::Service(name) if args.follow => follow_service(session, &name, &part).await?,
-        Source::Service(name) => print_service(session, &name, &part).await?,
+    let group = match (args.selector, args.target) {
+        (Some(selector), _) => Group::Selector(selector),
+        (None, target) => match find(session, &target.unwrap_or_default()).await? {
+            Source::Service(name) => Group::Service(name),
+            Source::Task(id) => {
+                let id = if args.previous { before(session, &id).await? } else { id };
+                stream_one(session, &id, args.follow, &part).await?;
+                return Ok(0);
+            }
+        },
+    };
+    if args.follow {
+        follow_all(session, &group, &part).await?;
+        return Ok(0);
     }
+    let all = group.tasks(session).await?;
+    let tasks = if args.previous { previous(all) } else { present(all) };
+    if tasks.is_empty() {
+        let what = if args.previous { "no earlier attempts that are remembered" } else { "no running tasks" };
+        session.say(&format!("{} has {what}: `orbit get tasks {}` shows the others", group.name(), group.flag()));
+    }
+    print_all(session, &group, tasks, &part).await?;
     Ok(0)
+}
+
+/// The attempt before an attempt, in its slot.
+async fn before(session: &Session<'_>, id: &str) -> Result<String, Error> {
+    let task: Task = session.client.get(&path(&["tasks", id], &[])).await?;
+    let query = [("kind", task.kind.as_str()), ("name", &task.name)];
+    let all: List<Task> = session.client.list("tasks", &query).await?;
+    let earlier = all.items.into_iter().take_while(|it| it.id != id).filter(|it| it.slot == task.slot && has_run(it));
+    let none = || Error::usage(format!("no attempt before {id} is remembered that has run"));
+    earlier.last().map(|task| task.id).ok_or_else(none)
+}
+
+/// Tasks whose logs are shown together.
+enum Group {
+    Service(String),
+    Selector(String),
+}
+
+impl Group {
+    /// All attempts that are remembered, by age.
+    async fn tasks(&self, session: &Session<'_>) -> Result<Vec<Task>, Error> {
+        let query: &[_] = match self {
+            Group::Service(name) => &[("kind", "service"), ("name", name)],
+            Group::Selector(selector) => &[("selector", selector)],
+        };
+        Ok(session.client.list("tasks", query).await?.items)
+    }
+    /// Whether there can be more tasks of it.
+    async fn exists(&self, session: &Session<'_>) -> Result<bool, Error> {
+        match self {
+            Group::Service(name) => {
+                Ok(session.client.find::<Service>(&path(&["services", name], &[])).await?.is_some())
+            }
+            Group::Selector(_) => Ok(true),
+        }
+    }
+    /// What stands in front of a task's lines.
+    fn label(&self, task: &Task) -> String {
+        match self {
+            Group::Service(_) => task.id.clone(),
+            Group::Selector(_) => format!("{} {}", task.name, task.id),
+        }
+    }
+    fn name(&self) -> String {
+        match self {
+            Group::Service(name) => format!("service/{name}"),
+            Group::Selector(selector) => selector.clone(),
+        }
+    }
+    /// The flag that lists the same tasks.
+    fn flag(&self) -> String {
+        match self {
+            Group::Service(name) => format!("--service {name}"),
+            Group::Selector(selector) => format!("-l {selector}"),
+        }
+    }
+}
+
+/// Of all attempts by age, those that have a container and run; those before have no log yet. A task definition runs once:
+/// its newest attempt is the present one also when it has ended.
+fn present(all: Vec<Task>) -> Vec<Task> {
+    let newest: BTreeMap<String, String> =
+        all.iter().filter(|task| task.kind == "task").map(|task| (task.name.clone(), task.id.clone())).collect();
+    let runs = |task: &Task| task.running_at.is_some() && !has_ended(&task.actual);
+    let has_run_once = |task: &Task| task.kind == "task" && newest.get(&task.name) == Some(&task.id) && has_run(task);
+    all.into_iter().filter(|task| runs(task) || has_run_once(task)).collect()
+}
+
+/// Of all attempts by age, the one before the newest in each slot, if it has run.
+fn previous(all: Vec<Task>) -> Vec<Task> {
+    let mut slots: BTreeMap<_, Vec<Task>> = BTreeMap::new();
+    for task in all {
+        slots.entry((task.kind.clone(), task.name.clone(), task.slot)).or_default().push(task);
+    }
+    let before_the_newest = |mut attempts: Vec<Task>| {
+        attempts.pop();
+        attempts.into_iter().rfind(has_run)
+    };
+    slots.into_values().filter_map(before_the_newest).collect()
 }
 
 /// What the word means: an attempt, the newest attempt of a task definition, or a service.
@@ -94,16 +199,15 @@ pub async fn find(session: &Session<'_>, word: &str) -> Result<Source, Error> {
         _ => session.client.find::<Service>(&path(&["services", name], &[])).await?,
     };
     match (task, service) {
-        (Some(_), Some(_)) => {
-            Err(Error::usage(format!("a task and a service are named {name}: write task/{name} or service/{name}")))
-        }
+        (Some(_), Some(_)) => Err(names::ambiguous(name, &[ObjectKind::Task, ObjectKind::Service])),
         (Some(task), None) => match task.attempt {
             Some(attempt) => Ok(Source::Task(attempt.id)),
             None => Err(Error::usage(format!("task/{name} has no attempt yet"))),
         },
         (None, Some(service)) => Ok(Source::Service(service.name)),
         (None, None) => {
-            Err(Error::usage(format!("no {} is named {name}", kind.map_or("task or service", |k| k.as_str()))))
+            let kinds = kind.map_or(vec![ObjectKind::Task, ObjectKind::Service], |kind| vec![kind]);
+            Err(names::unknown(&session.client, name, &kinds).await)
         }
     }
 }
@@ -133,23 +237,11 @@ fn broken(id: &str) -> Error {
     Error::new(Kind::Unanswered(format!("the log of task {id} broke off: the manager or the node went away")))
 }
 
-/// The tasks of a service that have a container: those before have no log yet.
-async fn living(session: &Session<'_>, name: &str) -> Result<Vec<Task>, Error> {
-    let list: List<Task> = session.client.list("tasks", &[("kind", "service"), ("name", name)]).await?;
-    Ok(list.items.into_iter().filter(|task| task.running_at.is_some() && !has_ended(&task.actual)).collect())
-}
-
-/// The logs of a service's tasks, one after the other. A node that does not answer does not keep
-/// the others' logs.
-async fn print_service(session: &mut Session<'_>, name: &str, part: &Part) -> Result<(), Error> {
-    let tasks = living(session, name).await?;
-    if tasks.is_empty() {
-        session
-            .say(&format!("service/{name} has no running tasks: `orbit get tasks --service {name}` shows the others"));
-    }
+/// Logs one after the other. A node that does not answer does not keep the others' logs.
+async fn print_all(session: &mut Session<'_>, group: &Group, tasks: Vec<Task>, part: &Part) -> Result<(), Error> {
     let mut failed = false;
     for task in tasks {
-        let mut lines = Lines::new(&task.id);
+        let mut lines = Lines::new(&group.label(&task));
         let result = match open(&session.client, &task.id, false, part).await {
             Ok(mut chunks) => loop {
                 match chunks.next().await {
@@ -174,12 +266,12 @@ async fn print_service(session: &mut Session<'_>, name: &str, part: &Part) -> Re
 /// A chunk of a task's log; `None` where it ends.
 type Piece = (String, Option<Result<Bytes, ()>>);
 
-/// The logs of a service's tasks as they come, also of tasks that begin meanwhile. Ends with the
-/// service.
-async fn follow_service(session: &mut Session<'_>, name: &str, part: &Part) -> Result<(), Error> {
+/// Logs as they come, also of tasks that begin meanwhile. Ends with the service.
+async fn follow_all(session: &mut Session<'_>, group: &Group, part: &Part) -> Result<(), Error> {
     let mut pieces: SelectAll<Pin<Box<dyn Stream<Item = Piece>>>> = SelectAll::new();
     let mut lines: BTreeMap<String, Lines> = BTreeMap::new();
     let mut known = BTreeSet::new();
+    let mut labels: BTreeMap<String, String> = BTreeMap::new();
     // Those that broke off, with the time since when they are asked for again.
     let mut broke_off: BTreeMap<String, String> = BTreeMap::new();
     let mut first = true;
@@ -196,11 +288,12 @@ async fn follow_service(session: &mut Session<'_>, name: &str, part: &Part) -> R
         };
         match piece {
             None => {
-                let new = match still_there(session, name, &mut exists).await {
+                let new = match still_there(session, group, &mut exists).await {
                     Ok(tasks) => tasks,
                     Err(error) if error.may_pass() && !first => continue,
                     Err(error) => return Err(error),
                 };
+                labels.extend(new.iter().map(|task| (task.id.clone(), group.label(task))));
                 // Also of a task that has ended since: nobody saw its last lines.
                 let wanted: BTreeSet<String> =
                     new.into_iter().map(|it| it.id).chain(broke_off.keys().cloned()).collect();
@@ -213,7 +306,7 @@ async fn follow_service(session: &mut Session<'_>, name: &str, part: &Part) -> R
                     match open(&session.client, &id, true, if first { part } else { &rest }).await {
                         Ok(chunks) => {
                             broke_off.remove(&id);
-                            lines.insert(id.clone(), Lines::new(&id));
+                            lines.insert(id.clone(), Lines::new(&labels[&id]));
                             pieces.push(labelled(id, chunks));
                         }
                         // Asked for again at the next look.
@@ -259,26 +352,33 @@ async fn next(pieces: &mut SelectAll<Pin<Box<dyn Stream<Item = Piece>>>>) -> Pie
     }
 }
 
+/// Ends with the log, or with its failure: a piece behind that would be taken for one of the log that is asked for anew.
 fn labelled(id: String, chunks: BodyDataStream<Incoming>) -> Pin<Box<dyn Stream<Item = Piece>>> {
     let end = (id.clone(), None);
     let pieces = chunks.map(move |chunk| (id.clone(), Some(chunk.map_err(|_| ()))));
-    Box::pin(pieces.chain(stream::once(future::ready(end))))
+    let mut failed = false;
+    let until_failure = move |piece: &Piece| {
+        let goes_on = !failed;
+        failed = matches!(piece, (_, Some(Err(()))));
+        future::ready(goes_on)
+    };
+    Box::pin(pieces.chain(stream::once(future::ready(end))).take_while(until_failure))
 }
 
-async fn still_there(session: &Session<'_>, name: &str, exists: &mut bool) -> Result<Vec<Task>, Error> {
-    *exists = session.client.find::<Service>(&path(&["services", name], &[])).await?.is_some();
-    if *exists { living(session, name).await } else { Ok(Vec::new()) }
+async fn still_there(session: &Session<'_>, group: &Group, exists: &mut bool) -> Result<Vec<Task>, Error> {
+    *exists = group.exists(session).await?;
+    if *exists { Ok(present(group.tasks(session).await?)) } else { Ok(Vec::new()) }
 }
 
-/// Cuts a log into lines and puts the task's ID in front of each.
+/// Cuts a log into lines and puts a label in front of each.
 struct Lines {
     prefix: String,
     partial: Vec<u8>,
 }
 
 impl Lines {
-    fn new(id: &str) -> Lines {
-        Lines { prefix: format!("{id}  "), partial: Vec::new() }
+    fn new(label: &str) -> Lines {
+        Lines { prefix: format!("{label}  "), partial: Vec::new() }
     }
     /// The lines that are whole with this chunk.
     fn push(&mut self, chunk: &[u8]) -> Vec<u8> {

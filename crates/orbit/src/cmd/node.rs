@@ -8,8 +8,18 @@ use orbit_api::{quantity::Span, view};
 
 /// Show, cordon, drain and forget nodes
 #[derive(Subcommand)]
+#[command(after_help = "\
+Examples:
+  orbit node ls -o wide
+  orbit node drain worker-1 --deadline 5m
+  orbit node uncordon worker-1")]
 pub enum Node {
     /// Show the nodes
+    #[command(after_help = "\
+Examples:
+  orbit node ls
+  orbit node ls -l zone=a -o wide
+  orbit node ls -w                             # and every change from now on")]
     Ls(get::Show),
     /// Place no more tasks on a node; its tasks keep running
     #[command(after_help = "\
@@ -65,7 +75,7 @@ pub async fn node(session: &mut Session<'_>, command: Node) -> Result<u8, Error>
     match command {
         Node::Ls(show) => get::list(session, ObjectKind::Node, &show, &[]).await,
         Node::Forget { name } => {
-            delete::delete_one(session, ObjectKind::Node, &name).await?;
+            delete::delete_and_say(session, ObjectKind::Node, &name).await?;
             Ok(0)
         }
         Node::Cordon { name } => {

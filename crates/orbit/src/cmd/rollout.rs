@@ -17,6 +17,11 @@ use tokio::time::Instant;
 
 /// Follow, pause, resume, promote or undo the rollout of a new version
 #[derive(Subcommand)]
+#[command(after_help = "\
+Examples:
+  orbit rollout status web                     # follows it to its end
+  orbit rollout history web
+  orbit rollout undo web --to 3")]
 pub enum Rollout {
     /// Follow a rollout to its end
     #[command(after_help = "\

@@ -1,6 +1,12 @@
 //! `orbit scale`: the number of replicas of a service.
 
-use crate::{args::service, client::path, error::Error, session::Session};
+use crate::{
+    args::service,
+    client::path,
+    error::Error,
+    session::Session,
+    wait::{Awaited, Waiting},
+};
 use clap::Args;
 use hyper::Method;
 use orbit_api::view;
@@ -10,11 +16,14 @@ use orbit_api::view;
 #[command(after_help = "\
 Examples:
   orbit scale web=5
+  orbit scale web=5 --wait --timeout 2m
   orbit scale web=0")]
 pub struct Scale {
     /// The service and its new number of replicas
     #[arg(value_name = "NAME=N", value_parser = target)]
     pub target: (String, u32),
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 pub async fn scale(session: &mut Session<'_>, args: Scale) -> Result<u8, Error> {
@@ -23,6 +32,8 @@ pub async fn scale(session: &mut Session<'_>, args: Scale) -> Result<u8, Error> 
     let stored: view::Stored = session.client.ask(Method::POST, &to, &[], Some(&view::Scale { replicas })).await?;
     let what = if stored.changed { format!("scaled to {replicas}") } else { "unchanged".to_string() };
     session.print(&format!("service/{name} {what}\n"))?;
+    let done = format!("service/{name} stays {what}");
+    args.waiting.wait(session, vec![Awaited::replicas(&name, &stored.uid)], &done).await?;
     Ok(0)
 }
 

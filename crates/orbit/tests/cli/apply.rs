@@ -201,3 +201,152 @@ fn deleting_and_scaling_say_what_was_done() {
     let ran = Line { stdin: WEB_AND_ONCE, ..Line::to(&fake) }.run(&["delete", "-f", "-"]);
     assert_eq!((ran.code, ran.out.as_str()), (0, "service/web deleted\ntask/once deleted\n"));
 }
+
+#[test]
+fn one_document_says_what_was_created_changed_and_unchanged() {
+    let difference = json!({ "field": "replicas", "before": "5", "after": "2" });
+    let mut changed = stored("web", false, true);
+    changed["changes"] = json!([difference]);
+    let fake = Fake::new([
+        ("PUT /v1/services/web", vec![ok(changed.clone())]),
+        ("PUT /v1/services/api", vec![ok(stored("api", false, false))]),
+        ("POST /v1/tasks", vec![json(201, submitted("once", true))]),
+        ("PUT /v1/services/web?dry_run=true", vec![ok(changed)]),
+        ("PUT /v1/services/api?dry_run=true", vec![ok(stored("api", true, true))]),
+        ("POST /v1/tasks?dry_run=true", vec![ok(stored("once", false, false))]),
+        ("GET /v1/services", vec![ok(list(vec![service("old", 1, 1, "")]))]),
+        ("DELETE /v1/services/old", vec![no_content()]),
+    ]);
+    let apply = |more: &[&str]| Line { stdin: SEVERAL, ..Line::to(&fake) }.run(&[&["apply", "-f", "-"], more].concat());
+    let document = |more: &[&str]| -> Value { serde_json::from_str(&apply(more).out).unwrap() };
+    let item = |kind: &str, name: &str, revision: u64, created: bool, changed: bool| json!({ "kind": kind, "name": name, "revision": revision, "created": created, "changed": changed });
+    let mut web = item("service", "web", 57, false, true);
+    web["changes"] = json!([difference]);
+    let (once, api) = (item("task", "once", 70, true, true), item("service", "api", 57, false, false));
+    assert_eq!(document(&["-o", "json"]), json!({ "items": [web, once, api] }));
+    let pruned = document(&["-o", "json", "--prune", "--all"]);
+    assert_eq!(pruned["deleted"], json!(["service/old"]));
+
+    let dry = document(&["-o", "json", "--dry-run", "--prune", "--all"]);
+    assert_eq!((&dry["items"][0], &dry["items"][2]["created"]), (&web, &json!(true)));
+    assert_eq!((&dry["items"][1]["changed"], &dry["deleted"]), (&json!(false), &json!(["service/old"])));
+    assert_eq!(apply(&["-o", "json", "--dry-run", "--exit-code"]).code, 1);
+
+    assert_eq!(apply(&["-o", "name"]).out, "service/web\ntask/once\nservice/api\n");
+    let yaml: Value = serde_yaml_ng::from_str(&apply(&["-o", "yaml"]).out).unwrap();
+    assert_eq!(yaml, document(&["-o", "json"]));
+}
+
+#[test]
+fn a_document_says_also_what_was_done_before_a_failure() {
+    let fake = Fake::new([
+        ("PUT /v1/services/web", vec![ok(stored("web", true, true))]),
+        ("POST /v1/tasks", vec![problem(409, "name_in_use", "name", "another task named once has not ended")]),
+    ]);
+    let ran = Line { stdin: SEVERAL, ..Line::to(&fake) }.run(&["apply", "-f", "-", "-o", "json"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("document 2: task/once: name: another task"), "{}", ran.err);
+    let said: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(said["items"][0]["created"], json!(true));
+    assert_eq!(
+        (&said["items"][1]["name"], &said["items"][1]["problem"]["code"]),
+        (&json!("once"), &json!("name_in_use"))
+    );
+    assert_eq!(said["items"].as_array().map(Vec::len), Some(2), "the third was not tried");
+}
+
+/// A manager on which `web` shall have two replicas after an order, and goes through these states.
+fn ordered(order: &'static str, web: Vec<Reply>) -> Fake {
+    Fake::new([(order, vec![ok(stored("web", false, true))]), ("GET /v1/services/web", web)])
+}
+
+/// The same in a rollout.
+fn in_rollout(state: &str, message: &str, current: u32, running: u32) -> Reply {
+    let mut web = service("web", 2, 0, "");
+    web["actual"]["updated"] = json!(current);
+    web["actual"]["ready"] = json!(running);
+    web["actual"]["running"] = json!(running);
+    web["actual"]["pending"] = json!(0);
+    web["actual"]["starting"] = json!(u32::from(current < 2));
+    web["rollout"] = json!({ "state": state, "since": "2026-03-01T11:59:00Z", "stable": 1, "message": message });
+    ok(web)
+}
+
+#[test]
+fn scaling_and_restarting_can_be_waited_for() {
+    let transcript = |fake: &Fake, args: &[&str]| Line::to(fake).run(args).transcript(args);
+    let (scale, restart) = ("POST /v1/services/web/scale", "POST /v1/services/web/restart");
+    let waited = [
+        transcript(&ordered(scale, vec![web(1, 1, 0, ""), web(2, 2, 0, "")]), &["scale", "web=2", "--wait"]),
+        // How an earlier rollout ended says nothing about the number of replicas.
+        transcript(
+            &ordered(
+                scale,
+                vec![in_rollout("rolled_back", "rolled back", 1, 1), in_rollout("rolled_back", "rolled back", 2, 2)],
+            ),
+            &["scale", "web=2", "--wait"],
+        ),
+        transcript(
+            &ordered(scale, vec![web(1, 1, 1, "1 task waits: no node has enough memory")]),
+            &["scale", "web=2", "--wait", "--timeout", "30ms"],
+        ),
+        transcript(
+            &ordered(
+                restart,
+                vec![in_rollout("running", "", 0, 2), in_rollout("running", "", 1, 2), in_rollout("done", "", 2, 2)],
+            ),
+            &["restart", "web", "--wait"],
+        ),
+        transcript(
+            &ordered(
+                restart,
+                vec![in_rollout("running", "", 0, 2), in_rollout("rolled_back", "rolled back to version 1", 2, 2)],
+            ),
+            &["restart", "web", "--wait"],
+        ),
+        transcript(
+            &ordered(restart, vec![in_rollout("running", "", 0, 2)]),
+            &["restart", "web", "--wait", "--timeout", "30ms"],
+        ),
+        transcript(&ordered(restart, vec![]), &["restart", "web", "--timeout", "30ms"]),
+    ];
+    insta::assert_snapshot!(waited.concat());
+}
+
+#[test]
+fn ctrl_c_ends_the_waiting_and_not_the_change() {
+    for (order, args, said) in [
+        ("POST /v1/services/web/scale", &["scale", "web=2", "--wait"][..], "service/web stays scaled to 2"),
+        ("POST /v1/services/web/restart", &["restart", "web", "--wait"], "the restart of service/web goes on"),
+    ] {
+        let fake = ordered(order, vec![in_rollout("running", "", 0, 2)]);
+        let ran = Line { interrupt_after: Some("service/web"), ..Line::to(&fake) }.run(args);
+        assert_eq!(ran.code, 130);
+        assert!(ran.err.ends_with(&format!("orbit: {said}; only the waiting has ended\n")), "{}", ran.err);
+    }
+}
+
+#[test]
+fn what_get_prints_can_be_applied() {
+    let (web, api) = (service("web", 3, 2, "1 task waits"), service("api", 1, 1, ""));
+    let fake = Fake::new([
+        ("GET /v1/services/web", vec![ok(&web)]),
+        ("GET /v1/services", vec![ok(list(vec![api.clone(), web.clone()]))]),
+        ("GET /v1/tasks/once", vec![ok(definition("once", "never", Value::Null))]),
+        ("PUT /v1/services/web", vec![ok(stored("web", false, false))]),
+        ("PUT /v1/services/api", vec![ok(stored("api", false, false))]),
+        ("POST /v1/tasks", vec![ok(submitted("once", false))]),
+    ]);
+    for (shown, applied) in [
+        (&["get", "service", "web", "-o", "yaml"][..], "service/web unchanged\n"),
+        (&["get", "service", "web", "-o", "json"], "service/web unchanged\n"),
+        (&["get", "task", "once", "-o", "yaml"], "task/once unchanged\n"),
+        (&["get", "services", "-o", "yaml"], "service/api unchanged\nservice/web unchanged\n"),
+    ] {
+        let printed = Line::to(&fake).run(shown).out;
+        let ran = Line { stdin: &printed, ..Line::to(&fake) }.run(&["apply", "-f", "-"]);
+        assert_eq!((ran.code, ran.out.as_str()), (0, applied), "{shown:?}: {}", ran.err);
+    }
+    let sent = fake.asked().into_iter().find(|asked| asked.line == "PUT /v1/services/web").unwrap();
+    assert_eq!(sent.body, web["desired"]);
+}

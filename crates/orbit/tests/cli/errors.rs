@@ -187,10 +187,8 @@ fn words_of_other_tools_are_answered_with_what_does_the_same() {
         (&["rollback", "web"][..], "orbit rollout undo NAME"),
         (&["diff", "-f", "web.yaml"], "orbit apply -f FILE --dry-run"),
         (&["status"], "orbit rollout status NAME"),
-        (&["get", "all"], "orbit get services"),
-        (&["get", "events"], "orbit events"),
+        (&["wait", "web"], "orbit rollout status NAME"),
         (&["get", "pods"], "orbit get tasks"),
-        (&["describe", "web"], "orbit describe service web"),
     ] {
         let ran = Line::addr("http://127.0.0.1:1").run(args);
         assert_eq!(ran.code, 2, "{args:?}: {}", ran.err);
@@ -198,4 +196,47 @@ fn words_of_other_tools_are_answered_with_what_does_the_same() {
     }
     let ran = Line::addr("http://127.0.0.1:1").run(&["get", "nonsense"]);
     assert!(!ran.err.contains("the same here"), "{}", ran.err);
+}
+
+#[test]
+fn a_slip_of_the_fingers_is_answered_with_what_was_meant() {
+    let missing = |what: &str| vec![problem(404, "not_found", "", &format!("there is no {what}"))];
+    let fake = Fake::new([
+        ("GET /v1/services", vec![ok(list(vec![service("api", 1, 1, ""), service("web", 1, 1, "")]))]),
+        ("GET /v1/tasks?kind=task", vec![ok(list(vec![once("1.70.0", "running")]))]),
+        ("GET /v1/nodes", vec![ok(list(vec![node("worker-1", "ready", "a")]))]),
+        ("GET /v1/services/wbe", missing("service `wbe`")),
+        ("DELETE /v1/services/wbe", missing("service `wbe`")),
+        ("POST /v1/services/wbe/scale", missing("service `wbe`")),
+        ("POST /v1/services/wbe/rollout/undo", missing("service `wbe`")),
+        ("GET /v1/services/mail", missing("service `mail`")),
+        ("GET /v1/tasks/onec", missing("task `onec`")),
+        ("GET /v1/tasks/1.2.3", missing("task `1.2.3`")),
+        ("POST /v1/nodes/worker1/drain", missing("node `worker1`")),
+    ]);
+    let said = transcripts(
+        &fake,
+        &[
+            &["get", "service", "wbe"],
+            &["delete", "service", "wbe"],
+            &["scale", "wbe=3"],
+            &["rollout", "undo", "wbe"],
+            &["get", "service", "mail"],
+            &["get", "task", "onec"],
+            &["get", "task", "1.2.3"],
+            &["node", "drain", "worker1"],
+            &["logs", "wbe"],
+            &["logs", "task/onec"],
+            &["get", "servics"],
+            &["get", "evnts"],
+            &["delete", "service", "nod/worker-1"],
+            &["get", "tasks", "--state", "runing"],
+            &["rollout", "stats", "web"],
+            &["help", "errors", "not_fond"],
+        ],
+    );
+    insta::assert_snapshot!(said);
+    let manifest = "kind: Service\nname: web\nimage: nginx:1.27\nreplcas: 3\n";
+    let ran = Line { stdin: manifest, ..Line::to(&fake) }.run(&["apply", "-f", "-"]);
+    assert!(ran.err.contains("`replcas` (did you mean `replicas`?)"), "{}", ran.err);
 }

@@ -124,6 +124,76 @@ fn logs_are_found_by_id_by_definition_and_by_service() {
     assert_eq!(logs(&["logs", "nobody"]), said(2, "", "orbit: no task or service is named nobody\n"));
 }
 
+/// Attempts of two slots of `web`, and of `once`, by age.
+fn attempts() -> Vec<Value> {
+    let of_slot = |slot: u32, id: &str, actual: &str| {
+        let mut task = task(id, actual);
+        task["slot"] = json!(slot);
+        task["running_at"] = json!("2026-03-01T11:57:02Z");
+        task
+    };
+    let mut waits = of_slot(1, "1.6.0", "pending");
+    waits["running_at"] = Value::Null;
+    vec![
+        of_slot(0, "1.1.0", "failed"),
+        of_slot(1, "1.2.0", "failed"),
+        of_slot(0, "1.3.0", "failed"),
+        ended("1.4.0", 0),
+        of_slot(0, "1.5.0", "running"),
+        waits,
+    ]
+}
+
+#[test]
+fn previous_logs_are_those_of_the_attempt_before_the_present_one() {
+    let of = |kind: &str| attempts().into_iter().filter(|task| task["kind"] == kind).collect::<Vec<_>>();
+    let one = |id: &str| attempts().into_iter().find(|task| task["id"] == id).unwrap();
+    let fake = Fake::new([
+        ("GET /v1/services/web", vec![ok(service("web", 2, 1, ""))]),
+        ("GET /v1/tasks?kind=service&name=web", vec![ok(list(of("service")))]),
+        ("GET /v1/tasks/once", vec![ok(definition("once", "never", ended("1.4.0", 0)))]),
+        ("GET /v1/tasks?kind=task&name=once", vec![ok(list(of("task")))]),
+        ("GET /v1/tasks/1.5.0", vec![ok(one("1.5.0"))]),
+        ("GET /v1/tasks/1.1.0", vec![ok(one("1.1.0"))]),
+        ("GET /v1/tasks/1.4.0", vec![ok(one("1.4.0"))]),
+        ("GET /v1/tasks/1.3.0/logs", vec![log(&["third\n"], End::Whole)]),
+        ("GET /v1/tasks/1.2.0/logs", vec![log(&["second\n"], End::Whole)]),
+    ]);
+    let logs = |target: &str| Line::to(&fake).run(&["logs", "--previous", target]);
+    assert_eq!(logs("web").out, "1.3.0  third\n1.2.0  second\n");
+    assert_eq!(logs("1.5.0").out, "third\n");
+    for (target, first) in [("1.1.0", "1.1.0"), ("once", "1.4.0")] {
+        let ran = logs(target);
+        let none = format!("orbit: no attempt before {first} is remembered that has run\n");
+        assert_eq!((ran.code, ran.err), (2, none), "{target}");
+    }
+    assert_eq!(Line::to(&fake).run(&["logs", "-f", "--previous", "web"]).code, 2, "it has ended");
+}
+
+#[test]
+fn logs_of_all_that_has_a_label_say_of_whom_they_are() {
+    let fake = Fake::new([
+        ("GET /v1/tasks?selector=team%3Dshop", vec![ok(list(attempts()))]),
+        ("GET /v1/tasks/1.4.0/logs", vec![log(&["done\n"], End::Whole)]),
+        ("GET /v1/tasks/1.5.0/logs", vec![log(&["serves\n"], End::Whole)]),
+        ("GET /v1/tasks/1.4.0/logs?follow=1&tail=1", vec![log(&["done\n"], End::Whole)]),
+        ("GET /v1/tasks/1.5.0/logs?follow=1&tail=1", vec![log(&["serves\n"], End::Open)]),
+        ("GET /v1/tasks?selector=team%3Dnone", vec![ok(list(vec![]))]),
+    ]);
+    // A task definition runs once, and is shown when it has ended, too.
+    assert_eq!(Line::to(&fake).run(&["logs", "-l", "team=shop"]).out, "once 1.4.0  done\nweb 1.5.0  serves\n");
+    let follow = Line { interrupt_after: Some("serves\n"), ..Line::to(&fake) };
+    let followed = follow.run(&["logs", "-f", "--tail", "1", "-l", "team=shop"]);
+    assert_eq!(followed.code, 130, "{}", followed.err);
+    let mut lines: Vec<_> = followed.out.lines().collect();
+    lines.sort_unstable();
+    assert!(lines.contains(&"web 1.5.0  serves"), "{lines:?}");
+    let none = Line::to(&fake).run(&["logs", "-l", "team=none"]);
+    assert!(none.code == 0 && none.err.contains("`orbit get tasks -l team=none`"), "{}", none.err);
+    assert_eq!(Line::to(&fake).run(&["logs", "-l", "team=shop", "web"]).code, 2);
+    assert_eq!(Line::to(&fake).run(&["logs"]).code, 2);
+}
+
 #[test]
 fn a_node_that_does_not_answer_does_not_keep_the_other_logs() {
     let running = vec![task("1.1.0", "running"), task("1.1.1", "running"), task("1.1.2", "running")];

@@ -151,8 +151,8 @@ fn a_directory_is_applied_and_what_is_not_in_it_is_pruned() {
 fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let dir = directory();
     let fake = Fake::new([
-        ("PUT /v1/services/api?dry_run=1", vec![ok(stored("api", true, true))]),
-        ("PUT /v1/services/web?dry_run=1", vec![ok(stored("web", false, true))]),
+        ("PUT /v1/services/api?dry_run=true", vec![ok(stored("api", true, true))]),
+        ("PUT /v1/services/web?dry_run=true", vec![ok(stored("web", false, true))]),
         ("GET /v1/services", vec![ok(list(vec![service("old", 1, 1, "")]))]),
     ]);
     let ran = Line::to(&fake).run(&["apply", "-f", dir.path().to_str().unwrap(), "--dry-run", "--prune", "--all"]);
@@ -177,6 +177,7 @@ fn contexts_are_listed_and_chosen_and_the_rest_of_the_file_stays() {
     assert!(run(&["context", "ls"]).out.contains("*        far   http://10.0.0.5:7070"));
     let wrong = run(&["context", "use", "nowhere"]);
     assert_eq!((wrong.code, wrong.err.contains("there are far, near")), (2, true), "{}", wrong.err);
+    assert!(run(&["context", "use", "naer"]).err.contains("(did you mean `near`?)"));
     assert_eq!(run(&["context", "use", "near"]).out, "context near is used from now on\n");
     assert!(std::fs::read_to_string(&file).unwrap().starts_with("# mine\ncurrent = \"near\"\n"));
     assert_eq!(run(&["get", "services"]).code, 0);
