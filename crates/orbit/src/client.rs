@@ -124,7 +124,9 @@ impl Client {
 
     /// The body of an answer, as it comes.
     pub async fn stream(&self, path: &str) -> Result<Incoming, Error> {
-        Ok(self.send(Method::GET, path, &[], None::<&()>).await?.into_body())
+        // Why it breaks off is said behind it.
+        let trailers = [(hyper::header::TE, "trailers".to_string())];
+        Ok(self.send(Method::GET, path, &trailers, None::<&()>).await?.into_body())
     }
 
     /// Server-sent events, as they come. `after` is the last ID that was seen.

@@ -15,6 +15,7 @@ mod error;
 mod files;
 mod format;
 mod hint;
+mod log;
 mod names;
 mod session;
 mod settings;

@@ -5,14 +5,14 @@ use crate::{
     client::{Client, path},
     error::{Error, Kind},
     format::{has_ended, has_run},
+    log::{self, Broken, Pieces},
     names,
     session::Session,
     target::ObjectKind,
 };
 use clap::Args;
 use futures_util::{Stream, StreamExt, future, stream, stream::SelectAll};
-use http_body_util::BodyDataStream;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 use orbit_api::view::{List, Service, Task, TaskDefinition};
 use orbit_core::model::TaskId;
 use std::{
@@ -212,7 +212,7 @@ pub async fn find(session: &Session<'_>, word: &str) -> Result<Source, Error> {
     }
 }
 
-async fn open(client: &Client, id: &str, follow: bool, part: &Part) -> Result<BodyDataStream<Incoming>, Error> {
+async fn open(client: &Client, id: &str, follow: bool, part: &Part) -> Result<Pieces, Error> {
     let tail = part.tail.map(|lines| lines.to_string());
     let mut query = Vec::new();
     if follow {
@@ -220,21 +220,21 @@ async fn open(client: &Client, id: &str, follow: bool, part: &Part) -> Result<Bo
     }
     query.extend(tail.as_deref().map(|lines| ("tail", lines)));
     query.extend(part.since.as_deref().map(|since| ("since", since)));
-    Ok(BodyDataStream::new(client.stream(&path(&["tasks", id, "logs"], &query)).await?))
+    Ok(log::pieces(client.stream(&path(&["tasks", id, "logs"], &query)).await?))
 }
 
 /// The log of one task, byte for byte.
 pub async fn stream_one(session: &mut Session<'_>, id: &str, follow: bool, part: &Part) -> Result<(), Error> {
     let mut chunks = open(&session.client, id, follow, part).await?;
     while let Some(chunk) = chunks.next().await {
-        session.out.write_all(&chunk.map_err(|_| broken(id))?)?;
+        session.out.write_all(&chunk.map_err(|why| broken(id, &why))?)?;
         session.out.flush()?;
     }
     Ok(())
 }
 
-fn broken(id: &str) -> Error {
-    Error::new(Kind::Unanswered(format!("the log of task {id} broke off: the manager or the node went away")))
+fn broken(id: &str, why: &str) -> Error {
+    Error::new(Kind::Unanswered(format!("the log of task {id} broke off: {why}")))
 }
 
 /// Logs one after the other. A node that does not answer does not keep the others' logs.
@@ -246,7 +246,7 @@ async fn print_all(session: &mut Session<'_>, group: &Group, tasks: Vec<Task>, p
             Ok(mut chunks) => loop {
                 match chunks.next().await {
                     Some(Ok(chunk)) => session.out.write_all(&lines.push(&chunk))?,
-                    Some(Err(_)) => break Err(broken(&task.id)),
+                    Some(Err(why)) => break Err(broken(&task.id, &why)),
                     None => break Ok(()),
                 }
             },
@@ -264,7 +264,7 @@ async fn print_all(session: &mut Session<'_>, group: &Group, tasks: Vec<Task>, p
 }
 
 /// A chunk of a task's log; `None` where it ends.
-type Piece = (String, Option<Result<Bytes, ()>>);
+type Piece = (String, Option<Result<Bytes, Broken>>);
 
 /// Logs as they come, also of tasks that begin meanwhile. Ends with the service.
 async fn follow_all(session: &mut Session<'_>, group: &Group, part: &Part) -> Result<(), Error> {
@@ -327,8 +327,8 @@ async fn follow_all(session: &mut Session<'_>, group: &Group, part: &Part) -> Re
                 session.out.flush()?;
             }
             Some((id, end)) => {
-                if end.is_some() {
-                    let why = broken(&id).text().unwrap_or_default().to_string();
+                if let Some(Err(why)) = end {
+                    let why = broken(&id, &why).text().unwrap_or_default().to_string();
                     session.say(&format!(
                         "orbit: {why}; it goes on when they are back, and the last lines may come twice"
                     ));
@@ -353,13 +353,13 @@ async fn next(pieces: &mut SelectAll<Pin<Box<dyn Stream<Item = Piece>>>>) -> Pie
 }
 
 /// Ends with the log, or with its failure: a piece behind that would be taken for one of the log that is asked for anew.
-fn labelled(id: String, chunks: BodyDataStream<Incoming>) -> Pin<Box<dyn Stream<Item = Piece>>> {
+fn labelled(id: String, chunks: Pieces) -> Pin<Box<dyn Stream<Item = Piece>>> {
     let end = (id.clone(), None);
-    let pieces = chunks.map(move |chunk| (id.clone(), Some(chunk.map_err(|_| ()))));
+    let pieces = chunks.map(move |chunk| (id.clone(), Some(chunk)));
     let mut failed = false;
     let until_failure = move |piece: &Piece| {
         let goes_on = !failed;
-        failed = matches!(piece, (_, Some(Err(()))));
+        failed = matches!(piece, (_, Some(Err(_))));
         future::ready(goes_on)
     };
     Box::pin(pieces.chain(stream::once(future::ready(end))).take_while(until_failure))
