@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use orbit_core::{
         model::{ClusterId, Millis, NodeInfo, NodeUid, Resources, TaskId},
-        worker::{Action, Config, Container, Event, Ledger, Op, OpError, OpId, OpOutput, Owner},
+        worker::{Action, BootId, Config, Container, Event, Ledger, Op, OpError, OpId, OpOutput, Owner},
     };
     use prometheus_client::encoding::text::encode;
 

@@ -1,5 +1,7 @@
 //! The limits on what a user may submit. A request outside of them is refused and changes nothing.
 
+use std::collections::BTreeMap;
+
 /// Bytes of the name of an object, a node or a port. Each may become a label in DNS, and those have at most 63 bytes
 /// (RFC 1035, which also says which letters they have).
 pub const NAME_BYTES_MAX: usize = 63;
@@ -47,3 +49,13 @@ pub const PROBE_SPAN_MS_MIN: u64 = 100;
 pub const PROBE_RETRIES_MAX: u32 = 100;
 /// The most processes of one container (Linux's own limit).
 pub const PIDS_MAX: u32 = 4_194_304;
+
+/// About how many bytes a list of words takes in a message.
+pub(super) fn words_bytes(words: &[String]) -> usize {
+    words.iter().map(|word| word.len() + 4).sum()
+}
+
+/// About how many bytes a map of texts takes in a message.
+pub(super) fn map_bytes(map: &BTreeMap<String, String>) -> usize {
+    map.iter().map(|(key, value)| key.len() + value.len() + 8).sum()
+}

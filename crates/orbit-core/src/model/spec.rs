@@ -1,6 +1,9 @@
 //! What a user asks for: the content of a manifest in the core's own units.
 
-use super::{Disconnect, Fence, Kind, Millis, Placement, Port, Probed, Probes, Pull, Resources, Restart, Stop, Update};
+use super::{
+    Disconnect, Fence, Kind, Millis, Placement, Port, Probed, Probes, Pull, Resources, Restart, Stop, Update,
+    limits::{map_bytes, words_bytes},
+};
 use std::collections::BTreeMap;
 
 /// An object as its user submitted it.
@@ -49,16 +52,6 @@ pub struct Spec {
     pub probes: Probes,
     /// What follows when its node is not heard.
     pub disconnect: Disconnect,
-}
-
-/// About how many bytes a list of words takes in a message.
-pub(super) fn words_bytes(words: &[String]) -> usize {
-    words.iter().map(|word| word.len() + 4).sum()
-}
-
-/// About how many bytes a map of texts takes in a message.
-pub(super) fn map_bytes(map: &BTreeMap<String, String>) -> usize {
-    map.iter().map(|(key, value)| key.len() + value.len() + 8).sum()
 }
 
 impl Spec {

@@ -1,7 +1,7 @@
 //! Checks what a user submits against the [`limits`]. Every refusal names the field by its path in the manifest.
 
 use super::{
-    spec::{map_bytes, words_bytes},
+    limits::{map_bytes, words_bytes},
     *,
 };
 use std::collections::BTreeMap;
