@@ -27,5 +27,5 @@ pub fn pieces(body: Incoming) -> Pieces {
             }
         },
     };
-    Box::pin(frames.filter_map(move |frame| piece(frame)))
+    Box::pin(frames.filter_map(piece))
 }
