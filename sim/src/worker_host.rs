@@ -31,12 +31,12 @@ pub(crate) struct WorkerHost {
     pub wake: Option<u64>,
     /// Since the manager heard of it last, it or its engine was not there, or did not do at once what it was told:
     /// timed fences are no good meanwhile. And until when that goes on.
-    pub shaken: bool,
+    shaken: bool,
     pub shaken_until: u64,
     config: Config,
     booted_at: u64,
-    /// What was so before the process ended that is to begin now.
-    before_crash: Option<(bool, u64)>,
+    /// Its process has ended, and its machine goes on.
+    away: bool,
     /// How much faster its clock runs than the world's, in parts per million.
     drift_ppm: i64,
     random: Random,
@@ -85,7 +85,7 @@ impl WorkerHost {
             shaken_until: 0,
             config,
             booted_at: 0,
-            before_crash: None,
+            away: false,
             drift_ppm,
             random,
         }
@@ -97,6 +97,11 @@ impl WorkerHost {
         self.shaken_until = self.shaken_until.max(until);
     }
 
+    /// Whether timed fences are no good now.
+    pub fn is_shaken(&self) -> bool {
+        self.shaken || self.away
+    }
+
     /// The manager has heard of it.
     pub fn steady(&mut self, now: u64) {
         self.shaken = now < self.shaken_until;
@@ -104,10 +109,7 @@ impl WorkerHost {
 
     /// Its process is back, `in_time` if no fence has passed meanwhile: it was there for all of them then.
     pub fn back(&mut self, in_time: bool) {
-        if let Some((shaken, shaken_until)) = self.before_crash.take() {
-            self.shaken_until = shaken_until;
-            self.shaken &= shaken || !in_time;
-        }
+        self.shaken |= std::mem::take(&mut self.away) && !in_time;
     }
 
     pub fn clock(&self, now: u64) -> Time {
@@ -143,9 +145,9 @@ impl WorkerHost {
 
     /// The process ends, and with `reboot` the whole machine; it is back after `down_ms`.
     pub fn crash(&mut self, now: u64, reboot: bool, down_ms: u64) {
-        self.before_crash = Some((self.shaken, self.shaken_until)).filter(|_| !reboot);
-        self.shake(now + down_ms);
+        self.away = !reboot;
         if reboot {
+            self.shake(now + down_ms);
             self.engine.reboot();
             self.reboots += 1;
             self.booted_at = now;

@@ -55,7 +55,7 @@ impl World {
             checks::committed(machine.cluster(), &entry)?;
             checks::kept(machine.cluster(), &entry)?;
             self.excused.extend(replaced_while(machine.cluster(), &entry, |node| {
-                self.workers.iter().enumerate().any(|(nth, host)| host.shaken && node_name(nth) == node)
+                self.workers.iter().enumerate().any(|(nth, host)| host.is_shaken() && node_name(nth) == node)
             }));
             if let Command::Forget { name } = &entry.command {
                 let of_it = |(nth, _): &(usize, &WorkerHost)| node_name(*nth) == **name;

@@ -172,7 +172,7 @@ impl World {
 
     /// Whether a worker and its engine have done at once what they were told, since the manager heard of them last.
     pub(super) fn is_steady(&self, host: &WorkerHost) -> bool {
-        !host.shaken && !self.is_slow()
+        !host.is_shaken() && !self.is_slow()
     }
 
     /// An engine that takes long for everything is not one that does at once what it is told.
