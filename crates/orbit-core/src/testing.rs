@@ -48,6 +48,11 @@ pub fn node(uid: NodeUid, name: impl Into<String>) -> NodeInfo {
     }
 }
 
+/// What the worker of a machine says first that has never been welcomed, and has nothing.
+pub fn hello(info: NodeInfo) -> Hello {
+    Hello { cluster: None, seen: (0, 0), nonce: 1, info, inventory: Vec::new(), takes_parts: true, prefetches: true }
+}
+
 /// A container of an image, with no labels: nobody's.
 pub fn container(name: impl Into<String>, image: impl Into<String>) -> ContainerSpec {
     ContainerSpec {

@@ -261,7 +261,7 @@ impl World {
     pub(super) fn notice_op(&mut self, worker: usize, request: &Op) {
         if let Op::EnsureImage { image, .. } = request
             && image.contains('@')
-            && self.workers[worker].engine.has_image("web:2")
+            && self.workers[worker].engine.holds("web:2")
         {
             self.report.tally.reach(Situation::FetchedAgain);
         }

@@ -73,13 +73,9 @@ impl<'a> Scheduler<'a> {
     /// The node that the class's strategy would choose for one task now. `own` as for [`place`](Self::place).
     pub fn best_for(&self, class: &PlacementClass, own: &BTreeMap<NodeId, u32>) -> Option<NodeId> {
         let count = |node: &Node| own.get(&node.id).copied().unwrap_or(0);
-        let rank =
-            |node: &&Node| (self.is_avoided(class, node), count(node), self.fullness(node, class.request), node.id);
         let best = match class.placement.strategy {
-            Strategy::Binpack => self.candidates(class).max_by_key(|node| {
-                (Reverse(self.is_avoided(class, node)), self.fullness(node, class.request), Reverse(node.id))
-            }),
-            Strategy::Spread => self.candidates(class).min_by_key(rank),
+            Strategy::Binpack => self.candidates(class).max_by_key(|node| self.rank_to_pack(class, node)),
+            Strategy::Spread => self.candidates(class).max_by_key(|node| self.rank_to_spread(class, node, count(node))),
         };
         best.map(|node| node.id)
     }
@@ -157,12 +153,20 @@ impl<'a> Scheduler<'a> {
             + share(would.memory_bytes, node.info.allocatable.memory_bytes)
     }
 
+    /// The best node to pack has the greatest: not avoided, the fullest, the first.
+    fn rank_to_pack(&self, class: &PlacementClass, node: &Node) -> (Reverse<bool>, u64, Reverse<NodeId>) {
+        (Reverse(self.is_avoided(class, node)), self.fullness(node, class.request), Reverse(node.id))
+    }
+
+    /// The best node to spread to has the greatest: not avoided, the fewest tasks of the service, the emptiest, the first.
+    fn rank_to_spread(&self, class: &PlacementClass, node: &Node, own: u32) -> Reverse<(bool, u32, u64, NodeId)> {
+        Reverse((self.is_avoided(class, node), own, self.fullness(node, class.request), node.id))
+    }
+
     /// Best fit: the fullest node first, and those that are avoided last. Placing a task makes that node fuller still, so it stays
     /// the best until nothing more fits on it: one pass over the nodes in order.
     fn binpack(&mut self, class: &PlacementClass, count: usize) -> Placed {
-        let rank =
-            |node: &Node| (Reverse(self.is_avoided(class, node)), self.fullness(node, class.request), Reverse(node.id));
-        let mut heap: BinaryHeap<(Reverse<bool>, u64, Reverse<NodeId>)> = self.candidates(class).map(rank).collect();
+        let mut heap: BinaryHeap<_> = self.candidates(class).map(|node| self.rank_to_pack(class, node)).collect();
         let (mut targets, mut best) = (Vec::new(), Vec::new());
         while targets.len() < count {
             let Some((_, score, Reverse(node))) = heap.pop() else { break };
@@ -185,11 +189,9 @@ impl<'a> Scheduler<'a> {
 
     /// The node with the fewest tasks of the same service first, then the emptiest; those that are avoided last.
     fn spread(&mut self, class: &PlacementClass, count: usize, own: &BTreeMap<NodeId, u32>) -> Placed {
-        let rank = |this: &Self, node: &Node, own: u32| {
-            Reverse((this.is_avoided(class, node), own, this.fullness(node, class.request), node.id))
-        };
         let count_of = |node: &Node| own.get(&node.id).copied().unwrap_or(0);
-        let mut heap: BinaryHeap<_> = self.candidates(class).map(|node| rank(self, node, count_of(node))).collect();
+        let mut heap: BinaryHeap<_> =
+            self.candidates(class).map(|node| self.rank_to_spread(class, node, count_of(node))).collect();
         // A score is better when it is higher, so that of spreading counts down.
         let score = |own: u32, fullness: u64| SPREAD_BEST.saturating_sub(u64::from(own) * 10_000 + fullness);
         let mut in_order = heap.clone();
@@ -200,7 +202,7 @@ impl<'a> Scheduler<'a> {
             let Some(Reverse((_, own, _, id))) = heap.pop() else { break };
             let Some(target) = self.take(class, id) else { continue };
             targets.push(target);
-            heap.push(rank(self, &self.cluster.nodes[id], own + 1));
+            heap.push(self.rank_to_spread(class, &self.cluster.nodes[id], own + 1));
         }
         Placed { targets, best }
     }

@@ -368,6 +368,7 @@ impl Worker {
 
     fn begin_step(&mut self, id: TaskId, step: Step, actions: &mut Vec<Action>) {
         let touched = self.tick();
+        let name = self.container_of(id).expect("no task is known before a cluster is joined");
         let owner = self.owner().expect("no task is known before a cluster is joined");
         let task = self.tasks.get_mut(&id).expect("the caller has looked");
         assert!(!task.op, "one operation at a time for {id}");
@@ -377,8 +378,6 @@ impl Worker {
         let remembered = self.ledger.tasks.get(&id);
         let unknown = remembered.and_then(|remembered| remembered.fence).map_or(GRACE_DEFAULT, |fence| fence.grace);
         let grace = task.order.as_ref().map_or(unknown, |order| order.spec.stop.grace);
-        let name = remembered.and_then(|remembered| remembered.container.clone());
-        let name = name.unwrap_or_else(|| container_name(&owner, id));
         let request = match step {
             Step::Inspect => Op::Inspect { owner, name },
             Step::Start => Op::Start(name),

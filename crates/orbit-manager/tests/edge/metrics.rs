@@ -173,15 +173,7 @@ impl Node {
         let outgoing = ReceiverStream::new(receiver).map(|message| v1::ToManager::from(&message));
         let incoming = client.session(outgoing).await.unwrap().into_inner();
         let info = testing::node(NodeUid(1), name);
-        let hello = Hello {
-            cluster: None,
-            seen: (0, 0),
-            nonce: 1,
-            info,
-            inventory: Vec::new(),
-            takes_parts: true,
-            prefetches: true,
-        };
+        let hello = testing::hello(info);
         sender.send(ToManager::Register(hello)).await.unwrap();
         let (heartbeats, seen) = (sender.clone(), Arc::<AtomicU64>::default());
         let assigned = seen.clone();

@@ -3,7 +3,7 @@
 use crate::manager::Manager;
 use orbit_core::{
     manager::MESSAGE_BYTES,
-    model::{Assigned, Hello, NodeInfo, NodeUid, Resources, TaskId, ToManager, ToWorker, limits},
+    model::{Assigned, NodeInfo, NodeUid, Resources, TaskId, ToManager, ToWorker, limits},
     testing,
 };
 use orbit_proto::v1::{self, worker_client::WorkerClient};
@@ -33,15 +33,7 @@ impl Session {
             allocatable: Resources { cpu_millis: 1_000_000, memory_bytes: 1 << 40 },
             ..testing::node(NodeUid(1), "node-1")
         };
-        let hello = Hello {
-            cluster: None,
-            seen: (0, 0),
-            nonce: 1,
-            info,
-            inventory: Vec::new(),
-            takes_parts: true,
-            prefetches: true,
-        };
+        let hello = testing::hello(info);
         sender.send(ToManager::Register(hello)).await.unwrap();
         Session { _sender: sender, incoming }
     }

@@ -339,10 +339,6 @@ impl FakeEngine {
     pub fn outages(&self) -> u64 {
         self.outages
     }
-    /// Whether an image is on the machine.
-    pub fn has_image(&self, image: &str) -> bool {
-        self.images.get(image).is_some_and(|image| image.here)
-    }
     /// Whether the machine has what a reference asks for: a tag, or the bytes of a digest.
     pub fn holds(&self, reference: &str) -> bool {
         self.known(reference).is_some_and(|image| image.is_here(reference))
