@@ -182,6 +182,7 @@ impl<'a> Draws<'a> {
             port_range: self.of(&range),
             address: None,
             pinned_ports: None,
+            versions: Default::default(),
         }
     }
 }

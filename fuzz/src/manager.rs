@@ -355,7 +355,10 @@ impl World {
                 let message = match draws.below(4) {
                     0 => ToManager::ProbeAck,
                     1 => self.prefetched(draws),
-                    _ => ToManager::Heartbeat { seq: draws.number(), assigned_seq: draws.number() },
+                    _ => {
+                        let (seq, assigned_seq) = (draws.number(), draws.number());
+                        ToManager::Heartbeat { seq, assigned_seq, disk_full: seq % 8 == 7 }
+                    }
                 };
                 self.hear(session, message);
             }

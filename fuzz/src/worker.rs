@@ -52,7 +52,8 @@ struct World {
 fn config() -> Config {
     let allocatable = Resources { cpu_millis: 4000, memory_bytes: 1 << 30 };
     let info = NodeInfo { allocatable, ..testing::node(NODE, "n0") };
-    Config { info, pull_deadline: Millis::secs(20), starts_max: STARTS_MAX, resync_every: Millis::secs(30) }
+    let (pull_deadline, resync_every) = (Millis::secs(20), Millis::secs(30));
+    Config { info, pull_deadline, starts_max: STARTS_MAX, resync_every, disk_reserve_bytes: 1 << 20 }
 }
 
 fn task(number: u64) -> TaskId {

@@ -187,7 +187,13 @@ impl Chaos {
                 let port = [8080, 20_000, 20_001, 20_005][random.below(4)];
                 now(Input::HoldPort { worker, port, ms: random.between(1000, 60_000) })
             }
-            16 if options.container_faults => now(Input::StartsNothing { worker, ms: random.between(5000, 60_000) }),
+            16 if options.container_faults => {
+                let ms = random.between(5000, 60_000);
+                now(match random.chance(500) {
+                    true => Input::StartsNothing { worker, ms },
+                    false => Input::WorkerDiskFull { worker, ms },
+                })
+            }
             10 if options.disk_faults => now(Input::DiskFull { ms: random.between(10, 5000) }),
             12 if options.twins => {
                 now(Input::Twin { worker, copied: random.chance(500), ms: random.between(100, 20_000) })

@@ -21,6 +21,11 @@ pub(crate) enum WorldEvent {
         /// Which one.
         worker: usize,
     },
+    /// A worker looks how much room there is on its disk.
+    WorkerDisk {
+        worker: usize,
+        life: u32,
+    },
     /// An input that was drawn earlier, or stands in the script.
     Input(Box<Input>),
     ManagerStart,
@@ -148,7 +153,8 @@ impl WorldEvent {
             | WorldEvent::WorkerHears { worker, .. }
             | WorldEvent::EngineAnswers { worker, .. }
             | WorldEvent::EngineHint { worker, .. }
-            | WorldEvent::EngineHintsLost { worker, .. } => Some(*worker),
+            | WorldEvent::EngineHintsLost { worker, .. }
+            | WorldEvent::WorkerDisk { worker, .. } => Some(*worker),
             _ => None,
         }
     }
@@ -182,7 +188,9 @@ impl WorldEvent {
             }
             WorldEvent::EngineAnswers { worker, life, op, result } => (worker, life, op, result).hash(hash),
             WorldEvent::EngineHint { worker, life, task } => (worker, life, task).hash(hash),
-            WorldEvent::EngineHintsLost { worker, life } => (worker, life).hash(hash),
+            WorldEvent::EngineHintsLost { worker, life } | WorldEvent::WorkerDisk { worker, life } => {
+                (worker, life).hash(hash);
+            }
             WorldEvent::PortFree { worker, port } => (worker, port).hash(hash),
             WorldEvent::StartsAgain { worker } => worker.hash(hash),
             WorldEvent::TwinGoes { session } => session.hash(hash),
@@ -231,6 +239,7 @@ impl WorldEvent {
             }
             WorldEvent::EngineHint { worker: nth, task, .. } => (engine(nth), "hint", format!("task {task}")),
             WorldEvent::EngineHintsLost { worker: nth, .. } => (engine(nth), "hints lost", String::new()),
+            WorldEvent::WorkerDisk { worker: nth, .. } => (worker(nth), "disk", String::new()),
             WorldEvent::EngineUp { worker: nth } => (engine(nth), "up", String::new()),
             WorldEvent::PortFree { worker: nth, port } => (engine(nth), "port free", port.to_string()),
             WorldEvent::StartsAgain { worker: nth } => (engine(nth), "starts again", String::new()),

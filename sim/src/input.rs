@@ -70,6 +70,8 @@ pub enum Input {
     HoldPort { worker: usize, port: u16, ms: u64 },
     /// Nothing can be started on a machine for a while: its network is gone, or its disk is full.
     StartsNothing { worker: usize, ms: u64 },
+    /// A worker's disk has no room for a while.
+    WorkerDiskFull { worker: usize, ms: u64 },
     /// Not a fault: at this time, so many containers of an object run, over all engines.
     Expect { name: String, running: usize },
     /// Not a fault: at this time, a worker's node is said to be drained, or not.
@@ -376,6 +378,7 @@ impl Input {
             Input::Twin { copied: true, .. } => Fault::StateCopied,
             Input::HoldPort { .. } => Fault::PortTakenByStranger,
             Input::StartsNothing { .. } => Fault::StartsNothing,
+            Input::WorkerDiskFull { .. } => Fault::WorkerDiskFull,
             Input::Strike { point, strike, .. } => match (point, strike) {
                 (Point::ManagerAction, _) => Fault::ManagerCrashAtAction,
                 (Point::WorkerAction, _) => Fault::WorkerCrashAtAction,

@@ -65,6 +65,7 @@ named! {
         TagMoved "other bytes pushed under a tag",
         PortTakenByStranger "port taken by a stranger",
         StartsNothing "machine starts nothing",
+        WorkerDiskFull "worker's disk full",
         NameTwin "second worker of a name",
         StateCopied "worker's state directory copied",
     }

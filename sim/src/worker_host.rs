@@ -9,6 +9,9 @@ use orbit_core::{
 use orbit_runtime::fake::FakeEngine;
 use std::collections::BTreeSet;
 
+/// What a node's disk has to have free; the world knows only full and empty ones.
+const DISK_RESERVE_BYTES: u64 = 1 << 20;
+
 #[derive(Debug)]
 pub(crate) struct WorkerHost {
     pub machine: Option<Worker>,
@@ -33,6 +36,8 @@ pub(crate) struct WorkerHost {
     /// timed fences are no good meanwhile. And until when that goes on.
     shaken: bool,
     pub shaken_until: u64,
+    /// Its disk has no room until then.
+    pub disk_full_until: u64,
     config: Config,
     booted_at: u64,
     /// Its process has ended, and its machine goes on.
@@ -63,10 +68,12 @@ impl WorkerHost {
                 port_range: (20_000, 20_099),
                 address: None,
                 pinned_ports: None,
+                versions: Default::default(),
             },
             pull_deadline: Millis::secs(20),
             starts_max: 3,
             resync_every: Millis::secs(30),
+            disk_reserve_bytes: DISK_RESERVE_BYTES,
         };
         let ledger = Ledger::new(uid);
         WorkerHost {
@@ -83,6 +90,7 @@ impl WorkerHost {
             wake: None,
             shaken: false,
             shaken_until: 0,
+            disk_full_until: 0,
             config,
             booted_at: 0,
             away: false,

@@ -505,6 +505,7 @@ impl World {
                 let in_time = self.fences.pass_after(worker, &self.workers[worker].engine, self.now + 2000);
                 self.workers[worker].back(in_time);
                 let actions = self.workers[worker].start(self.now);
+                self.look_at_disk(worker, 1);
                 self.worker_acts(worker, actions)?;
             }
             WorldEvent::WorkerWake { worker, life, due } => {
@@ -562,6 +563,11 @@ impl World {
                 self.after(0, WorldEvent::EngineHintsLost { worker, life });
             }
             WorldEvent::PortFree { worker, port } => self.workers[worker].engine.hold_port(port, false),
+            WorldEvent::WorkerDisk { worker, life } => {
+                let full = self.now < self.workers[worker].disk_full_until;
+                let free_bytes = if full { 0 } else { u64::MAX };
+                self.worker_step(worker, life, worker::Event::Disk { free_bytes })?;
+            }
             WorldEvent::StartsAgain { worker } => self.workers[worker].engine.starts_nothing(false),
             WorldEvent::Heal => self.heal(),
         }

@@ -112,7 +112,7 @@ impl Fleet {
 }
 
 fn heartbeat(node: u64) -> Event {
-    let message = ToManager::Heartbeat { seq: 1, assigned_seq: u64::MAX };
+    let message = ToManager::Heartbeat { seq: 1, assigned_seq: u64::MAX, disk_full: false };
     Event::Message { session: SessionId(node), message }
 }
 
@@ -127,6 +127,7 @@ fn hello(n: u64) -> ToManager {
         port_range: (20_000, 29_999),
         address: None,
         pinned_ports: None,
+        versions: Default::default(),
     };
     ToManager::Register(Hello {
         cluster: None,

@@ -29,7 +29,7 @@ use tonic::{Code, Status, transport::Channel};
 
 const IMAGE: &str = "web:1";
 const CAPACITY: Resources = Resources { cpu_millis: 4000, memory_bytes: 8 << 30 };
-const FOLLOW: LogRange = LogRange { follow: true, tail: None, since_s: None };
+const FOLLOW: LogRange = LogRange { follow: true, tail: None, since_s: None, timestamps: false };
 
 /// A manager that listens.
 struct Manager {
@@ -87,10 +87,11 @@ fn worker(manager: &str) -> (FakeRuntime, Owned) {
     let runtime = FakeRuntime::new(engine);
     let (pull_deadline, resync_every) = (Millis::secs(10), Millis::secs(30));
     let parts = orbit_worker::Parts {
-        config: Config { info: info("node"), pull_deadline, starts_max: 12, resync_every },
+        config: Config { info: info("node"), pull_deadline, starts_max: 12, resync_every, disk_reserve_bytes: 0 },
         managers: vec![manager.to_string()],
         runtime: Arc::new(runtime.clone()),
         ledger: Box::new(MemoryLedger::open(&LedgerDisk::default())),
+        free_bytes: Arc::new(|| Ok(u64::MAX)),
         blocking: Arc::new(TokioBlocking),
         nonce: orbit_shell::random(),
     };

@@ -298,6 +298,12 @@ pub struct Node {
     pub arch: String,
     /// For example `linux`.
     pub os: String,
+    /// Of its worker; empty where that does not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub worker_version: String,
+    /// Of its container engine, for example `Docker 28.2.2`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub engine_version: String,
     /// What tasks may use in all.
     pub allocatable: Amount,
     /// What its tasks hold.
@@ -434,4 +440,44 @@ pub struct AppliedItem {
     /// Why it was refused. The objects behind it were not tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<crate::Problem>,
+}
+
+/// What nodes have from before a restore that the backup did not know. Its specs are known to nobody any more.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UnknownTasks {
+    /// What becomes of it: `held` (left alone until somebody decides), `adopted` (left alone for good) or `removed`.
+    pub decision: String,
+    /// How many tasks are left alone.
+    pub count: u32,
+    /// Where, by node.
+    pub nodes: Vec<UnknownOnNode>,
+}
+
+/// What one node has that a restored manager does not know.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UnknownOnNode {
+    /// The node.
+    pub node: String,
+    /// How many tasks.
+    pub count: u32,
+    /// Their IDs, which their containers' names end with. Of all nodes together, the first 1,000 are listed.
+    pub tasks: Vec<String>,
+}
+
+/// What becomes of tasks that a restored manager does not know.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SettleUnknown {
+    /// What is done with them.
+    pub action: SettleAction,
+}
+
+/// What is done with tasks that a restored manager does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SettleAction {
+    /// They are left as they are, for good: nothing starts them again, and nothing removes them.
+    Adopt,
+    /// Their containers are stopped and removed.
+    Remove,
 }

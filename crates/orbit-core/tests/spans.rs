@@ -14,8 +14,10 @@ fn config() -> Config {
         port_range: (20_000, 20_099),
         address: None,
         pinned_ports: None,
+        versions: Default::default(),
     };
-    Config { info, pull_deadline: Millis::secs(20), starts_max: 2, resync_every: Millis::secs(30) }
+    let (pull_deadline, resync_every) = (Millis::secs(20), Millis::secs(30));
+    Config { info, pull_deadline, starts_max: 2, resync_every, disk_reserve_bytes: 0 }
 }
 
 fn order(probe: Probe) -> Assignment {

@@ -19,7 +19,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// A handle of a running manager. Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +33,9 @@ pub struct ManagerHandle {
     pub(crate) feed: Arc<Feed>,
     #[cfg_attr(not(feature = "daemon"), allow(dead_code, reason = "the REST API reads it"))]
     pub(crate) metrics: Arc<Metrics>,
+    /// One backup at a time: each holds the whole state.
+    #[cfg_attr(not(feature = "daemon"), allow(dead_code, reason = "the REST API takes them"))]
+    pub(crate) backups: Arc<Semaphore>,
 }
 
 /// Streams that a worker was asked to dial and has not dialled yet.
@@ -88,7 +91,8 @@ impl ManagerHandle {
         metrics: Arc<Metrics>,
         reader: Reader,
     ) -> ManagerHandle {
-        ManagerHandle { inputs, actor: Actor::Local, reader, streams: Arc::default(), feed, metrics }
+        let backups = Arc::new(Semaphore::new(1));
+        ManagerHandle { inputs, actor: Actor::Local, reader, streams: Arc::default(), feed, metrics, backups }
     }
 
     /// Asks for something; returns once the answer is durable, or after [`ANSWER_MAX`] with the word that

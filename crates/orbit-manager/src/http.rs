@@ -20,6 +20,7 @@ mod page;
 mod selector;
 mod series;
 mod services;
+mod snapshot;
 mod sse;
 mod tasks;
 mod watch;
@@ -65,6 +66,7 @@ fn routes() -> OpenApiRouter<ManagerHandle> {
         .merge(nodes::routes())
         .merge(events::routes())
         .merge(apply::routes())
+        .merge(snapshot::routes())
         .merge(about::routes())
         .merge(metrics::routes())
 }

@@ -11,6 +11,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(all(feature = "daemon", not(madsim)))]
+pub mod backup;
 mod compaction;
 pub mod consensus;
 #[cfg(all(feature = "daemon", not(madsim)))]

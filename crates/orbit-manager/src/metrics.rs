@@ -213,6 +213,11 @@ impl Metrics {
         self.disk_full.set(full.into());
     }
 
+    /// As [`disk_is_full`](Self::disk_is_full) was told last.
+    pub fn is_disk_full(&self) -> bool {
+        self.disk_full.get() != 0
+    }
+
     /// A request was answered. The template of a route stands for all paths that match it; nothing where none does.
     pub fn answered(&self, method: &str, route: Option<&str>, status: u16, took: Duration) {
         // Anybody may make up a method or a path.

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod backup;
 pub mod bounds;
 mod columns;
 mod error;
@@ -21,6 +22,7 @@ mod pieces;
 mod snapshot;
 mod wire;
 
+pub use backup::{BackupError, BackupWriter, read_backup};
 pub use error::DecodeError;
 pub use ledger::{decode_ledger_task, encode_ledger_task};
 pub use log::{decode_entry, encode_entry};

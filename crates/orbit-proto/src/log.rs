@@ -71,6 +71,9 @@ impl From<&Command> for v1::entry::Command {
             Command::Reach(changes) => P::ReachabilityChanges(v1::ReachabilityChanges {
                 changes: changes.iter().map(|e| (*e).into()).collect(),
             }),
+            Command::Disks(changes) => {
+                P::DiskChanges(v1::DiskChanges { changes: changes.iter().map(|change| (*change).into()).collect() })
+            }
             // As before there could be several.
             Command::Reports(nodes) if nodes.len() == 1 => P::Reports((&nodes[0]).into()),
             Command::Reports(nodes) => {
@@ -80,6 +83,7 @@ impl From<&Command> for v1::entry::Command {
             Command::SetAvailability { name, order } => {
                 P::SetAvailability(v1::SetAvailability { name: name.clone(), order: Some((*order).into()) })
             }
+            Command::SettleUnknown { adopt } => P::SettleUnknown(v1::SettleUnknown { adopt: *adopt }),
             Command::PrefetchFailed { node, workload, version, end } => P::PrefetchFailed(v1::PrefetchFailed {
                 node: node.0,
                 workload: Some((*workload).into()),
@@ -117,12 +121,14 @@ impl TryFrom<v1::entry::Command> for Command {
             P::StopTask(stop) => Command::StopTask { task: need("stop_task.task", stop.task)? },
             P::Register(registration) => Command::Register(registration.try_into().within("register")?),
             P::ReachabilityChanges(changes) => Command::Reach(each("changes.changes", changes.changes)?),
+            P::DiskChanges(changes) => Command::Disks(changes.changes.into_iter().map(DiskChange::from).collect()),
             P::Reports(reports) => Command::Reports(vec![reports.try_into().within("reports")?]),
             P::ReportsOfNodes(several) => Command::Reports(each("reports_of_nodes.nodes", several.nodes)?),
             P::Forget(forget) => Command::Forget { name: forget.name },
             P::SetAvailability(s) => {
                 Command::SetAvailability { name: s.name, order: need("set_availability.order", s.order)? }
             }
+            P::SettleUnknown(settle) => Command::SettleUnknown { adopt: settle.adopt },
             P::PrefetchFailed(f) => Command::PrefetchFailed {
                 node: NodeId(f.node),
                 workload: need("prefetch_failed.workload", f.workload)?,
@@ -283,6 +289,19 @@ impl TryFrom<v1::ReachabilityChange> for ReachabilityChange {
     type Error = DecodeError;
     fn try_from(e: v1::ReachabilityChange) -> Result<Self> {
         Ok(ReachabilityChange { node: NodeId(e.node), incarnation: e.incarnation, reach: need("reach", e.reach)? })
+    }
+}
+
+impl From<DiskChange> for v1::DiskChange {
+    fn from(change: DiskChange) -> Self {
+        let DiskChange { node, incarnation, full } = change;
+        v1::DiskChange { node: node.0, incarnation, full }
+    }
+}
+impl From<v1::DiskChange> for DiskChange {
+    fn from(change: v1::DiskChange) -> Self {
+        let v1::DiskChange { node, incarnation, full } = change;
+        DiskChange { node: NodeId(node), incarnation, full }
     }
 }
 

@@ -61,7 +61,10 @@ enumeration!(
         Undone,
         Resolved,
         Avoided,
-        ImageFailed
+        ImageFailed,
+        DiskFull,
+        DiskHasRoom,
+        UnknownTasks
     }
 );
 enumeration!(RolloutState, RolloutState { Running, Paused, Canary, Failed, Done });
@@ -436,6 +439,8 @@ impl From<&NodeInfo> for v1::NodeInfo {
                 let range = |&(first, last): &(u16, u16)| v1::PortRange { first: first.into(), last: last.into() };
                 v1::PinnedPorts { ranges: ranges.iter().map(range).collect() }
             }),
+            worker_version: n.versions.worker.clone(),
+            engine_version: n.versions.engine.clone(),
         }
     }
 }
@@ -452,6 +457,7 @@ impl TryFrom<v1::NodeInfo> for NodeInfo {
             port_range: (port("port_first", n.port_first)?, port("port_last", n.port_last)?),
             address: address("address", &n.address)?,
             pinned_ports: n.pinned_ports.map(|ports| port_ranges(ports.ranges).within("pinned_ports")).transpose()?,
+            versions: Versions { worker: n.worker_version, engine: n.engine_version },
         })
     }
 }

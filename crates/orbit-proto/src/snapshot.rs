@@ -147,6 +147,12 @@ fn header(s: &Snapshot) -> v1::SnapshotHeader {
         wall_ms: s.wall_ms,
         seed: s.seed,
         next_node: s.next_node.0,
+        unknown: match s.unknown {
+            UnknownTasks::Removed => v1::UnknownTasks::Unspecified,
+            UnknownTasks::Held => v1::UnknownTasks::Held,
+            UnknownTasks::Adopted => v1::UnknownTasks::Adopted,
+        }
+        .into(),
     }
 }
 
@@ -257,6 +263,8 @@ impl From<&Node> for v1::Node {
             quarantined_ports: n.quarantined_ports.iter().map(quarantined).collect(),
             next_port: n.next_port.into(),
             failed_starts: failed_starts_of(&n.failed_starts),
+            disk_full_since_ms: n.disk_full_since.map(|since| since.0),
+            unknown: n.unknown.iter().map(|task| (*task).into()).collect(),
         }
     }
 }
@@ -304,6 +312,10 @@ impl TryFrom<v1::Node> for Node {
             port("next_port", n.next_port)?,
         );
         node.failed_starts = failed.unwrap_or_default();
+        node.disk_full_since = n.disk_full_since_ms.map(Time);
+        let unknown: Vec<TaskId> = each("unknown", n.unknown)?;
+        ascending("unknown", &unknown, |task| *task)?;
+        node.unknown = unknown.into_iter().collect();
         Ok(node)
     }
 }
@@ -483,7 +495,7 @@ impl SnapshotReader {
             return Err(DecodeError::new(message)).within("sequence");
         }
         match (chunk.header, self.next) {
-            (Some(header), 0) => self.snapshot = Some(empty(header)),
+            (Some(header), 0) => self.snapshot = Some(empty(header)?),
             (None, 1..) => {}
             _ => return Err(DecodeError::new("belongs in the first chunk, and nowhere else")).within("header"),
         }
@@ -503,10 +515,11 @@ impl SnapshotReader {
     }
 }
 
-fn empty(h: v1::SnapshotHeader) -> Snapshot {
-    Snapshot {
+fn empty(h: v1::SnapshotHeader) -> Result<Snapshot> {
+    Ok(Snapshot {
         cluster: h.cluster.map(ClusterId),
         epoch: h.epoch,
+        unknown: unknown_tasks(h.unknown).within("header.unknown")?,
         schema: h.schema,
         index: h.index,
         term: h.term,
@@ -519,7 +532,16 @@ fn empty(h: v1::SnapshotHeader) -> Snapshot {
         tasks: Vec::new(),
         keys: Vec::new(),
         history: Vec::new(),
-    }
+    })
+}
+
+fn unknown_tasks(number: i32) -> Result<UnknownTasks> {
+    Ok(match v1::UnknownTasks::try_from(number) {
+        Ok(v1::UnknownTasks::Unspecified) => UnknownTasks::Removed,
+        Ok(v1::UnknownTasks::Held) => UnknownTasks::Held,
+        Ok(v1::UnknownTasks::Adopted) => UnknownTasks::Adopted,
+        Err(_) => return Err(DecodeError::new(format!("{number} is unknown"))),
+    })
 }
 
 fn add_nodes(snapshot: &mut Snapshot, forgotten: &mut BTreeMap<NodeId, Arc<str>>, nodes: Vec<v1::Node>) -> Result<()> {

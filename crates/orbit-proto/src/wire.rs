@@ -10,8 +10,8 @@ impl From<&ToManager> for v1::ToManager {
         use v1::to_manager::Message as P;
         let message = match m {
             ToManager::Register(hello) => P::Register(hello.into()),
-            ToManager::Heartbeat { seq, assigned_seq } => {
-                P::Heartbeat(v1::Heartbeat { seq: *seq, assigned_seq: *assigned_seq })
+            &ToManager::Heartbeat { seq, assigned_seq, disk_full } => {
+                P::Heartbeat(v1::Heartbeat { seq, assigned_seq, disk_full })
             }
             ToManager::Report { seq, reports } => {
                 P::Report(v1::Report { reports: reports.iter().map(Into::into).collect(), seq: *seq })
@@ -32,7 +32,10 @@ impl TryFrom<v1::ToManager> for ToManager {
         use v1::to_manager::Message as P;
         Ok(match m.message.ok_or_else(|| DecodeError::new("is missing")).within("message")? {
             P::Register(hello) => ToManager::Register(hello.try_into().within("register")?),
-            P::Heartbeat(h) => ToManager::Heartbeat { seq: h.seq, assigned_seq: h.assigned_seq },
+            P::Heartbeat(h) => {
+                let v1::Heartbeat { seq, assigned_seq, disk_full } = h;
+                ToManager::Heartbeat { seq, assigned_seq, disk_full }
+            }
             P::Report(r) => ToManager::Report { seq: r.seq, reports: reports("reports", r.reports).within("report")? },
             P::ProbeAck(_) => ToManager::ProbeAck,
             P::Prefetched(p) => prefetched(p).within("prefetched")?,
@@ -131,8 +134,8 @@ impl From<&ToWorker> for v1::ToWorker {
             ToWorker::Open(StreamRequest { token, task, what }) => {
                 let (token, task) = (token.0.to_vec(), Some((*task).into()));
                 match what {
-                    StreamOf::Logs(LogRange { follow, tail, since_s }) => {
-                        P::OpenLogs(v1::OpenLogs { token, task, follow: *follow, tail: *tail, since_s: *since_s })
+                    &StreamOf::Logs(LogRange { follow, tail, since_s, timestamps }) => {
+                        P::OpenLogs(v1::OpenLogs { token, task, follow, tail, since_s, timestamps })
                     }
                     StreamOf::Exec(ExecRequest { command, tty, stdin }) => {
                         P::OpenExec(v1::OpenExec { token, task, command: command.clone(), tty: *tty, stdin: *stdin })
@@ -167,7 +170,12 @@ impl TryFrom<v1::ToWorker> for ToWorker {
             P::OpenLogs(r) => ToWorker::Open(StreamRequest {
                 token: token("open_logs.token", &r.token)?,
                 task: need("open_logs.task", r.task)?,
-                what: StreamOf::Logs(LogRange { follow: r.follow, tail: r.tail, since_s: r.since_s }),
+                what: StreamOf::Logs(LogRange {
+                    follow: r.follow,
+                    tail: r.tail,
+                    since_s: r.since_s,
+                    timestamps: r.timestamps,
+                }),
             }),
             P::OpenExec(r) => {
                 not_empty("open_exec.command", &r.command)?;

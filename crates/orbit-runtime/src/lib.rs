@@ -22,6 +22,7 @@ use futures_util::stream::BoxStream;
 pub use identity::Identity;
 use orbit_core::model::{ExecRequest, LogRange, Resources, TaskId};
 use orbit_core::worker::{Op, OpError, OpErrorKind, OpResult, Owner};
+use std::path::PathBuf;
 
 /// A container engine, as the worker's shell sees it.
 ///
@@ -113,6 +114,8 @@ pub struct EngineInfo {
     pub os: String,
     /// For people: its name and version.
     pub version: String,
+    /// Where it keeps images and containers, if it says so; on its own machine.
+    pub root_dir: Option<PathBuf>,
 }
 
 /// A piece of what a container wrote.

@@ -41,7 +41,8 @@ pub trait LedgerStore: Send {
     /// Carries out changes, all of them or none; durable on return.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// When they cannot be written. [`Full`](crate::StoreError::Full) when free space is below the reserve: nothing was
+    /// tried.
     ///
     /// # Panics
     /// If there is no ledger yet.
@@ -144,6 +145,7 @@ impl LedgerStore for RedbLedger {
         if writes.is_empty() {
             return Ok(());
         }
+        self.db.check_reserve()?;
         self.db.write(|txn| {
             let mut meta = txn.open_table(META)?;
             let mut table = txn.open_table(TASKS)?;

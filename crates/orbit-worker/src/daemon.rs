@@ -3,7 +3,7 @@
 use crate::{Error, Parts, driver::run_measured, exposition, metrics::Metrics};
 use clap::Parser;
 use orbit_core::{
-    model::{Millis, NodeInfo, NodeUid, Resources, check_labels, check_name},
+    model::{Millis, NodeInfo, NodeUid, Resources, Versions, check_labels, check_name},
     worker,
 };
 use orbit_runtime::{ContainerRuntime, EngineInfo, docker::DockerRuntime};
@@ -28,6 +28,12 @@ use std::{
 
 /// Where a manager listens unless it is told otherwise.
 const ORBITS_PORTS: [u16; 2] = [7070, 7071];
+
+/// So much is said of the engine's version, in ASCII; the manager takes no more.
+const NAME_CHARS_MAX: usize = 60;
+
+/// The ledger is written as long as so much is free: what runs is looked after when nothing more is begun.
+const LEDGER_RESERVE_BYTES: u64 = 4 << 20;
 
 /// A TiB, for each container.
 const CONTAINER_LOG_MIB_MAX: u64 = 1 << 20;
@@ -105,6 +111,10 @@ pub struct Config {
     /// `local`); the oldest third goes first. 0: as the engine is configured, which by default keeps everything.
     #[arg(long, default_value_t = 30, value_name = "MIB")]
     pub container_log_mib: u64,
+    /// With less than this free, in MiB, on the disk of the ledger or of the engine, the node takes no more tasks; those that
+    /// it has go on.
+    #[arg(long, default_value_t = 256, value_name = "MIB")]
+    pub disk_reserve_mib: u64,
     /// Credentials for registries: a file as `docker login` writes it. It is read, and its helpers are asked, for every pull
     /// [default: the file of Docker's own command line, if there is one].
     #[arg(long, env = "ORBIT_REGISTRY_AUTH", value_name = "FILE")]
@@ -233,7 +243,8 @@ impl From<orbit_store::StoreError> for StartError {
 /// When the ledger cannot be read or written. An engine that does not answer is waited for.
 pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
     // The first thing that can be refused: a directory in use or of another version.
-    let ledger = RedbLedger::open(&config.state_dir, Options::default())?;
+    let options = Options { reserve_bytes: LEDGER_RESERVE_BYTES, ..Options::default() };
+    let ledger = RedbLedger::open(&config.state_dir, options)?;
     // From the beginning: that there is no engine is what somebody wants to be told.
     let metrics = Arc::<Metrics>::default();
     let _exposition = config.metrics.map(|address| expose(address, metrics.clone(), &config.state_dir)).transpose()?;
@@ -251,15 +262,28 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(),
         () = &mut stop => return Ok(()),
         info = engine(&*runtime) => info,
     };
+    // The engine may be another machine's: then its directory is not here, and its disk nobody's to look at.
+    let engine_dir = engine.root_dir.clone().filter(|dir| dir.is_dir());
+    let dirs: Vec<PathBuf> = engine_dir.into_iter().chain([config.state_dir.clone()]).collect();
     let parts = Parts {
         config: worker_config(&config, engine),
         managers: config.managers,
         runtime,
         ledger: Box::new(ledger),
+        free_bytes: Arc::new(move || least_free(&dirs)),
         blocking: Arc::new(TokioBlocking),
         nonce: orbit_shell::random(),
     };
     Ok(run_measured(parts, metrics, stop).await?)
+}
+
+/// The least that is free on the disks of these directories, in bytes.
+fn least_free(dirs: &[PathBuf]) -> std::io::Result<u64> {
+    let mut least = u64::MAX;
+    for dir in dirs {
+        least = least.min(disk_bytes(dir)?.0);
+    }
+    Ok(least)
 }
 
 /// Serves the metrics until this is dropped.
@@ -323,6 +347,10 @@ fn worker_config(config: &Config, engine: EngineInfo) -> worker::Config {
             },
             port_range: config.ports,
             pinned_ports: Some(config.pinnable().into()),
+            versions: Versions {
+                worker: env!("CARGO_PKG_VERSION").to_string(),
+                engine: engine.version.chars().filter(|c| matches!(c, ' '..='~')).take(NAME_CHARS_MAX).collect(),
+            },
             // Where only one address publishes, it is that one. Else the manager sees from where this worker dials.
             address: config.advertise.or(Some(config.publish).filter(|publish| !publish.is_unspecified())),
         },
@@ -330,6 +358,7 @@ fn worker_config(config: &Config, engine: EngineInfo) -> worker::Config {
         // A few more than the engine works on at once: it is never idle while a result is on its way.
         starts_max: 12,
         resync_every: Millis::secs(30),
+        disk_reserve_bytes: config.disk_reserve_mib.saturating_mul(1 << 20),
     }
 }
 

@@ -3,13 +3,21 @@
 use crate::{hints, input::Input, managers::Managers, metrics::Metrics, session, streams};
 use orbit_core::{
     model::{Time, ToManager},
-    worker::{Action, BootId, Config, Event, Ledger, LinkId, OpId, OpKind, Worker},
+    worker::{Action, BootId, Config, Event, Ledger, LedgerWrite, LinkId, OpId, OpKind, Worker},
 };
 use orbit_runtime::ContainerRuntime;
 use orbit_shell::{BlockingExecutor, Clock, Owned};
 use orbit_store::{LedgerStore, StoreError};
-use std::{collections::BTreeMap, future::Future, sync::Arc};
-use tokio::{sync::mpsc, time::Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::Future,
+    io,
+    sync::Arc,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Duration, Instant, MissedTickBehavior, interval, sleep_until},
+};
 
 /// What a worker is made of.
 pub struct Parts {
@@ -22,11 +30,16 @@ pub struct Parts {
     pub runtime: Arc<dyn ContainerRuntime>,
     /// The durable memory. An empty one is filled with the node ID of `config`.
     pub ledger: Box<dyn LedgerStore>,
+    /// How many bytes are free where the ledger and the engine keep what they have: the least of them.
+    pub free_bytes: Arc<dyn Fn() -> io::Result<u64> + Send + Sync>,
     /// Where the ledger is written.
     pub blocking: Arc<dyn BlockingExecutor>,
     /// Fresh randomness for this process.
     pub nonce: u64,
 }
+
+/// How often to look how much room there is on the disk, and how long to wait before a full one is tried again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a worker cannot go on. It recovers by starting again.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +71,10 @@ struct Driver {
     said: BTreeMap<String, String>,
     /// Whether it was said that the engine does not answer.
     engine_down: bool,
+    /// What is left to do of the steps so far: nothing, but for a ledger that cannot be written.
+    actions: VecDeque<Action>,
+    /// The ledger's disk is full: when it is tried again. Nothing is taken in until then.
+    retry_at: Option<Instant>,
 }
 
 /// A connection that the machine has asked for.
@@ -120,19 +137,32 @@ pub(crate) async fn run_measured(
         works_for: None,
         said: BTreeMap::new(),
         engine_down: false,
+        actions: VecDeque::new(),
+        retry_at: None,
     };
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stop = std::pin::pin!(stop);
     driver.step(Event::Wake).await?;
     loop {
+        if let Some(at) = driver.retry_at {
+            tokio::select! { biased;
+                () = &mut stop => break,
+                () = sleep_until(at) => driver.carry_out().await?,
+            }
+            continue;
+        }
         let wake = driver.clock.reaches(driver.machine.deadline().map(|due| due.0));
-        let input = tokio::select! { biased;
+        let happens = tokio::select! { biased;
             () = &mut stop => break,
-            input = inputs.recv() => Some(input.expect("the driver holds a sender")),
-            () = wake => None,
+            _ = look.tick() => Happens::Look,
+            input = inputs.recv() => Happens::Input(input.expect("the driver holds a sender")),
+            () = wake => Happens::Wake,
         };
-        match input {
-            Some(input) => driver.take(input).await?,
-            None => driver.step(Event::Wake).await?,
+        match happens {
+            Happens::Look => driver.look_at_disk().await?,
+            Happens::Input(input) => driver.take(input).await?,
+            Happens::Wake => driver.step(Event::Wake).await?,
         }
     }
     tracing::info!("worker stops; its containers go on running");
@@ -143,7 +173,23 @@ pub(crate) async fn run_measured(
     Ok(())
 }
 
+/// What the loop has waited for.
+enum Happens {
+    Look,
+    Input(Input),
+    Wake,
+}
+
 impl Driver {
+    /// A file system that does not say so is full when a write is refused.
+    async fn look_at_disk(&mut self) -> Result<(), Error> {
+        let free_bytes = self.parts.free_bytes.clone();
+        match orbit_shell::call(&self.parts.blocking, move || free_bytes()).await {
+            Ok(free_bytes) => self.step(Event::Disk { free_bytes }).await,
+            Err(_) => Ok(()),
+        }
+    }
+
     async fn take(&mut self, input: Input) -> Result<(), Error> {
         let event = match input {
             Input::LinkUp(link, sender) => {
@@ -170,9 +216,8 @@ impl Driver {
     }
 
     async fn step(&mut self, event: Event) -> Result<(), Error> {
-        for action in self.machine.step(Time(self.clock.ms()), event) {
-            self.act(action).await?;
-        }
+        self.actions.extend(self.machine.step(Time(self.clock.ms()), event));
+        self.carry_out().await?;
         if let Some(owner) = self.machine.owner().filter(|_| self.hints.is_none()) {
             let follow = hints::follow(self.parts.runtime.clone(), owner, self.inputs.clone());
             self.hints = Some(Owned::spawn(follow));
@@ -185,6 +230,58 @@ impl Driver {
         self.say_whether_connected();
         self.say_whether_engine_answers();
         Ok(())
+    }
+
+    /// Does what is left to do, in order, as far as the ledger can be written.
+    async fn carry_out(&mut self) -> Result<(), Error> {
+        while let Some(action) = self.actions.pop_front() {
+            let Action::Persist(writes) = action else {
+                self.act(action);
+                continue;
+            };
+            let (writes, written) = self.persist(writes).await;
+            match written {
+                Ok(()) => {}
+                Err(error @ StoreError::Full { .. }) => {
+                    self.actions.push_front(Action::Persist(writes));
+                    if self.retry_at.is_none() {
+                        self.say_full(&error);
+                    }
+                    self.retry_at = Some(Instant::now() + LOOK_EVERY);
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if self.retry_at.take().is_some() {
+            tracing::info!("there is room on the disk again: the worker goes on");
+            orbit_shell::supervisor::status("there is room on the disk again");
+        }
+        Ok(())
+    }
+
+    async fn persist(&mut self, writes: Vec<LedgerWrite>) -> (Vec<LedgerWrite>, Result<(), StoreError>) {
+        let mut store = self.ledger.take().expect("given back after every write");
+        let (store, writes, written) = orbit_shell::call(&self.parts.blocking, move || {
+            let written = store.persist(&writes);
+            (store, writes, written)
+        })
+        .await;
+        self.ledger = Some(store);
+        (writes, written)
+    }
+
+    /// Whoever cannot write down what it does stops doing anything, also being there: the manager hears why while it can.
+    /// Containers go on.
+    fn say_full(&mut self, error: &StoreError) {
+        tracing::error!("the disk is full ({error}): nothing is begun, and the manager not heard, until there is room");
+        orbit_shell::supervisor::status("the disk is full: waits for room");
+        for action in self.machine.step(Time(self.clock.ms()), Event::Disk { free_bytes: 0 }) {
+            match &action {
+                Action::Send { message: ToManager::Heartbeat { .. }, .. } => self.act(action),
+                _ => self.actions.push_back(action),
+            }
+        }
     }
 
     /// One line when it goes away, and one when it is back.
@@ -233,18 +330,9 @@ impl Driver {
         }
     }
 
-    async fn act(&mut self, action: Action) -> Result<(), Error> {
+    fn act(&mut self, action: Action) {
         match action {
-            Action::Persist(writes) => {
-                let mut store = self.ledger.take().expect("given back after every write");
-                let (store, written) = orbit_shell::call(&self.parts.blocking, move || {
-                    let written = store.persist(&writes);
-                    (store, written)
-                })
-                .await;
-                self.ledger = Some(store);
-                written?;
-            }
+            Action::Persist(_) => unreachable!("written before anything else is done"),
             Action::Runtime { op, request } => {
                 let (runtime, inputs) = (self.parts.runtime.clone(), self.inputs.clone());
                 let kind = OpKind::of(&request);
@@ -283,7 +371,6 @@ impl Driver {
             }
             Action::Warn(text) => tracing::warn!("{text}"),
         }
-        Ok(())
     }
 }
 
@@ -297,7 +384,7 @@ impl LedgerStore for Nothing {
     fn create(&mut self, _: &Ledger) -> orbit_store::Result<()> {
         unreachable!("the driver has taken the ledger")
     }
-    fn persist(&mut self, _: &[orbit_core::worker::LedgerWrite]) -> orbit_store::Result<()> {
+    fn persist(&mut self, _: &[LedgerWrite]) -> orbit_store::Result<()> {
         unreachable!("the driver has taken the ledger")
     }
 }

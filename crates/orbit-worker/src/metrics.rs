@@ -61,6 +61,7 @@ pub(crate) struct Metrics {
     session_up: Gauge,
     manager_up: Family<OfManager, Gauge>,
     ledger_tasks: Gauge,
+    disk_full: Gauge,
     containers: Family<OfState, Gauge>,
     begun: Family<OfKind, Counter>,
     failed: Family<OfFailure, Counter>,
@@ -76,6 +77,7 @@ impl Default for Metrics {
             session_up: Gauge::default(),
             manager_up: Family::default(),
             ledger_tasks: Gauge::default(),
+            disk_full: Gauge::default(),
             containers: Family::default(),
             begun: Family::default(),
             failed: Family::default(),
@@ -105,6 +107,8 @@ impl Metrics {
         let manager = "1 of the manager that this worker works for, 0 of the others that it may work for";
         registry.register("manager_up", manager, self.manager_up.clone());
         registry.register("ledger_tasks", "Tasks that the ledger remembers", self.ledger_tasks.clone());
+        let full = "1 while the disk of the ledger or of the engine is full, so that the node takes no tasks";
+        registry.register("disk_full", full, self.disk_full.clone());
         let containers = "Containers of this node by the state that they were seen in last";
         registry.register("containers", containers, self.containers.clone());
         registry.register("operations", "Operations on the engine that were begun", self.begun.clone());
@@ -132,6 +136,7 @@ impl Metrics {
         self.engine_up.set((!worker.is_engine_down()).into());
         self.session_up.set(worker.is_welcome().into());
         self.ledger_tasks.set(worker.ledger().tasks.len() as i64);
+        self.disk_full.set(worker.is_disk_full().into());
         let mut counted = self.counted.lock().expect("nobody panics with it");
         if counted.is_some_and(|at| now.duration_since(at) < COUNT_EVERY) {
             return;
@@ -226,12 +231,18 @@ mod tests {
             port_range: (20_000, 20_099),
             address: None,
             pinned_ports: None,
+            versions: Default::default(),
         };
         let (pull_deadline, resync_every) = (Millis::secs(10), Millis::secs(30));
         let mut ledger = Ledger::new(NodeUid(1));
         ledger.cluster = Some(ClusterId(1));
         ledger.tasks.insert(task(1), Default::default());
-        Worker::restore(Config { info, pull_deadline, starts_max: 1, resync_every }, ledger, BootId(1), 1)
+        Worker::restore(
+            Config { info, pull_deadline, starts_max: 1, resync_every, disk_reserve_bytes: 0 },
+            ledger,
+            BootId(1),
+            1,
+        )
     }
 
     fn task(index: u64) -> TaskId {

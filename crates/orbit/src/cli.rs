@@ -4,7 +4,7 @@
 use crate::{
     cmd::{
         apply, completion, context, delete, describe, endpoints, events, exec, get, logs, node, restart, rollout, run,
-        scale,
+        scale, snapshot,
     },
     dev,
     error::Error,
@@ -70,6 +70,8 @@ pub enum Command {
     #[command(subcommand)]
     Node(node::Node),
     #[command(subcommand)]
+    Snapshot(snapshot::Snapshot),
+    #[command(subcommand)]
     Context(context::Context),
     Completion(completion::Completion),
 }
@@ -93,6 +95,7 @@ impl Command {
             Command::Context(command) => context::context(session, command),
             Command::Logs(args) => logs::logs(session, args).await,
             Command::Node(command) => node::node(session, command).await,
+            Command::Snapshot(command) => snapshot::snapshot(session, command).await,
             Command::Dev(_) => unreachable!("the daemons are run without a session"),
             Command::Completion(args) => completion::completion(session, args, Cli::command()),
         };

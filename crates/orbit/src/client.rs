@@ -129,6 +129,11 @@ impl Client {
         Ok(self.send(Method::GET, path, &trailers, None::<&()>).await?.into_body())
     }
 
+    /// The body of an answer that is a file, as it comes.
+    pub async fn download(&self, method: Method, path: &str) -> Result<Incoming, Error> {
+        Ok(self.send(method, path, &[], None::<&()>).await?.into_body())
+    }
+
     /// Server-sent events, as they come. `after` is the last ID that was seen.
     pub async fn events(&self, path: &str, after: Option<&str>) -> Result<Events, Error> {
         let headers: Vec<_> =

@@ -85,7 +85,7 @@ pub fn tasks(items: &[Task], wide: bool, now: SystemTime) -> String {
 pub fn nodes(items: &[Node], wide: bool, now: SystemTime) -> String {
     let mut head = vec!["NAME", "STATE", "TASKS", "CPU", "MEMORY", "AGE"];
     if wide {
-        head.extend(["OS", "ARCH", "LABELS"]);
+        head.extend(["OS", "ARCH", "WORKER", "ENGINE", "LABELS"]);
     }
     head.push("MESSAGE");
     let row = |node: &Node| {
@@ -98,7 +98,9 @@ pub fn nodes(items: &[Node], wide: bool, now: SystemTime) -> String {
             age(&node.registered_at, now),
         ];
         if wide {
-            row.extend([node.os.clone(), node.arch.clone(), or_nothing(&pairs(&node.labels))]);
+            let versions = [&node.worker_version, &node.engine_version].map(|version| or_nothing(version));
+            row.extend([node.os.clone(), node.arch.clone()].into_iter().chain(versions));
+            row.push(or_nothing(&pairs(&node.labels)));
         }
         row.push(node.message.clone());
         row

@@ -185,16 +185,19 @@ async fn work(machine: &Arc<Machine>, n: u8, runtime: Engine, options: &Options)
             port_range: (20_000, 20_099),
             address: None,
             pinned_ports: None,
+            versions: Default::default(),
         },
         pull_deadline: Millis::secs(20),
         starts_max: 3,
         resync_every: Millis::secs(30),
+        disk_reserve_bytes: 0,
     };
     let parts = orbit_worker::Parts {
         config,
         managers: vec![format!("http://{MANAGER_IP}:{WORKERS_PORT}")],
         runtime: Arc::new(runtime),
         ledger: Box::new(RedbLedger::create_with_backend(machine.disk.open(), store_options(false))?),
+        free_bytes: Arc::new(|| Ok(u64::MAX)),
         blocking: Arc::new(SimulatedBlocking(machine.clone())),
         nonce: madsim::rand::random(),
     };

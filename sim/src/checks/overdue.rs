@@ -109,6 +109,7 @@ fn has_room_without(gone: Option<TaskId>, cluster: &Cluster, node: &Node, spec: 
     let chosen = (first..=last).filter(|port| !pinned.contains(port) && is_free(*port)).count();
     node.is_ready()
         && node.availability == Availability::Active
+        && node.disk_full_since.is_none()
         && spec.placement.constraints.iter().all(|constraint| node.meets(constraint))
         && used.plus(spec.resources).fits_in(node.info.allocatable)
         && pinned.iter().all(|port| is_free(*port) && node.info.may_pin(*port))

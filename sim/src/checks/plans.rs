@@ -438,6 +438,9 @@ pub(crate) fn committed(cluster: &Cluster, entry: &Entry) -> Check {
         if node.availability != Availability::Active {
             return Err(("I29", format!("{} is placed on {}, which takes no tasks", task.id, node.info.name)));
         }
+        if node.disk_full_since.is_some() {
+            return Err(("I29", format!("{} is placed on {}, whose disk is full", task.id, node.info.name)));
+        }
         let spec = cluster.spec_of(task);
         if let Some(constraint) = spec.placement.constraints.iter().find(|constraint| !node.meets(constraint)) {
             return Err(("I18", format!("{} is on {}, which is not {constraint}", task.id, node.info.name)));

@@ -40,6 +40,7 @@ fn snapshot(task: Task) -> Snapshot {
         port_range: (20_000, 20_099),
         address: None,
         pinned_ports: None,
+        versions: Default::default(),
     };
     let node = |id, name: &str| {
         let info = NodeInfo { name: name.into(), uid: NodeUid(u64::from(id) + 1), ..info.clone() };
@@ -320,7 +321,7 @@ fn a_start_after_its_fence_is_seen() {
     assert_eq!(watch.asks(0, &start, |_| false, 11_400), Ok(()));
     assert_eq!(named(watch.asks(0, &start, |_| false, 11_500)), "I8");
     // A heartbeat counts from when it was sent, once its answer is there.
-    watch.sent(0, SessionId(1), &ToManager::Heartbeat { seq: 1, assigned_seq: 1 }, 2000);
+    watch.sent(0, SessionId(1), &ToManager::Heartbeat { seq: 1, assigned_seq: 1, disk_full: false }, 2000);
     assert_eq!(named(watch.asks(0, &start, |_| false, 11_500)), "I8");
     watch.hears(0, SessionId(1), &ToWorker::HeartbeatAck { seq: 1 });
     assert_eq!(watch.asks(0, &start, |_| false, 12_400), Ok(()));

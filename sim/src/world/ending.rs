@@ -12,6 +12,8 @@ impl World {
         self.engine_ms_max = self.engine_ms_max.min(20);
         for worker in 0..self.workers.len() {
             self.workers[worker].engine.starts_nothing(false);
+            self.workers[worker].disk_full_until = 0;
+            self.look_at_disk(worker, 0);
             if self.workers[worker].engine.is_down() {
                 self.after(0, WorldEvent::EngineUp { worker });
             }
@@ -52,6 +54,9 @@ impl World {
         let at = self.managers[ONLY].cluster_time(self.now);
         let mut pending = checks::pending(machine.cluster(), at, &self.views());
         pending.extend(checks::not_due_yet(machine, at));
+        let reachable = machine.cluster().nodes().filter(|node| node.is_ready());
+        let full = reachable.filter(|node| node.disk_full_since.is_some());
+        pending.extend(full.map(|node| format!("the disk of {} has room, and is said to be full", node.info.name)));
         pending
     }
 

@@ -58,7 +58,8 @@ impl World {
             | Input::Prune { worker, .. }
             | Input::Twin { worker, .. }
             | Input::HoldPort { worker, .. }
-            | Input::StartsNothing { worker, .. } => somebody(worker),
+            | Input::StartsNothing { worker, .. }
+            | Input::WorkerDiskFull { worker, .. } => somebody(worker),
             _ => true,
         };
         if !victim {
@@ -184,6 +185,13 @@ impl World {
                 self.tally_fault(&input);
                 self.workers[worker].engine.starts_nothing(true);
                 self.after(ms, WorldEvent::StartsAgain { worker });
+            }
+            Input::WorkerDiskFull { worker, ms } => {
+                self.tally_fault(&input);
+                let host = &mut self.workers[worker];
+                host.disk_full_until = host.disk_full_until.max(self.now + ms);
+                self.look_at_disk(worker, 0);
+                self.look_at_disk(worker, ms);
             }
             Input::Twin { worker, copied, ms } => self.twin(worker, copied, ms, &input),
             Input::Strike { .. } => unreachable!("strikes are filed by what they hit"),

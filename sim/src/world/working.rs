@@ -71,6 +71,12 @@ impl World {
         Ok(())
     }
 
+    /// A worker looks at its disk after so long. (As shipped it looks every second.)
+    pub(super) fn look_at_disk(&mut self, worker: usize, ms: u64) {
+        let life = self.workers[worker].life;
+        self.after(ms, WorldEvent::WorkerDisk { worker, life });
+    }
+
     fn send_up(&mut self, worker: usize, life: u32, link: LinkId, message: ToManager) {
         let Some(session) = self.network.session_of(worker, life, link) else { return };
         self.fences.sent(worker, session, &message, self.now);

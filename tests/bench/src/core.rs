@@ -62,6 +62,7 @@ fn hello(n: u64) -> ToManager {
             port_range: (20_000, 29_999),
             address: None,
             pinned_ports: None,
+            versions: Default::default(),
         },
         inventory: vec![],
         takes_parts: true,
@@ -96,7 +97,7 @@ fn service(n: u32, replicas: usize) -> Definition {
 
 /// The next heartbeat of a node.
 fn heartbeat(n: u64) -> Event {
-    let message = ToManager::Heartbeat { seq: 1, assigned_seq: u64::MAX };
+    let message = ToManager::Heartbeat { seq: 1, assigned_seq: u64::MAX, disk_full: false };
     Event::Message { session: SessionId(n), message }
 }
 

@@ -36,6 +36,7 @@ impl Probe {
             port_range: (1, 1),
             address: None,
             pinned_ports: None,
+            versions: Default::default(),
         };
         let hello = Hello {
             cluster: None,
@@ -58,7 +59,7 @@ impl Probe {
         while begun.elapsed() < span {
             self.seq += 1;
             let sent = Instant::now();
-            self.say(ToManager::Heartbeat { seq: self.seq, assigned_seq: 1 }).await;
+            self.say(ToManager::Heartbeat { seq: self.seq, assigned_seq: 1, disk_full: false }).await;
             while !matches!(self.hear().await, ToWorker::HeartbeatAck { seq } if seq == self.seq) {}
             times.push(sent.elapsed().as_secs_f64() * 1000.0);
             tokio::time::sleep(BETWEEN).await;

@@ -25,6 +25,8 @@ fn a_full_disk_refuses_what_is_new_and_loses_nothing() {
         if (refused.status, code.as_deref()) == (507, Some("storage_full")) { Ok(()) } else { Err(refused.text()) }
     });
     assert_eq!(cluster.ask("GET", "/v1/services/web", "").expect("it answers").status, 200, "what is there is read");
+    let ready = cluster.ask("GET", "/readyz", "").expect("it answers");
+    assert!(ready.status == 200 && ready.text().starts_with("storage_full: "), "{}", ready.text());
     engine.kill(&before[1].id);
     let before = cluster.wait_for("what is killed is replaced", || {
         let now = cluster.wait_running("web", 2);
@@ -36,8 +38,8 @@ fn a_full_disk_refuses_what_is_new_and_loses_nothing() {
     engine.kill(&before[0].id);
     cluster.manager.kill();
     cluster.manager.start();
-    cluster.wait_for("it listens, and does not lead", || match cluster.ask("GET", "/readyz", "") {
-        Ok(answer) if answer.status == 503 => Ok(()),
+    cluster.wait_for("it listens, does not lead, and says why", || match cluster.ask("GET", "/readyz", "") {
+        Ok(answer) if answer.status == 503 && answer.text().starts_with("storage_full: ") => Ok(()),
         other => Err(format!("{other:?}")),
     });
 
@@ -49,6 +51,50 @@ fn a_full_disk_refuses_what_is_new_and_loses_nothing() {
     });
     let id = cluster.apply(&task("late", &["exit", "0"]))["task"].as_str().expect("an attempt").to_string();
     assert_eq!(cluster.wait_ended(&id).actual, "complete");
+}
+
+#[test]
+fn a_worker_whose_disk_is_full_says_so_takes_nothing_more_and_goes_on_when_there_is_room() {
+    let Some(engine) = engine() else { return };
+    let Some(disk) = Disk::of_mib(64) else { return };
+    let mut cluster = Cluster::start(&engine, 0);
+    let state_dir = format!("--state-dir={}", disk.path().join("worker").display());
+    cluster.add_worker(&[&state_dir, "--disk-reserve-mib=32"]);
+    cluster.wait_ready(1);
+    cluster.apply(&web("web", 1));
+    let before = cluster.wait_running("web", 1);
+
+    disk.fill_mib(40);
+    cluster.wait_for("the node says so", || match cluster.nodes().remove(0).message {
+        message if message.contains("its disk has been full") => Ok(()),
+        message => Err(message),
+    });
+    let events = cluster.ask("GET", "/v1/events", "").expect("it answers").text();
+    assert!(events.contains("\"reason\":\"disk_full\""), "{events}");
+    let metrics = cluster.ask("GET", "/metrics", "").expect("it answers").text();
+    assert!(metrics.contains("orbit_node_disk_full{node=\"worker-0\"} 1"), "{metrics}");
+    cluster.scale("web", 2);
+    let pending = cluster.wait_for("it is taken by nobody", || {
+        let tasks = cluster.tasks("?kind=service&name=web");
+        tasks.into_iter().find(|task| task.actual == "pending").ok_or("none waits".to_string())
+    });
+    assert!(pending.message.contains("its disk is full"), "{}", pending.message);
+    assert_eq!(identities(&cluster.wait_running("web", 1)), identities(&before), "what it has goes on");
+
+    // Now the ledger cannot be written either: the worker waits, and ends nothing.
+    disk.empty();
+    disk.fill_mib(60);
+    engine.kill(&before[0].id);
+    cluster.wait_for("it waits for room", || match cluster.workers[0].daemon.log() {
+        log if log.contains("the disk is full") => Ok(()),
+        log => Err(log),
+    });
+    disk.empty();
+    let after = cluster.wait_running("web", 2);
+    assert!(after.iter().all(|container| container.id != before[0].id), "what was killed is replaced");
+    assert!(cluster.workers[0].daemon.is_running(), "it never ended");
+    let log = cluster.workers[0].daemon.log();
+    assert_eq!(log.matches("worker starts").count(), 1, "{log}");
 }
 
 #[test]

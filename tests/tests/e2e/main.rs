@@ -22,6 +22,7 @@ mod pull;
 mod rest;
 mod rollout;
 mod service;
+mod snapshot;
 mod state_dir;
 mod task;
 mod undo;

@@ -97,6 +97,8 @@ impl Dispatcher {
                             parts.add(cluster, task);
                         }
                     }
+                    // From before a restore, and left alone.
+                    None if cluster.node(subscription.node).is_some_and(|node| node.unknown.contains(&id)) => {}
                     // Forgotten, or never this node's: nobody else is told what to run (I5).
                     None => parts.last().removed.push(id),
                 }
@@ -145,13 +147,18 @@ impl Dispatcher {
         parts.last();
         let task = |id: &TaskId| cluster.task(*id).expect("a node's tasks are in the table");
         let told = ids.iter().take_while(|id| parts.add(cluster, task(id))).count();
-        let follow = ids[told..].to_vec();
+        let mut follow = ids[told..].to_vec();
         subscription.pending = follow.iter().copied().collect();
+        let has_pending = !follow.is_empty();
+        // What is left alone since a restore is there as well, and no order about it ever follows.
+        let unknown = cluster.node(subscription.node).into_iter().flat_map(|node| &node.unknown);
+        follow.extend(unknown.copied());
+        follow.sort_unstable();
         subscription.sent += 1;
         subscription.waits_since = now;
-        match follow.is_empty() {
-            true => self.dirty.remove(&session),
-            false => self.dirty.insert(session),
+        match has_pending {
+            false => self.dirty.remove(&session),
+            true => self.dirty.insert(session),
         };
         let first = parts.done.swap_remove(0);
         Assigned { seq: subscription.sent, full: true, follow, ..first }

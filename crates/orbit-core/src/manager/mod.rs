@@ -147,6 +147,11 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// Say what becomes of tasks from before a restore that the state does not know.
+    SettleUnknown {
+        /// They are left alone for good, and not removed.
+        adopt: bool,
+    },
     /// Change the availability of a node.
     SetAvailability {
         /// Its name.
@@ -223,8 +228,11 @@ struct Leader {
     plan_outstanding: bool,
     reach_outstanding: bool,
     reports_outstanding: bool,
+    disks_outstanding: bool,
     /// Unreachable nodes whose heartbeats have come again.
     returned: BTreeSet<NodeId>,
+    /// What nodes said of their disks last, where the state has something else: whether they are full.
+    disks: BTreeMap<NodeId, bool>,
     /// Reports that came since the last entry of reports was proposed.
     reports: Vec<(SessionId, u64, NodeReports)>,
     /// The last deadline that the caller was given.
@@ -253,6 +261,7 @@ enum Purpose {
     Reports(Vec<ProposedReports>),
     PrefetchFailed,
     Reach,
+    Disks,
     Plan,
 }
 
@@ -406,7 +415,9 @@ impl Manager {
             plan_outstanding: false,
             reach_outstanding: false,
             reports_outstanding: false,
+            disks_outstanding: false,
             returned: BTreeSet::new(),
+            disks: BTreeMap::new(),
             reports: Vec::new(),
             due: None,
             stepped_at: at,
@@ -455,6 +466,7 @@ impl Manager {
             }
             Some(Purpose::Request(id, _)) => actions.push(Action::Reply { id, result: answer }),
             Some(Purpose::Reach) => leader.reach_outstanding = false,
+            Some(Purpose::Disks) => leader.disks_outstanding = false,
             Some(Purpose::Plan) => leader.plan_outstanding = false,
             Some(Purpose::Reports(keys)) => {
                 leader.reports_outstanding = false;
@@ -487,6 +499,7 @@ impl Manager {
                 keys.iter().for_each(|said| _ = leader.reports_are_through(said));
             }
             Some(Purpose::Reach) => leader.reach_outstanding = false,
+            Some(Purpose::Disks) => leader.disks_outstanding = false,
             Some(Purpose::Plan) => {
                 leader.plan_outstanding = false;
                 leader.planner.look_at_all(&self.cluster);
@@ -509,6 +522,13 @@ impl Manager {
                 leader.propose(now, Purpose::Reach, Command::Reach(changes), actions);
             }
         }
+        if leader.barrier_passed && !leader.disks_outstanding {
+            let changes = leader.disk_changes(&self.cluster);
+            if !changes.is_empty() {
+                leader.disks_outstanding = true;
+                leader.propose(now, Purpose::Disks, Command::Disks(changes), actions);
+            }
+        }
         self.propose_reports(now, actions);
         let Some(leader) = &mut self.leader else { return };
         if leader.barrier_passed && !leader.plan_outstanding && !leader.planner.is_idle(&self.cluster, at) {
@@ -529,7 +549,7 @@ impl Purpose {
     fn actor(&self) -> Actor {
         match self {
             Purpose::Request(_, actor) => *actor,
-            Purpose::Register(_) | Purpose::Reports(_) | Purpose::PrefetchFailed => Actor::Worker,
+            Purpose::Register(_) | Purpose::Reports(_) | Purpose::Disks | Purpose::PrefetchFailed => Actor::Worker,
             Purpose::Init | Purpose::Barrier | Purpose::Reach | Purpose::Plan => Actor::Manager,
         }
     }
@@ -578,6 +598,16 @@ impl Leader {
             Some(ReachabilityChange { node, incarnation, reach: Reach::Reachable })
         };
         returned.filter_map(change).collect()
+    }
+
+    /// What nodes said of their disks that is not written yet, all in one entry: they may share one.
+    fn disk_changes(&mut self, cluster: &Cluster) -> Vec<DiskChange> {
+        let is_news = |node: NodeId, full| cluster.node(node).is_some_and(|it| it.disk_full_since.is_some() != full);
+        let change = |(node, full)| {
+            let incarnation = self.sessions.incarnation_of(node).filter(|_| is_news(node, full))?;
+            Some(DiskChange { node, incarnation, full })
+        };
+        std::mem::take(&mut self.disks).into_iter().filter_map(change).collect()
     }
 
     /// Closes the sessions of forgotten nodes. A forgotten node is another node when it returns, and has to register

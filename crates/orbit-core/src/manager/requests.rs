@@ -70,6 +70,7 @@ impl Manager {
                 }
                 Command::Forget { name }
             }
+            Request::SettleUnknown { adopt } => Command::SettleUnknown { adopt },
             Request::SetAvailability { name, order } => {
                 if let AvailabilityOrder::Drain { deadline: Some(deadline) } = order {
                     check_span("deadline", deadline, 0)?;

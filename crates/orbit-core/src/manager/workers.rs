@@ -21,11 +21,16 @@ impl Manager {
         leader.refuse_clones_of(id, actions);
         match message {
             ToManager::Register(_) | ToManager::ProbeAck => {}
-            ToManager::Heartbeat { seq, assigned_seq } => {
+            ToManager::Heartbeat { seq, assigned_seq, disk_full } => {
                 actions.push(Action::Send { session: id, message: ToWorker::HeartbeatAck { seq } });
                 actions.extend(leader.dispatcher.acknowledged(&self.cluster, id, assigned_seq, at, &self.timing));
-                if self.cluster.node(node).is_some_and(|node| node.reach != Reach::Reachable) {
+                let Some(known) = self.cluster.node(node) else { return };
+                if known.reach != Reach::Reachable {
                     leader.returned.insert(node);
+                }
+                // Until it is written it is said with every heartbeat, and the last word counts.
+                if known.disk_full_since.is_some() != disk_full {
+                    leader.disks.insert(node, disk_full);
                 }
             }
             ToManager::Report { seq, reports } => self.report(id, seq, reports, actions),
@@ -184,7 +189,20 @@ impl Manager {
             ));
         }
         if hello.seen > (self.cluster.epoch, self.cluster.term) {
-            return Err("this worker has seen a later manager: this one is out of date".to_string());
+            let (epoch, _) = hello.seen;
+            let restored = match epoch >= self.cluster.epoch && self.cluster.unknown == UnknownTasks::Held {
+                true => format!(": it has to be restored with --epoch {} or above", epoch.saturating_add(1)),
+                false => String::new(),
+            };
+            return Err(format!("this worker has seen a later manager: this one is out of date{restored}"));
+        }
+        let is_unknown =
+            |report: &TaskReport| report.task.epoch < self.cluster.epoch && self.cluster.task(report.task).is_none();
+        if self.cluster.unknown != UnknownTasks::Removed && !hello.takes_parts && hello.inventory.iter().any(is_unknown)
+        {
+            return Err("this manager was restored, and this worker has tasks that it does not know and cannot be \
+                        told to leave alone: upgrade the worker, or say `orbit snapshot settle --remove-unknown`"
+                .to_string());
         }
         let info = &hello.info;
         check_name("name", &info.name).map_err(|e| e.message)?;
@@ -197,8 +215,9 @@ impl Manager {
                 return Err(format!("{first}-{last} is not a range of ports"));
             }
         }
-        if info.arch.len() > limits::NAME_BYTES_MAX || info.os.len() > limits::NAME_BYTES_MAX {
-            return Err("the architecture or the system has too long a name".to_string());
+        let Versions { worker, engine } = &info.versions;
+        if [&info.arch, &info.os, worker, engine].iter().any(|text| text.len() > limits::NAME_BYTES_MAX) {
+            return Err("the architecture, the system or a version has too long a name".to_string());
         }
         Ok(())
     }

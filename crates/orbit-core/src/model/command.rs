@@ -85,12 +85,19 @@ pub enum Command {
     Register(Registration),
     /// Nodes became unreachable or reachable.
     Reach(Vec<ReachabilityChange>),
+    /// The disks of nodes became full, or have room again.
+    Disks(Vec<DiskChange>),
     /// What workers observed of their tasks: of each node at most once.
     Reports(Vec<NodeReports>),
     /// An operator says that a node is gone for good.
     Forget {
         /// The node's name.
         name: String,
+    },
+    /// An operator says what becomes of the tasks from before a restore that the state does not know.
+    SettleUnknown {
+        /// They are left alone for good, and not removed.
+        adopt: bool,
     },
     /// A node cannot have an image that it was asked for before what serves is stopped: an attempt of that version has failed.
     PrefetchFailed {
@@ -167,6 +174,17 @@ pub struct ReachabilityChange {
     pub incarnation: u64,
     /// What it is now.
     pub reach: Reach,
+}
+
+/// A node's disk became full, or has room again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DiskChange {
+    /// The node.
+    pub node: NodeId,
+    /// Under which registration. What an older one said is stale.
+    pub incarnation: u64,
+    /// What it is now.
+    pub full: bool,
 }
 
 /// What a worker observed of one task.

@@ -111,11 +111,17 @@ pub enum What {
     Avoided,
     /// A node cannot have the image of a version: what serves there goes on.
     ImageFailed,
+    /// A node's disk is full: it takes no more tasks.
+    DiskFull,
+    /// A node's disk has room again.
+    DiskHasRoom,
+    /// A node has tasks that a restored state does not know: they are left alone.
+    UnknownTasks,
 }
 
 impl What {
     /// All, in order.
-    pub const ALL: [What; 36] = [
+    pub const ALL: [What; 39] = [
         What::Created,
         What::Changed,
         What::Scaled,
@@ -152,6 +158,9 @@ impl What {
         What::Resolved,
         What::Avoided,
         What::ImageFailed,
+        What::DiskFull,
+        What::DiskHasRoom,
+        What::UnknownTasks,
     ];
 
     /// Stable text, as in the API.
@@ -193,6 +202,9 @@ impl What {
             What::Resolved => "resolved",
             What::Avoided => "avoided",
             What::ImageFailed => "image_failed",
+            What::DiskFull => "disk_full",
+            What::DiskHasRoom => "disk_has_room",
+            What::UnknownTasks => "unknown_tasks",
         }
     }
 
@@ -211,6 +223,8 @@ impl What {
                 | What::RolledBack
                 | What::Avoided
                 | What::ImageFailed
+                | What::DiskFull
+                | What::UnknownTasks
         )
     }
 

@@ -15,6 +15,8 @@ pub enum ToManager {
         seq: u64,
         /// The last assignment that was taken up.
         assigned_seq: u64,
+        /// Its disk is full: nothing more can be started there.
+        disk_full: bool,
     },
     /// What the worker observed and the manager has not confirmed yet. Repeated until it has.
     Report {
@@ -240,6 +242,8 @@ pub struct LogRange {
     pub tail: Option<u32>,
     /// Only what was written since, in seconds since 1970; `None` is all.
     pub since_s: Option<u64>,
+    /// With the time in front of each line (RFC 3339), and a space.
+    pub timestamps: bool,
 }
 
 /// A process to start in a container.

@@ -28,6 +28,17 @@ pub struct NodeInfo {
     /// Which ports beyond that range a spec may pin, in ranges with both ends included. `None`: any, as a worker that is
     /// older than the question had it.
     pub pinned_ports: Option<Box<[(u16, u16)]>>,
+    /// Which programs work there, for people.
+    pub versions: Versions,
+}
+
+/// Versions of the programs of a node, as they name themselves; empty where they do not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Versions {
+    /// The worker's.
+    pub worker: String,
+    /// The container engine's, with its name.
+    pub engine: String,
 }
 
 impl NodeInfo {
@@ -113,6 +124,10 @@ pub struct Node {
     pub quarantined_ports: BTreeMap<u16, Time>,
     /// Tasks that could not be started on it.
     pub failed_starts: FailedStarts,
+    /// Since when its disk has been full, by its own word: it takes no more tasks until there is room.
+    pub disk_full_since: Option<Time>,
+    /// Tasks from before a restore that it has and the state does not know, where they are not to be removed.
+    pub unknown: BTreeSet<TaskId>,
     /// From where the next host port is sought, so that one that was just given back is not
     /// given out at once.
     pub next_port: u16,
@@ -145,10 +160,6 @@ impl Node {
     /// Which task holds a host port.
     pub fn port_holder(&self, port: u16) -> Option<TaskId> {
         self.held_ports.get(&port).copied()
-    }
-    /// Whether tasks may be placed on it now.
-    pub fn takes_tasks(&self) -> bool {
-        self.is_ready() && self.availability == Availability::Active
     }
     /// Whether it is heard, and does what it is told.
     pub fn is_ready(&self) -> bool {
@@ -199,6 +210,8 @@ impl Node {
             availability,
             quarantined_ports,
             failed_starts: FailedStarts::default(),
+            disk_full_since: None,
+            unknown: BTreeSet::new(),
             next_port,
             used: Resources::ZERO,
             granted: Resources::ZERO,

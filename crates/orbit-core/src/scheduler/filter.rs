@@ -61,6 +61,8 @@ pub enum Refusal {
     NotReady,
     /// An operator wants no more tasks on it.
     Cordoned,
+    /// Its disk is full.
+    DiskFull,
     /// It does not meet a constraint.
     Constraint(Constraint),
     /// Too little processor time is free.
@@ -96,6 +98,7 @@ impl Refusal {
         match self {
             Refusal::NotReady => "ready",
             Refusal::Cordoned => "cordoned",
+            Refusal::DiskFull => "disk",
             Refusal::Constraint(_) => "constraint",
             Refusal::Cpu { .. } => "cpu",
             Refusal::Memory { .. } => "memory",
@@ -109,6 +112,7 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::NotReady => f.write_str("not reachable"),
             Refusal::Cordoned => f.write_str("cordoned or draining"),
+            Refusal::DiskFull => f.write_str("its disk is full"),
             Refusal::Constraint(constraint) => write!(f, "not {constraint}"),
             Refusal::Cpu { needs, free } => write!(f, "not enough cpu: needs {needs}m, {free}m free"),
             Refusal::Memory { needs, free } => {
@@ -139,8 +143,11 @@ pub fn check_room(node: &Node, needs: Resources, placement: &Placement, reserved
     if !node.is_ready() {
         return Err(Refusal::NotReady);
     }
-    if !node.takes_tasks() {
+    if node.availability != Availability::Active {
         return Err(Refusal::Cordoned);
+    }
+    if node.disk_full_since.is_some() {
+        return Err(Refusal::DiskFull);
     }
     if let Some(constraint) = placement.constraints.iter().find(|c| !node.meets(c)) {
         return Err(Refusal::Constraint(constraint.clone()));

@@ -68,12 +68,17 @@ impl Cluster {
                 changes.iter().for_each(|change| self.apply_reach_change(change, touched));
                 Ok(Answer::Done)
             }
+            Command::Disks(changes) => {
+                changes.iter().for_each(|change| self.apply_disk_change(change, touched));
+                Ok(Answer::Done)
+            }
             Command::Reports(reports) => {
                 reports.iter().for_each(|reports| self.apply_reports(reports, touched));
                 Ok(Answer::Done)
             }
             Command::Forget { name } => self.apply_forget(name, touched),
             Command::SetAvailability { name, order } => self.apply_set_availability(name, *order, touched),
+            Command::SettleUnknown { adopt } => self.apply_settle_unknown(*adopt, touched),
             Command::PrefetchFailed { node, workload, version, end } => {
                 self.apply_prefetch_failed(*node, *workload, *version, end, touched);
                 Ok(Answer::Done)

@@ -17,6 +17,8 @@ pub struct Cluster {
     pub id: Option<ClusterId>,
     /// Raised by every restore from a backup.
     pub epoch: u32,
+    /// What becomes of tasks that nodes have from an earlier epoch and that stand nowhere here.
+    pub unknown: UnknownTasks,
     /// Which behaviour of `apply` is in force.
     pub schema: u32,
     /// Index of the last applied entry: the cluster's revision.
@@ -65,6 +67,7 @@ impl Default for Cluster {
         Cluster {
             id: None,
             epoch: 1,
+            unknown: UnknownTasks::Removed,
             schema: SCHEMA,
             index: 0,
             term: 0,

@@ -11,6 +11,8 @@ pub struct Snapshot {
     /// As in [`Cluster`].
     pub epoch: u32,
     /// As in [`Cluster`].
+    pub unknown: UnknownTasks,
+    /// As in [`Cluster`].
     pub schema: u32,
     /// Index of the last entry that is contained.
     pub index: u64,
@@ -36,6 +38,16 @@ pub struct Snapshot {
     pub history: Vec<HistoryEvent>,
 }
 
+impl Snapshot {
+    /// The same as the beginning of an epoch, which is above its own: what a manager starts with that is restored from a
+    /// backup. Whoever speaks for the world before is refused by its workers, and what they have that is not known here is
+    /// held.
+    pub fn for_restore(self, epoch: u32) -> Snapshot {
+        assert!(epoch > self.epoch, "an epoch is never begun twice");
+        Snapshot { epoch, unknown: UnknownTasks::Held, ..self }
+    }
+}
+
 impl Cluster {
     /// The replicated state without its indexes.
     pub fn snapshot(&self) -> Snapshot {
@@ -50,7 +62,8 @@ impl Cluster {
                 n.quarantined_ports.clone(),
                 n.next_port,
             );
-            Node { failed_starts: n.failed_starts.clone(), ..bare }
+            let Node { failed_starts, disk_full_since, unknown, .. } = n.clone();
+            Node { failed_starts, disk_full_since, unknown, ..bare }
         };
         let workload = |w: &Workload| Workload {
             versions: w.versions.iter().map(|v| Version { tasks: 0, ..v.clone() }).collect(),
@@ -60,6 +73,7 @@ impl Cluster {
         Snapshot {
             cluster: self.id,
             epoch: self.epoch,
+            unknown: self.unknown,
             schema: self.schema,
             index: self.index,
             term: self.term,
@@ -89,6 +103,7 @@ impl Cluster {
         let mut cluster = Cluster {
             id: snapshot.cluster,
             epoch: snapshot.epoch,
+            unknown: snapshot.unknown,
             schema: snapshot.schema,
             index: snapshot.index,
             term: snapshot.term,

@@ -23,6 +23,8 @@ pub(super) struct Link {
     /// machine, one before it; the beginning of this process's life where there was none. Fences count from here (invariant
     /// I8).
     heard_of_at: Option<Time>,
+    /// Said with each heartbeat.
+    disk_full: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -75,12 +77,26 @@ impl Link {
     /// `heard_of_at`: what an earlier process of this boot has written down.
     pub fn new(nonce: u64, heard_of_at: Option<Time>) -> Link {
         let jitter = ChaCha8Rng::seed_from_u64(nonce);
-        Link { state: State::Down { dial_at: Time(0) }, dialled: 0, failures: 0, jitter, heard_of_at }
+        Link { state: State::Down { dial_at: Time(0) }, dialled: 0, failures: 0, jitter, heard_of_at, disk_full: false }
     }
 
     /// When the last message was sent that the manager is known to have heard.
     pub fn heard_of_at(&self) -> Time {
         self.heard_of_at.unwrap_or_default()
+    }
+
+    pub fn is_disk_full(&self) -> bool {
+        self.disk_full
+    }
+
+    /// That it is full by now is said at once: whoever cannot write soon says nothing any more.
+    pub fn disk_is(&mut self, now: Time, full: bool) {
+        let is_news = std::mem::replace(&mut self.disk_full, full) != full;
+        if let State::Up(up) = &mut self.state
+            && is_news
+        {
+            up.heartbeat_at = now;
+        }
     }
 
     /// A heartbeat is acknowledged.
@@ -261,13 +277,19 @@ impl Link {
                 actions.push(Action::Disconnect(up.link));
                 self.retry(now);
             }
-            State::Up(up) => up.keep_up(now, news, actions),
+            State::Up(up) => up.keep_up(now, self.disk_full, news, actions),
         }
     }
 }
 
 impl Up {
-    fn keep_up(&mut self, now: Time, news: Vec<(TaskId, Option<TaskReport>)>, actions: &mut Vec<Action>) {
+    fn keep_up(
+        &mut self,
+        now: Time,
+        disk_full: bool,
+        news: Vec<(TaskId, Option<TaskReport>)>,
+        actions: &mut Vec<Action>,
+    ) {
         let link = self.link;
         let repeat = self.repeat_at <= now;
         let seq = self.reports + 1;
@@ -297,7 +319,7 @@ impl Up {
             if self.unacknowledged.len() > UNACKNOWLEDGED_MAX {
                 self.unacknowledged.pop_front();
             }
-            let message = ToManager::Heartbeat { seq: self.heartbeats, assigned_seq: self.assigned_seq };
+            let message = ToManager::Heartbeat { seq: self.heartbeats, assigned_seq: self.assigned_seq, disk_full };
             actions.push(Action::Send { link, message });
         }
     }

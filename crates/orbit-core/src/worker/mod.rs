@@ -40,6 +40,8 @@ pub struct Config {
     pub starts_max: usize,
     /// How often everything is listed, in case an event was lost.
     pub resync_every: Millis,
+    /// With less than this free on its disk, in bytes, the node takes no more tasks.
+    pub disk_reserve_bytes: u64,
 }
 
 /// What happens to a worker.
@@ -67,6 +69,11 @@ pub enum Event {
     Hint(TaskId),
     /// Events of the engine may have been lost: look at everything.
     HintsLost,
+    /// Somebody has looked how much room there is on the disk.
+    Disk {
+        /// What is free, in bytes.
+        free_bytes: u64,
+    },
     /// The deadline has come.
     Wake,
 }
@@ -207,6 +214,10 @@ impl Worker {
     pub fn is_engine_down(&self) -> bool {
         self.engine.down_until.is_some()
     }
+    /// Whether its disk is full, as far as somebody has looked.
+    pub fn is_disk_full(&self) -> bool {
+        self.link.is_disk_full()
+    }
     /// When to send [`Event::Wake`] at the latest.
     pub fn deadline(&self) -> Option<Time> {
         let engine = self.engine.down_until.unwrap_or(self.engine.resync_at);
@@ -268,6 +279,7 @@ impl Worker {
                 }
             }
             Event::HintsLost => self.list(&mut actions),
+            Event::Disk { free_bytes } => self.disk(now, free_bytes),
             Event::Wake => {}
         }
         self.keep_listing(now, &mut actions);
@@ -283,6 +295,17 @@ impl Worker {
         self.link.follow_up(now, self.engine.listed, news, &mut actions);
         debug_assert!(self.reports_everything(), "a change of a task was overlooked");
         persist_first(actions)
+    }
+
+    /// A disk is full when less than the reserve is free, and has room when a quarter more is: between the two it stays what
+    /// it was, so that a log that grows and is cut does not make it news each time.
+    fn disk(&mut self, now: Time, free_bytes: u64) {
+        let reserve = self.config.disk_reserve_bytes;
+        let full = match self.link.is_disk_full() {
+            true => free_bytes < reserve.saturating_add(reserve / 4),
+            false => free_bytes < reserve,
+        };
+        self.link.disk_is(now, full);
     }
 
     fn tick(&mut self) -> u64 {

@@ -284,6 +284,7 @@ impl World {
             port_range: (20_000, 20_002),
             address: None,
             pinned_ports: None,
+            versions: Default::default(),
         }
     }
 
@@ -395,7 +396,7 @@ impl World {
                         let failure = (c % 2 == 0).then(|| End::new(Reason::PullFailed, "no"));
                         ToManager::Prefetched { workload, version, failure }
                     }
-                    _ => ToManager::Heartbeat { seq: 1, assigned_seq: u64::from(b % 8) },
+                    _ => ToManager::Heartbeat { seq: 1, assigned_seq: u64::from(b % 8), disk_full: b % 16 == 15 },
                 };
                 self.step(Event::Message { session, message });
             }

@@ -8,7 +8,11 @@ use crate::{
     World,
     words::{Words, bytes, end, found_text, list, probed, span, spec, state, update},
 };
-use orbit_core::{manager::*, model::*, state::Cluster};
+use orbit_core::{
+    manager::*,
+    model::*,
+    state::{Cluster, Snapshot},
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub fn world() -> Box<dyn World> {
@@ -23,8 +27,11 @@ struct Peer {
     beats: bool,
     /// Messages to it are lost.
     deaf: bool,
+    disk_full: bool,
     orders: BTreeMap<TaskId, (Desired, bool)>,
     known: BTreeMap<TaskId, TaskReport>,
+    /// Those of which the last welcome said that they are there, and no more.
+    left_alone: BTreeSet<TaskId>,
     heartbeats: u64,
     assigned_seq: u64,
     /// Whether it can be asked for images, and which it was asked for and has not answered.
@@ -34,7 +41,10 @@ struct Peer {
 
 struct Managed {
     now: u64,
+    /// What the log stands behind, and what a restore begins with.
+    base: Cluster,
     log: Vec<Entry>,
+    backup: Option<Snapshot>,
     manager: Manager,
     term: u64,
     peers: BTreeMap<String, Peer>,
@@ -64,7 +74,9 @@ impl Managed {
     fn new() -> Managed {
         let mut world = Managed {
             now: 1000,
+            base: Cluster::default(),
             log: Vec::new(),
+            backup: None,
             manager: Manager::restore(Cluster::default(), Timing::default()),
             term: 0,
             peers: BTreeMap::new(),
@@ -101,11 +113,16 @@ impl Managed {
             }
             "deaf" => self.peers.get_mut(words.word(0)).expect("a node").deaf = true,
             "hears" => self.peers.get_mut(words.word(0)).expect("a node").deaf = false,
+            "disk" => {
+                let full = words.word(1) == "full";
+                self.peers.get_mut(words.word(0)).expect("a node").disk_full = full;
+                self.heartbeat(words.word(0));
+            }
             "prefetched" => self.prefetched(words),
             "ack" => self.send(words.word(0), ToManager::ProbeAck),
             "close" => self.close(words.word(0)),
             "service" | "task" | "scale" | "restart" | "delete" | "stop" | "logs" => self.request(words),
-            "forget" | "cordon" | "uncordon" | "drain" => self.request(words),
+            "forget" | "cordon" | "uncordon" | "drain" | "decide" => self.request(words),
             "pause" | "resume" | "promote" | "undo" => self.request(words),
             "versions" => self.print_versions(words.word(0)),
             "report" => self.report(words),
@@ -119,6 +136,8 @@ impl Managed {
                 let (proposal, at, actor, command) = self.proposed.pop_front().expect("something is held");
                 self.append(at, actor, command, Some(proposal));
             }
+            "backup" => self.backup = Some(self.manager.snapshot()),
+            "restore" => self.restore(),
             "lose" => self.lose(),
             "depose" => self.step(Event::Deposed),
             "elect" => self.elect(),
@@ -177,7 +196,7 @@ impl Managed {
 
     fn append(&mut self, at: Time, actor: Actor, command: Command, proposal: Option<ProposalId>) {
         let last = self.log.last().map_or(Time(0), |entry| entry.at);
-        let index = self.log.len() as u64 + 1;
+        let index = self.base.index + self.log.len() as u64 + 1;
         let wall_ms = 1_700_000_000_000 + self.now;
         let entry = Entry { index, term: self.term, at: at.max(last), wall_ms, actor, command };
         self.log.push(entry.clone());
@@ -215,12 +234,25 @@ impl Managed {
         self.proposed.clear();
         self.held = false;
         let before = self.manager.snapshot();
-        let mut cluster = Cluster::default();
+        let mut cluster = self.base.clone();
         self.log.iter().for_each(|entry| _ = cluster.apply(entry));
         assert_eq!(cluster.snapshot(), before, "the log gives the state that was live (I14)");
         self.manager = Manager::restore(cluster, Timing::default());
         self.peers.values_mut().for_each(|peer| peer.session = None);
         self.now += words.span("down", 0).0;
+        self.elect();
+    }
+
+    /// The process ends, and another begins with the backup. Workers keep what they have.
+    fn restore(&mut self) {
+        self.proposed.clear();
+        let backup = self.backup.clone().expect("a backup was taken");
+        let epoch = self.manager.cluster().epoch + 1;
+        self.base = Cluster::restore(backup.for_restore(epoch)).expect("a backup is a state");
+        self.log.clear();
+        self.term = self.base.term;
+        self.manager = Manager::restore(self.base.clone(), Timing::default());
+        self.peers.values_mut().for_each(|peer| peer.session = None);
         self.elect();
     }
 
@@ -262,6 +294,7 @@ impl Managed {
             },
             port_range: (first.parse().expect("a port"), last.parse().expect("a port")),
             address: None,
+            versions: Versions::default(),
             pinned_ports: words.option("pins").map(|ranges| {
                 let number = |text: &str| text.parse().expect("a port");
                 let range = |text: &str| match text.split_once('-') {
@@ -277,8 +310,10 @@ impl Managed {
             session: None,
             beats: true,
             deaf: false,
+            disk_full: false,
             orders: BTreeMap::new(),
             known: BTreeMap::new(),
+            left_alone: BTreeSet::new(),
             heartbeats: 0,
             assigned_seq: 0,
             prefetches: words.words.contains(&"prefetches"),
@@ -307,7 +342,7 @@ impl Managed {
         peer.nonce = words.number("nonce", peer.nonce);
         let cluster = words.option("cluster").map(|id| ClusterId(id.parse().expect("a number")));
         let inventory = peer.known.values().cloned().collect();
-        let seen = (1, words.number("seen", 0));
+        let seen = (words.number("epoch", 1), words.number("seen", 0));
         (
             session,
             Hello {
@@ -356,7 +391,8 @@ impl Managed {
     fn heartbeat(&mut self, name: &str) {
         let peer = self.peers.get_mut(name).expect("a node");
         peer.heartbeats += 1;
-        let message = ToManager::Heartbeat { seq: peer.heartbeats, assigned_seq: peer.assigned_seq };
+        let (seq, assigned_seq, disk_full) = (peer.heartbeats, peer.assigned_seq, peer.disk_full);
+        let message = ToManager::Heartbeat { seq, assigned_seq, disk_full };
         self.send(name, message);
     }
 
@@ -393,15 +429,20 @@ impl Managed {
                 peer.assigned_seq = assigned.seq;
                 if assigned.full {
                     peer.orders.clear();
+                    // What is only named goes on as it is.
+                    let Peer { known, left_alone, .. } = peer;
+                    let named = |task: &TaskId| assigned.follow.contains(task);
+                    *left_alone = known.keys().copied().filter(named).collect();
                 }
                 for gone in assigned.removed {
                     peer.orders.remove(&gone);
+                    peer.left_alone.remove(&gone);
                     peer.known.remove(&gone);
                 }
                 let orders = assigned.tasks.into_iter().map(|order| (order.task, (order.desired, order.ended)));
                 peer.orders.extend(orders);
-                let Peer { orders, known, .. } = peer;
-                known.retain(|task, _| orders.contains_key(task));
+                let Peer { orders, known, left_alone, .. } = peer;
+                known.retain(|task, _| orders.contains_key(task) || left_alone.contains(task));
             }
             _ => {}
         }
@@ -513,6 +554,7 @@ impl Managed {
                 task: self.find(words.word(0)),
                 what: StreamOf::Logs(LogRange::default()),
             }),
+            "decide" => Request::SettleUnknown { adopt: words.word(0) == "adopt" },
             "forget" => Request::Forget { name: words.word(0).to_string() },
             "pause" | "resume" | "promote" | "undo" => Request::Rollout {
                 name: words.word(0).to_string(),
@@ -587,6 +629,16 @@ impl Managed {
                     format!("{} is lost, silent since {silent_since}", self.node_text(change.node))
                 }
             })),
+            Command::Disks(changes) => list(changes.iter().map(|change| {
+                format!(
+                    "the disk of {} {}",
+                    self.node_text(change.node),
+                    if change.full { "is full" } else { "has room" }
+                )
+            })),
+            Command::SettleUnknown { adopt } => {
+                format!("what is unknown is {}", if *adopt { "left alone" } else { "to go" })
+            }
             Command::Reports(nodes) => {
                 let report = |r: &TaskReport| format!("{} {}{}", self.task_text(r.task), r.state, found_text(r.probed));
                 format!("report {}", list(nodes.iter().flat_map(|it| &it.reports).map(report)))
@@ -782,6 +834,14 @@ impl Managed {
                 Availability::Draining { .. } if self.manager.cluster().is_drained(node.id) => ", drained".to_string(),
                 Availability::Draining { deadline: None, .. } => ", draining".to_string(),
                 Availability::Draining { deadline: Some(at), .. } => format!(", draining until {at}"),
+            };
+            let availability = match node.disk_full_since {
+                None => availability,
+                Some(since) => format!("{availability}, its disk full since {since}"),
+            };
+            let availability = match node.unknown.is_empty() {
+                true => availability,
+                false => format!("{availability}, left alone {}", list(&node.unknown)),
             };
             let Node { id, info, .. } = node;
             format!("{id} {}: {reach}{availability}, {} of {}", info.name, node.used(), info.allocatable)

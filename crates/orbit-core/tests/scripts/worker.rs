@@ -5,7 +5,7 @@
 
 use crate::{
     World,
-    words::{Words, end, found_text, list, probed, span, spec, state},
+    words::{Words, bytes, end, found_text, list, probed, span, spec, state},
 };
 use orbit_core::{model::*, worker::*};
 use std::collections::BTreeMap;
@@ -52,9 +52,11 @@ fn machine(ledger: Ledger, boot: u64, nonce: u64) -> Worker {
         port_range: (20_000, 20_099),
         address: None,
         pinned_ports: None,
+        versions: Default::default(),
     };
     let (pull_deadline, resync_every) = (Millis::secs(20), Millis::secs(30));
-    Worker::restore(Config { info, pull_deadline, starts_max: 2, resync_every }, ledger, BootId(boot), nonce)
+    let config = Config { info, pull_deadline, starts_max: 2, resync_every, disk_reserve_bytes: 100 << 20 };
+    Worker::restore(config, ledger, BootId(boot), nonce)
 }
 
 fn id(text: &str) -> TaskId {
@@ -145,6 +147,7 @@ impl Working {
             "done" => self.done(words),
             "hint" => self.step(Event::Hint(id(words.word(0)))),
             "hints-lost" => self.step(Event::HintsLost),
+            "disk" => self.step(Event::Disk { free_bytes: bytes(words.word(0)) }),
             "wait" => self.wait(span(words.word(0)).0),
             "crash" => self.crash(),
             "reboot" => {
@@ -217,7 +220,7 @@ impl Working {
         order
     }
 
-    /// Orders as `run:1.5.0`, `stop:1.5.0`, `ended:1.5.0`, `remove:1.5.0`.
+    /// Orders as `run:1.5.0`, `stop:1.5.0`, `ended:1.5.0`, `remove:1.5.0`, and `follow:1.5.0` for one that is only named.
     fn orders_of(&mut self, words: &Words, full: bool) -> Assigned {
         self.seq = words.number("seq", self.seq + 1);
         let mut assigned = Assigned { seq: self.seq, full, tasks: Vec::new(), follow: Vec::new(), removed: Vec::new() };
@@ -225,6 +228,7 @@ impl Working {
             let (wanted, task) = word.split_once(':').expect("just looked");
             match wanted {
                 "remove" => assigned.removed.push(id(task)),
+                "follow" => assigned.follow.push(id(task)),
                 wanted => assigned.tasks.push(self.assignment(words, id(task), wanted)),
             }
         }
@@ -378,7 +382,9 @@ fn message_text(message: &ToManager) -> String {
         ToManager::Register(hello) => {
             format!("hello, seen {:?}, with {}", hello.seen, list(hello.inventory.iter().map(report_text)))
         }
-        ToManager::Heartbeat { seq, assigned_seq } => format!("heartbeat {seq}, assigned {assigned_seq}"),
+        ToManager::Heartbeat { seq, assigned_seq, disk_full } => {
+            format!("heartbeat {seq}, assigned {assigned_seq}{}", if *disk_full { ", its disk is full" } else { "" })
+        }
         ToManager::Report { reports, .. } => format!("report {}", list(reports.iter().map(report_text))),
         ToManager::ProbeAck => "here".to_string(),
         ToManager::Prefetched { version, failure: None, .. } => format!("have the image of version {version}"),

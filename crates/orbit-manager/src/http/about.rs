@@ -57,12 +57,19 @@ fn manifest_schema(document: &utoipa::openapi::OpenApi) -> String {
     text.replace("#/components/schemas/", "#/$defs/")
 }
 
-/// Whether the manager leads and knows everything that was committed before.
+/// Whether the manager leads and knows everything that was committed before; and whether its disk is full, so that it answers
+/// reads and refuses what would be written.
 #[utoipa::path(get, path = "/readyz", tag = "about", operation_id = "read_readiness",
     responses((status = 200, content_type = "text/plain"), (status = 503, content_type = "text/plain")))]
 async fn ready(State(handle): State<ManagerHandle>) -> Response {
+    let full = handle.metrics.is_disk_full();
     match handle.read(|state, _| state.is_ready()).await {
+        Ok(true) if full => "storage_full: the disk is full, and what users write is refused\n".into_response(),
         Ok(true) => "ok\n".into_response(),
+        Ok(false) if full => {
+            let body = "storage_full: not leading yet, the disk is full; free some space\n";
+            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+        }
         Ok(false) => (StatusCode::SERVICE_UNAVAILABLE, "not leading yet\n").into_response(),
         Err(rejection) => Fault::from(rejection).into_response(),
     }

@@ -45,6 +45,7 @@ struct OfNode {
     name: String,
     ready: bool,
     availability: &'static str,
+    disk_full: bool,
     allocatable: Resources,
     requested: Resources,
     tasks: u32,
@@ -154,6 +155,7 @@ fn nodes(state: View, _: Time, _: &Tally, after: Option<&str>, room: usize) -> V
         name: node.info.name.clone(),
         ready: node.is_ready(),
         availability: views::availability(cluster, node),
+        disk_full: node.disk_full_since.is_some(),
         allocatable: node.info.allocatable,
         requested: node.used(),
         tasks: views::live_tasks(cluster, node),
@@ -200,6 +202,8 @@ fn register_nodes(nodes: &Arc<[OfNode]>, registry: &mut Registry) {
         registry.register(format!("node_{name}"), help, series);
     };
     metric("ready", "1 while it is reachable, 0 while it is not", |it| Some(f64::from(it.ready)));
+    let help = "1 while its disk is full, so that it takes no tasks";
+    metric("disk_full", help, |it| Some(f64::from(it.disk_full)));
     metric("tasks", "Its tasks that were not seen to end", |it| Some(it.tasks.into()));
     metric("allocatable_cpu_cores", "Processors that tasks may use in all", |it| Some(cores(it.allocatable)));
     let help = "Memory that tasks may use in all";

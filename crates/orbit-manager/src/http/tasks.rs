@@ -230,6 +230,7 @@ struct Output {
     follow: Option<String>,
     tail: Option<u32>,
     since: Option<String>,
+    timestamps: Option<String>,
 }
 
 /// What an attempt has written, standard output and standard error as they came.
@@ -237,6 +238,7 @@ struct Output {
     params(("follow" = Option<bool>, Query, description = "go on until it has ended"),
         ("tail" = Option<u32>, Query, description = "only so many of the last lines"),
         ("since" = Option<String>, Query, description = "only what was written since (RFC 3339)"),
+        ("timestamps" = Option<bool>, Query, description = "with the time in front of each line (RFC 3339) and a space"),
         ("TE" = Option<String>, Header, description = "`trailers`: why the log breaks off is said in the trailer `orbit-error`, and not in a last line")),
     responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "it has no node yet"), (status = 503, body = Problem)))]
@@ -247,12 +249,13 @@ async fn logs(
     Query(query): Query<Output>,
 ) -> Answered<Response> {
     let follow = flag("follow", query.follow.as_deref())?;
+    let timestamps = flag("timestamps", query.timestamps.as_deref())?;
     let since_s = query.since.as_deref().map(seconds).transpose()?;
     let attempt = match id.parse::<TaskId>() {
         Ok(attempt) => attempt,
         Err(_) => newest_attempt(&handle, id).await?,
     };
-    let pieces = handle.logs(attempt, LogRange { follow, tail: query.tail, since_s }).await?;
+    let pieces = handle.logs(attempt, LogRange { follow, tail: query.tail, since_s, timestamps }).await?;
     Ok(log::log(&headers, pieces))
 }
 

@@ -19,15 +19,24 @@ pub fn node(state: View, node: &Node, now: Time) -> view::Node {
         None => "tasks are replaced".to_string(),
     };
     let duty = availability(cluster, node);
-    let message = match node.avoided_until(at) {
+    let unknown = node.unknown.len();
+    let message = match (node.disk_full_since, node.avoided_until(at)) {
         _ if !message.is_empty() => message,
         _ if duty == "draining" => blocks(cluster, node),
-        Some(until) => format!(
+        _ if unknown > 0 && cluster.unknown == UnknownTasks::Held => format!(
+            "has {unknown} task{} from before the restore that are in no backup: `orbit snapshot settle` says what \
+             becomes of them",
+            if unknown == 1 { "" } else { "s" }
+        ),
+        (Some(since), _) => {
+            format!("its disk has been full since {}: it takes no tasks until there is room", moment(state, since))
+        }
+        (None, Some(until)) => format!(
             "{} tasks in a row could not be started on it: until {} they go elsewhere where they can",
             node.failed_starts.count,
             moment(state, until)
         ),
-        None => message,
+        (None, None) => message,
     };
     view::Node {
         name: node.info.name.clone(),
@@ -39,6 +48,8 @@ pub fn node(state: View, node: &Node, now: Time) -> view::Node {
         labels: node.info.labels.clone(),
         arch: node.info.arch.clone(),
         os: node.info.os.clone(),
+        worker_version: node.info.versions.worker.clone(),
+        engine_version: node.info.versions.engine.clone(),
         allocatable: amount(node.info.allocatable),
         used: amount(node.used()),
         tasks: live_tasks(cluster, node),

@@ -181,7 +181,7 @@ impl Node {
             for seq in 1.. {
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 let assigned_seq = assigned.load(Ordering::Relaxed);
-                if heartbeats.send(ToManager::Heartbeat { seq, assigned_seq }).await.is_err() {
+                if heartbeats.send(ToManager::Heartbeat { seq, assigned_seq, disk_full: false }).await.is_err() {
                     return;
                 }
             }

@@ -186,6 +186,7 @@ fn info() -> impl Strategy<Value = NodeInfo> {
             allocatable,
             port_range,
             address,
+            versions: Versions { worker: format!("1.{}", port_range.0), engine: format!("Docker {}", port_range.1) },
             pinned_ports: pinned_ports.map(Vec::into_boxed_slice),
         },
     )
@@ -262,6 +263,8 @@ fn command() -> impl Strategy<Value = Command> {
         incarnation,
         reach,
     });
+    let disk = (node_id(), n64(), any::<bool>());
+    let disk = disk.prop_map(|(node, incarnation, full)| DiskChange { node, incarnation, full });
     prop_oneof![
         n64().prop_map(|id| Command::Init { cluster: ClusterId(id) }),
         n64().prop_map(|seed| Command::Barrier { seed }),
@@ -285,6 +288,8 @@ fn command() -> impl Strategy<Value = Command> {
         task_id().prop_map(|task| Command::StopTask { task }),
         (info(), vec(report(), 0..3)).prop_map(|(info, inventory)| Command::Register(Registration { info, inventory })),
         vec(edge, 0..3).prop_map(Command::Reach),
+        vec(disk, 0..3).prop_map(Command::Disks),
+        any::<bool>().prop_map(|adopt| Command::SettleUnknown { adopt }),
         vec(node_reports(), 0..3).prop_map(Command::Reports),
         text().prop_map(|name| Command::Forget { name }),
         (text(), availability_order()).prop_map(|(name, order)| Command::SetAvailability { name, order }),
@@ -370,7 +375,11 @@ pub fn to_manager() -> impl Strategy<Value = ToManager> {
                 prefetches,
             })
         ),
-        (n64(), n64()).prop_map(|(seq, assigned_seq)| ToManager::Heartbeat { seq, assigned_seq }),
+        (n64(), n64(), any::<bool>()).prop_map(|(seq, assigned_seq, disk_full)| ToManager::Heartbeat {
+            seq,
+            assigned_seq,
+            disk_full
+        }),
         (n64(), sorted_reports()).prop_map(|(seq, reports)| ToManager::Report { seq, reports }),
         Just(ToManager::ProbeAck),
         (uid(), n32(), of(end())).prop_map(|(workload, version, failure)| ToManager::Prefetched {
@@ -417,8 +426,8 @@ fn assigned() -> impl Strategy<Value = Assigned> {
     )
 }
 pub fn to_worker() -> impl Strategy<Value = ToWorker> {
-    let logs = (any::<bool>(), of(n32()), of(n64()))
-        .prop_map(|(follow, tail, since_s)| StreamOf::Logs(LogRange { follow, tail, since_s }));
+    let logs = (any::<bool>(), of(n32()), of(n64()), any::<bool>())
+        .prop_map(|(follow, tail, since_s, timestamps)| StreamOf::Logs(LogRange { follow, tail, since_s, timestamps }));
     let exec = (vec(text(), 1..4), any::<bool>(), any::<bool>())
         .prop_map(|(command, tty, stdin)| StreamOf::Exec(ExecRequest { command, tty, stdin }));
     let stream = (any::<[u8; 16]>(), task_id(), prop_oneof![logs, exec])
@@ -463,10 +472,20 @@ fn node() -> impl Strategy<Value = Node> {
         workloads,
         avoided_until,
     });
+    let failed = (failed, of(time()), proptest::collection::btree_set(task_id(), 0..3));
     (info(), n64(), time(), reach(), availability(), quarantined, any::<u16>(), failed).prop_map(
-        |(info, incarnation, at, reach, availability, quarantined, next_port, failed_starts)| {
+        |(
+            info,
+            incarnation,
+            at,
+            reach,
+            availability,
+            quarantined,
+            next_port,
+            (failed_starts, disk_full_since, unknown),
+        )| {
             let mut node = Node::bare(NodeId(0), info, incarnation, at, reach, availability, quarantined, next_port);
-            node.failed_starts = failed_starts;
+            (node.failed_starts, node.disk_full_since, node.unknown) = (failed_starts, disk_full_since, unknown);
             node
         },
     )
@@ -585,6 +604,7 @@ pub fn snapshot() -> impl Strategy<Value = Snapshot> {
             Snapshot {
                 cluster,
                 epoch,
+                unknown: [UnknownTasks::Removed, UnknownTasks::Held, UnknownTasks::Adopted][epoch as usize % 3],
                 schema,
                 index,
                 term,

@@ -56,6 +56,7 @@ fn info() -> NodeInfo {
         port_range: (20_000, 29_999),
         address: None,
         pinned_ports: None,
+        versions: Default::default(),
     }
 }
 
@@ -189,6 +190,7 @@ pub fn snapshot() -> Snapshot {
     Snapshot {
         cluster: Some(ClusterId(0xfeed_f00d)),
         epoch: 1,
+        unknown: UnknownTasks::Removed,
         schema: 1,
         index: 12,
         term: 2,
@@ -463,6 +465,54 @@ fn avoided_snapshot() -> Snapshot {
     later
 }
 
+/// A node whose disk became full, and had room again.
+fn disk_entries() -> Vec<Entry> {
+    let change = |full| DiskChange { node: NodeId(1), incarnation: 4, full };
+    numbered([Command::Disks(vec![change(true)]), Command::Disks(vec![change(false)])])
+}
+
+fn settled_entries() -> Vec<Entry> {
+    numbered([Command::SettleUnknown { adopt: true }, Command::SettleUnknown { adopt: false }])
+}
+
+/// A state that was restored from a backup, and a node with tasks that it does not know.
+fn restored_snapshot() -> Snapshot {
+    let mut later = nodes_snapshot().for_restore(2);
+    let node = &mut later.nodes[0];
+    node.unknown = [TaskId { epoch: 1, index: 90, ordinal: 0 }, TaskId { epoch: 1, index: 90, ordinal: 1 }].into();
+    later.history.push(HistoryEvent {
+        index: 8,
+        at: Time(7000),
+        actor: Actor::Worker,
+        what: What::UnknownTasks,
+        subject: Subject::Node,
+        task: None,
+        node: Some(node.id),
+        node_name: node.info.name.as_str().into(),
+        message: "2 tasks from before the restore: left alone".into(),
+    });
+    later
+}
+
+/// A node whose disk is full.
+fn disk_full_snapshot() -> Snapshot {
+    let mut later = nodes_snapshot();
+    let node = &mut later.nodes[0];
+    node.disk_full_since = Some(Time(7000));
+    later.history.push(HistoryEvent {
+        index: 8,
+        at: Time(7000),
+        actor: Actor::Worker,
+        what: What::DiskFull,
+        subject: Subject::Node,
+        task: None,
+        node: Some(node.id),
+        node_name: node.info.name.as_str().into(),
+        message: String::new(),
+    });
+    later
+}
+
 /// Records in a file: each with its length before it, four bytes, little-endian.
 fn pack(records: &[Vec<u8>]) -> Vec<u8> {
     let framed = |r: &Vec<u8>| [&u32::try_from(r.len()).unwrap().to_le_bytes()[..], r].concat();
@@ -528,12 +578,16 @@ fn entries_of_version_1_are_read_and_written_byte_for_byte() {
     entries_are_kept("entries-failures", failures_entries());
     entries_are_kept("entries-kept-replicas", kept_replicas_entries());
     entries_are_kept("entries-prefetch", prefetch_entries());
+    entries_are_kept("entries-disks", disk_entries());
+    entries_are_kept("entries-settled", settled_entries());
 }
 
 #[test]
 fn a_snapshot_of_version_1_is_read_and_written_byte_for_byte() {
     snapshot_is_kept("snapshot-nodes", nodes_snapshot());
     snapshot_is_kept("snapshot-avoided", avoided_snapshot());
+    snapshot_is_kept("snapshot-disk-full", disk_full_snapshot());
+    snapshot_is_kept("snapshot-restored", restored_snapshot());
 }
 
 #[test]

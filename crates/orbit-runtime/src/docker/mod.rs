@@ -80,6 +80,7 @@ struct Engine {
     /// Speaks the negotiated version.
     client: Docker,
     capacity: Resources,
+    root_dir: Option<PathBuf>,
     /// How it keeps the logs of containers unless it is told otherwise.
     log_driver: Option<String>,
 }
@@ -131,7 +132,8 @@ impl DockerRuntime {
         let info = client.info().await.map_err(judge)?;
         let amount = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
         let capacity = Resources { cpu_millis: amount(info.ncpu) * 1000, memory_bytes: amount(info.mem_total) };
-        let engine = Engine { client, capacity, log_driver: info.logging_driver };
+        let root_dir = info.docker_root_dir.map(PathBuf::from);
+        let engine = Engine { client, capacity, root_dir, log_driver: info.logging_driver };
         *self.known() = Some(engine.clone());
         Ok(engine)
     }
@@ -162,7 +164,7 @@ impl DockerRuntime {
     }
 
     async fn obey(&self, op: Op) -> OpResult {
-        let Engine { client, capacity, log_driver } = self.engine().await?;
+        let Engine { client, capacity, log_driver, .. } = self.engine().await?;
         match op {
             Op::List(owner) => list(&client, owner).await.map(OpOutput::Containers),
             Op::Inspect { owner, name } => inspect(&client, owner, &name).await.map(OpOutput::Container),
@@ -205,12 +207,12 @@ impl ContainerRuntime for DockerRuntime {
 
     async fn info(&self) -> Result<EngineInfo, OpError> {
         let work = async {
-            let Engine { client, capacity, .. } = self.engine().await?;
+            let Engine { client, capacity, root_dir, .. } = self.engine().await?;
             // The version and not the information, which has the kernel's words (`x86_64`).
             let version = client.version().await.map_err(|error| judge(During::Info, &error))?;
             let words = |word: Option<String>| word.unwrap_or_default();
             let name = format!("Docker {}", words(version.version));
-            Ok(EngineInfo { capacity, arch: words(version.arch), os: words(version.os), version: name })
+            Ok(EngineInfo { capacity, arch: words(version.arch), os: words(version.os), version: name, root_dir })
         };
         self.within(LOOK_MAX, work).await
     }
@@ -240,11 +242,12 @@ impl ContainerRuntime for DockerRuntime {
     }
 
     fn logs(&self, name: &str, range: LogRange) -> BoxStream<'static, Result<LogChunk, OpError>> {
-        let LogRange { follow, tail, since_s } = range;
+        let LogRange { follow, tail, since_s, timestamps } = range;
         let tail = tail.map_or("all".to_owned(), |tail| tail.to_string());
         // Zero is the beginning of time; the engine's interface ends in 2038.
         let since = since_s.map_or(0, |since| i32::try_from(since).unwrap_or(i32::MAX));
         let options = LogsOptionsBuilder::default().follow(follow).stdout(true).stderr(true).tail(&tail).since(since);
+        let options = options.timestamps(timestamps);
         let (name, checked, options) = (name.to_owned(), name.to_owned(), options.build());
         let chunks =
             open(self.clone(), move |client| by_stream(client).logs(&name, Some(options)).boxed()).map(|chunk| {

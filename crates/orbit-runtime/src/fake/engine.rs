@@ -68,6 +68,7 @@ impl FakeEngine {
                 arch: "amd64".to_owned(),
                 os: "linux".to_owned(),
                 version: "a fake".to_owned(),
+                root_dir: None,
             },
             images: BTreeMap::new(),
             containers: BTreeMap::new(),

@@ -125,8 +125,8 @@ impl ContainerRuntime for FakeRuntime {
     }
 
     fn logs(&self, name: &str, range: LogRange) -> BoxStream<'static, Result<LogChunk, OpError>> {
-        // Its lines have no times.
-        let LogRange { follow, tail, .. } = range;
+        // Its lines have no times to be chosen by.
+        let LogRange { follow, tail, timestamps, .. } = range;
         let (name, lines) = (name.to_owned(), Follow::of(self));
         let counted = self.shared.streams.clone();
         stream::unfold(Some((lines, None::<usize>)), move |state| {
@@ -135,7 +135,7 @@ impl ContainerRuntime for FakeRuntime {
             async move {
                 let (mut lines, mut place) = state?;
                 loop {
-                    let next = lines.line(&name, &mut place, tail);
+                    let next = lines.line(&name, &mut place, tail, timestamps);
                     match next {
                         Err(error) => return Some((Err(error), None)),
                         Ok(Next::Chunk(chunk)) => return Some((Ok(chunk), Some((lines, place)))),
@@ -200,8 +200,15 @@ enum Next {
 }
 
 impl Follow {
-    /// The line at a reader's place, which moves on. The first call finds the place.
-    fn line(&self, name: &str, place: &mut Option<usize>, tail: Option<u32>) -> Result<Next, OpError> {
+    /// The line at a reader's place, which moves on. The first call finds the place. A fake has no clock: the n-th line has
+    /// the time of the n-th nanosecond.
+    fn line(
+        &self,
+        name: &str,
+        place: &mut Option<usize>,
+        tail: Option<u32>,
+        timestamps: bool,
+    ) -> Result<Next, OpError> {
         let engine = self.runtime.engine();
         self.connected(&engine)?;
         let Some(container) = engine.container(name) else {
@@ -215,8 +222,9 @@ impl Follow {
         let place = place.get_or_insert(tail.map_or(0, |tail| all.len().saturating_sub(tail as usize)));
         Ok(match all.get(*place) {
             Some((stderr, line)) => {
+                let time = if timestamps { format!("1970-01-01T00:00:00.{place:09}Z ") } else { String::new() };
                 *place += 1;
-                Next::Chunk(LogChunk { stderr: *stderr, bytes: Bytes::from(format!("{line}\n")) })
+                Next::Chunk(LogChunk { stderr: *stderr, bytes: Bytes::from(format!("{time}{line}\n")) })
             }
             None if matches!(container.state, ContainerState::Exited { .. }) => Next::Ended,
             None => Next::NothingYet,

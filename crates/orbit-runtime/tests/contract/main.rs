@@ -10,7 +10,7 @@ mod docker;
 mod engine;
 mod fake;
 
-use engine::{Does, Engine, TestEngine, soon};
+use engine::{Does, Engine, TestEngine, soon, text};
 use futures_util::{FutureExt, StreamExt};
 use orbit_core::model::{ExecRequest, LogRange, Millis, NodeUid, Pull};
 use orbit_core::worker::{Container, ContainerState, Op, OpErrorKind, OpOutput, ProbeOf};
@@ -64,7 +64,7 @@ contract! {
 }
 
 const NO_HURRY: Millis = Millis(10_000);
-const FOLLOW: LogRange = LogRange { follow: true, tail: None, since_s: None };
+const FOLLOW: LogRange = LogRange { follow: true, tail: None, since_s: None, timestamps: false };
 
 fn exited(code: i32) -> ContainerState {
     ContainerState::Exited { code, out_of_memory: false }
@@ -332,6 +332,16 @@ async fn logs_are_whole_or_a_tail_and_are_followed_to_the_end(mut engine: impl T
     assert_eq!(engine.log(&name, None).await, "line 1\nline 2\nline 3\nline 4\nline 5\n");
     assert_eq!(engine.log(&name, Some(2)).await, "line 4\nline 5\n");
     assert_eq!(engine.log(&name, Some(0)).await, "");
+    let range = LogRange { timestamps: true, ..LogRange::default() };
+    let timed = text(soon(engine.runtime().logs(&name, range).collect()).await);
+    let mut times = Vec::new();
+    for (nth, line) in timed.lines().enumerate() {
+        let (time, line) = line.split_once(' ').expect("a time in front of each line");
+        assert_eq!(line, format!("line {}", nth + 1));
+        assert!(time.len() == "2026-01-31T12:00:00.000000000Z".len() && time.ends_with('Z'), "{time}");
+        times.push(time);
+    }
+    assert!(times.len() == 5 && times.is_sorted(), "{times:?}");
     engine.done(Op::Stop { name: name.clone(), grace: NO_HURRY }).await;
     let followed: Vec<_> = soon(following.collect()).await;
     assert_eq!(engine::text(followed), "line 1\nline 2\nline 3\nline 4\nline 5\n");

@@ -274,6 +274,8 @@ impl Page {
         self.field_if_any("Message", &node.message);
         self.field("Labels", pairs(&node.labels));
         self.field("Platform", format!("{}/{}", node.os, node.arch));
+        self.field_if_any("Worker", &node.worker_version);
+        self.field_if_any("Engine", &node.engine_version);
         self.field("CPU", format!("{} used/allocatable", node_cpu(node)));
         self.field("Memory", format!("{} used/allocatable", node_memory(node)));
         self.field("Tasks", node.tasks);

@@ -5,7 +5,9 @@ use crate::{
     client::{Client, path},
     error::{Error, Kind},
     format::{has_ended, has_run},
+    lines::Lines,
     log::{self, Broken, Pieces},
+    merge::merge,
     names,
     session::Session,
     target::ObjectKind,
@@ -21,8 +23,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// A line that does not end is cut here.
-const LINE_BYTES_MAX: usize = 64 << 10;
+/// So many logs are merged at most: each takes a connection.
+const MERGED_MAX: usize = 32;
 
 /// A log that broke off is asked for again from so long before: clocks differ a little, and a line twice is better than
 /// a line that nobody sees.
@@ -34,6 +36,8 @@ pub struct Part {
     tail: Option<u32>,
     /// RFC 3339.
     since: Option<String>,
+    /// With the time in front of each line.
+    timestamps: bool,
 }
 
 pub enum Source {
@@ -41,13 +45,14 @@ pub enum Source {
     Service(String),
 }
 
-/// Show the log of a task, or of all living tasks of a service
+/// Show the log of a task, or of all tasks of a service, also of those that have ended
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   orbit logs 1.57.0
   orbit logs --since 10m web
   orbit logs -f --tail 20 web
+  orbit logs --timestamps web      # merged by time; with -f, as lines come
   orbit logs -f -l team=shop       # of all services and tasks with this label
   orbit logs --previous web        # of each slot, the attempt before the present one
   orbit logs task/import           # if a service and a task have the same name")]
@@ -61,6 +66,9 @@ pub struct Logs {
     /// Only what was written since: a span such as 10m, or a time such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "SPAN|TIME", value_parser = moment)]
     pub since: Option<Moment>,
+    /// With the time in front of each line
+    #[arg(short, long)]
+    pub timestamps: bool,
     /// Of the attempt before the present one, in each slot
     #[arg(short, long, conflicts_with = "follow")]
     pub previous: bool,
@@ -73,7 +81,8 @@ pub struct Logs {
 }
 
 pub async fn logs(session: &mut Session<'_>, args: Logs) -> Result<u8, Error> {
-    let part = Part { tail: args.tail, since: args.since.map(|since| since.rfc3339(session.now)) };
+    let since = args.since.map(|since| since.rfc3339(session.now));
+    let part = Part { tail: args.tail, since, timestamps: args.timestamps };
     let group = match (args.selector, args.target) {
         (Some(selector), _) => Group::Selector(selector),
         (None, target) => match find(session, &target.unwrap_or_default()).await? {
@@ -90,9 +99,9 @@ pub async fn logs(session: &mut Session<'_>, args: Logs) -> Result<u8, Error> {
         return Ok(0);
     }
     let all = group.tasks(session).await?;
-    let tasks = if args.previous { previous(all) } else { present(all) };
+    let tasks = if args.previous { previous(all) } else { started(all) };
     if tasks.is_empty() {
-        let what = if args.previous { "no earlier attempts that are remembered" } else { "no running tasks" };
+        let what = if args.previous { "no earlier attempts that are remembered" } else { "no tasks that have run" };
         session.say(&format!("{} has {what}: `orbit get tasks {}` shows the others", group.name(), group.flag()));
     }
     print_all(session, &group, tasks, &part).await?;
@@ -155,14 +164,13 @@ impl Group {
     }
 }
 
-/// Of all attempts by age, those that have a container and run; those before have no log yet. A task definition runs once:
-/// its newest attempt is the present one also when it has ended.
-fn present(all: Vec<Task>) -> Vec<Task> {
+/// Of all attempts by age, those that run or have run: what crashes again and again is seen as well. Of a task definition,
+/// which runs once, the newest.
+fn started(all: Vec<Task>) -> Vec<Task> {
     let newest: BTreeMap<String, String> =
         all.iter().filter(|task| task.kind == "task").map(|task| (task.name.clone(), task.id.clone())).collect();
-    let runs = |task: &Task| task.running_at.is_some() && !has_ended(&task.actual);
-    let has_run_once = |task: &Task| task.kind == "task" && newest.get(&task.name) == Some(&task.id) && has_run(task);
-    all.into_iter().filter(|task| runs(task) || has_run_once(task)).collect()
+    let is_shown = |task: &Task| task.kind == "service" || newest.get(&task.name) == Some(&task.id);
+    all.into_iter().filter(|task| has_run(task) && is_shown(task)).collect()
 }
 
 /// Of all attempts by age, the one before the newest in each slot, if it has run.
@@ -220,6 +228,7 @@ async fn open(client: &Client, id: &str, follow: bool, part: &Part) -> Result<Pi
     }
     query.extend(tail.as_deref().map(|lines| ("tail", lines)));
     query.extend(part.since.as_deref().map(|since| ("since", since)));
+    query.extend(part.timestamps.then_some(("timestamps", "1")));
     Ok(log::pieces(client.stream(&path(&["tasks", id, "logs"], &query)).await?))
 }
 
@@ -237,30 +246,47 @@ fn broken(id: &str, why: &str) -> Error {
     Error::new(Kind::Unanswered(format!("the log of task {id} broke off: {why}")))
 }
 
-/// Logs one after the other. A node that does not answer does not keep the others' logs.
+/// Logs by the time of their lines. A node that does not answer does not keep the others' logs.
 async fn print_all(session: &mut Session<'_>, group: &Group, tasks: Vec<Task>, part: &Part) -> Result<(), Error> {
+    if tasks.len() > MERGED_MAX {
+        let (all, name) = (tasks.len(), group.name());
+        session.say(&format!("{name} has {all} logs: each {MERGED_MAX} are merged by time, in the order of the tasks"));
+    }
     let mut failed = false;
-    for task in tasks {
-        let mut lines = Lines::new(&group.label(&task));
-        let result = match open(&session.client, &task.id, false, part).await {
-            Ok(mut chunks) => loop {
-                match chunks.next().await {
-                    Some(Ok(chunk)) => session.out.write_all(&lines.push(&chunk))?,
-                    Some(Err(why)) => break Err(broken(&task.id, &why)),
-                    None => break Ok(()),
-                }
-            },
-            Err(error) if matches!(error.kind, Kind::NoManager { .. }) => return Err(error),
-            Err(error) => Err(error.at(&format!("task {}", task.id))),
-        };
-        session.out.write_all(&lines.rest())?;
-        session.out.flush()?;
-        if let Err(error) = result {
-            session.say(&format!("orbit: {}", error.text().unwrap_or_default()));
-            failed = true;
-        }
+    for tasks in tasks.chunks(MERGED_MAX) {
+        failed |= print_merged(session, group, tasks, part).await?;
     }
     if failed { Err(Error::new(Kind::Said(2))) } else { Ok(()) }
+}
+
+/// Whether any log failed.
+async fn print_merged(session: &mut Session<'_>, group: &Group, tasks: &[Task], part: &Part) -> Result<bool, Error> {
+    let timed = Part { tail: part.tail, since: part.since.clone(), timestamps: true };
+    let (mut shown, mut logs, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+    for task in tasks {
+        match open(&session.client, &task.id, false, &timed).await {
+            Ok(pieces) => {
+                shown.push(task);
+                logs.push(pieces);
+            }
+            Err(error) if matches!(error.kind, Kind::NoManager { .. }) => return Err(error),
+            Err(error) => failures.push(error.at(&format!("task {}", task.id))),
+        }
+    }
+    let labels: Vec<String> = shown.iter().map(|task| group.label(task)).collect();
+    let out = &mut session.out;
+    let broken_off = merge(logs, |place, time, text| {
+        let time = if part.timestamps { time } else { "" };
+        out.write_all(format!("{}  {time}", labels[place]).as_bytes())?;
+        Ok(out.write_all(text)?)
+    })
+    .await?;
+    session.out.flush()?;
+    failures.extend(broken_off.into_iter().map(|(place, why)| broken(&shown[place].id, &why)));
+    for error in &failures {
+        session.say(&format!("orbit: {}", error.text().unwrap_or_default()));
+    }
+    Ok(!failures.is_empty())
 }
 
 /// A chunk of a task's log; `None` where it ends.
@@ -274,6 +300,9 @@ async fn follow_all(session: &mut Session<'_>, group: &Group, part: &Part) -> Re
     let mut labels: BTreeMap<String, String> = BTreeMap::new();
     // Those that broke off, with the time since when they are asked for again.
     let mut broke_off: BTreeMap<String, String> = BTreeMap::new();
+    // Why each broke off that has said nothing since.
+    let mut reasons: BTreeMap<String, Broken> = BTreeMap::new();
+    let mut ended = BTreeSet::new();
     let mut first = true;
     let mut look = tokio::time::interval(session.timing.poll);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -294,6 +323,7 @@ async fn follow_all(session: &mut Session<'_>, group: &Group, part: &Part) -> Re
                     Err(error) => return Err(error),
                 };
                 labels.extend(new.iter().map(|task| (task.id.clone(), group.label(task))));
+                ended.extend(new.iter().filter(|task| has_ended(&task.actual)).map(|task| task.id.clone()));
                 // Also of a task that has ended since: nobody saw its last lines.
                 let wanted: BTreeSet<String> =
                     new.into_iter().map(|it| it.id).chain(broke_off.keys().cloned()).collect();
@@ -302,11 +332,12 @@ async fn follow_all(session: &mut Session<'_>, group: &Group, part: &Part) -> Re
                         continue;
                     }
                     // What began meanwhile is shown from its beginning.
-                    let rest = Part { tail: None, since: broke_off.get(&id).cloned() };
+                    let since = broke_off.get(&id).cloned();
+                    let rest = Part { tail: None, since, timestamps: part.timestamps };
                     match open(&session.client, &id, true, if first { part } else { &rest }).await {
                         Ok(chunks) => {
                             broke_off.remove(&id);
-                            lines.insert(id.clone(), Lines::new(&labels[&id]));
+                            lines.insert(id.clone(), Lines::default());
                             pieces.push(labelled(id, chunks));
                         }
                         // Asked for again at the next look.
@@ -322,26 +353,40 @@ async fn follow_all(session: &mut Session<'_>, group: &Group, part: &Part) -> Re
                 first = false;
             }
             Some((id, Some(Ok(chunk)))) => {
-                let text = lines.get_mut(&id).map(|lines| lines.push(&chunk)).unwrap_or_default();
-                session.out.write_all(&text)?;
-                session.out.flush()?;
+                reasons.remove(&id);
+                let whole = lines.get_mut(&id).map(|lines| lines.push(&chunk)).unwrap_or_default();
+                print_lines(session, &labels[&id], whole)?;
             }
             Some((id, end)) => {
                 if let Some(Err(why)) = end {
-                    let why = broken(&id, &why).text().unwrap_or_default().to_string();
-                    session.say(&format!(
-                        "orbit: {why}; it goes on when they are back, and the last lines may come twice"
-                    ));
-                    known.remove(&id);
-                    broke_off.insert(id.clone(), Moment::Ago(OVERLAP).rfc3339(SystemTime::now()));
+                    let words = broken(&id, &why).text().unwrap_or_default().to_string();
+                    let is_same = reasons.insert(id.clone(), why.clone()) == Some(why);
+                    // Of what has ended, nothing more will come: its container is gone, say.
+                    if is_same && ended.contains(&id) {
+                        session
+                            .say(&format!("orbit: {words} again; it has ended, and its log is not asked for any more"));
+                    } else {
+                        session.say(&format!(
+                            "orbit: {words}; it goes on when they are back, and the last lines may come twice"
+                        ));
+                        known.remove(&id);
+                        broke_off.insert(id.clone(), Moment::Ago(OVERLAP).rfc3339(SystemTime::now()));
+                    }
                 }
-                let rest = lines.remove(&id).map(|mut lines| lines.rest()).unwrap_or_default();
-                session.out.write_all(&rest)?;
-                session.out.flush()?;
+                let rest = lines.remove(&id).and_then(|mut lines| lines.rest());
+                print_lines(session, &labels[&id], rest)?;
             }
         }
     }
     Ok(())
+}
+
+fn print_lines(session: &mut Session<'_>, label: &str, lines: impl IntoIterator<Item = Vec<u8>>) -> Result<(), Error> {
+    for line in lines {
+        session.out.write_all(format!("{label}  ").as_bytes())?;
+        session.out.write_all(&line)?;
+    }
+    Ok(session.out.flush()?)
 }
 
 /// The next piece; never, while there is no stream.
@@ -367,57 +412,5 @@ fn labelled(id: String, chunks: Pieces) -> Pin<Box<dyn Stream<Item = Piece>>> {
 
 async fn still_there(session: &Session<'_>, group: &Group, exists: &mut bool) -> Result<Vec<Task>, Error> {
     *exists = group.exists(session).await?;
-    if *exists { Ok(present(group.tasks(session).await?)) } else { Ok(Vec::new()) }
-}
-
-/// Cuts a log into lines and puts a label in front of each.
-struct Lines {
-    prefix: String,
-    partial: Vec<u8>,
-}
-
-impl Lines {
-    fn new(label: &str) -> Lines {
-        Lines { prefix: format!("{label}  "), partial: Vec::new() }
-    }
-    /// The lines that are whole with this chunk.
-    fn push(&mut self, chunk: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        for part in chunk.split_inclusive(|&byte| byte == b'\n') {
-            self.partial.extend_from_slice(part);
-            if part.ends_with(b"\n") || self.partial.len() >= LINE_BYTES_MAX {
-                out.extend(self.rest());
-            }
-        }
-        out
-    }
-    /// What has come without an end of line.
-    fn rest(&mut self) -> Vec<u8> {
-        if self.partial.is_empty() {
-            return Vec::new();
-        }
-        let mut line = self.prefix.clone().into_bytes();
-        line.append(&mut self.partial);
-        if !line.ends_with(b"\n") {
-            line.push(b'\n');
-        }
-        line
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_whole_however_they_come() {
-        let mut lines = Lines::new("1.2.0");
-        assert_eq!(lines.push(b"on"), b"");
-        assert_eq!(lines.push(b"e\n\ntw"), b"1.2.0  one\n1.2.0  \n");
-        assert_eq!(lines.push(b"o\xff"), b"");
-        assert_eq!(lines.rest(), b"1.2.0  two\xff\n");
-        assert_eq!(lines.rest(), b"");
-        let cut = lines.push(&vec![b'x'; LINE_BYTES_MAX]);
-        assert!(cut.ends_with(b"x\n") && lines.partial.is_empty());
-    }
+    if *exists { Ok(started(group.tasks(session).await?)) } else { Ok(Vec::new()) }
 }

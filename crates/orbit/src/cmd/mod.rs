@@ -16,3 +16,4 @@ pub mod restart;
 pub mod rollout;
 pub mod run;
 pub mod scale;
+pub mod snapshot;

@@ -71,7 +71,7 @@ pub fn banner(facts: &Facts, engine: &Engine) -> Styled {
 }
 
 fn engine_words(engine: &EngineInfo) -> String {
-    let EngineInfo { capacity, arch, os, version } = engine;
+    let EngineInfo { capacity, arch, os, version, root_dir: _ } = engine;
     let cpus = crate::format::cpu(capacity.cpu_millis);
     format!("{version} ({os}/{arch}, {cpus} CPUs, {})", crate::format::memory(capacity.memory_bytes))
 }
@@ -143,7 +143,8 @@ mod tests {
 
     fn engine() -> EngineInfo {
         let capacity = Resources { cpu_millis: 4000, memory_bytes: 8 << 30 };
-        EngineInfo { capacity, arch: "amd64".into(), os: "linux".into(), version: "Docker 28.2.2".into() }
+        let version = "Docker 28.2.2".into();
+        EngineInfo { capacity, arch: "amd64".into(), os: "linux".into(), version, root_dir: None }
     }
 
     fn facts() -> Facts {

@@ -93,12 +93,17 @@ fn ctrl_c_ends_run_and_says_that_the_task_goes_on() {
 
 #[test]
 fn logs_are_found_by_id_by_definition_and_by_service() {
-    let running =
-        vec![task("1.57.0", "running"), pending("1.57.1"), task("1.57.2", "running"), task("1.50.0", "failed")];
+    let running = vec![task("1.57.0", "running"), pending("1.57.1"), task("1.57.2", "running"), crashed("1.50.0")];
     let fake = Fake::new([
         ("GET /v1/tasks/1.57.0/logs", vec![log(&["as it is\n\x1b[1mbold"], End::Whole)]),
-        ("GET /v1/tasks/1.57.0/logs?tail=2", vec![log(&["one\ntw", "o"], End::Whole)]),
-        ("GET /v1/tasks/1.57.2/logs?tail=2", vec![log(&["three\n"], End::Whole)]),
+        ("GET /v1/tasks/1.57.0/logs?timestamps=1", vec![log(&["2026-03-01T12:00:01Z as it is"], End::Whole)]),
+        (
+            "GET /v1/tasks/1.57.0/logs?tail=2&timestamps=1",
+            vec![log(&["2026-03-01T12:00:01Z one\n2026-03-01T12:00:03Z tw", "o"], End::Whole)],
+        ),
+        ("GET /v1/tasks/1.57.2/logs?tail=2&timestamps=1", vec![log(&["2026-03-01T12:00:02Z three\n"], End::Whole)]),
+        // It crashed, and is seen all the same.
+        ("GET /v1/tasks/1.50.0/logs?tail=2&timestamps=1", vec![log(&["2026-03-01T12:00:00Z panic\n"], End::Whole)]),
         ("GET /v1/tasks/once", vec![ok(definition("once", "never", ended("1.70.0", 0)))]),
         ("GET /v1/tasks/1.70.0/logs", vec![log(&["done\n"], End::Whole)]),
         ("GET /v1/services/web", vec![ok(service("web", 3, 2, ""))]),
@@ -114,14 +119,25 @@ fn logs_are_found_by_id_by_definition_and_by_service() {
     let said = |code: u8, out: &str, err: &str| (code, out.to_string(), err.to_string());
     assert_eq!(logs(&["logs", "1.57.0"]), said(0, "as it is\n\x1b[1mbold", ""));
     assert_eq!(logs(&["logs", "once"]), said(0, "done\n", ""));
-    assert_eq!(logs(&["logs", "--tail", "2", "web"]), said(0, "1.57.0  one\n1.57.0  two\n1.57.2  three\n", ""));
+    let merged = "1.50.0  panic\n1.57.0  one\n1.57.2  three\n1.57.0  two\n";
+    assert_eq!(logs(&["logs", "--tail", "2", "web"]), said(0, merged, ""));
+    let (_, timed, _) = logs(&["logs", "--tail", "2", "--timestamps", "web"]);
+    assert!(timed.contains("\n1.57.2  2026-03-01T12:00:02.000000000Z three\n"), "{timed}");
+    assert_eq!(logs(&["logs", "-t", "1.57.0"]), said(0, "2026-03-01T12:00:01Z as it is", ""));
     let ambiguous = "orbit: a task and a service are named both: write task/both or service/both\n";
     assert_eq!(logs(&["logs", "both"]), said(2, "", ambiguous));
     assert_eq!(logs(&["logs", "task/both"]), said(2, "", "orbit: task/both has no attempt yet\n"));
     let (code, out, err) = logs(&["logs", "service/both"]);
     assert_eq!((code, out.as_str()), (0, ""));
-    assert!(err.starts_with("service/both has no running tasks"), "{err}");
+    assert!(err.starts_with("service/both has no tasks that have run"), "{err}");
     assert_eq!(logs(&["logs", "nobody"]), said(2, "", "orbit: no task or service is named nobody\n"));
+}
+
+/// One that ran, and ended with a panic.
+fn crashed(id: &str) -> Value {
+    let mut task = task(id, "failed");
+    task["exit_code"] = json!(101);
+    task
 }
 
 /// Attempts of two slots of `web`, and of `once`, by age.
@@ -157,10 +173,11 @@ fn previous_logs_are_those_of_the_attempt_before_the_present_one() {
         ("GET /v1/tasks/1.1.0", vec![ok(one("1.1.0"))]),
         ("GET /v1/tasks/1.4.0", vec![ok(one("1.4.0"))]),
         ("GET /v1/tasks/1.3.0/logs", vec![log(&["third\n"], End::Whole)]),
-        ("GET /v1/tasks/1.2.0/logs", vec![log(&["second\n"], End::Whole)]),
+        ("GET /v1/tasks/1.3.0/logs?timestamps=1", vec![log(&["2026-03-01T12:00:03Z third\n"], End::Whole)]),
+        ("GET /v1/tasks/1.2.0/logs?timestamps=1", vec![log(&["2026-03-01T12:00:02Z second\n"], End::Whole)]),
     ]);
     let logs = |target: &str| Line::to(&fake).run(&["logs", "--previous", target]);
-    assert_eq!(logs("web").out, "1.3.0  third\n1.2.0  second\n");
+    assert_eq!(logs("web").out, "1.2.0  second\n1.3.0  third\n");
     assert_eq!(logs("1.5.0").out, "third\n");
     for (target, first) in [("1.1.0", "1.1.0"), ("once", "1.4.0")] {
         let ran = logs(target);
@@ -174,14 +191,21 @@ fn previous_logs_are_those_of_the_attempt_before_the_present_one() {
 fn logs_of_all_that_has_a_label_say_of_whom_they_are() {
     let fake = Fake::new([
         ("GET /v1/tasks?selector=team%3Dshop", vec![ok(list(attempts()))]),
-        ("GET /v1/tasks/1.4.0/logs", vec![log(&["done\n"], End::Whole)]),
-        ("GET /v1/tasks/1.5.0/logs", vec![log(&["serves\n"], End::Whole)]),
+        ("GET /v1/tasks/1.1.0/logs?timestamps=1", vec![log(&["first\n"], End::Whole)]),
+        ("GET /v1/tasks/1.2.0/logs?timestamps=1", vec![log(&["second\n"], End::Whole)]),
+        ("GET /v1/tasks/1.3.0/logs?timestamps=1", vec![log(&["third\n"], End::Whole)]),
+        ("GET /v1/tasks/1.4.0/logs?timestamps=1", vec![log(&["done\n"], End::Whole)]),
+        ("GET /v1/tasks/1.5.0/logs?timestamps=1", vec![log(&["serves\n"], End::Whole)]),
+        ("GET /v1/tasks/1.1.0/logs?follow=1&tail=1", vec![log(&["first\n"], End::Whole)]),
+        ("GET /v1/tasks/1.2.0/logs?follow=1&tail=1", vec![log(&["second\n"], End::Whole)]),
+        ("GET /v1/tasks/1.3.0/logs?follow=1&tail=1", vec![log(&["third\n"], End::Whole)]),
         ("GET /v1/tasks/1.4.0/logs?follow=1&tail=1", vec![log(&["done\n"], End::Whole)]),
         ("GET /v1/tasks/1.5.0/logs?follow=1&tail=1", vec![log(&["serves\n"], End::Open)]),
         ("GET /v1/tasks?selector=team%3Dnone", vec![ok(list(vec![]))]),
     ]);
-    // A task definition runs once, and is shown when it has ended, too.
-    assert_eq!(Line::to(&fake).run(&["logs", "-l", "team=shop"]).out, "once 1.4.0  done\nweb 1.5.0  serves\n");
+    // Without times, as a worker of before gives them, the tasks stand in their order.
+    let all = "web 1.1.0  first\nweb 1.2.0  second\nweb 1.3.0  third\nonce 1.4.0  done\nweb 1.5.0  serves\n";
+    assert_eq!(Line::to(&fake).run(&["logs", "-l", "team=shop"]).out, all);
     let follow = Line { interrupt_after: Some("serves\n"), ..Line::to(&fake) };
     let followed = follow.run(&["logs", "-f", "--tail", "1", "-l", "team=shop"]);
     assert_eq!(followed.code, 130, "{}", followed.err);
@@ -200,9 +224,12 @@ fn a_node_that_does_not_answer_does_not_keep_the_other_logs() {
     let fake = Fake::new([
         ("GET /v1/services/web", vec![ok(service("web", 3, 3, ""))]),
         ("GET /v1/tasks?kind=service&name=web", vec![ok(list(running))]),
-        ("GET /v1/tasks/1.1.0/logs", vec![problem(503, "node_unreachable", "", "node worker-1 is not heard")]),
-        ("GET /v1/tasks/1.1.1/logs", vec![log(&["half"], End::Broken)]),
-        ("GET /v1/tasks/1.1.2/logs", vec![log(&["whole\n"], End::Whole)]),
+        (
+            "GET /v1/tasks/1.1.0/logs?timestamps=1",
+            vec![problem(503, "node_unreachable", "", "node worker-1 is not heard")],
+        ),
+        ("GET /v1/tasks/1.1.1/logs?timestamps=1", vec![log(&["half"], End::Broken)]),
+        ("GET /v1/tasks/1.1.2/logs?timestamps=1", vec![log(&["whole\n"], End::Whole)]),
     ]);
     let ran = Line::to(&fake).run(&["logs", "web"]);
     assert_eq!((ran.code, ran.out.as_str()), (2, "1.1.1  half\n1.1.2  whole\n"));
@@ -259,6 +286,21 @@ fn following_a_service_goes_on_where_a_log_broke_off() {
         "orbit: the log of task 1.1.0 broke off: the manager or the node went away; it goes on when they are back, and \
          the last lines may come twice\n"
     );
+}
+
+/// A container that somebody removed: its log is not asked for until the service is gone.
+#[test]
+fn following_a_service_gives_up_the_log_of_what_has_ended_when_it_breaks_off_again() {
+    let fake = Fake::new([
+        ("GET /v1/services/web", there_and_gone()),
+        ("GET /v1/tasks?kind=service&name=web", vec![ok(list(vec![crashed("1.1.0")]))]),
+        ("GET /v1/tasks/1.1.0/logs?follow=1", vec![log(&[], End::Broken)]),
+        ("GET /v1/tasks/1.1.0/logs?follow=1&since=*", vec![log(&[], End::Broken)]),
+    ]);
+    let ran = Line::to(&fake).run(&["logs", "-f", "web"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, ""));
+    let said: Vec<_> = ran.err.lines().collect();
+    assert!(said.len() == 2 && said[1].ends_with("it has ended, and its log is not asked for any more"), "{said:?}");
 }
 
 fn binary(fake: &Fake, args: &[&str]) -> Command {

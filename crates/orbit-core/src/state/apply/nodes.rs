@@ -1,6 +1,7 @@
 //! What operators want of nodes, and what nodes say.
 
 use super::*;
+use std::collections::BTreeSet;
 
 impl Cluster {
     pub(super) fn apply_set_availability(
@@ -153,12 +154,50 @@ impl Cluster {
             Some(_) if was_silent => self.record_node(What::Returned, id),
             Some(_) => {}
         }
+        self.note_unknown(id, &registration.inventory);
         self.changed_node(id);
         self.touch_node(id, touched);
         for report in &registration.inventory {
             self.apply_report(id, report, touched);
         }
         Ok(Answer::Node { node: id, incarnation: self.index })
+    }
+
+    /// Notes what a node has from before a restore that the state does not know, where that is left alone.
+    fn note_unknown(&mut self, id: NodeId, inventory: &[TaskReport]) {
+        if self.unknown == UnknownTasks::Removed {
+            return;
+        }
+        let is_unknown = |task: &TaskId| task.epoch < self.epoch && self.tasks.key(*task).is_none();
+        let unknown: BTreeSet<TaskId> = inventory.iter().map(|report| report.task).filter(is_unknown).collect();
+        if unknown == self.nodes[id].unknown {
+            return;
+        }
+        if !unknown.is_empty() {
+            let message = format!("{} from before the restore: left alone", count(unknown.len() as u32, "task"));
+            self.record(What::UnknownTasks, Subject::Node, None, Some(id), message);
+        }
+        self.nodes[id].unknown = unknown;
+    }
+
+    /// An operator has said what becomes of what is left alone since a restore.
+    pub(super) fn apply_settle_unknown(&mut self, adopt: bool, touched: &mut Touched) -> Result<Answer, Rejection> {
+        if self.unknown == UnknownTasks::Removed {
+            let message = "nothing is held: this manager was not restored from a backup, or that is settled";
+            return Err(Rejection::new(Code::Conflict, message));
+        }
+        if adopt {
+            self.unknown = UnknownTasks::Adopted;
+            return Ok(Answer::Done);
+        }
+        self.unknown = UnknownTasks::Removed;
+        let ids: Vec<NodeId> = self.nodes.iter().filter(|node| !node.unknown.is_empty()).map(|node| node.id).collect();
+        for id in ids {
+            let unknown = std::mem::take(&mut self.nodes[id].unknown);
+            touched.tasks.extend(unknown.into_iter().map(|task| (id, task)));
+            self.changed_node(id);
+        }
+        Ok(Answer::Done)
     }
 
     pub(super) fn apply_reach_change(&mut self, change: &ReachabilityChange, touched: &mut Touched) {
@@ -169,6 +208,18 @@ impl Cluster {
         }
         self.set_reach(id, reach);
         self.record_node(if reach == Reach::Reachable { What::Returned } else { What::Unreachable }, id);
+        self.changed_node(id);
+        self.touch_node(id, touched);
+    }
+
+    pub(super) fn apply_disk_change(&mut self, change: &DiskChange, touched: &mut Touched) {
+        let DiskChange { node: id, incarnation, full } = *change;
+        let Some(node) = self.node(id) else { return };
+        if node.incarnation != incarnation || node.disk_full_since.is_some() == full {
+            return;
+        }
+        self.nodes[id].disk_full_since = full.then_some(self.at);
+        self.record_node(if full { What::DiskFull } else { What::DiskHasRoom }, id);
         self.changed_node(id);
         self.touch_node(id, touched);
     }
