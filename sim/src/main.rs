@@ -64,6 +64,11 @@ enum Command {
         #[arg(long, requires = "until")]
         state: bool,
     },
+    /// Every kept script of a folder: the names of those that fail, one a line.
+    Kept {
+        /// Such as `sim/testdata`.
+        folder: PathBuf,
+    },
     /// A scenario by name; without one, the list.
     Scenario {
         /// Its name, or `all`.
@@ -113,6 +118,7 @@ fn main() -> ExitCode {
                 }
             }
         }
+        Command::Kept { folder } => named::kept(&folder),
         Command::Scenario { name } => named::scenario(name.as_deref()),
         Command::Goals => report::goals(),
         Command::Hash { seeds } => report::hash(seeds),

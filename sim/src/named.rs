@@ -1,8 +1,9 @@
 //! Scenarios from the command line.
 
-use orbit_sim::{Coverage, Failure, Plan, Scenario, Trace, run, scenarios};
+use orbit_sim::{Coverage, Failure, Plan, Scenario, Script, Trace, run, scenarios};
 use std::{
     io::Write,
+    path::Path,
     process::ExitCode,
     sync::{
         Mutex,
@@ -42,6 +43,36 @@ pub fn scenario(name: Option<&str>) -> ExitCode {
         }
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Every kept script of a folder, in order. A mutation may end the process in one: so each is named when it begins, and again
+/// when it has held.
+pub fn kept(folder: &Path) -> ExitCode {
+    std::panic::set_hook(Box::new(|_| {}));
+    let unreadable = |error: &dyn std::fmt::Display| {
+        eprintln!("{}: {error}", folder.display());
+        ExitCode::from(2)
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => return unreadable(&error),
+    };
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    for file in files {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let script = std::fs::read_to_string(&file).map_err(|error| error.to_string());
+        match script.and_then(|text| text.parse::<Script>()) {
+            Ok(script) => {
+                println!("begins {name}");
+                if run(&Plan::script(&script)).is_ok() {
+                    println!("held {name}");
+                }
+            }
+            Err(error) => return unreadable(&format!("{name}: {error}")),
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 /// Every scenario with a crash at every boundary between two effects.

@@ -5,6 +5,7 @@ use crate::{
     mutation::{Level, Mutation},
 };
 use std::{
+    collections::BTreeSet,
     path::Path,
     process::ExitCode,
     time::{Duration, Instant},
@@ -41,6 +42,9 @@ pub fn judge_all(repository: &Path, seeds: u64, only: Option<Level>, name: Optio
         mutations = others;
         let judged = judge_level(&judge, level, of_level, seeds, name.is_some())?;
         good &= judged.is_empty() || name.is_some() || judge_rows(&judged, level);
+        if level == Level::Pure && name.is_none() {
+            good &= judge_scripts(repository, &judged)?;
+        }
         rows.extend(judged);
     }
     println!("{} mutations in {:.1} minutes", rows.len(), begun.elapsed().as_secs_f64() / 60.0);
@@ -65,6 +69,9 @@ fn judge_level(
     if let Some(found) = clean.by_simulator {
         return Err(format!("without a mutation, seed {}: {}\n{}", found.seed, found.invariant, found.failure));
     }
+    if let Some(script) = clean.scripts.first() {
+        return Err(format!("without a mutation, the kept script `{script}` fails"));
+    }
     let [build, tests, hunt] = [programs.took, clean.tests_took, clean.hunt_took].map(|took| took.as_secs_f64());
     println!("level {level}, without a mutation: none of {seeds} seeds fails, nor a test of the core");
     println!("CPU s: build {build:.0}, tests {tests:.0}, seeds {hunt:.0}\n");
@@ -85,6 +92,7 @@ fn judge_level(
         if in_full {
             println!("{}", row.mutation.about);
             row.verdict.by_simulator.iter().for_each(|found| println!("{}", found.failure));
+            row.verdict.scripts.iter().for_each(|script| println!("the kept script {script} fails"));
         }
         rows.push(row);
     }
@@ -110,6 +118,20 @@ impl Row {
     fn seed(&self) -> u64 {
         self.verdict.by_simulator.as_ref().map_or(u64::MAX, |found| found.seed)
     }
+}
+
+/// A kept script that fails under no mutation may hold nothing any more: the bug that it was kept for is to be written as a
+/// mutation, with which it fails.
+fn judge_scripts(repository: &Path, rows: &[Row]) -> Result<bool, String> {
+    let folder = repository.join("sim/testdata");
+    let entries = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let names = entries.flatten().filter_map(|entry| Some(entry.path().file_stem()?.to_string_lossy().into_owned()));
+    let all: BTreeSet<String> = names.collect();
+    let failing: BTreeSet<String> = rows.iter().flat_map(|row| row.verdict.scripts.iter().cloned()).collect();
+    let never: Vec<&str> = all.difference(&failing).map(String::as_str).collect();
+    println!("{} of {} kept scripts fail under no mutation: {}", never.len(), all.len(), never.join(", "));
+    println!("goal: each fails under one\n");
+    Ok(never.is_empty())
 }
 
 /// What the table says. In the pure world, what the core's own tests find is not counted.

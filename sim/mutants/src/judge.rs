@@ -51,6 +51,8 @@ pub struct Verdict {
     /// The test program of the core that fails first.
     pub by_core: Option<String>,
     pub by_simulator: Option<Found>,
+    /// The kept scripts that fail; none at the level of the daemons.
+    pub scripts: BTreeSet<String>,
     /// Processor time.
     pub tests_took: Duration,
     pub hunt_took: Duration,
@@ -137,7 +139,11 @@ impl Judge {
             }
         }
         let (by_simulator, hunt_took) = self.hunt(&programs.simulator)?;
-        Ok(Verdict { by_core, by_simulator, tests_took, hunt_took })
+        let scripts = match programs.core_tests.is_empty() {
+            true => BTreeSet::new(),
+            false => self.kept_scripts(&programs.simulator)?,
+        };
+        Ok(Verdict { by_core, by_simulator, scripts, tests_took, hunt_took })
     }
 
     fn test(&self, program: &Path) -> Result<Ended, String> {
@@ -147,6 +153,13 @@ impl Judge {
         command.env("INSTA_UPDATE", "no").env("INSTA_WORKSPACE_ROOT", self.copy.root());
         command.current_dir(self.copy.root().join("crates/orbit-core"));
         process::run(&mut command)
+    }
+
+    /// The kept scripts that fail, or in which the program ends.
+    fn kept_scripts(&self, simulator: &Path) -> Result<BTreeSet<String>, String> {
+        let mut command = process::bounded(simulator, TEST_MAX);
+        command.arg("kept").arg(self.copy.root().join("sim/testdata"));
+        Ok(not_held(&process::run(&mut command)?.stdout))
     }
 
     fn hunt(&self, simulator: &Path) -> Result<(Option<Found>, Duration), String> {
@@ -184,6 +197,13 @@ fn said(ended: &Ended) -> Option<Found> {
     Some(Found { seed: seed.parse().ok()?, invariant: invariant.into(), failure: failure.into() })
 }
 
+/// The scripts that began and did not hold.
+fn not_held(stdout: &str) -> BTreeSet<String> {
+    let named = |verb: &'static str| stdout.lines().filter_map(move |line| line.strip_prefix(verb)).map(str::to_string);
+    let held: BTreeSet<String> = named("held ").collect();
+    named("begins ").filter(|name| !held.contains(name)).collect()
+}
+
 /// The seeds that may not have ended, in order.
 fn last_begun(stderr: &str) -> Vec<u64> {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
@@ -219,6 +239,12 @@ mod tests {
         assert_eq!(said(&ended("found 3 hangs\n")), Some(hangs));
         assert_eq!(said(&ended("none\n")), None);
         assert_eq!(said(&ended("")), None);
+    }
+
+    #[test]
+    fn a_script_in_which_the_program_ends_has_not_held() {
+        assert_eq!(not_held("begins a\nheld a\nbegins b\nbegins c\nheld c\n"), ["b".to_string()].into());
+        assert_eq!(not_held("begins a\n"), ["a".to_string()].into());
     }
 
     #[test]

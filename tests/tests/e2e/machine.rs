@@ -75,7 +75,7 @@ fn a_worker_whose_disk_is_full_says_so_takes_nothing_more_and_goes_on_when_there
     assert!(metrics.contains("orbit_node_disk_full{node=\"worker-0\"} 1"), "{metrics}");
     cluster.scale("web", 2);
     let pending = cluster.wait_for("it is taken by nobody", || {
-        let tasks = cluster.tasks("?kind=service&name=web");
+        let tasks = cluster.tasks("service=web");
         tasks.into_iter().find(|task| task.actual == "pending").ok_or("none waits".to_string())
     });
     assert!(pending.message.contains("its disk is full"), "{}", pending.message);
