@@ -22,7 +22,7 @@ pub fn node(state: View, node: &Node, now: Time) -> view::Node {
     let unknown = node.unknown.len();
     let message = match (node.disk_full_since, node.avoided_until(at)) {
         _ if !message.is_empty() => message,
-        _ if duty == "draining" => blocks(cluster, node),
+        _ if duty == "draining" => blocks(cluster, node, at),
         _ if unknown > 0 && cluster.unknown == UnknownTasks::Held => format!(
             "has {unknown} task{} from before the restore that are in no backup: `orbit snapshot settle` says what \
              becomes of them",
@@ -74,7 +74,7 @@ pub fn availability(cluster: &Cluster, node: &Node) -> &'static str {
 }
 
 /// What keeps a node from being drained.
-fn blocks(cluster: &Cluster, node: &Node) -> String {
+fn blocks(cluster: &Cluster, node: &Node, at: Time) -> String {
     const NAMED_MAX: usize = 3;
     let left = node.tasks().filter_map(|id| cluster.task(id)).filter(|task| !task.state.is_terminal());
     let left: Vec<&Task> = left.collect();
@@ -84,7 +84,7 @@ fn blocks(cluster: &Cluster, node: &Node) -> String {
             _ if task.desired == Desired::Stopped => "is stopping".to_string(),
             Kind::Task => "runs to its end".to_string(),
             Kind::Service if workload.decision.as_ref().is_some_and(|decision| decision.unplaced > 0) => {
-                format!("waits for a node: {}", why_pending(workload))
+                format!("waits for a node: {}", why_pending(cluster, workload, at))
             }
             Kind::Service => "is being replaced".to_string(),
         };

@@ -163,7 +163,7 @@ fn message(
         return rollout;
     }
     if status.pending > 0 {
-        let waiting = format!("{} waiting for a node: {}", status.pending, why_pending(workload));
+        let waiting = format!("{} waiting for a node: {}", status.pending, why_pending(cluster, workload, at));
         // That it will not go on by itself is what has to be known first.
         return if state == Some(RolloutState::Failed) { format!("{rollout}; {waiting}") } else { waiting };
     }
@@ -181,7 +181,8 @@ fn message(
         Some(end) => format!("last attempt ended: {end}{}", next_try(cluster, workload, at)),
         None if !rollout.is_empty() => rollout,
         None if workload.decision.as_ref().is_some_and(|decision| decision.unplaced > 0) => {
-            format!("what serves is not stopped, because what follows it has no place: {}", why_pending(workload))
+            let why = why_pending(cluster, workload, at);
+            format!("what serves is not stopped, because what follows it has no place: {why}")
         }
         None if unhealthy > 0 => {
             let why = told(cluster, workload, What::Unhealthy).map(|why| format!(": {why}"));

@@ -29,7 +29,7 @@ pub fn task(state: View, task: &Task, now: Time) -> view::Task {
     let node = task.node.and_then(|id| cluster.node(id));
     let silent = fate(state, workload, task, now);
     let waits = match task.state {
-        TaskState::Pending => Some(why_pending(workload)),
+        TaskState::Pending => Some(why_pending(cluster, workload, state.cluster_time(now))),
         _ if silent.is_some() => silent,
         TaskState::Running if task.is_unhealthy() => Some("not healthy".to_string()),
         TaskState::Running if !task.serves() => Some("not ready".to_string()),
