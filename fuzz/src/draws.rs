@@ -74,7 +74,7 @@ impl<'a> Draws<'a> {
     }
     pub fn probed(&mut self) -> Probed {
         let found = [None, Some(true), Some(false)];
-        Probed { health: self.of(&found), ready: self.of(&found) }
+        Probed { health: self.of(&found), ready: self.of(&found), image: self.of(&found) }
     }
     fn probe(&mut self) -> Probe {
         let ask = match self.below(3) {

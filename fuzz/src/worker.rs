@@ -415,5 +415,5 @@ fn container(task: TaskId, draws: &mut Draws) -> Container {
         1 => ContainerState::Running,
         n => ContainerState::Exited { code: i32::from(draws.byte()), out_of_memory: n == 3 },
     };
-    Container { id: name_of(task), name: name_of(task), task, spec: 0, state }
+    Container { id: name_of(task), name: name_of(task), task, spec: 0, state, image_health: None }
 }

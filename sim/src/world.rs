@@ -613,6 +613,7 @@ pub fn images(engine: &mut FakeEngine, pull_ms: u64) {
     engine.add_image("oom:1", ImagePlace::Present, Program::OutOfMemory);
     engine.add_image("hang:1", ImagePlace::Hanging, Program::Run);
     engine.push_again("web:2", &digest_nth(0));
+    engine.add_health_check("web:2");
 }
 
 /// The name of a container that is not ours, on every engine.

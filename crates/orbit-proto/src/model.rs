@@ -280,12 +280,13 @@ impl TryFrom<v1::Probe> for Probe {
 }
 
 /// Nothing where nothing is known.
-pub(crate) fn probed_of(Probed { health, ready }: Probed) -> Option<v1::Probed> {
-    (health.is_some() || ready.is_some()).then_some(v1::Probed { health, ready })
+pub(crate) fn probed_of(probed: Probed) -> Option<v1::Probed> {
+    let Probed { health, ready, image } = probed;
+    (probed != Probed::default()).then_some(v1::Probed { health, ready, image })
 }
 /// The way back.
 pub(crate) fn probed(p: Option<v1::Probed>) -> Probed {
-    p.map_or(Probed::default(), |v1::Probed { health, ready }| Probed { health, ready })
+    p.map_or(Probed::default(), |v1::Probed { health, ready, image }| Probed { health, ready, image })
 }
 
 impl From<Pull> for v1::Pull {

@@ -269,6 +269,7 @@ mod tests {
             task: task(index),
             spec: 1,
             state,
+            image_health: None,
         };
         let exited = ContainerState::Exited { code: 0, out_of_memory: false };
         let states = [ContainerState::Running, ContainerState::Running, ContainerState::Created, exited];

@@ -101,6 +101,9 @@ impl World<'_> {
             }
             if task.state != TaskState::Running {
                 pending.push(format!("{} runs and is {}", task.id, task.state));
+            } else if task.probed.image != container.image_health() {
+                let (said, is) = (task.probed.image, container.image_health());
+                pending.push(format!("the health check of {}'s image says {is:?}, and {said:?} is known", task.id));
             }
             if task.is_live() && cluster.spec_of(task).probes.health.is_some() && !container.is_well() {
                 pending.push(format!("{} is of no good health", task.id));

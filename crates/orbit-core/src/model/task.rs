@@ -214,6 +214,9 @@ pub struct Probed {
     pub health: Option<bool>,
     /// Whether its readiness probe passes.
     pub ready: Option<bool>,
+    /// What the health check says that its image brings, if it brings one. It is shown, and nothing follows from it: whoever
+    /// made the image asked the engine, and not Orbit.
+    pub image: Option<bool>,
 }
 
 impl Probed {
@@ -233,7 +236,8 @@ impl Probed {
     }
     /// With newer findings; what they do not know stays. A node that was restarted knows nothing at first.
     pub fn updated(self, newer: Probed) -> Probed {
-        Probed { health: newer.health.or(self.health), ready: newer.ready.or(self.ready) }
+        let Probed { health, ready, image } = newer;
+        Probed { health: health.or(self.health), ready: ready.or(self.ready), image: image.or(self.image) }
     }
 }
 

@@ -428,7 +428,10 @@ impl Worker {
                 continue;
             }
             task.container = match present.remove(id) {
-                Some(container) => Known::Is(container.state),
+                Some(container) => {
+                    task.found.probed.image = container.image_health;
+                    Known::Is(container.state)
+                }
                 None => Known::Absent,
             };
             task.stale = false;

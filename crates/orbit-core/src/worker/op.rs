@@ -199,6 +199,8 @@ pub struct Container {
     pub spec: u64,
     /// What it does.
     pub state: ContainerState,
+    /// What the health check of its image says, if it has one that has answered.
+    pub image_health: Option<bool>,
 }
 
 /// What a container does.

@@ -451,7 +451,10 @@ impl Worker {
             Step::Inspect => {
                 task.container = match output {
                     // One with another task's label is somebody else's.
-                    OpOutput::Container(Some(container)) if container.task == id => Known::Is(container.state),
+                    OpOutput::Container(Some(container)) if container.task == id => {
+                        task.found.probed.image = container.image_health;
+                        Known::Is(container.state)
+                    }
                     OpOutput::Container(_) => Known::Absent,
                     _ => unreachable!("an inspection gives a container or none"),
                 };

@@ -293,7 +293,7 @@ impl World {
         let reason = Reason::ALL[usize::from(a ^ b) % 12];
         let end = (state.is_terminal() || b.is_multiple_of(7)).then(|| End::new(reason, "because"));
         let found = |draw: u8| [None, Some(true), Some(false)][usize::from(draw % 3)];
-        let probed = Probed { health: found(b), ready: found(b / 3) };
+        let probed = Probed { health: found(b), ready: found(b / 3), image: found(b / 9) };
         let digest = a.is_multiple_of(4).then(|| format!("sha256:{}", ["0", "1"][usize::from(b % 2)].repeat(64)));
         TaskReport { probed, digest, ..TaskReport::new(self.any_task(a), state, end) }
     }

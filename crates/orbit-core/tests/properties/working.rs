@@ -51,7 +51,7 @@ fn container(id: TaskId, draw: u8) -> Container {
         n => ContainerState::Exited { code: i32::from(draw % 3), out_of_memory: n == 3 },
     };
     let name = format!("orbit-{}-{id}", ClusterId(1));
-    Container { id: name.clone(), name, task: id, spec: 0, state }
+    Container { id: name.clone(), name, task: id, spec: 0, state, image_health: None }
 }
 
 fn named(op: &Op) -> Option<&str> {

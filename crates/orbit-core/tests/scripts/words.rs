@@ -142,7 +142,7 @@ fn probe(words: &Words, of: &str) -> Option<Box<Probe>> {
 /// What `health=yes`, `ready=no` and the like say of a running task.
 pub fn probed(words: &Words) -> Probed {
     let found = |of| words.option(of).map(|answer| answer == "yes");
-    Probed { health: found("health"), ready: found("ready") }
+    Probed { health: found("health"), ready: found("ready"), image: found("image") }
 }
 
 /// The update that a command describes; one slot after the other if it does not say.
@@ -191,5 +191,5 @@ pub fn found_text(probed: Probed) -> String {
     let text = |of, found: Option<bool>| {
         found.map_or_else(String::new, |yes| format!(", {of} {}", if yes { "yes" } else { "no" }))
     };
-    text("health", probed.health) + &text("ready", probed.ready)
+    text("health", probed.health) + &text("ready", probed.ready) + &text("image", probed.image)
 }

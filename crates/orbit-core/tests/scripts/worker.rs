@@ -73,7 +73,7 @@ fn container_state(text: &str) -> ContainerState {
     }
 }
 
-/// Of a `stranger-…` only the labels are ours, of an `imposter-…` the name as well; a `renamed-…` is ours by its ID.
+/// A `sick+…` or `well+…` has an image with a health check. Of a `stranger-…` only the labels are ours, of an `imposter-…` the name as well; a `renamed-…` is ours by its ID.
 fn container(task: TaskId, text: &str) -> Container {
     let given = format!("orbit-{CLUSTER}-{task}");
     let (id, name, text) = match text.split_once('-') {
@@ -82,7 +82,11 @@ fn container(task: TaskId, text: &str) -> Container {
         Some((_, text)) => (given, "renamed".to_string(), text),
         None => (given.clone(), given, text),
     };
-    Container { id, name, task, spec: 0, state: container_state(text) }
+    let (text, image_health) = match text.strip_prefix("sick+").or(text.strip_prefix("well+")) {
+        Some(state) => (state, Some(text.starts_with("well"))),
+        None => (text, None),
+    };
+    Container { id, name, task, spec: 0, state: container_state(text), image_health }
 }
 
 fn error(text: &str) -> OpErrorKind {

@@ -33,6 +33,9 @@ pub fn task(state: View, task: &Task, now: Time) -> view::Task {
         _ if silent.is_some() => silent,
         TaskState::Running if task.is_unhealthy() => Some("not healthy".to_string()),
         TaskState::Running if !task.serves() => Some("not ready".to_string()),
+        TaskState::Running if task.probed.image == Some(false) => {
+            Some("its image's own health check says unhealthy; it is not replaced for that".to_string())
+        }
         _ => None,
     };
     let is_asked = task.state == TaskState::Running && !spec.probes.is_empty();

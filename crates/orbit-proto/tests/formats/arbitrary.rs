@@ -102,7 +102,8 @@ fn probes() -> impl Strategy<Value = Probes> {
         .prop_map(|(health, ready)| Probes { health, ready })
 }
 fn probed() -> impl Strategy<Value = Probed> {
-    (of(any::<bool>()), of(any::<bool>())).prop_map(|(health, ready)| Probed { health, ready })
+    let found = || of(any::<bool>());
+    (found(), found(), found()).prop_map(|(health, ready, image)| Probed { health, ready, image })
 }
 pub fn spec() -> BoxedStrategy<Spec> {
     let texts = || vec(text(), 0..3);

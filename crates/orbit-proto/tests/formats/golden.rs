@@ -242,7 +242,7 @@ const UPDATE: Update = Update { max_surge: 0, max_unavailable: 2, min_healthy: M
 const CANARY: Update =
     Update { canary: 1, deadline: Some(Millis::secs(600)), on_failure: OnFailure::Rollback, ..UPDATE };
 
-const PROBED: Probed = Probed { health: Some(true), ready: Some(false) };
+const PROBED: Probed = Probed { health: Some(true), ready: Some(false), image: None };
 
 fn probes() -> Probes {
     let http = ProbeAsk::Http { port: "http".into(), path: "/healthz".into() };

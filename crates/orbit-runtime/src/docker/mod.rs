@@ -20,7 +20,8 @@ use bollard::{
     container::LogOutput,
     errors::Error,
     models::{
-        ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum, ImageInspect,
+        ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
+        HealthStatusEnum, ImageInspect,
     },
     query_parameters::{
         CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
@@ -55,8 +56,8 @@ const INSPECT_MAX: usize = 16;
 /// Happenings of this long before the call are told again, so that none is missed when the engine's
 /// clock and ours differ a little.
 const HINT_OVERLAP: Duration = Duration::from_secs(2);
-/// What is worth a look. The rest is noise (`exec_*`, health checks), or follows from one of these.
-const HINT_EVENTS: [&str; 6] = ["die", "oom", "destroy", "pause", "unpause", "rename"];
+/// What is worth a look. The rest is noise (`exec_*`), or follows from one of these.
+const HINT_EVENTS: [&str; 7] = ["die", "oom", "destroy", "pause", "unpause", "rename", "health_status"];
 
 /// A Docker engine.
 ///
@@ -330,7 +331,9 @@ async fn look(client: &Docker, owner: Owner, summary: ContainerSummary) -> Resul
         Some(ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::PAUSED) => ContainerState::Running,
         _ => return inspect(client, owner, &id).await,
     };
-    Ok(Some(Container { id, name: name.to_owned(), task: identity.task, spec: identity.spec, state }))
+    let image_health = listed_health(summary.status.as_deref().unwrap_or_default());
+    let Identity { task, spec, .. } = identity;
+    Ok(Some(Container { id, name: name.to_owned(), task, spec, state, image_health }))
 }
 
 /// A container's own name among those that links gave it (`/other/alias`).
@@ -342,8 +345,27 @@ async fn inspect(client: &Docker, owner: Owner, which: &str) -> Result<Option<Co
     let Some(found) = find(client, During::Inspect, which).await? else { return Ok(None) };
     let name = name_of(&found).unwrap_or_default();
     let Some(identity) = identity_of(owner, name, &labels_of(&found)) else { return Ok(None) };
-    let (id, state) = (found.id.clone().unwrap_or_default(), state_of(&found));
-    Ok(Some(Container { id, name: name.to_owned(), task: identity.task, spec: identity.spec, state }))
+    let (id, state, image_health) = (found.id.clone().unwrap_or_default(), state_of(&found), health_of(&found));
+    let Identity { task, spec, .. } = identity;
+    Ok(Some(Container { id, name: name.to_owned(), task, spec, state, image_health }))
+}
+
+/// What the health check of its image says. Before it has answered for the first time the engine says `starting`.
+fn health_of(found: &ContainerInspectResponse) -> Option<bool> {
+    match found.state.as_ref()?.health.as_ref()?.status? {
+        HealthStatusEnum::HEALTHY => Some(true),
+        HealthStatusEnum::UNHEALTHY => Some(false),
+        _ => None,
+    }
+}
+
+/// The same in a list, which has it in words only: `Up 5 minutes (unhealthy)`.
+fn listed_health(status: &str) -> Option<bool> {
+    match status.rsplit_once('(')?.1 {
+        "healthy)" => Some(true),
+        "unhealthy)" => Some(false),
+        _ => None,
+    }
 }
 
 fn name_of(found: &ContainerInspectResponse) -> Option<&str> {

@@ -46,6 +46,8 @@ pub struct FakeContainer {
     pub paused: bool,
     /// Something ails it: it says no to every probe.
     pub unhealthy: bool,
+    /// Its image brings a health check, which finds the same.
+    pub health_check: bool,
     /// How often it said yes to one.
     pub yes: u64,
     /// What it runs.
@@ -68,6 +70,10 @@ pub struct Lives {
 }
 
 impl FakeContainer {
+    /// What the health check of its image says; nothing where it has none, or nothing runs.
+    pub fn image_health(&self) -> Option<bool> {
+        (self.health_check && self.is_running()).then_some(!self.unhealthy)
+    }
     /// Whether its process runs.
     pub fn is_running(&self) -> bool {
         self.state == ContainerState::Running

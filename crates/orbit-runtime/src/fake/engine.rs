@@ -200,10 +200,10 @@ impl FakeEngine {
             let message = format!("the container name {} is already in use", spec.name);
             return Err(op_error(OpErrorKind::NameTaken, message));
         }
-        let (program, digest) = match self.known(&spec.image) {
+        let (program, digest, health_check) = match self.known(&spec.image) {
             Some(image) if image.is_here(&spec.image) => {
                 let pinned = spec.image.split_once('@').map(|(_, digest)| digest.to_string());
-                (image.program, pinned.or(image.digest_here.clone()))
+                (image.program, pinned.or(image.digest_here.clone()), image.health_check)
             }
             _ => return Err(op_error(OpErrorKind::ImageMissing, format!("no such image: {}", spec.image))),
         };
@@ -224,6 +224,7 @@ impl FakeEngine {
             copied: None,
             paused: false,
             unhealthy: false,
+            health_check,
             yes: 0,
             spec: spec.clone(),
             identity,
@@ -407,8 +408,9 @@ impl FakeEngine {
 
 fn seen_by(owner: Owner, container: &FakeContainer) -> Option<Container> {
     let identity = container.identity.or(container.copied).filter(|identity| identity.owner == owner)?;
-    let FakeContainer { id, name, state, .. } = container;
-    Some(Container { id: id.clone(), name: name.clone(), task: identity.task, spec: identity.spec, state: *state })
+    let (id, name, state) = (container.id.clone(), container.name.clone(), container.state);
+    let image_health = container.image_health();
+    Some(Container { id, name, task: identity.task, spec: identity.spec, state, image_health })
 }
 
 fn absent(name: &str) -> OpError {

@@ -15,6 +15,8 @@ pub struct FakeImage {
     pub digest_here: Option<String>,
     /// What else of it the machine has, by digest.
     pub others_here: BTreeSet<String>,
+    /// It brings a health check.
+    pub health_check: bool,
     /// Whether the machine has it.
     pub here: bool,
     /// Where it came or would come from.

@@ -210,6 +210,32 @@ async fn standard_error_is_told_apart_from_standard_output() {
 }
 
 #[tokio::test]
+async fn what_the_health_check_of_an_image_says_is_told() {
+    let Some(mut engine) = engine().await else { return };
+    let owner = engine.base.owner;
+    let plain = engine.spec(Does::Run);
+    let name = engine.run(plain).await;
+    assert_eq!(engine.inspect(&name).await.and_then(|it| it.image_health), None, "this image has none");
+    // Of the same program, with a check that it does not understand.
+    let image = format!("orbit-test-health:{}", std::process::id());
+    let check = r#"HEALTHCHECK --interval=1s --retries=1 CMD ["/web", "nonsense"]"#;
+    docker(&["commit", "--change", check, &name, &image]);
+    engine.images.push(image.clone());
+    let mut hints = engine.runtime.hints(owner);
+    let spec = engine.spec(Does::Run);
+    let sick = engine.run(ContainerSpec { image: image.clone(), ..spec }).await;
+    let told = async {
+        while engine.inspect(&sick).await.and_then(|it| it.image_health) != Some(false) {
+            hints.next().await.expect("the engine goes on").expect("it answers");
+        }
+    };
+    soon(told).await;
+    let listed = engine.list(owner).await;
+    let health: Vec<_> = listed.iter().map(|it| (it.name == sick, it.image_health)).collect();
+    assert!(health.contains(&(true, Some(false))) && health.contains(&(false, None)), "{health:?}");
+}
+
+#[tokio::test]
 async fn a_paused_container_counts_as_running() {
     let Some(mut engine) = engine().await else { return };
     let spec = engine.spec(Does::Run);

@@ -76,7 +76,8 @@ async fn the_life_of_a_container_with_every_step_taken_twice(mut engine: impl Te
     let name = spec.name.clone();
     let identity = engine.base().identity_of(&spec);
     let seen = |id: &String, state| {
-        Some(Container { id: id.clone(), name: name.clone(), task: identity.task, spec: identity.spec, state })
+        let (id, name, Identity { task, spec, .. }) = (id.clone(), name.clone(), identity);
+        Some(Container { id, name, task, spec, state, image_health: None })
     };
     let stop = || Op::Stop { name: name.clone(), grace: NO_HURRY };
 

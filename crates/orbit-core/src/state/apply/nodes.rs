@@ -319,9 +319,9 @@ impl Cluster {
         let (before, served, since) = (task.probed, task.serves(), task.serving_since);
         // Of what is not asked, nobody can know anything.
         let Probes { health, ready } = &self.spec_of(task).probes;
-        let Probed { health: healthy, ready: is_ready } = report.probed;
-        let found =
-            Probed { health: healthy.filter(|_| health.is_some()), ready: is_ready.filter(|_| ready.is_some()) };
+        let Probed { health: healthy, ready: is_ready, image } = report.probed;
+        let (healthy, is_ready) = (healthy.filter(|_| health.is_some()), is_ready.filter(|_| ready.is_some()));
+        let found = Probed { health: healthy, ready: is_ready, image };
         let probed = before.updated(found);
         if probed == before {
             return;

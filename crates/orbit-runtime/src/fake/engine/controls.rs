@@ -30,8 +30,16 @@ impl FakeEngine {
     pub fn add_image(&mut self, image: &str, place: ImagePlace, program: Program) {
         let (here, digest) = (place == ImagePlace::Present, None);
         let (pushed, others_here) = (BTreeSet::new(), BTreeSet::new());
-        let known = FakeImage { digest, pushed, digest_here: None, others_here, here, place, program };
+        let health_check = false;
+        let known = FakeImage { digest, pushed, digest_here: None, others_here, here, place, program, health_check };
         self.images.insert(image.to_owned(), known);
+    }
+    /// An image brings a health check of its own.
+    ///
+    /// # Panics
+    /// If there is no such image.
+    pub fn add_health_check(&mut self, image: &str) {
+        self.images.get_mut(image).expect("an image that was added").health_check = true;
     }
     /// Takes an image off the machine and out of the registry. Containers of it keep running.
     pub fn remove_image(&mut self, image: &str) {
@@ -61,7 +69,15 @@ impl FakeEngine {
     }
     /// Something ails a container, so that it says no to every probe, or no longer does.
     pub fn make_unhealthy(&mut self, name: &str, unhealthy: bool) {
-        self.with(name, |container| container.unhealthy = unhealthy);
+        let mut is_told = false;
+        self.with(name, |container| {
+            let before = container.image_health();
+            container.unhealthy = unhealthy;
+            is_told = container.image_health() != before;
+        });
+        if is_told {
+            self.happened(name);
+        }
     }
     /// The engine stops those of our containers that run, as Docker does without live-restore: when it
     /// is told to end, or when it returns after it was killed. Each process is asked first, so that some
@@ -177,6 +193,7 @@ impl FakeEngine {
                 copied: None,
                 paused: false,
                 unhealthy: false,
+                health_check: false,
                 yes: 0,
                 spec,
                 identity: None,
