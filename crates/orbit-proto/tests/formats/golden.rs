@@ -37,15 +37,15 @@ pub fn spec() -> Spec {
     }
 }
 
-fn id(index: u64, ordinal: u32) -> TaskId {
+pub fn id(index: u64, ordinal: u32) -> TaskId {
     TaskId { epoch: 1, index, ordinal }
 }
 
-fn uid(index: u64) -> Uid {
+pub fn uid(index: u64) -> Uid {
     Uid { epoch: 1, index }
 }
 
-fn info() -> NodeInfo {
+pub fn info() -> NodeInfo {
     NodeInfo {
         uid: NodeUid(0x0123_4567_89ab_cdef),
         name: "node-a".into(),
@@ -60,7 +60,7 @@ fn info() -> NodeInfo {
     }
 }
 
-fn end() -> End {
+pub fn end() -> End {
     End { reason: Reason::Exited, exit_code: Some(-3), port: None, message: "gone".into() }
 }
 
@@ -244,7 +244,7 @@ const CANARY: Update =
 
 const PROBED: Probed = Probed { health: Some(true), ready: Some(false), image: None };
 
-fn probes() -> Probes {
+pub fn probes() -> Probes {
     let http = ProbeAsk::Http { port: "http".into(), path: "/healthz".into() };
     let command = ProbeAsk::Command(vec!["/bin/web".into(), "well".into()]);
     let [health, ready] = [http, command].map(|ask| Some(Probe::asking(ask).into()));
@@ -530,11 +530,11 @@ fn unpack(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// The messages as a person reads them.
-fn shown<M: prost::Message + Default + std::fmt::Debug>(records: &[Vec<u8>]) -> String {
+pub fn shown<M: prost::Message + Default + std::fmt::Debug>(records: &[Vec<u8>]) -> String {
     records.iter().map(|record| format!("{:#?}\n", M::decode(&record[..]).unwrap())).collect()
 }
 
-fn golden(name: &str, records: &[Vec<u8>], text: &str) -> Vec<Vec<u8>> {
+pub fn golden(name: &str, records: &[Vec<u8>], text: &str) -> Vec<Vec<u8>> {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/v1");
     let (bin, txt) = (dir.join(format!("{name}.bin")), dir.join(format!("{name}.txt")));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

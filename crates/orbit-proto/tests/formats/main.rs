@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod golden;
+mod messages;
 
 use orbit_core::{model::*, state::Snapshot, worker::LedgerTask};
 use orbit_proto::*;
