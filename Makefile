@@ -1,7 +1,7 @@
 # Everything a person types. `make help` lists it.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help build run demo test lint bench sim replay bugs mutants fuzz bless dist clean cargo
+.PHONY: help build run demo test upgrade lint bench sim replay bugs mutants fuzz bless dist clean cargo
 
 CARGO := $(shell command -v cargo 2>/dev/null || { test -x $$HOME/.cargo/bin/cargo && echo $$HOME/.cargo/bin/cargo; })
 SEEDS ?= 2000
@@ -33,6 +33,9 @@ demo: cargo ## three web servers, one killed and replaced (KEEP=1 leaves them up
 
 test: cargo ## every test; sets up a Docker engine where it may
 	@.ci/test
+
+upgrade: cargo ## the daemons of an earlier commit beside these (PREVIOUS=commit)
+	@.ci/upgrade $(PREVIOUS)
 
 lint: cargo ## formatting, clippy and rustdoc, warnings denied, also under madsim; that each mutation applies; licences of dependencies
 	$(CARGO) fmt --all --check

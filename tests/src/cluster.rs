@@ -36,11 +36,13 @@ pub struct Setup {
     pub state_dir: Option<PathBuf>,
     /// Beside the environment of the tests.
     pub env: Vec<(String, String)>,
+    /// Another program than that of this source.
+    pub program: Option<PathBuf>,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { listen: Ipv4Addr::LOCALHOST, state_dir: None, env: Vec::new() }
+        Setup { listen: Ipv4Addr::LOCALHOST, state_dir: None, env: Vec::new(), program: None }
     }
 }
 
@@ -119,7 +121,7 @@ impl Cluster {
         Cluster::with_manager(Setup::default())
     }
 
-    fn with_manager(Setup { listen: manager_ip, state_dir, env }: Setup) -> Cluster {
+    fn with_manager(Setup { listen: manager_ip, state_dir, env, program }: Setup) -> Cluster {
         let dir = tempfile::Builder::new().prefix("orbit-test-").tempdir().expect("a temporary folder");
         let ports = Ports::claim();
         let args = [
@@ -127,7 +129,8 @@ impl Cluster {
             format!("--listen-workers={manager_ip}:{}", ports.workers()),
             format!("--state-dir={}", state_dir.unwrap_or_else(|| dir.path().join("manager")).display()),
         ];
-        let mut manager = Daemon::new(&binaries().manager, args.to_vec(), dir.path().join("manager.log"));
+        let program = program.unwrap_or_else(|| binaries().manager.clone());
+        let mut manager = Daemon::new(&program, args.to_vec(), dir.path().join("manager.log"));
         env.iter().for_each(|(name, value)| manager.env(name, value));
         manager.start();
         let cluster =
@@ -142,6 +145,13 @@ impl Cluster {
         let program = binaries().worker.to_str().expect("a target folder has a plain name").to_string();
         let ports = self.ports.published(self.workers.len() as u16);
         self.start_worker(vec![program], ports, more)
+    }
+
+    /// The same with another program than that of this source.
+    pub fn add_worker_as(&mut self, program: &Path) -> &mut Worker {
+        let program = program.to_str().expect("a target folder has a plain name").to_string();
+        let ports = self.ports.published(self.workers.len() as u16);
+        self.start_worker(vec![program], ports, &[])
     }
 
     /// The same on a host of the laboratory, on that host's engine.

@@ -26,6 +26,11 @@ impl Daemon {
         Daemon { program: program.to_owned(), args, env: Vec::new(), log, child: None }
     }
 
+    /// Another program with the same arguments and the same log, from the next start on.
+    pub fn becomes(&mut self, program: &Path) {
+        self.program = program.to_owned();
+    }
+
     /// One variable of its environment, from the next start on.
     pub fn env(&mut self, name: &str, value: &str) {
         self.env.retain(|(there, _)| there != name);

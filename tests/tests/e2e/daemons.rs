@@ -73,6 +73,35 @@ fn a_daemon_that_is_read_from_ends_when_it_is_asked_to_and_its_containers_stay()
 }
 
 #[test]
+fn a_worker_with_several_addresses_finds_the_one_that_answers_and_finds_it_again() {
+    let Some(engine) = engine() else { return };
+    let mut cluster = Cluster::start(&engine, 0);
+    // Nobody listens at the first; the second is the manager's.
+    let nobody = format!("http://127.0.0.1:{}", cluster.spare_port(0));
+    let state = cluster.scratch().join("several");
+    let args = vec![
+        format!("--manager={nobody},{}", cluster.workers_url()),
+        "--name=several".to_string(),
+        format!("--state-dir={}", state.display()),
+    ];
+    let mut worker = Daemon::new(&binaries().worker, args, cluster.scratch().join("several.log"));
+    worker.start();
+    cluster.wait_ready(1);
+    let works = format!("works for the manager at {}", cluster.workers_url());
+    let log = worker.log();
+    assert!(log.contains(&format!("no manager at {nobody}")) && log.contains(&works), "{log}");
+    cluster.manager.kill();
+    cluster.manager.start();
+    cluster.wait_manager();
+    cluster.wait_ready(1);
+    cluster.wait_for("it works for the manager again", || match worker.log() {
+        log if log.matches(&works).count() >= 2 => Ok(()),
+        log => Err(log),
+    });
+    assert_eq!(worker.terminate().code(), Some(0));
+}
+
+#[test]
 fn whoever_asks_twice_does_not_wait() {
     let mut cluster = Cluster::without_engine();
     let _reader = Readers(vec![cluster.orbit_spawn(&["events", "-f"])]);

@@ -26,6 +26,7 @@ mod snapshot;
 mod state_dir;
 mod task;
 mod undo;
+mod upgrade;
 
 use orbit_tests::{Container, IMAGE};
 use serde_json::{Value, json};
