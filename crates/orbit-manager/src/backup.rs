@@ -4,10 +4,14 @@ use orbit_core::state::{Cluster, Snapshot};
 use orbit_proto::{BackupError, read_backup};
 use orbit_store::{HardState, Options, RedbStorage, Storage, StoreError};
 use std::{
-    fs::File,
+    fs::{self, DirBuilder, File},
     io::{self, BufReader},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
+
+/// The manager's log in its state directory.
+const LOG: &str = "log.redb";
 
 /// What stands in a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,14 +94,33 @@ pub fn restore(file: &Path, dir: &Path, epoch: Option<u32>) -> Result<Summary, F
         return Err(Fault::Epoch { of });
     }
     let not_empty = || Fault::NotEmpty { dir: dir.to_path_buf() };
-    if std::fs::exists(dir.join("log.redb")).map_err(|error| unreadable(dir, error))? {
+    if fs::exists(dir.join(LOG)).map_err(|error| unreadable(dir, error))? {
         return Err(not_empty());
     }
-    let mut storage = RedbStorage::open(dir, Options::default())?;
-    let restored = snapshot.for_restore(epoch);
-    storage.set_hard_state(HardState { term: restored.term, vote: None })?;
-    storage.install(&restored)?;
+    // Made beside it, and put into its place when it is whole: a manager that finds half of one would begin a new cluster.
+    let part = dir.with_added_extension("part");
+    let made = write(&part, &snapshot.for_restore(epoch)).and_then(|()| put(&part, dir));
+    let removed = fs::remove_dir_all(&part);
+    made?;
+    removed.map_err(|error| unreadable(&part, error))?;
     Ok(Summary { epoch, ..summary })
+}
+
+/// A state directory that holds a snapshot and nothing else.
+fn write(dir: &Path, snapshot: &Snapshot) -> Result<(), Fault> {
+    if fs::exists(dir).map_err(|error| unreadable(dir, error))? {
+        fs::remove_dir_all(dir).map_err(|error| unreadable(dir, error))?;
+    }
+    let mut storage = RedbStorage::open(dir, Options::default())?;
+    storage.set_hard_state(HardState { term: snapshot.term, vote: None })?;
+    Ok(storage.install(snapshot)?)
+}
+
+fn put(part: &Path, dir: &Path) -> Result<(), Fault> {
+    let fail = |error| unreadable(dir, error);
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(fail)?;
+    fs::rename(part.join(LOG), dir.join(LOG)).map_err(fail)?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail)
 }
 
 fn read(file: &Path) -> Result<(Snapshot, Summary), Fault> {
@@ -108,6 +131,9 @@ fn read(file: &Path) -> Result<(Snapshot, Summary), Fault> {
     let cluster = Cluster::restore(snapshot.clone()).map_err(wrong)?;
     if let Some(violation) = cluster.check().first() {
         return Err(wrong(violation.to_string()));
+    }
+    if cluster.id.is_none() {
+        return Err(wrong("it was taken before there was a cluster".to_string()));
     }
     let summary = summary(&cluster);
     Ok((snapshot, summary))
@@ -128,5 +154,57 @@ fn summary(cluster: &Cluster) -> Summary {
         tasks: cluster.workload_count(Kind::Task),
         attempts: cluster.tasks().filter(|task| !task.state.is_terminal()).count(),
         nodes: cluster.node_count(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orbit_core::model::{Actor, ClusterId, Command, Entry, Time};
+    use orbit_proto::BackupWriter;
+
+    fn snapshot() -> Snapshot {
+        let mut cluster = Cluster::default();
+        let command = Command::Init { cluster: ClusterId(1) };
+        cluster.apply(&Entry { index: 1, term: 1, at: Time(1), wall_ms: 1, actor: Actor::Manager, command });
+        cluster.snapshot()
+    }
+
+    fn backup(dir: &Path, snapshot: &Snapshot) -> PathBuf {
+        let file = dir.join("a.backup");
+        let bytes: Vec<u8> = BackupWriter::new(snapshot).flatten().collect();
+        fs::write(&file, bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_backup_of_nothing_is_none() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = backup(scratch.path(), &Cluster::default().snapshot());
+        assert!(matches!(verify(&file), Err(Fault::Wrong { .. })));
+    }
+
+    #[test]
+    fn a_directory_is_made_whole_or_not_at_all() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (file, dir) = (backup(scratch.path(), &snapshot()), scratch.path().join("manager"));
+        // What another attempt left behind is in nobody's way.
+        fs::create_dir(scratch.path().join("manager.part")).unwrap();
+        assert_eq!(restore(&file, &dir, None).unwrap().epoch, 2);
+        let names: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, [LOG]);
+        assert!(!scratch.path().join("manager.part").exists());
+        let kept = RedbStorage::open(&dir, Options::default()).unwrap().load().unwrap();
+        assert_eq!(kept.snapshot, Some(snapshot().for_restore(2)));
+        assert!(matches!(restore(&file, &dir, None), Err(Fault::NotEmpty { .. })));
+    }
+
+    #[test]
+    fn no_epoch_begins_twice() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (file, dir) = (backup(scratch.path(), &snapshot()), scratch.path().join("manager"));
+        assert!(matches!(restore(&file, &dir, Some(1)), Err(Fault::Epoch { of: 1 })));
+        assert!(!dir.exists());
+        assert_eq!(restore(&file, &dir, Some(7)).unwrap().epoch, 7);
     }
 }

@@ -74,12 +74,15 @@ impl RedbLedger {
         Ok(RedbLedger { db: Db::open(dir, "ledger.redb", Content::Ledger, options, tables)? })
     }
 
-    /// The same on a simulated disk.
+    /// The same on a simulated disk; `free` says how many bytes are free there.
     ///
     /// # Errors
     /// As [`RedbLedger::open`].
-    pub fn create_with_backend(backend: impl StorageBackend, options: Options) -> Result<RedbLedger> {
-        let free = || Ok(u64::MAX);
+    pub fn create_with_backend(
+        backend: impl StorageBackend,
+        options: Options,
+        free: impl Fn() -> std::io::Result<u64> + Send + Sync + 'static,
+    ) -> Result<RedbLedger> {
         Ok(RedbLedger { db: Db::with_backend(backend, Content::Ledger, options, tables, Box::new(free))? })
     }
 }

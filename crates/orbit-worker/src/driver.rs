@@ -15,9 +15,12 @@ use std::{
     sync::Arc,
 };
 use tokio::{
-    sync::mpsc,
-    time::{Duration, Instant, MissedTickBehavior, interval, sleep_until},
+    sync::{mpsc, watch},
+    time::{Duration, Instant, sleep, sleep_until},
 };
+
+/// Says how many bytes are free.
+pub type FreeBytes = Arc<dyn Fn() -> io::Result<u64> + Send + Sync>;
 
 /// What a worker is made of.
 pub struct Parts {
@@ -31,7 +34,7 @@ pub struct Parts {
     /// The durable memory. An empty one is filled with the node ID of `config`.
     pub ledger: Box<dyn LedgerStore>,
     /// How many bytes are free where the ledger and the engine keep what they have: the least of them.
-    pub free_bytes: Arc<dyn Fn() -> io::Result<u64> + Send + Sync>,
+    pub free_bytes: FreeBytes,
     /// Where the ledger is written.
     pub blocking: Arc<dyn BlockingExecutor>,
     /// Fresh randomness for this process.
@@ -140,8 +143,8 @@ pub(crate) async fn run_measured(
         actions: VecDeque::new(),
         retry_at: None,
     };
-    let mut look = interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (looked, mut looks) = watch::channel(u64::MAX);
+    let _look = Owned::spawn(look(driver.parts.free_bytes.clone(), driver.parts.blocking.clone(), looked));
     let mut stop = std::pin::pin!(stop);
     driver.step(Event::Wake).await?;
     loop {
@@ -153,16 +156,14 @@ pub(crate) async fn run_measured(
             continue;
         }
         let wake = driver.clock.reaches(driver.machine.deadline().map(|due| due.0));
-        let happens = tokio::select! { biased;
+        let event = tokio::select! { biased;
             () = &mut stop => break,
-            _ = look.tick() => Happens::Look,
-            input = inputs.recv() => Happens::Input(input.expect("the driver holds a sender")),
-            () = wake => Happens::Wake,
+            Ok(()) = looks.changed() => Some(Event::Disk { free_bytes: *looks.borrow_and_update() }),
+            input = inputs.recv() => driver.heard(input.expect("the driver holds a sender")),
+            () = wake => Some(Event::Wake),
         };
-        match happens {
-            Happens::Look => driver.look_at_disk().await?,
-            Happens::Input(input) => driver.take(input).await?,
-            Happens::Wake => driver.step(Event::Wake).await?,
+        if let Some(event) = event {
+            driver.step(event).await?;
         }
     }
     tracing::info!("worker stops; its containers go on running");
@@ -173,25 +174,22 @@ pub(crate) async fn run_measured(
     Ok(())
 }
 
-/// What the loop has waited for.
-enum Happens {
-    Look,
-    Input(Input),
-    Wake,
+/// Looks how much room there is, again and again; beside the loop, because a file system may take its time. One that does not
+/// say so is full when a write is refused.
+async fn look(free_bytes: FreeBytes, blocking: Arc<dyn BlockingExecutor>, looked: watch::Sender<u64>) {
+    loop {
+        let free_bytes = free_bytes.clone();
+        if let Ok(free) = orbit_shell::call(&blocking, move || free_bytes()).await {
+            looked.send_replace(free);
+        }
+        sleep(LOOK_EVERY).await;
+    }
 }
 
 impl Driver {
-    /// A file system that does not say so is full when a write is refused.
-    async fn look_at_disk(&mut self) -> Result<(), Error> {
-        let free_bytes = self.parts.free_bytes.clone();
-        match orbit_shell::call(&self.parts.blocking, move || free_bytes()).await {
-            Ok(free_bytes) => self.step(Event::Disk { free_bytes }).await,
-            Err(_) => Ok(()),
-        }
-    }
-
-    async fn take(&mut self, input: Input) -> Result<(), Error> {
-        let event = match input {
+    /// What it means for the machine; nothing where it comes too late.
+    fn heard(&mut self, input: Input) -> Option<Event> {
+        Some(match input {
             Input::LinkUp(link, sender) => {
                 if let Some(dialled) = self.links.get_mut(&link) {
                     dialled.sender = Some(sender);
@@ -205,14 +203,13 @@ impl Driver {
             Input::Message(link, message) => Event::Message { link, message },
             Input::Done(op, result) => {
                 // One that was given up meanwhile is none of the machine's any more.
-                let Some(begun) = self.ops.remove(&op) else { return Ok(()) };
+                let begun = self.ops.remove(&op)?;
                 self.metrics.ended(begun.kind, begun.at.elapsed(), &result);
                 Event::Done { op, result }
             }
             Input::Hint(task) => Event::Hint(task),
             Input::HintsLost => Event::HintsLost,
-        };
-        self.step(event).await
+        })
     }
 
     async fn step(&mut self, event: Event) -> Result<(), Error> {
@@ -276,6 +273,10 @@ impl Driver {
     fn say_full(&mut self, error: &StoreError) {
         tracing::error!("the disk is full ({error}): nothing is begun, and the manager not heard, until there is room");
         orbit_shell::supervisor::status("the disk is full: waits for room");
+        let fences = self.machine.ledger().fences();
+        if fences > 0 {
+            tracing::warn!(fences, "a timed fence that passes until then is kept only when there is room again");
+        }
         for action in self.machine.step(Time(self.clock.ms()), Event::Disk { free_bytes: 0 }) {
             match &action {
                 Action::Send { message: ToManager::Heartbeat { .. }, .. } => self.act(action),

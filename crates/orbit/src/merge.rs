@@ -181,6 +181,6 @@ mod tests {
         assert_eq!(line(kept.into_bytes()).text, parts.concat().into_bytes());
         // What a program writes there itself stays.
         let own = format!("{time}{}{time}z\n", "x".repeat(PART_BYTES - 1));
-        assert_eq!(line(own.clone().into_bytes()).text, own[time.len()..].as_bytes());
+        assert_eq!(line(own.clone().into_bytes()).text, &own.as_bytes()[time.len()..]);
     }
 }

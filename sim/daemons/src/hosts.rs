@@ -55,6 +55,12 @@ pub(crate) fn open_log(disk: &SimulatedDisk, reserve: bool) -> Result<RedbStorag
     RedbStorage::create_with_backend(disk.open(), store_options(reserve), move || Ok(free.free_bytes()))
 }
 
+/// Opens the ledger on a machine's disk.
+fn open_ledger(disk: &SimulatedDisk, reserve: bool) -> Result<RedbLedger, StoreError> {
+    let free = disk.clone();
+    RedbLedger::create_with_backend(disk.open(), store_options(reserve), move || Ok(free.free_bytes()))
+}
+
 impl ManagerHost {
     /// Boots a manager in a calm world; it starts again whenever its machine is restarted.
     pub fn boot() -> ManagerHost {
@@ -147,7 +153,7 @@ impl WorkerHost {
         let name = format!("node-{n}");
         let engine = Engine::boot(format!("engine-{n}"), Random::new(random.bits(), 0), options, record.clone());
         let machine = Arc::new(Machine::new(name, random, options, record, ends));
-        drop(RedbLedger::create_with_backend(machine.disk.open(), store_options(false)).expect("an empty disk"));
+        drop(open_ledger(&machine.disk, false).expect("an empty disk"));
         let (inside, runtime, options) = (machine.clone(), engine.clone(), options.clone());
         let process = move || {
             let (machine, runtime, options) = (inside.clone(), runtime.clone(), options.clone());
@@ -190,14 +196,15 @@ async fn work(machine: &Arc<Machine>, n: u8, runtime: Engine, options: &Options)
         pull_deadline: Millis::secs(20),
         starts_max: 3,
         resync_every: Millis::secs(30),
-        disk_reserve_bytes: 0,
+        disk_reserve_bytes: 64 << 20,
     };
+    let disk = machine.disk.clone();
     let parts = orbit_worker::Parts {
         config,
         managers: vec![format!("http://{MANAGER_IP}:{WORKERS_PORT}")],
         runtime: Arc::new(runtime),
-        ledger: Box::new(RedbLedger::create_with_backend(machine.disk.open(), store_options(false))?),
-        free_bytes: Arc::new(|| Ok(u64::MAX)),
+        ledger: Box::new(open_ledger(&machine.disk, options.reserve)?),
+        free_bytes: Arc::new(move || Ok(disk.free_bytes())),
         blocking: Arc::new(SimulatedBlocking(machine.clone())),
         nonce: madsim::rand::random(),
     };

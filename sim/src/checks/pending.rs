@@ -41,6 +41,8 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
     if silent > lost {
         pending.push(format!("{silent} nodes are unreachable, {lost} are lost for good"));
     }
+    let full = cluster.nodes().filter(|node| node.is_ready() && node.disk_full_since.is_some());
+    pending.extend(full.map(|node| format!("the disk of {} has room, and is said to be full", node.info.name)));
     let containers = living().flat_map(|(_, worker)| worker.engine.containers());
     let running = containers.filter(|it| it.is_running()).filter_map(|it| Some(it.identity?.task)).collect();
     let world = World { cluster, at, running };

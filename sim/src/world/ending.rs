@@ -54,9 +54,6 @@ impl World {
         let at = self.managers[ONLY].cluster_time(self.now);
         let mut pending = checks::pending(machine.cluster(), at, &self.views());
         pending.extend(checks::not_due_yet(machine, at));
-        let reachable = machine.cluster().nodes().filter(|node| node.is_ready());
-        let full = reachable.filter(|node| node.disk_full_since.is_some());
-        pending.extend(full.map(|node| format!("the disk of {} has room, and is said to be full", node.info.name)));
         pending
     }
 

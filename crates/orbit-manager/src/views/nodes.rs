@@ -18,6 +18,9 @@ pub fn node(state: View, node: &Node, now: Time) -> view::Node {
         Some(outage) => what_follows(state, node, outage, at),
         None => "tasks are replaced".to_string(),
     };
+    // That may be why it is not heard.
+    let was_full = if node.disk_full_since.is_some() { "; its disk was full" } else { "" };
+    let message = if ready { message } else { format!("{message}{was_full}") };
     let duty = availability(cluster, node);
     let unknown = node.unknown.len();
     let message = match (node.disk_full_since, node.avoided_until(at)) {

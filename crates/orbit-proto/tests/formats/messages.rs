@@ -13,7 +13,12 @@ const PROBED: Probed = Probed { health: Some(true), ready: Some(false), image: S
 
 fn running() -> TaskReport {
     let digest = Some("sha256:0123".to_string());
-    TaskReport { probed: PROBED, why: "ready: no".into(), digest, ..TaskReport::new(id(5, 0), TaskState::Running, None) }
+    TaskReport {
+        probed: PROBED,
+        why: "ready: no".into(),
+        digest,
+        ..TaskReport::new(id(5, 0), TaskState::Running, None)
+    }
 }
 
 fn failed() -> TaskReport {
@@ -36,7 +41,13 @@ fn to_manager() -> Vec<ToManager> {
     };
     let failure = Some(End::new(Reason::PullFailed, "no such image"));
     vec![
-        ToManager::Register(Hello { cluster: None, seen: (0, 0), takes_parts: false, prefetches: false, ..hello.clone() }),
+        ToManager::Register(Hello {
+            cluster: None,
+            seen: (0, 0),
+            takes_parts: false,
+            prefetches: false,
+            ..hello.clone()
+        }),
         ToManager::Register(hello),
         ToManager::Heartbeat { seq: 3, assigned_seq: 2, disk_full: false },
         ToManager::Heartbeat { seq: 4, assigned_seq: 2, disk_full: true },
@@ -91,7 +102,12 @@ fn to_worker() -> Vec<ToWorker> {
         ToWorker::Committed { seq: 9, states: vec![running().key(), failed().key()] },
         ToWorker::Probe,
         ToWorker::Prefetch { workload: uid(3), version: 2, image: "web:2".into(), pull: Pull::Always },
-        stream(StreamOf::Logs(LogRange { follow: true, tail: Some(10), since_s: Some(1_700_000_000), timestamps: true })),
+        stream(StreamOf::Logs(LogRange {
+            follow: true,
+            tail: Some(10),
+            since_s: Some(1_700_000_000),
+            timestamps: true,
+        })),
         stream(StreamOf::Exec(ExecRequest { command: vec!["sh".into()], tty: true, stdin: true })),
     ]
 }
