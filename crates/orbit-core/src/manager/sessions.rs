@@ -21,6 +21,8 @@ pub(super) struct Session {
     pub incarnation: u64,
     uid: NodeUid,
     nonce: u64,
+    /// The number of the last heartbeat that was heard: what an earlier one says of the node is out of date.
+    heartbeat: u64,
     /// The number of the last report that was heard of each task whose findings may turn.
     pub reported: BTreeMap<TaskId, u64>,
     /// What is on its way through the log: the last word of each task, with the number of the report that said it.
@@ -49,6 +51,13 @@ pub(super) struct Sessions {
 impl Sessions {
     pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         self.live.get_mut(&id)
+    }
+    /// A heartbeat is heard: whether it came behind none that followed it.
+    pub fn hears(&mut self, id: SessionId, seq: u64) -> bool {
+        let Some(session) = self.live.get_mut(&id) else { return false };
+        let is_newest = seq > session.heartbeat;
+        session.heartbeat = session.heartbeat.max(seq);
+        is_newest
     }
     pub fn of_node(&self, node: NodeId) -> Option<SessionId> {
         self.by_node.get(&node).copied()
@@ -89,7 +98,15 @@ impl Sessions {
         let (uid, nonce) = (hello.info.uid, hello.nonce);
         self.live.insert(
             id,
-            Session { node, incarnation, uid, nonce, reported: BTreeMap::new(), proposed: BTreeMap::new() },
+            Session {
+                node,
+                incarnation,
+                uid,
+                nonce,
+                heartbeat: 0,
+                reported: BTreeMap::new(),
+                proposed: BTreeMap::new(),
+            },
         );
         self.by_node.insert(node, id);
         self.by_uid.insert(uid, id);

@@ -22,6 +22,7 @@ impl Manager {
         match message {
             ToManager::Register(_) | ToManager::ProbeAck => {}
             ToManager::Heartbeat { seq, assigned_seq, disk_full } => {
+                let is_newest = leader.sessions.hears(id, seq);
                 actions.push(Action::Send { session: id, message: ToWorker::HeartbeatAck { seq } });
                 actions.extend(leader.dispatcher.acknowledged(&self.cluster, id, assigned_seq, at, &self.timing));
                 let Some(known) = self.cluster.node(node) else { return };
@@ -29,7 +30,7 @@ impl Manager {
                     leader.returned.insert(node);
                 }
                 // Until it is written it is said with every heartbeat, and the last word counts.
-                if known.disk_full_since.is_some() != disk_full {
+                if is_newest && known.disk_full_since.is_some() != disk_full {
                     leader.disks.insert(node, disk_full);
                 }
             }

@@ -118,6 +118,11 @@ impl Managed {
                 self.peers.get_mut(words.word(0)).expect("a node").disk_full = full;
                 self.heartbeat(words.word(0));
             }
+            // A heartbeat that comes behind those that followed it.
+            "late-disk" => {
+                let message = ToManager::Heartbeat { seq: 1, assigned_seq: 0, disk_full: words.word(1) == "full" };
+                self.send(words.word(0), message);
+            }
             "prefetched" => self.prefetched(words),
             "ack" => self.send(words.word(0), ToManager::ProbeAck),
             "close" => self.close(words.word(0)),
