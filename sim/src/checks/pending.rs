@@ -192,15 +192,18 @@ impl World<'_> {
         let slots = (0..).zip(&workload.slots);
         let serving = slots.filter(|(number, slot)| self.serves(workload, *number, slot)).count();
         // What serves is not stopped for a version that has no place.
-        let is_kept = |(number, slot): &(u32, &Slot)| {
+        let has_no_place = |(number, slot): &(u32, &Slot), at: Time| {
             let serving = cluster.attempts(slot).find(|task| task.is_live() && task.serves());
             let spec = workload.spec(shall_be(cluster, workload, *number));
             !self.serves(workload, *number, slot)
-                && serving
-                    .zip(spec)
-                    .is_some_and(|(old, spec)| places_after(old, cluster, spec, self.at).next().is_none())
+                && serving.zip(spec).is_some_and(|(old, spec)| places_after(old, cluster, spec, at).next().is_none())
         };
-        let kept = (0..workload.wanted()).zip(&workload.slots).filter(is_kept).count();
+        let slots = (0..workload.wanted()).zip(&workload.slots);
+        let kept: Vec<_> = slots.filter(|slot| has_no_place(slot, self.at)).collect();
+        if kept.iter().any(|slot| !has_no_place(slot, RESTS_ARE_OVER)) {
+            pending.push(format!("{} is kept until a port has rested", workload.name));
+        }
+        let kept = kept.len();
         let (wanted, unplaced) = (workload.replicas as usize, cluster.pending_of(workload.uid).count());
         let good = specs(cluster, workload).all(|spec| comes_to_rest(&spec.image));
         // I28: it comes to an end, by its deadline or when all serve.
