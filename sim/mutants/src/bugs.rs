@@ -42,7 +42,7 @@ pub fn judge_all(repository: &Path, seeds: u64, only: Option<Level>, name: Optio
         mutations = others;
         let judged = judge_level(&judge, level, of_level, seeds, name.is_some())?;
         good &= judged.is_empty() || name.is_some() || judge_rows(&judged, level);
-        if level == Level::Pure && name.is_none() {
+        if level == Level::Pure && name.is_none() && !judged.is_empty() {
             good &= judge_scripts(repository, &judged)?;
         }
         rows.extend(judged);
