@@ -2,16 +2,12 @@
 
 use orbit_core::state::{Cluster, Snapshot};
 use orbit_proto::{BackupError, read_backup};
-use orbit_store::{HardState, Options, RedbStorage, Storage, StoreError};
+use orbit_store::{HardState, Options, RedbStorage, StoreError};
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::File,
     io::{self, BufReader},
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
-
-/// The manager's log in its state directory.
-const LOG: &str = "log.redb";
 
 /// What stands in a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,14 +49,6 @@ pub enum Fault {
         /// What is wrong with it.
         why: String,
     },
-    /// There is something in the directory already.
-    #[error(
-        "{} has the state of a manager already: choose another directory, or move that one away", .dir.display()
-    )]
-    NotEmpty {
-        /// Which directory.
-        dir: PathBuf,
-    },
     /// The epoch that was asked for.
     #[error("the backup is of epoch {of}: --epoch has to be above that")]
     Epoch {
@@ -93,34 +81,10 @@ pub fn restore(file: &Path, dir: &Path, epoch: Option<u32>) -> Result<Summary, F
     if epoch <= of {
         return Err(Fault::Epoch { of });
     }
-    let not_empty = || Fault::NotEmpty { dir: dir.to_path_buf() };
-    if fs::exists(dir.join(LOG)).map_err(|error| unreadable(dir, error))? {
-        return Err(not_empty());
-    }
-    // Made beside it, and put into its place when it is whole: a manager that finds half of one would begin a new cluster.
-    let part = dir.with_added_extension("part");
-    let made = write(&part, &snapshot.for_restore(epoch)).and_then(|()| put(&part, dir));
-    let removed = fs::remove_dir_all(&part);
-    made?;
-    removed.map_err(|error| unreadable(&part, error))?;
+    let restored = snapshot.for_restore(epoch);
+    let hard_state = HardState { term: restored.term, vote: None };
+    RedbStorage::create(dir, Options::default(), hard_state, &restored)?;
     Ok(Summary { epoch, ..summary })
-}
-
-/// A state directory that holds a snapshot and nothing else.
-fn write(dir: &Path, snapshot: &Snapshot) -> Result<(), Fault> {
-    if fs::exists(dir).map_err(|error| unreadable(dir, error))? {
-        fs::remove_dir_all(dir).map_err(|error| unreadable(dir, error))?;
-    }
-    let mut storage = RedbStorage::open(dir, Options::default())?;
-    storage.set_hard_state(HardState { term: snapshot.term, vote: None })?;
-    Ok(storage.install(snapshot)?)
-}
-
-fn put(part: &Path, dir: &Path) -> Result<(), Fault> {
-    let fail = |error| unreadable(dir, error);
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(fail)?;
-    fs::rename(part.join(LOG), dir.join(LOG)).map_err(fail)?;
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail)
 }
 
 fn read(file: &Path) -> Result<(Snapshot, Summary), Fault> {
@@ -162,6 +126,8 @@ mod tests {
     use super::*;
     use orbit_core::model::{Actor, ClusterId, Command, Entry, Time};
     use orbit_proto::BackupWriter;
+    use orbit_store::Storage;
+    use std::fs;
 
     fn snapshot() -> Snapshot {
         let mut cluster = Cluster::default();
@@ -188,15 +154,19 @@ mod tests {
     fn a_directory_is_made_whole_or_not_at_all() {
         let scratch = tempfile::tempdir().unwrap();
         let (file, dir) = (backup(scratch.path(), &snapshot()), scratch.path().join("manager"));
-        // What another attempt left behind is in nobody's way.
+        // What another attempt left behind is in nobody's way, and what is somebody else's stays.
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("log.redb.new"), "half a log").unwrap();
         fs::create_dir(scratch.path().join("manager.part")).unwrap();
         assert_eq!(restore(&file, &dir, None).unwrap().epoch, 2);
-        let names: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names, [LOG]);
-        assert!(!scratch.path().join("manager.part").exists());
+        let mut names: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["log.redb", "log.redb.lock"]);
+        assert!(scratch.path().join("manager.part").exists());
         let kept = RedbStorage::open(&dir, Options::default()).unwrap().load().unwrap();
         assert_eq!(kept.snapshot, Some(snapshot().for_restore(2)));
-        assert!(matches!(restore(&file, &dir, None), Err(Fault::NotEmpty { .. })));
+        let again = restore(&file, &dir, None);
+        assert!(matches!(again, Err(Fault::Store(StoreError::Exists { .. }))), "{again:?}");
     }
 
     #[test]

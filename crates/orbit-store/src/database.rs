@@ -75,27 +75,58 @@ impl Db {
             only_for_owner(&path, 0o600)?;
         }
         if !fs::exists(&path).map_err(fail)? {
-            let new = dir.join(format!("{name}.new"));
-            if fs::exists(&new).map_err(fail)? {
-                fs::remove_file(&new).map_err(fail)?;
-            }
-            make_private(&new).map_err(fail)?;
-            let redb = builder(options).create(&new).map_err(|e| Trouble::from(e).at(&place))?;
-            first_transaction(&redb, content, tables).map_err(|e| e.at(&place))?;
-            drop(redb);
-            sync(&new).map_err(fail)?;
-            fs::rename(&new, &path).map_err(fail)?;
-            sync(dir).map_err(fail)?;
+            Self::make_whole(dir, name, content, options, tables, |_| Ok(()))?;
         }
         let redb = builder(options).open(&path).map_err(|e| Trouble::from(e).at(&place))?;
-        let dir = dir.to_path_buf();
-        let free = move || {
-            let stat = rustix::fs::statvfs(&dir)?;
-            Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-        };
-        let db = Db { redb, free: Box::new(free), place, options, _lock: Some(lock) };
+        let db = Db { redb, free: free_of(dir), place, options, _lock: Some(lock) };
         db.check(content)?;
         Ok(db)
+    }
+
+    /// Makes `dir/<name>` with what `fill` writes; it is there whole, or not at all.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] when it is there already, and otherwise as [`open`](Self::open).
+    pub fn create(
+        dir: &Path,
+        name: &str,
+        content: Content,
+        options: Options,
+        tables: fn(&WriteTransaction) -> std::result::Result<(), TableError>,
+        fill: impl FnOnce(Db) -> Result<()>,
+    ) -> Result<()> {
+        make_dir(dir)?;
+        close_dir(dir)?;
+        let _lock = lock(dir, name)?;
+        let path = dir.join(name);
+        if fs::exists(&path).map_err(|e| StoreError::io(path.display(), e))? {
+            return Err(StoreError::Exists { place: dir.display().to_string() });
+        }
+        Self::make_whole(dir, name, content, options, tables, fill)
+    }
+
+    /// The file has another name until it is whole and durable. The caller has the lock.
+    fn make_whole(
+        dir: &Path,
+        name: &str,
+        content: Content,
+        options: Options,
+        tables: fn(&WriteTransaction) -> std::result::Result<(), TableError>,
+        fill: impl FnOnce(Db) -> Result<()>,
+    ) -> Result<()> {
+        let (path, new) = (dir.join(name), dir.join(format!("{name}.new")));
+        let place = path.display().to_string();
+        let fail = |e| StoreError::io(&place, e);
+        if fs::exists(&new).map_err(fail)? {
+            fs::remove_file(&new).map_err(fail)?;
+        }
+        make_private(&new).map_err(fail)?;
+        let redb = builder(options).create(&new).map_err(|e| Trouble::from(e).at(&place))?;
+        first_transaction(&redb, content, tables).map_err(|e| e.at(&place))?;
+        fill(Db { redb, free: free_of(dir), place: place.clone(), options, _lock: None })?;
+        sync(&new).map_err(fail)?;
+        fs::rename(&new, &path).map_err(fail)?;
+        sync(dir).map_err(fail)
     }
 
     /// Opens what is on a simulated disk, or makes it there if the disk is empty. A power loss in the
@@ -158,6 +189,15 @@ impl Db {
             _ => Err(StoreError::corrupt(&self.place, "it holds something else")),
         }
     }
+}
+
+/// Says how many bytes are free on the file system of a directory.
+fn free_of(dir: &Path) -> FreeBytes {
+    let dir = dir.to_path_buf();
+    Box::new(move || {
+        let stat = rustix::fs::statvfs(&dir)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    })
 }
 
 fn builder(options: Options) -> Builder {

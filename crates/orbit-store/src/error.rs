@@ -19,6 +19,12 @@ pub enum StoreError {
         /// The process, if it has said so.
         pid: Option<u32>,
     },
+    /// What is to be made is there already.
+    #[error("{place} has the state of a manager already: choose another directory, or move that one away")]
+    Exists {
+        /// Which directory.
+        place: String,
+    },
     /// The files were written by a program with another format.
     #[error(
         "{place} has format {found}, this program knows {known}: run the version of Orbit that wrote it, \

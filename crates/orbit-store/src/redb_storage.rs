@@ -11,6 +11,8 @@ use orbit_proto::{decode_entry, encode_entry};
 use redb::{ReadableTable, StorageBackend};
 use std::{path::Path, sync::Arc};
 
+const FILE: &str = "log.redb";
+
 /// A manager's log in the file `log.redb` of a state directory, or on a simulated disk.
 pub struct RedbStorage {
     db: Arc<Db>,
@@ -26,7 +28,20 @@ impl RedbStorage {
     /// [`StoreError::InUse`](crate::StoreError::InUse) when another process has it, [`StoreError::WrongVersion`](crate::StoreError::WrongVersion) or
     /// [`StoreError::Corrupt`](crate::StoreError::Corrupt) when it cannot be read.
     pub fn open(dir: &Path, options: Options) -> Result<RedbStorage> {
-        Self::new(Db::open(dir, "log.redb", Content::Log, options, tables::make)?)
+        Self::new(Db::open(dir, FILE, Content::Log, options, tables::make)?)
+    }
+
+    /// Makes the log of a manager that begins with a snapshot, in a state directory that has none yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`](crate::StoreError::Exists) when there is one, and otherwise as [`RedbStorage::open`]. There is
+    /// no log then that a manager would start from.
+    pub fn create(dir: &Path, options: Options, hard_state: HardState, snapshot: &Snapshot) -> Result<()> {
+        Db::create(dir, FILE, Content::Log, options, tables::make, |db| {
+            let mut storage = Self::new(db)?;
+            storage.set_hard_state(hard_state)?;
+            storage.install(snapshot)
+        })
     }
 
     /// The same on a simulated disk; `free` says how many bytes are free there.

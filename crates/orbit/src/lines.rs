@@ -1,7 +1,7 @@
 //! A log cut into lines.
 
 /// A line that does not end is cut here.
-pub const LINE_BYTES_MAX: usize = 64 << 10;
+const LINE_BYTES_MAX: usize = 64 << 10;
 
 /// Keeps what has come without an end of line.
 #[derive(Default)]

@@ -197,10 +197,7 @@ impl Manager {
             };
             return Err(format!("this worker has seen a later manager: this one is out of date{restored}"));
         }
-        let is_unknown =
-            |report: &TaskReport| report.task.epoch < self.cluster.epoch && self.cluster.task(report.task).is_none();
-        if self.cluster.unknown != UnknownTasks::Removed && !hello.takes_parts && hello.inventory.iter().any(is_unknown)
-        {
+        if !hello.takes_parts && hello.inventory.iter().any(|report| self.cluster.leaves_alone(report.task)) {
             return Err("this manager was restored, and this worker has tasks that it does not know and cannot be \
                         told to leave alone: upgrade the worker, or say `orbit snapshot settle --remove-unknown`"
                 .to_string());

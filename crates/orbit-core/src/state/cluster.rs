@@ -131,6 +131,10 @@ impl Cluster {
     pub fn node(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(id)
     }
+    /// Whether a task that a node has is from before a restore and stands nowhere here, and is not to be removed.
+    pub fn leaves_alone(&self, task: TaskId) -> bool {
+        self.unknown != UnknownTasks::Removed && task.epoch < self.epoch && self.task(task).is_none()
+    }
     /// A node by name.
     pub fn node_named(&self, name: &str) -> Option<&Node> {
         self.node(*self.node_names.get(name)?)

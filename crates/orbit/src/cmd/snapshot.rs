@@ -155,13 +155,12 @@ fn words(summary: &Summary) -> String {
     let Summary { cluster, epoch, revision, wall_ms, services, tasks, attempts, nodes } = summary;
     let at = jiff::Timestamp::from_millisecond(i64::try_from(*wall_ms).unwrap_or(i64::MAX));
     let at = at.map(|at| format!(" of {at:.0}")).unwrap_or_default();
-    let many = |count: &usize, of: &str| format!("{count} {of}{}", if *count == 1 { "" } else { "s" });
     format!(
         "cluster {cluster}, epoch {epoch}, revision {revision}{at}; {}, {}, {}, {}",
-        many(services, "service"),
-        many(tasks, "task definition"),
-        many(attempts, "living task"),
-        many(nodes, "node")
+        many(*services, "service"),
+        many(*tasks, "task definition"),
+        many(*attempts, "living task"),
+        many(*nodes, "node")
     )
 }
 
@@ -172,7 +171,7 @@ async fn show_unknown(session: &mut Session<'_>) -> Result<u8, Error> {
         let more = if left_out > 0 { format!(" and {left_out} more") } else { String::new() };
         session.print(&format!("node/{}: {}{more}\n", node.node, node.tasks.join(", ")))?;
     }
-    let (tasks, one) = (tasks(unknown.count), unknown.count == 1);
+    let (tasks, one) = (many(unknown.count as usize, "task"), unknown.count == 1);
     match unknown.decision.as_str() {
         _ if unknown.count == 0 => session.say("nothing runs that this manager does not know"),
         "held" => {
@@ -195,10 +194,11 @@ async fn settle(session: &mut Session<'_>, action: SettleAction) -> Result<u8, E
         SettleAction::Adopt => "left as they are",
         SettleAction::Remove => "told to go",
     };
-    session.print(&format!("{} from before the restore: {done}\n", tasks(before.count)))?;
+    session.print(&format!("{} from before the restore: {done}\n", many(before.count as usize, "task")))?;
     Ok(0)
 }
 
-fn tasks(count: u32) -> String {
-    format!("{count} task{}", if count == 1 { "" } else { "s" })
+/// `1 task`, `3 tasks`.
+fn many(count: usize, of: &str) -> String {
+    format!("{count} {of}{}", if count == 1 { "" } else { "s" })
 }

@@ -165,11 +165,8 @@ impl Cluster {
 
     /// Notes what a node has from before a restore that the state does not know, where that is left alone.
     fn note_unknown(&mut self, id: NodeId, inventory: &[TaskReport]) {
-        if self.unknown == UnknownTasks::Removed {
-            return;
-        }
-        let is_unknown = |task: &TaskId| task.epoch < self.epoch && self.tasks.key(*task).is_none();
-        let unknown: BTreeSet<TaskId> = inventory.iter().map(|report| report.task).filter(is_unknown).collect();
+        let reported = inventory.iter().map(|report| report.task);
+        let unknown: BTreeSet<TaskId> = reported.filter(|task| self.leaves_alone(*task)).collect();
         if unknown == self.nodes[id].unknown {
             return;
         }
