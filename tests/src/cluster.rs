@@ -352,6 +352,14 @@ impl Cluster {
         })
     }
 
+    /// The same once a container, which was killed or removed, is not among them any more.
+    pub fn wait_replaced(&self, service: &str, replicas: usize, gone: &Container) -> Vec<Container> {
+        self.wait_for(&format!("{} of {service} is replaced", gone.name), || {
+            let now = self.wait_running(service, replicas);
+            if now.iter().all(|container| container.id != gone.id) { Ok(now) } else { Err("it runs".to_string()) }
+        })
+    }
+
     /// Waits until the attempt has ended.
     pub fn wait_ended(&self, id: &str) -> Task {
         self.wait_for(&format!("task {id} has ended"), || match self.task(id) {

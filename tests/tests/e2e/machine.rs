@@ -28,10 +28,7 @@ fn a_full_disk_refuses_what_is_new_and_loses_nothing() {
     let ready = cluster.ask("GET", "/readyz", "").expect("it answers");
     assert!(ready.status == 200 && ready.text().starts_with("storage_full: "), "{}", ready.text());
     engine.kill(&before[1].id);
-    let before = cluster.wait_for("what is killed is replaced", || {
-        let now = cluster.wait_running("web", 2);
-        if now.iter().all(|c| c.id != before[1].id) { Ok(now) } else { Err("it runs".to_string()) }
-    });
+    let before = cluster.wait_replaced("web", 2, &before[1]);
     // Below the last reserve: nothing is tried, and a manager that is started waits.
     disk.empty();
     disk.fill_mib(70);
@@ -45,10 +42,7 @@ fn a_full_disk_refuses_what_is_new_and_loses_nothing() {
 
     disk.empty();
     cluster.wait_manager();
-    cluster.wait_for("what was killed meanwhile is replaced", || {
-        let now = cluster.wait_running("web", 2);
-        if now.iter().all(|c| c.id != before[0].id) { Ok(()) } else { Err("it runs".to_string()) }
-    });
+    cluster.wait_replaced("web", 2, &before[0]);
     let id = cluster.apply(&task("late", &["exit", "0"]))["task"].as_str().expect("an attempt").to_string();
     assert_eq!(cluster.wait_ended(&id).actual, "complete");
 }
@@ -113,20 +107,14 @@ fn a_wall_clock_that_is_set_back_moves_nothing() {
     clock.set_back("1h");
     // Timers go on: backoff, leases.
     engine.kill(&before[0].id);
-    let after = cluster.wait_for("what was killed is replaced", || {
-        let now = cluster.wait_running("web", 3);
-        if now.iter().all(|c| c.id != before[0].id) { Ok(now) } else { Err("it runs".to_string()) }
-    });
+    let after = cluster.wait_replaced("web", 3, &before[0]);
     cluster.manager.kill();
     cluster.manager.start();
     cluster.wait_manager();
     cluster.wait_ready(1);
     assert_eq!(identities(&cluster.wait_running("web", 3)), identities(&after));
     engine.kill(&after[0].id);
-    cluster.wait_for("what was killed is replaced", || {
-        let now = cluster.wait_running("web", 3);
-        if now.iter().all(|c| c.id != after[0].id) { Ok(()) } else { Err("it runs".to_string()) }
-    });
+    cluster.wait_replaced("web", 3, &after[0]);
     assert_eq!(cluster.tasks("service=web").len(), 5, "each that was killed was followed by one");
 }
 

@@ -10,10 +10,7 @@ fn what_a_person_stops_is_replaced() {
     cluster.apply(&web("web", 2));
     let before = cluster.wait_running("web", 2);
     engine.stop(&before[0].id);
-    let after = cluster.wait_for("another runs", || {
-        let now = cluster.wait_running("web", 2);
-        if now.iter().all(|c| c.id != before[0].id) { Ok(now) } else { Err("it runs".to_string()) }
-    });
+    let after = cluster.wait_replaced("web", 2, &before[0]);
     assert!(identities(&after).contains_key(&before[1].name), "and nothing else");
     assert_eq!(cluster.tasks("service=web").len(), 3);
     // Nobody starts it again, and whoever does so by hand is corrected.

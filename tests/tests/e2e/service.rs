@@ -35,19 +35,13 @@ fn what_is_killed_or_removed_is_replaced_and_nothing_else() {
     let (killed, removed, kept) = (&before[0], &before[1], &before[2]);
 
     engine.kill(&killed.id);
-    let after = cluster.wait_for("the killed one is replaced", || {
-        let now = cluster.wait_running("web", 3);
-        if now.iter().all(|c| c.id != killed.id) { Ok(now) } else { Err("it runs".to_string()) }
-    });
+    let after = cluster.wait_replaced("web", 3, killed);
     let ended = cluster.task(killed.task()).expect("an ended attempt is remembered");
     assert_eq!((ended.reason.as_deref(), ended.exit_code), (Some("killed"), Some(137)), "{ended:?}");
     assert_eq!(identities(&after).get(&removed.name), identities(&before).get(&removed.name));
 
     engine.remove(&removed.id);
-    let after = cluster.wait_for("the removed one is replaced", || {
-        let now = cluster.wait_running("web", 3);
-        if now.iter().all(|c| c.id != removed.id) { Ok(now) } else { Err("it runs".to_string()) }
-    });
+    let after = cluster.wait_replaced("web", 3, removed);
     // A forced removal kills first, and either may be seen.
     let reason = cluster.task(removed.task()).and_then(|task| task.reason);
     assert!(matches!(reason.as_deref(), Some("killed" | "vanished")), "{reason:?}");

@@ -28,10 +28,7 @@ fn an_earlier_worker_works_for_this_manager_and_is_upgraded_with_its_containers_
     cluster.wait_running("web", 3);
     cluster.scale("web", 2);
     engine.kill(&before[0].id);
-    let before = cluster.wait_for("it is replaced", || {
-        let now = cluster.wait_running("web", 2);
-        if now.iter().all(|it| it.id != before[0].id) { Ok(now) } else { Err("it runs".to_string()) }
-    });
+    let before = cluster.wait_replaced("web", 2, &before[0]);
     let logs = cluster.orbit(&["logs", "web"], "");
     assert!(logs.status.success() && String::from_utf8_lossy(&logs.stdout).contains("listening"), "{logs:?}");
 
@@ -68,12 +65,8 @@ fn this_worker_works_for_an_earlier_manager_which_is_upgraded_on_its_own_state()
     let service = cluster.service("web").expect("it is still there");
     assert_eq!((service.revision, service.version), (revision, 1));
     assert_eq!(identities(&cluster.wait_running("web", 2)), identities(&before), "nothing was restarted");
-    // With the worker beside it, and both at once: the earlier worker under the later manager's state is the other test.
     engine.kill(&before[1].id);
-    cluster.wait_for("it is replaced", || {
-        let now = cluster.wait_running("web", 2);
-        if now.iter().all(|it| it.id != before[1].id) { Ok(()) } else { Err("it runs".to_string()) }
-    });
+    cluster.wait_replaced("web", 2, &before[1]);
     let saved = cluster.orbit(&["snapshot", "save", cluster.scratch().join("a.backup").to_str().expect("text")], "");
     assert!(saved.status.success(), "{saved:?}");
 }
