@@ -150,18 +150,17 @@ impl<'a> Draws<'a> {
         let ports = (0..self.below(4).saturating_sub(1)).map(|_| self.port()).collect();
         let constraints = (0..self.below(4).saturating_sub(2)).map(|_| self.constraint()).collect();
         Spec {
-            image: self.of(&["image:1", "image:2", ""]).into(),
-            pull: self.of(&Pull::ALL),
-            command: vec![],
-            args: vec![],
-            env: [].into(),
-            resources: self.resources(),
-            pids_max: 10,
-            ports,
+            container: Container {
+                pull: self.of(&Pull::ALL),
+                resources: self.resources(),
+                pids_max: 10,
+                ports,
+                stop: self.stop(),
+                probes: self.probes(),
+                ..orbit_core::testing::container(self.of(&["image:1", "image:2", ""]))
+            },
             placement: Placement { strategy: self.of(&[Strategy::Binpack, Strategy::Spread]), constraints },
             restart,
-            stop: self.stop(),
-            probes: self.probes(),
             disconnect: self.disconnect(),
         }
     }

@@ -43,7 +43,7 @@ impl World {
         let mut world = World { now: 0, manager, proposed: VecDeque::new(), last: (0, Time(0)) };
         world.step(Event::Elected { term: 1, seed: 1, cluster: ClusterId(1), wall_ms: 1_700_000_000_000 });
         let spec = Draws::new(&[]).spec(RestartPolicy::Always);
-        let spec = Spec { image: "image:1".to_string(), ..spec };
+        let spec = Spec { container: Container { image: "image:1".to_string(), ..spec.container }, ..spec };
         let update = Update::ONE_BY_ONE;
         let definition =
             Definition { kind: Kind::Service, name: "web".into(), labels: [].into(), replicas: 3, update, spec };

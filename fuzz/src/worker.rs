@@ -409,11 +409,11 @@ impl World {
     }
 }
 
-fn container(task: TaskId, draws: &mut Draws) -> Container {
+fn container(task: TaskId, draws: &mut Draws) -> EngineContainer {
     let state = match draws.below(4) {
         0 => ContainerState::Created,
         1 => ContainerState::Running,
         n => ContainerState::Exited { code: i32::from(draws.byte()), out_of_memory: n == 3 },
     };
-    Container { id: name_of(task), name: name_of(task), task, spec: 0, state, image_health: None }
+    EngineContainer { id: name_of(task), name: name_of(task), task, spec: 0, state, image_health: None }
 }

@@ -205,7 +205,8 @@ impl Client {
                 if let Roll::Undo { .. } = order {
                     // Which version that will be is known with the answer.
                     let asked = self.puts.values().filter(|put| put.definition.name == *name);
-                    let images: BTreeSet<String> = asked.map(|put| put.definition.spec.image.clone()).collect();
+                    let images: BTreeSet<String> =
+                        asked.map(|put| put.definition.spec.container.image.clone()).collect();
                     let replicas: BTreeSet<u32> = wishes.iter().flatten().map(|(replicas, _)| *replicas).collect();
                     let each = |replicas: u32| images.iter().map(move |image| Some((replicas, image.clone())));
                     wishes = replicas.into_iter().flat_map(each).collect();
@@ -285,7 +286,7 @@ impl Client {
             return Some(put);
         }
         let object = (put.definition.kind, put.definition.name.clone());
-        let wish = Some((put.definition.replicas, put.definition.spec.image.clone()));
+        let wish = Some((put.definition.replicas, put.definition.spec.container.image.clone()));
         // Somebody asks for something else by now: the old request is not repeated.
         let busy = self.outstanding.values().any(|other| other.object == object);
         if busy || self.known.get(&object).and_then(|known| known.last()) != Some(&wish) {
@@ -341,7 +342,7 @@ impl Client {
                 let mut wishes = wishes;
                 if let Answer::Workload { uid, version, .. } = answer {
                     if let Some(put) = key.as_ref().and_then(|key| self.puts.get(key)) {
-                        self.images.insert((uid, version), put.definition.spec.image.clone());
+                        self.images.insert((uid, version), put.definition.spec.container.image.clone());
                     }
                     if let (Ask::Rollout { order: Roll::Undo { .. }, .. }, Some(image)) =
                         (&ask, self.images.get(&(uid, version)))
@@ -453,14 +454,18 @@ fn definition(want: &Want) -> Definition {
             on_failure: if want.update.rollback { OnFailure::Rollback } else { OnFailure::Pause },
         },
         spec: Spec {
-            image: want.image.clone(),
-            pull: Pull::ALL[usize::from(want.pull) % Pull::ALL.len()],
-            command: vec![],
-            args: vec![],
-            env: BTreeMap::new(),
-            resources: Resources { cpu_millis: want.cpu_millis, memory_bytes: 64 << 20 },
-            pids_max: 100,
-            ports: chosen.chain(pinned).collect(),
+            container: Container {
+                image: want.image.clone(),
+                pull: Pull::ALL[usize::from(want.pull) % Pull::ALL.len()],
+                command: vec![],
+                args: vec![],
+                env: BTreeMap::new(),
+                resources: Resources { cpu_millis: want.cpu_millis, memory_bytes: 64 << 20 },
+                pids_max: 100,
+                ports: chosen.chain(pinned).collect(),
+                probes: Probes { health: probe(want.probes & 1 != 0), ready: probe(want.probes & 2 != 0) },
+                stop: Stop { delay: Millis(want.delay_ms), ..Stop::within(Millis(want.grace_ms)) },
+            },
             placement: Placement {
                 strategy: if want.spread { Strategy::Spread } else { Strategy::Binpack },
                 constraints: zone.collect(),
@@ -471,8 +476,6 @@ fn definition(want: &Want) -> Definition {
                 keep: if want.disconnect.original { Keep::Original } else { Keep::Replacement },
                 fence: [Fence::None, Fence::Timed, Fence::Confirmed][usize::from(want.disconnect.fence) % 3],
             },
-            probes: Probes { health: probe(want.probes & 1 != 0), ready: probe(want.probes & 2 != 0) },
-            stop: Stop { delay: Millis(want.delay_ms), ..Stop::within(Millis(want.grace_ms)) },
         },
     }
 }

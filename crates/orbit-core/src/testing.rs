@@ -2,9 +2,9 @@
 
 use crate::{model::*, worker::ContainerSpec};
 
-/// One container of an image, with nothing special about it.
-pub fn spec(image: impl Into<String>) -> Spec {
-    Spec {
+/// A container of an image, with nothing special about it.
+pub fn container(image: impl Into<String>) -> Container {
+    Container {
         image: image.into(),
         pull: Pull::Missing,
         command: vec![],
@@ -13,10 +13,17 @@ pub fn spec(image: impl Into<String>) -> Spec {
         resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
         pids_max: 64,
         ports: vec![],
-        placement: Placement::default(),
-        restart: Restart::with_policy(RestartPolicy::Always),
         stop: Stop::within(Millis::secs(10)),
         probes: Probes::default(),
+    }
+}
+
+/// One such container that is always followed by another, anywhere.
+pub fn spec(image: impl Into<String>) -> Spec {
+    Spec {
+        container: container(image),
+        placement: Placement::default(),
+        restart: Restart::with_policy(RestartPolicy::Always),
         disconnect: Disconnect::default(),
     }
 }
@@ -54,8 +61,8 @@ pub fn hello(info: NodeInfo) -> Hello {
     Hello { cluster: None, seen: (0, 0), nonce: 1, info, inventory: Vec::new(), takes_parts: true, prefetches: true }
 }
 
-/// A container of an image, with no labels: nobody's.
-pub fn container(name: impl Into<String>, image: impl Into<String>) -> ContainerSpec {
+/// What an engine is asked to create, with no labels: nobody's.
+pub fn container_spec(name: impl Into<String>, image: impl Into<String>) -> ContainerSpec {
     ContainerSpec {
         name: name.into(),
         image: image.into(),

@@ -14,18 +14,14 @@ fn large(name: &str, salt: usize) -> Definition {
         replicas: 0,
         update: Update::ONE_BY_ONE,
         spec: Spec {
-            image: "web:1".into(),
-            pull: Pull::Missing,
-            command: vec![],
-            args: vec![],
-            env,
-            resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
-            pids_max: 100,
-            ports: vec![],
+            container: Container {
+                env,
+                pids_max: 100,
+                stop: Stop::within(Millis::secs(10)),
+                ..orbit_core::testing::container("web:1")
+            },
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Always),
-            stop: Stop::within(Millis::secs(10)),
-            probes: Probes::default(),
             disconnect: Disconnect::default(),
         },
     }
@@ -48,7 +44,7 @@ fn put(cluster: &mut Cluster, definition: Definition) -> Result<Answer, Rejectio
 #[test]
 fn a_spec_that_is_too_large_is_refused_with_numbers() {
     let mut definition = large("web", 1);
-    definition.spec.command = vec!["x".repeat(4096); 100];
+    definition.spec.container.command = vec!["x".repeat(4096); 100];
     let refused = definition.validate().unwrap_err();
     assert_eq!(refused.code, Code::Invalid);
     assert!(refused.message.contains("bytes, and at most 1048576"), "{refused}");

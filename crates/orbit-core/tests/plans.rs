@@ -64,21 +64,18 @@ fn a_plan_holds_the_placements_the_ports_and_why_the_rest_found_no_node() {
         replicas: 4,
         update: Update::ONE_BY_ONE,
         spec: Spec {
-            image: "web:1".into(),
-            pull: Pull::Missing,
-            command: vec![],
-            args: vec![],
-            env: BTreeMap::new(),
-            resources: Resources { cpu_millis: 900, memory_bytes: 64 << 20 },
-            pids_max: 100,
-            ports: vec![Port { name: "http".into(), container: 80, host: None }],
+            container: Container {
+                resources: Resources { cpu_millis: 900, memory_bytes: 64 << 20 },
+                pids_max: 100,
+                ports: vec![Port { name: "http".into(), container: 80, host: None }],
+                stop: Stop::within(Millis::secs(10)),
+                ..orbit_core::testing::container("web:1")
+            },
             placement: Placement {
                 strategy: Strategy::Binpack,
                 constraints: vec![Constraint::parse("node.labels.disk == ssd").unwrap()],
             },
             restart: Restart::with_policy(RestartPolicy::Always),
-            stop: Stop::within(Millis::secs(10)),
-            probes: Probes::default(),
             disconnect: Disconnect::default(),
         },
     };

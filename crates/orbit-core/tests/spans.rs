@@ -22,19 +22,15 @@ fn config() -> Config {
 
 fn order(probe: Probe) -> Assignment {
     let spec = Spec {
-        image: "web".into(),
-        pull: Pull::Missing,
-        command: vec![],
-        args: vec![],
-        env: BTreeMap::new(),
-        resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
-        pids_max: 10,
-        ports: vec![],
+        container: Container {
+            pids_max: 10,
+            stop: Stop::within(Millis::secs(1)),
+            probes: Probes { health: Some(probe.clone().into()), ready: Some(probe.into()) },
+            ..orbit_core::testing::container("web")
+        },
         placement: Placement::default(),
         restart: Restart::with_policy(RestartPolicy::Always),
-        stop: Stop::within(Millis::secs(1)),
         disconnect: Disconnect::default(),
-        probes: Probes { health: Some(probe.clone().into()), ready: Some(probe.into()) },
     };
     Assignment {
         task: TaskId { epoch: 1, index: 1, ordinal: 0 },

@@ -50,7 +50,7 @@ fn why_pending(cluster: &Cluster, workload: &Workload, at: Time) -> String {
 fn who_holds(cluster: &Cluster, workload: &Workload, at: Time) -> Option<String> {
     /// A list may ask this for each of its tasks.
     const NODES_MAX: usize = 100;
-    let pinned = Vec::from_iter(workload.current().spec.ports.iter().filter_map(|port| port.host));
+    let pinned = Vec::from_iter(workload.current().spec.container.ports.iter().filter_map(|port| port.host));
     let holder = |node: &Node, port: u16| {
         if let Some(task) = node.port_holder(port).and_then(|id| cluster.task(id)) {
             let other = cluster.workload(task.workload)?;
@@ -83,7 +83,10 @@ mod tests {
         let info = testing::node(NodeUid(1), "n0");
         apply(&mut cluster, Command::Register(Registration { info, inventory: Vec::new() }));
         let port = Port { name: "http".into(), container: 80, host: Some(8080) };
-        let spec = Spec { ports: vec![port], ..testing::spec("web:1") };
+        let spec = Spec {
+            container: Container { ports: vec![port], ..testing::spec("web:1").container },
+            ..testing::spec("web:1")
+        };
         for name in ["edge", "other"] {
             let definition = testing::service(name, spec.clone());
             let put = Put { definition, condition: Condition::None, keeps_replicas: false, idempotency_key: None };

@@ -180,21 +180,21 @@ impl TryFrom<v1::Resources> for Resources {
 impl From<&Spec> for v1::Spec {
     fn from(s: &Spec) -> Self {
         v1::Spec {
-            image: s.image.clone(),
-            pull: v1::Pull::from(s.pull).into(),
-            command: s.command.clone(),
-            args: s.args.clone(),
-            env: pairs(&s.env),
-            resources: Some(s.resources.into()),
-            pids_max: s.pids_max,
-            ports: s.ports.iter().map(Into::into).collect(),
+            image: s.container.image.clone(),
+            pull: v1::Pull::from(s.container.pull).into(),
+            command: s.container.command.clone(),
+            args: s.container.args.clone(),
+            env: pairs(&s.container.env),
+            resources: Some(s.container.resources.into()),
+            pids_max: s.container.pids_max,
+            ports: s.container.ports.iter().map(Into::into).collect(),
             placement: Some((&s.placement).into()),
             restart: Some(s.restart.into()),
-            stop_grace_ms: s.stop.grace.0,
-            stop_delay_ms: s.stop.delay.0,
-            stop_signal: s.stop.signal.clone(),
-            health: s.probes.health.as_deref().map(Into::into),
-            ready: s.probes.ready.as_deref().map(Into::into),
+            stop_grace_ms: s.container.stop.grace.0,
+            stop_delay_ms: s.container.stop.delay.0,
+            stop_signal: s.container.stop.signal.clone(),
+            health: s.container.probes.health.as_deref().map(Into::into),
+            ready: s.container.probes.ready.as_deref().map(Into::into),
             disconnect: disconnect_of(s.disconnect),
         }
     }
@@ -203,21 +203,23 @@ impl TryFrom<v1::Spec> for Spec {
     type Error = DecodeError;
     fn try_from(s: v1::Spec) -> Result<Self> {
         Ok(Spec {
-            image: s.image,
-            pull: pull(s.pull)?,
-            command: s.command,
-            args: s.args,
-            env: map("env", s.env)?,
-            resources: need("resources", s.resources)?,
-            pids_max: s.pids_max,
-            ports: each("ports", s.ports)?,
+            container: Container {
+                image: s.image,
+                pull: pull(s.pull)?,
+                command: s.command,
+                args: s.args,
+                env: map("env", s.env)?,
+                resources: need("resources", s.resources)?,
+                pids_max: s.pids_max,
+                ports: each("ports", s.ports)?,
+                stop: Stop { delay: Millis(s.stop_delay_ms), signal: s.stop_signal, grace: Millis(s.stop_grace_ms) },
+                probes: Probes {
+                    health: maybe("health", s.health)?.map(Box::new),
+                    ready: maybe("ready", s.ready)?.map(Box::new),
+                },
+            },
             placement: need("placement", s.placement)?,
             restart: need("restart", s.restart)?,
-            stop: Stop { delay: Millis(s.stop_delay_ms), signal: s.stop_signal, grace: Millis(s.stop_grace_ms) },
-            probes: Probes {
-                health: maybe("health", s.health)?.map(Box::new),
-                ready: maybe("ready", s.ready)?.map(Box::new),
-            },
             disconnect: disconnect(s.disconnect).within("disconnect")?,
         })
     }

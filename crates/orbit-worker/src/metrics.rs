@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use orbit_core::{
         model::{ClusterId, Millis, NodeInfo, NodeUid, Resources, TaskId},
-        worker::{Action, BootId, Config, Container, Event, Ledger, Op, OpError, OpId, OpOutput, Owner},
+        worker::{Action, BootId, Config, EngineContainer, Event, Ledger, Op, OpError, OpId, OpOutput, Owner},
     };
     use prometheus_client::encoding::text::encode;
 
@@ -263,7 +263,7 @@ mod tests {
         let (metrics, mut worker, zero) = (Metrics::default(), worker(), Instant::now());
         assert_eq!(value(&metrics, "orbit_worker_engine_up"), 0.0, "nobody has asked it yet");
         let op = listing(&worker.step(orbit_core::model::Time(0), Event::Wake));
-        let container = |index: u64, state| Container {
+        let container = |index: u64, state| EngineContainer {
             id: format!("{index}"),
             name: format!("orbit-{}-{}", ClusterId(1), task(index)),
             task: task(index),

@@ -98,8 +98,11 @@ impl Orders {
 
 fn order(task: TaskId, generation: u32, ended: bool) -> Assignment {
     let spec = Spec {
-        pids_max: 10,
-        stop: Stop::within(Millis::secs(1)),
+        container: Container {
+            pids_max: 10,
+            stop: Stop::within(Millis::secs(1)),
+            ..orbit_core::testing::spec(format!("image:{}", task.index % 2)).container
+        },
         ..orbit_core::testing::spec(format!("image:{}", task.index % 2))
     };
     Assignment {

@@ -4,7 +4,7 @@ use madsim::runtime::Handle;
 use orbit_core::{
     manager::{Request, View},
     model::{
-        Code, Condition, Definition, Kind, Millis, Placement, Pull, Put, Resources, Restart, RestartPolicy, Spec, Stop,
+        Code, Condition, Container, Definition, Kind, Millis, Placement, Put, Restart, RestartPolicy, Spec, Stop,
         Strategy, Update,
     },
 };
@@ -20,18 +20,13 @@ fn web(replicas: u32, idempotency_key: Option<String>) -> Request {
         replicas,
         update: Update::ONE_BY_ONE,
         spec: Spec {
-            image: "web:1".into(),
-            pull: Pull::Missing,
-            command: vec![],
-            args: vec![],
-            env: BTreeMap::new(),
-            resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
-            pids_max: 100,
-            ports: vec![],
+            container: Container {
+                pids_max: 100,
+                stop: Stop::within(Millis::secs(5)),
+                ..orbit_core::testing::container("web:1")
+            },
             placement: Placement { strategy: Strategy::Spread, constraints: vec![] },
             restart: Restart::with_policy(RestartPolicy::Always),
-            stop: Stop::within(Millis::secs(5)),
-            probes: Default::default(),
             disconnect: Default::default(),
         },
     };

@@ -65,11 +65,11 @@ pub(crate) fn ends<'a>(engine: &FakeEngine, reports: impl Iterator<Item = &'a Ta
 /// I39, W: whoever is sent to an endpoint finds a process that has said yes to every probe that it has.
 pub(crate) fn asked<'a>(cluster: &Cluster, engines: impl Iterator<Item = &'a FakeEngine> + Clone) -> Check {
     for workload in cluster.workloads() {
-        if workload.versions.iter().all(|version| version.spec.probes.is_empty()) {
+        if workload.versions.iter().all(|version| version.spec.container.probes.is_empty()) {
             continue;
         }
         for task in cluster.endpoints(workload) {
-            let probes = cluster.spec_of(task).probes.iter().count() as u64;
+            let probes = cluster.spec_of(task).container.probes.iter().count() as u64;
             let containers = engines.clone().flat_map(FakeEngine::containers);
             let mut its = containers.filter(|c| c.identity.is_some_and(|identity| identity.task == task.id));
             if let Some(container) = its.find(|container| container.yes < probes) {

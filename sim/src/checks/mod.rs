@@ -105,7 +105,7 @@ pub fn acknowledged(cluster: &Cluster, known: &BTreeMap<Object, Vec<Wish>>) -> C
         let found = cluster.workload_named(*kind, name);
         // What was taken back because it failed is still what its user wanted.
         let wanted = |w: &Workload| w.rollout.and_then(|rollout| rollout.failed).unwrap_or(w.version);
-        let found = found.and_then(|w| Some((w.replicas, w.spec(wanted(w))?.image.as_str())));
+        let found = found.and_then(|w| Some((w.replicas, w.spec(wanted(w))?.container.image.as_str())));
         if !wishes.iter().any(|wish| wish.as_ref().map(|(replicas, image)| (*replicas, image.as_str())) == found) {
             return Err(("I10", format!("{kind} {name} is {found:?}, its user knows {wishes:?}")));
         }

@@ -102,7 +102,7 @@ impl OrderWatch {
         let order = task.filter(|task| !has_ended(task)).and_then(|task| worker.order(task));
         let Some(order) = order.filter(|order| !order.ended) else { return Ok(()) };
         let told = self.told_to_stop.get(&(index, order.task)).filter(|(told_in, _)| *told_in == life);
-        let delay = order.spec.stop.delay;
+        let delay = order.spec.container.stop.delay;
         match told {
             Some((_, told_at)) if now < *told_at + delay => {
                 let found =

@@ -101,17 +101,17 @@ pub(super) fn places_after<'a>(
 fn has_room_without(gone: Option<TaskId>, cluster: &Cluster, node: &Node, spec: &Spec, at: Time) -> bool {
     let tasks = || node.tasks().filter(|id| Some(*id) != gone).filter_map(|id| cluster.task(id));
     let holders = || tasks().filter(|task| task.holds_resources());
-    let used = holders().fold(Resources::ZERO, |sum, task| sum.plus(cluster.spec_of(task).resources));
+    let used = holders().fold(Resources::ZERO, |sum, task| sum.plus(cluster.spec_of(task).container.resources));
     let rests = |port: u16| node.quarantined_ports.get(&port).is_some_and(|until| *until > at);
     let is_free = |port: u16| !rests(port) && !holders().any(|task| task.host_ports.contains(&port));
-    let pinned: Vec<u16> = spec.ports.iter().filter_map(|port| port.host).collect();
+    let pinned: Vec<u16> = spec.container.ports.iter().filter_map(|port| port.host).collect();
     let (first, last) = node.info.port_range;
     let chosen = (first..=last).filter(|port| !pinned.contains(port) && is_free(*port)).count();
     node.is_ready()
         && node.availability == Availability::Active
         && node.disk_full_since.is_none()
         && spec.placement.constraints.iter().all(|constraint| node.meets(constraint))
-        && used.plus(spec.resources).fits_in(node.info.allocatable)
+        && used.plus(spec.container.resources).fits_in(node.info.allocatable)
         && pinned.iter().all(|port| is_free(*port) && node.info.may_pin(*port))
-        && chosen >= spec.ports.len() - pinned.len()
+        && chosen >= spec.container.ports.len() - pinned.len()
 }

@@ -61,7 +61,7 @@ fn comes_to_rest(image: &str) -> bool {
 /// Whether something that a slot shall run, of the current version or of an older one, always fails: it is tried again
 /// for ever, and so its cluster never rests.
 pub fn is_restless(cluster: &Cluster) -> bool {
-    cluster.workloads().any(|workload| specs(cluster, workload).any(|spec| !comes_to_rest(&spec.image)))
+    cluster.workloads().any(|workload| specs(cluster, workload).any(|spec| !comes_to_rest(&spec.container.image)))
 }
 
 /// What is believed, and what is.
@@ -74,7 +74,7 @@ struct World<'a> {
 
 impl World<'_> {
     fn is_good(&self, task: &Task) -> bool {
-        comes_to_rest(&self.cluster.spec_of(task).image)
+        comes_to_rest(&self.cluster.spec_of(task).container.image)
     }
     /// What is on a machine that is gone for good is not seen to end. (Nobody else is silent by now.)
     fn is_gone(&self, task: &Task) -> bool {
@@ -107,7 +107,7 @@ impl World<'_> {
                 let (said, is) = (task.probed.image, container.image_health());
                 pending.push(format!("the health check of {}'s image says {is:?}, and {said:?} is known", task.id));
             }
-            if task.is_live() && cluster.spec_of(task).probes.health.is_some() && !container.is_well() {
+            if task.is_live() && cluster.spec_of(task).container.probes.health.is_some() && !container.is_well() {
                 pending.push(format!("{} is of no good health", task.id));
             }
         }
@@ -166,9 +166,12 @@ impl World<'_> {
         let Some(spec) = workload.spec(shall_be(cluster, workload, task.slot)) else { return false };
         // Where others fail for ever, no more may be without.
         let waits = stands_alone(cluster, workload, task.slot) && cluster.pending_of(workload.uid).next().is_some();
-        let others =
-            specs(cluster, workload).all(|spec| comes_to_rest(&spec.image)) && !waits && !is_used_up(cluster, workload);
-        comes_to_rest(&spec.image) && others && cluster.nodes().any(|other| has_room(cluster, other, spec, self.at))
+        let others = specs(cluster, workload).all(|spec| comes_to_rest(&spec.container.image))
+            && !waits
+            && !is_used_up(cluster, workload);
+        comes_to_rest(&spec.container.image)
+            && others
+            && cluster.nodes().any(|other| has_room(cluster, other, spec, self.at))
     }
 
     fn workload(&self, workload: &Workload, pending: &mut Vec<String>) {
@@ -205,7 +208,7 @@ impl World<'_> {
         }
         let kept = kept.len();
         let (wanted, unplaced) = (workload.replicas as usize, cluster.pending_of(workload.uid).count());
-        let good = specs(cluster, workload).all(|spec| comes_to_rest(&spec.image));
+        let good = specs(cluster, workload).all(|spec| comes_to_rest(&spec.container.image));
         // I28: it comes to an end, by its deadline or when all serve.
         let runs = workload.rollout.is_some_and(|rollout| rollout.state == RolloutState::Running);
         let whole = good && unplaced == 0 && unconfirmed == 0 && serving == wanted;

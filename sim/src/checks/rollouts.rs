@@ -49,7 +49,7 @@ pub(super) fn stands_alone(cluster: &Cluster, workload: &Workload, number: u32) 
         task.state.is_terminal() || (is_silent(cluster, task) && cluster.spec_of(task).disconnect.fence == Fence::Timed)
     };
     let mut there = slot.into_iter().flat_map(|slot| cluster.attempts(slot)).filter(|task| !is_over(task));
-    shall_be.is_some_and(|spec| spec.pins_host_port() || is_fenced(spec))
+    shall_be.is_some_and(|spec| spec.container.pins_host_port() || is_fenced(spec))
         || there.any(|task| is_fenced(cluster.spec_of(task)))
 }
 

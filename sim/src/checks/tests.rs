@@ -12,18 +12,9 @@ const TASK: TaskId = TaskId { epoch: 1, index: 4, ordinal: 0 };
 
 fn spec(image: &str) -> Spec {
     Spec {
-        image: image.into(),
-        pull: Pull::Missing,
-        command: vec![],
-        args: vec![],
-        env: BTreeMap::new(),
-        resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
-        pids_max: 10,
-        ports: vec![],
+        container: Container { pids_max: 10, stop: Stop::within(Millis(0)), ..orbit_core::testing::container(image) },
         placement: Placement::default(),
         restart: Restart::with_policy(RestartPolicy::Always),
-        stop: Stop::within(Millis(0)),
-        probes: Probes::default(),
         disconnect: Disconnect::default(),
     }
 }
@@ -258,7 +249,11 @@ fn one_more_beside_another_than_the_update_may_add_is_seen() {
 /// A worker that was welcomed at 1000 with a task, which is to be stopped within 9.5 s and may be replaced after 15 s.
 fn fenced() -> FenceWatch {
     let disconnect = Disconnect { replace_after: Some(Millis::secs(15)), fence: Fence::Timed, ..Disconnect::default() };
-    let spec = Spec { disconnect, stop: Stop::within(Millis::secs(2)), ..spec("web:1") };
+    let spec = Spec {
+        container: Container { stop: Stop::within(Millis::secs(2)), ..spec("web:1").container },
+        disconnect,
+        ..spec("web:1")
+    };
     let order = Assignment {
         task: TASK,
         generation: 1,

@@ -27,7 +27,7 @@ impl World {
         let cluster = machine.cluster();
         let is_replaced = |task: TaskId| {
             let task = cluster.task(task)?;
-            Some(cluster.spec_of(task).probes.health.is_some() && task.is_live())
+            Some(cluster.spec_of(task).container.probes.health.is_some() && task.is_live())
         };
         for worker in &mut self.workers {
             let ours = worker.engine.containers().filter(|c| c.unhealthy || c.paused);
@@ -142,7 +142,7 @@ impl World {
             .filter_map(|container| Some(container.identity?.task))
             .collect();
         for workload in cluster.workloads() {
-            let (version, image) = (workload.current().number, &workload.current().spec.image);
+            let (version, image) = (workload.current().number, &workload.current().spec.container.image);
             let tasks = cluster.tasks().filter(|task| task.workload == workload.uid);
             let runs = tasks.filter(|task| running.contains(&task.id)).count();
             let newest = workload.slots.iter().filter_map(|slot| cluster.attempts(slot).next());
@@ -175,7 +175,7 @@ impl World {
                     line(format!("node {}: {:?}, registered by {}", node.info.name, node.reach, node.incarnation));
                 }
                 for workload in cluster.workloads() {
-                    let (version, image) = (workload.current().number, &workload.current().spec.image);
+                    let (version, image) = (workload.current().number, &workload.current().spec.container.image);
                     let gone = if workload.deleting { ", is being deleted" } else { "" };
                     let (kind, name, replicas) = (workload.kind, &workload.name, workload.replicas);
                     line(format!("{kind} {name}: {replicas} of version {version}, {image}{gone}"));

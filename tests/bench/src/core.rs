@@ -78,18 +78,14 @@ fn service(n: u32, replicas: usize) -> Definition {
         replicas: scaled(replicas) as u32,
         update: Update::ONE_BY_ONE,
         spec: Spec {
-            image: "web:1".into(),
-            pull: Pull::Missing,
-            command: vec![],
-            args: vec![],
-            env: BTreeMap::new(),
-            resources: Resources { cpu_millis: 50 + u64::from(n), memory_bytes: (64 << 20) + u64::from(n) },
-            pids_max: 100,
-            ports: vec![],
+            container: Container {
+                resources: Resources { cpu_millis: 50 + u64::from(n), memory_bytes: (64 << 20) + u64::from(n) },
+                pids_max: 100,
+                stop: Stop::within(Millis::secs(10)),
+                ..orbit_core::testing::container("web:1")
+            },
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Always),
-            stop: Stop::within(Millis::secs(10)),
-            probes: Probes::default(),
             disconnect: Disconnect::default(),
         },
     }
@@ -174,7 +170,11 @@ pub fn spread() {
     let begun = Instant::now();
     for n in 0..SERVICES {
         let Definition { spec, .. } = service(n, REPLICAS);
-        let spec = Spec { placement: placement.clone(), ports: ports.clone(), ..spec };
+        let spec = Spec {
+            container: Container { ports: ports.clone(), ..spec.container },
+            placement: placement.clone(),
+            ..spec
+        };
         let definition = Definition { spec, ..service(n, REPLICAS) };
         let put = Put { definition, condition: Condition::None, keeps_replicas: false, idempotency_key: None };
         alone.step(Event::Request { id: RequestId(u64::from(n)), actor: Actor::Local, request: Request::Put(put) });

@@ -2,8 +2,8 @@
 
 use super::*;
 use orbit_core::model::{
-    Constraint, Definition, Disconnect, Fence, Keep, Kind, Millis, OnFailure, Placement, Port, Probe, ProbeAsk,
-    ProbeKind, Probes, Pull, Rejection, Resources, Restart, RestartPolicy, Spec, Stop, Strategy, Update,
+    Constraint, Container, Definition, Disconnect, Fence, Keep, Kind, Millis, OnFailure, Placement, Port, Probe,
+    ProbeAsk, ProbeKind, Probes, Pull, Rejection, Resources, Restart, RestartPolicy, Spec, Stop, Strategy, Update,
 };
 
 impl Manifest {
@@ -30,29 +30,31 @@ impl Manifest {
             replicas: self.replicas.unwrap_or(1),
             update: self.update(kind),
             spec: Spec {
-                image: self.image.clone(),
-                pull: match self.pull.unwrap_or_default() {
-                    ManifestPull::Missing => Pull::Missing,
-                    ManifestPull::Always => Pull::Always,
-                    ManifestPull::Never => Pull::Never,
+                container: Container {
+                    image: self.image.clone(),
+                    pull: match self.pull.unwrap_or_default() {
+                        ManifestPull::Missing => Pull::Missing,
+                        ManifestPull::Always => Pull::Always,
+                        ManifestPull::Never => Pull::Never,
+                    },
+                    command: self.command.clone(),
+                    args: self.args.clone(),
+                    env: self.env.clone(),
+                    resources: Resources {
+                        cpu_millis: resources.cpu.unwrap_or(DEFAULT_CPU).millis,
+                        memory_bytes: resources.memory.unwrap_or(DEFAULT_MEMORY).bytes,
+                    },
+                    pids_max: resources.pids.unwrap_or(DEFAULT_PIDS),
+                    ports: self
+                        .ports
+                        .iter()
+                        .map(|p| Port { name: p.name.clone(), container: p.container, host: p.host })
+                        .collect(),
+                    stop: self.stop(),
+                    probes: self.probes()?,
                 },
-                command: self.command.clone(),
-                args: self.args.clone(),
-                env: self.env.clone(),
-                resources: Resources {
-                    cpu_millis: resources.cpu.unwrap_or(DEFAULT_CPU).millis,
-                    memory_bytes: resources.memory.unwrap_or(DEFAULT_MEMORY).bytes,
-                },
-                pids_max: resources.pids.unwrap_or(DEFAULT_PIDS),
-                ports: self
-                    .ports
-                    .iter()
-                    .map(|p| Port { name: p.name.clone(), container: p.container, host: p.host })
-                    .collect(),
                 placement: self.placement()?,
                 restart: self.restart(kind),
-                stop: self.stop(),
-                probes: self.probes()?,
                 disconnect: self.disconnect(),
             },
         };
@@ -155,21 +157,22 @@ impl Manifest {
             name: definition.name.clone(),
             labels: definition.labels.clone(),
             replicas: (definition.kind == Kind::Service).then_some(definition.replicas),
-            image: spec.image.clone(),
-            pull: Some(match spec.pull {
+            image: spec.container.image.clone(),
+            pull: Some(match spec.container.pull {
                 Pull::Missing => ManifestPull::Missing,
                 Pull::Always => ManifestPull::Always,
                 Pull::Never => ManifestPull::Never,
             }),
-            command: spec.command.clone(),
-            args: spec.args.clone(),
-            env: spec.env.clone(),
+            command: spec.container.command.clone(),
+            args: spec.container.args.clone(),
+            env: spec.container.env.clone(),
             resources: Some(ManifestResources {
-                cpu: Some(Cpu { millis: spec.resources.cpu_millis }),
-                memory: Some(Memory { bytes: spec.resources.memory_bytes }),
-                pids: Some(spec.pids_max),
+                cpu: Some(Cpu { millis: spec.container.resources.cpu_millis }),
+                memory: Some(Memory { bytes: spec.container.resources.memory_bytes }),
+                pids: Some(spec.container.pids_max),
             }),
             ports: spec
+                .container
                 .ports
                 .iter()
                 .map(|p| ManifestPort { name: p.name.clone(), container: p.container, host: p.host })
@@ -206,8 +209,8 @@ impl Manifest {
                     OnFailure::Pause => ManifestOnFailure::Pause,
                 }),
             }),
-            health: spec.probes.health.as_deref().map(ManifestProbe::of),
-            ready: spec.probes.ready.as_deref().map(ManifestProbe::of),
+            health: spec.container.probes.health.as_deref().map(ManifestProbe::of),
+            ready: spec.container.probes.ready.as_deref().map(ManifestProbe::of),
             disconnect: Some(ManifestDisconnect {
                 replace_after: spec.disconnect.replace_after.and_then(span),
                 keep: Some(match spec.disconnect.keep {
@@ -222,9 +225,9 @@ impl Manifest {
             })
             .filter(|_| spec.disconnect != Disconnect::default()),
             stop: Some(ManifestStop {
-                delay: span(spec.stop.delay),
-                signal: spec.stop.signal.clone(),
-                grace: span(spec.stop.grace),
+                delay: span(spec.container.stop.delay),
+                signal: spec.container.stop.signal.clone(),
+                grace: span(spec.container.stop.grace),
             }),
         }
     }

@@ -28,7 +28,7 @@ stop: { delay: 5s, signal: SIGQUIT, grace: 10s }
 fn a_manifest_becomes_a_definition_and_reads_back() {
     let manifest = read_all(WEB).unwrap().remove(0);
     let definition = manifest.definition().unwrap();
-    assert_eq!(definition.spec.resources, Resources { cpu_millis: 250, memory_bytes: 128 << 20 });
+    assert_eq!(definition.spec.container.resources, Resources { cpu_millis: 250, memory_bytes: 128 << 20 });
     assert_eq!(definition.spec.placement.strategy, Strategy::Spread);
     assert_eq!(Manifest::of(&definition).definition().unwrap(), definition);
 }
@@ -47,7 +47,7 @@ fn defaults_are_those_of_the_documentation() {
         ..Update::ONE_BY_ONE
     };
     assert_eq!((task.update, service.update), (Update::ONE_BY_ONE, update));
-    assert_eq!(service.spec.resources, Resources { cpu_millis: 100, memory_bytes: 128 << 20 });
+    assert_eq!(service.spec.container.resources, Resources { cpu_millis: 100, memory_bytes: 128 << 20 });
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn what_programs_really_need_is_within_the_limits() {
     let names = ["A".repeat(69), "Logging:LogLevel:Default".into(), "server.port".into(), "ProgramFiles(x86)".into()];
     let many = (0..300).map(|n| (format!("KEY_{n}"), "value".to_string()));
     let env = names.map(|name| (name, "x".to_string())).into_iter().chain(many).chain([("CHAIN".into(), chain)]);
-    assert_eq!(with_env(env).unwrap().spec.env.len(), 305);
+    assert_eq!(with_env(env).unwrap().spec.container.env.len(), 305);
     // As long as Linux takes it.
     with_env([("A".into(), "x".repeat((128 << 10) - 1 - 2))]).unwrap();
     let manifest = read_all("kind: Task\nname: a\nimage: web:1\n").unwrap().remove(0);

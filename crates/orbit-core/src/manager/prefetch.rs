@@ -122,7 +122,7 @@ fn is_used(cluster: &Cluster, node: NodeId, uid: Uid, version: u32) -> bool {
     let Some(workload) = cluster.workload(uid) else { return false };
     let image = |number: u32| {
         let version = workload.version(number)?;
-        Some((&version.spec.image, version.spec.pull, version.image()))
+        Some((&version.spec.container.image, version.spec.container.pull, version.image()))
     };
     let wanted = image(version);
     // What a registry is to be asked for may have changed there.

@@ -103,8 +103,8 @@ impl Manager {
 /// Checks every limit, those included that follow from how the manager is set.
 pub(super) fn validate(definition: &Definition, timing: &Timing) -> Result<(), Rejection> {
     definition.validate()?;
-    let Spec { disconnect, stop, .. } = &definition.spec;
-    disconnect.validate_with(timing.lease, stop.grace)
+    let Spec { container, disconnect, .. } = &definition.spec;
+    disconnect.validate_with(timing.lease, container.stop.grace)
 }
 
 enum Admitted {

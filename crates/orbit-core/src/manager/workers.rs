@@ -293,7 +293,7 @@ impl Leader {
         for (node, workload, version) in self.planner.prefetches.take_wanted() {
             let wanted = cluster.workload(workload).and_then(|it| it.version(version));
             if let (Some(session), Some(wanted)) = (self.sessions.of_node(node), wanted) {
-                let (image, pull) = (image_reference(&wanted.spec, &wanted.image()), wanted.spec.pull);
+                let (image, pull) = (image_reference(&wanted.spec, &wanted.image()), wanted.spec.container.pull);
                 let message = ToWorker::Prefetch { workload, version, image, pull };
                 actions.push(Action::Send { session, message });
             }

@@ -1,6 +1,59 @@
-//! What a container is made from and how it is told to stop: the same for all kinds of workloads.
+//! A container as its user describes it: what it is made from, what it may use, how it is asked whether it is well and
+//! how it is told to stop. The same for all kinds of workloads.
 
-use super::Millis;
+use super::{
+    Millis, Probed, Probes, Resources,
+    limits::{map_bytes, words_bytes},
+};
+use std::collections::BTreeMap;
+
+/// The container of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Container {
+    /// The image's reference as Docker reads it.
+    pub image: String,
+    /// When it is pulled.
+    pub pull: Pull,
+    /// Overrides the image's entrypoint where it is not empty.
+    pub command: Vec<String>,
+    /// Overrides the image's arguments where it is not empty.
+    pub args: Vec<String>,
+    /// Environment variables.
+    pub env: BTreeMap<String, String>,
+    /// Requests, which are the limits as well.
+    pub resources: Resources,
+    /// Limit on processes and threads.
+    pub pids_max: u32,
+    /// Published ports.
+    pub ports: Vec<Port>,
+    /// How it is told to stop.
+    pub stop: Stop,
+    /// How it is asked whether it is well while it runs.
+    pub probes: Probes,
+}
+
+impl Container {
+    /// About how many bytes its texts and ports take in a message, without the probes.
+    pub(super) fn bytes(&self) -> usize {
+        let words = words_bytes(&self.command) + words_bytes(&self.args);
+        self.image.len() + self.ports.len() * 32 + words + map_bytes(&self.env)
+    }
+    /// Without what only a start needs.
+    pub(super) fn without_contents(&self) -> Container {
+        Container { command: Vec::new(), args: Vec::new(), env: BTreeMap::new(), ..self.clone() }
+    }
+
+    /// Whether a port of the node is pinned: then two tasks never fit on one node, and a
+    /// replacement has to wait until its predecessor is seen gone.
+    pub fn pins_host_port(&self) -> bool {
+        self.ports.iter().any(|port| port.host.is_some())
+    }
+
+    /// Whether it serves, while it runs, when its probes have found this.
+    pub fn is_served_with(&self, probed: Probed) -> bool {
+        self.probes.iter().all(|(kind, _)| probed.get(kind) == Some(true))
+    }
+}
 
 /// When a task's image is pulled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -94,8 +94,8 @@ impl Fingerprint {
     }
 
     fn spec(&mut self, spec: &Spec) {
-        let Spec { image, pull, command, args, env, resources, pids_max, ports, .. } = spec;
-        let Spec { placement, restart, stop, probes, disconnect, .. } = spec;
+        let Spec { container, placement, restart, disconnect } = spec;
+        let Container { image, pull, command, args, env, resources, pids_max, ports, stop, probes } = container;
         self.text(image);
         if *pull != Pull::Missing {
             self.byte(match pull {
@@ -242,18 +242,20 @@ mod tests {
     /// A spec that says nothing that it need not say.
     fn bare() -> Spec {
         Spec {
-            image: "registry.example/web:1".into(),
-            pull: Pull::Missing,
-            command: vec![],
-            args: vec![],
-            env: [].into(),
-            resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
-            pids_max: 100,
-            ports: vec![],
+            container: Container {
+                image: "registry.example/web:1".into(),
+                pull: Pull::Missing,
+                command: vec![],
+                args: vec![],
+                env: [].into(),
+                resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
+                pids_max: 100,
+                ports: vec![],
+                stop: Stop::within(Millis::secs(10)),
+                probes: Probes::default(),
+            },
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Always),
-            stop: Stop::within(Millis::secs(10)),
-            probes: Probes::default(),
             disconnect: Disconnect::default(),
         }
     }
@@ -268,24 +270,27 @@ mod tests {
         let http = ProbeAsk::Http { port: "http".into(), path: "/live".into() };
         let constraint = |attribute, equal| Constraint { attribute, equal, value: "ssd".into() };
         Spec {
-            pull: Pull::Always,
-            command: vec!["serve".into()],
-            args: vec!["--port".into(), "80".into()],
-            env: [("A".to_string(), "1".to_string()), ("B".to_string(), String::new())].into(),
-            ports: vec![
-                Port { name: "http".into(), container: 80, host: None },
-                Port { name: "admin".into(), container: 81, host: Some(8081) },
-            ],
+            container: Container {
+                pull: Pull::Always,
+                command: vec!["serve".into()],
+                args: vec!["--port".into(), "80".into()],
+                env: [("A".to_string(), "1".to_string()), ("B".to_string(), String::new())].into(),
+                ports: vec![
+                    Port { name: "http".into(), container: 80, host: None },
+                    Port { name: "admin".into(), container: 81, host: Some(8081) },
+                ],
+                stop: Stop { delay: Millis(300), signal: Some("SIGQUIT".into()), grace: Millis::secs(10) },
+                probes: Probes {
+                    health: Some(Box::new(probe(http))),
+                    ready: Some(Box::new(probe(ProbeAsk::Command(vec!["true".into()])))),
+                },
+                ..bare().container
+            },
             placement: Placement {
                 strategy: Strategy::Spread,
                 constraints: vec![constraint(Attribute::Label("disk".into()), true), constraint(Attribute::Os, false)],
             },
             restart: Restart { jitter_percent: Some(20), ..Restart::with_policy(RestartPolicy::Always) },
-            stop: Stop { delay: Millis(300), signal: Some("SIGQUIT".into()), grace: Millis::secs(10) },
-            probes: Probes {
-                health: Some(Box::new(probe(http))),
-                ready: Some(Box::new(probe(ProbeAsk::Command(vec!["true".into()])))),
-            },
             disconnect: Disconnect { replace_after: Some(Millis::secs(60)), keep: Keep::Original, fence: Fence::Timed },
             ..bare()
         }
@@ -302,9 +307,12 @@ mod tests {
             start_period: Millis(4),
         };
         let other = Spec {
-            pull: Pull::Never,
+            container: Container {
+                pull: Pull::Never,
+                probes: Probes { health: None, ready: Some(Box::new(probe)) },
+                ..bare().container
+            },
             restart: Restart::with_policy(RestartPolicy::OnFailure),
-            probes: Probes { health: None, ready: Some(Box::new(probe)) },
             disconnect: Disconnect { replace_after: None, keep: Keep::Replacement, fence: Fence::Confirmed },
             ..bare()
         };

@@ -174,8 +174,8 @@ pub struct Assignment {
 /// The reference that an image is asked for by.
 pub fn image_reference(spec: &Spec, image: &ImageBytes) -> String {
     match image {
-        ImageBytes::Digest(digest) => pinned(&spec.image, digest),
-        ImageBytes::AsWritten | ImageBytes::Unresolved => spec.image.clone(),
+        ImageBytes::Digest(digest) => pinned(&spec.container.image, digest),
+        ImageBytes::AsWritten | ImageBytes::Unresolved => spec.container.image.clone(),
     }
 }
 

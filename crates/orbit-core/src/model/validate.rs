@@ -25,7 +25,7 @@ impl Definition {
 
     /// Checks all texts together. The field that takes most is named, because that is where something can be saved.
     fn check_bytes(&self) -> Result<(), Rejection> {
-        let probes = self.spec.probes.iter().map(|(kind, probe)| match &probe.ask {
+        let probes = self.spec.container.probes.iter().map(|(kind, probe)| match &probe.ask {
             ProbeAsk::Command(command) => (format!("{}.command", kind.as_str()), words_bytes(command)),
             ProbeAsk::Http { .. } | ProbeAsk::Tcp { .. } => (kind.as_str().to_string(), 0),
         });
@@ -35,9 +35,9 @@ impl Definition {
             return Ok(());
         }
         let within = [
-            ("command", words_bytes(&self.spec.command)),
-            ("args", words_bytes(&self.spec.args)),
-            ("env", map_bytes(&self.spec.env)),
+            ("command", words_bytes(&self.spec.container.command)),
+            ("args", words_bytes(&self.spec.container.args)),
+            ("env", map_bytes(&self.spec.container.env)),
         ];
         let fields = within.map(|(field, bytes)| (field.to_string(), bytes)).into_iter().chain(beside);
         let (field, most) = fields.max_by_key(|(_, bytes)| *bytes).expect("there are some");
@@ -69,7 +69,7 @@ impl Definition {
         if self.update != Update::ONE_BY_ONE {
             return refuse("update", "it is not updated");
         }
-        match self.spec.probes.iter().next() {
+        match self.spec.container.probes.iter().next() {
             Some((kind, _)) => refuse(kind.as_str(), "it is not probed"),
             None => Ok(()),
         }
@@ -77,6 +77,33 @@ impl Definition {
 }
 
 impl Spec {
+    fn validate(&self) -> Result<(), Rejection> {
+        self.container.validate()?;
+        check_count("placement.constraints", self.placement.constraints.len())?;
+        for (i, constraint) in self.placement.constraints.iter().enumerate() {
+            check_string(&format!("placement.constraints[{i}]"), &constraint.to_string())?;
+        }
+        self.restart.validate()?;
+        self.disconnect.validate()
+    }
+}
+
+impl Restart {
+    fn validate(&self) -> Result<(), Rejection> {
+        check_span("restart.backoff.initial", self.backoff_initial, 100)?;
+        check_span("restart.backoff.max", self.backoff_max, 100)?;
+        check_span("restart.backoff.reset_after", self.reset_after, 0)?;
+        if let Some(percent) = self.jitter_percent.filter(|percent| *percent > 100) {
+            return Err(Rejection::invalid("restart.backoff.jitter", format!("{percent}% is more than 100%")));
+        }
+        if self.backoff_max < self.backoff_initial {
+            return Err(Rejection::invalid("restart.backoff.max", "smaller than restart.backoff.initial"));
+        }
+        Ok(())
+    }
+}
+
+impl Container {
     fn validate(&self) -> Result<(), Rejection> {
         if self.image.trim().is_empty() {
             return Err(Rejection::invalid("image", "an image is needed"));
@@ -90,21 +117,7 @@ impl Spec {
         check_variables("env", &self.env)?;
         self.validate_resources()?;
         self.validate_ports()?;
-        check_count("placement.constraints", self.placement.constraints.len())?;
-        for (i, constraint) in self.placement.constraints.iter().enumerate() {
-            check_string(&format!("placement.constraints[{i}]"), &constraint.to_string())?;
-        }
-        check_span("restart.backoff.initial", self.restart.backoff_initial, 100)?;
-        check_span("restart.backoff.max", self.restart.backoff_max, 100)?;
-        check_span("restart.backoff.reset_after", self.restart.reset_after, 0)?;
-        if let Some(percent) = self.restart.jitter_percent.filter(|percent| *percent > 100) {
-            return Err(Rejection::invalid("restart.backoff.jitter", format!("{percent}% is more than 100%")));
-        }
-        if self.restart.backoff_max < self.restart.backoff_initial {
-            return Err(Rejection::invalid("restart.backoff.max", "smaller than restart.backoff.initial"));
-        }
         self.probes.iter().try_for_each(|(kind, probe)| probe.validate(kind.as_str(), &self.ports))?;
-        self.disconnect.validate()?;
         self.stop.validate()
     }
 

@@ -145,7 +145,7 @@ impl Version {
     pub fn image(&self) -> ImageBytes {
         match &self.digest {
             Some(digest) => ImageBytes::Digest(digest.clone()),
-            None if is_pinned(&self.spec.image) => ImageBytes::AsWritten,
+            None if is_pinned(&self.spec.container.image) => ImageBytes::AsWritten,
             None => ImageBytes::Unresolved,
         }
     }

@@ -26,9 +26,9 @@ impl PlacementClass {
     pub fn of(spec: &Spec) -> PlacementClass {
         PlacementClass {
             failed_on: BTreeSet::new(),
-            request: spec.resources,
-            pinned_ports: spec.ports.iter().filter_map(|port| port.host).collect(),
-            chosen_ports: spec.ports.iter().filter(|port| port.host.is_none()).count(),
+            request: spec.container.resources,
+            pinned_ports: spec.container.ports.iter().filter_map(|port| port.host).collect(),
+            chosen_ports: spec.container.ports.iter().filter(|port| port.host.is_none()).count(),
             placement: spec.placement.clone(),
         }
     }
@@ -202,11 +202,11 @@ fn choose_ports(node: &Node, class: &PlacementClass, reserved: &Reserved, at: Ti
 /// # Errors
 /// What is wrong with them.
 pub fn check_ports(node: &Node, spec: &Spec, host_ports: &[u16], at: Time) -> Result<(), Refusal> {
-    if host_ports.len() != spec.ports.len() {
+    if host_ports.len() != spec.container.ports.len() {
         return Err(Refusal::WrongPorts);
     }
     let (first, last) = node.info.port_range;
-    for (i, (port, &host)) in spec.ports.iter().zip(host_ports).enumerate() {
+    for (i, (port, &host)) in spec.container.ports.iter().zip(host_ports).enumerate() {
         let right = port.host.map_or((first..=last).contains(&host), |pinned| pinned == host);
         if !right || host_ports[..i].contains(&host) {
             return Err(Refusal::WrongPorts);

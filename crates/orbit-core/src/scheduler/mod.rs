@@ -61,8 +61,10 @@ impl<'a> Scheduler<'a> {
     /// The node of `old`, if a task of the class would fit on it with `old` gone.
     pub fn place_instead(&self, class: &PlacementClass, old: &Task) -> Option<NodeId> {
         let own = self.cluster.node_of(old).filter(|own| {
-            let given_back =
-                filter::GivenBack { resources: self.cluster.spec_of(old).resources, ports: old.host_ports.clone() };
+            let given_back = filter::GivenBack {
+                resources: self.cluster.spec_of(old).container.resources,
+                ports: old.host_ports.clone(),
+            };
             let reserved = self.reserved[self.node_place(own.id)].clone();
             let reserved = Reserved { given_back: Some(Box::new(given_back)), ..reserved };
             filter::check(own, class, &reserved, self.at).is_ok()
@@ -89,7 +91,7 @@ impl<'a> Scheduler<'a> {
     /// Keeps room on a node for a task of the class, beside what `held` holds of it already.
     pub fn keep(&mut self, class: &PlacementClass, node: NodeId, held: Option<&Task>) {
         let Some(place) = self.cluster.nodes.place(node) else { return };
-        let held = held.map_or(Resources::ZERO, |task| self.cluster.spec_of(task).resources);
+        let held = held.map_or(Resources::ZERO, |task| self.cluster.spec_of(task).container.resources);
         let reserved = &mut self.reserved[place];
         reserved.taken = reserved.taken.plus(class.request.minus(held));
         reserved.ports.extend(&class.pinned_ports);
@@ -98,7 +100,7 @@ impl<'a> Scheduler<'a> {
     /// Takes back what was [kept](Self::keep).
     pub fn release(&mut self, class: &PlacementClass, node: NodeId, held: Option<&Task>) {
         let Some(place) = self.cluster.nodes.place(node) else { return };
-        let held = held.map_or(Resources::ZERO, |task| self.cluster.spec_of(task).resources);
+        let held = held.map_or(Resources::ZERO, |task| self.cluster.spec_of(task).container.resources);
         let reserved = &mut self.reserved[place];
         reserved.taken = reserved.taken.minus(class.request.minus(held));
         class.pinned_ports.iter().for_each(|port| _ = reserved.ports.remove(port));
@@ -229,5 +231,5 @@ impl<'a> Scheduler<'a> {
 pub fn ports_in_order(spec: &Spec, chosen: &[u16]) -> Box<[u16]> {
     let mut chosen = chosen.iter().copied();
     let host = |port: &Port| port.host.or_else(|| chosen.next()).expect("as many chosen as needed");
-    spec.ports.iter().map(host).collect()
+    spec.container.ports.iter().map(host).collect()
 }

@@ -50,7 +50,7 @@ impl Cluster {
                 violations.push(Violation { invariant: "I2", found });
             }
             let sum = used.entry(node).or_default();
-            *sum = sum.plus(self.spec_of(task).resources);
+            *sum = sum.plus(self.spec_of(task).container.resources);
             for &port in &task.host_ports {
                 if let Some(other) = ports.insert((node, port), task.id) {
                     let found = format!("port {port} of {node} is held by {other} and {}", task.id);
@@ -188,18 +188,15 @@ mod tests {
             versions: Default::default(),
         };
         let spec = Spec {
-            image: "job:1".into(),
-            pull: Pull::Missing,
-            command: vec![],
-            args: vec![],
-            env: BTreeMap::new(),
-            resources,
-            pids_max: 10,
-            ports: vec![Port { name: "p".into(), container: 80, host: None }],
+            container: Container {
+                resources,
+                pids_max: 10,
+                ports: vec![Port { name: "p".into(), container: 80, host: None }],
+                stop: Stop::within(Millis(0)),
+                ..crate::testing::container("job:1")
+            },
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Never),
-            stop: Stop::within(Millis(0)),
-            probes: Probes::default(),
             disconnect: Disconnect::default(),
         };
         let (kind, name, labels) = (Kind::Task, "job".to_string(), BTreeMap::new());

@@ -318,7 +318,7 @@ impl Cluster {
         }
         // The node of an ended task may have been forgotten.
         if let Some(node) = task.node.and_then(|node| self.nodes.get_mut(node)) {
-            let request = workload.spec(number).expect("just found").resources;
+            let request = workload.spec(number).expect("just found").container.resources;
             hold(node, &task, request);
         }
         *self.task_counts.entry(count_key(&task)).or_default() += 1;
@@ -340,7 +340,7 @@ impl Cluster {
         task.generation += 1;
         self.pending.remove(&(task.workload, task.id));
         let task = self.tasks.at(key);
-        let request = self.spec_of(task).resources;
+        let request = self.spec_of(task).container.resources;
         hold(&mut self.nodes[target.node], task, request);
         self.recount(was, key);
         self.changed_task(key);
@@ -379,7 +379,7 @@ impl Cluster {
             task.end = Some(Box::new(end.unwrap_or_else(|| End::new(Reason::Exited, ""))));
             let task = self.tasks.at(key);
             if let Some(node) = task.node {
-                let request = self.spec_of(task).resources;
+                let request = self.spec_of(task).container.resources;
                 release(&mut self.nodes[node], task, request);
             }
         }
@@ -390,7 +390,7 @@ impl Cluster {
 
     /// Notes what a running task's probes have found.
     pub(crate) fn set_probed(&mut self, key: TaskKey, probed: Probed, at: Time) {
-        let serves = self.spec_of(self.tasks.at(key)).is_served_with(probed);
+        let serves = self.spec_of(self.tasks.at(key)).container.is_served_with(probed);
         let task = self.tasks.at_mut(key);
         task.probed = probed;
         task.serving_since = if serves { task.serving_since.or(Some(at)) } else { None };

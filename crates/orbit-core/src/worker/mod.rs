@@ -403,19 +403,20 @@ impl Worker {
 
     /// Takes in a listing of all our containers. A task whose operation began or ended after the listing began is left
     /// alone, because its state is newer than the listing.
-    fn listed(&mut self, begun: u64, containers: Vec<Container>, actions: &mut Vec<Action>) {
+    fn listed(&mut self, begun: u64, containers: Vec<EngineContainer>, actions: &mut Vec<Action>) {
         self.engine.listed = true;
         self.engine.down_until = None;
         let owner = self.owner().expect("what was listed has an owner");
         // Anybody can set labels, and give a container another name: the ID that the engine gave is what counts, and the name
         // where nobody heard that.
-        let is_ours = |it: &Container| match self.ledger.tasks.get(&it.task).and_then(|task| task.container.as_ref()) {
-            Some(known) => *known == it.id,
-            None => it.name == container_name(&owner, it.task),
-        };
-        let (ours, foreign): (Vec<Container>, Vec<Container>) = containers.into_iter().partition(is_ours);
+        let is_ours =
+            |it: &EngineContainer| match self.ledger.tasks.get(&it.task).and_then(|task| task.container.as_ref()) {
+                Some(known) => *known == it.id,
+                None => it.name == container_name(&owner, it.task),
+            };
+        let (ours, foreign): (Vec<EngineContainer>, Vec<EngineContainer>) = containers.into_iter().partition(is_ours);
         self.meet_foreign(foreign, actions);
-        let mut present: BTreeMap<TaskId, Container> = ours.into_iter().map(|c| (c.task, c)).collect();
+        let mut present: BTreeMap<TaskId, EngineContainer> = ours.into_iter().map(|c| (c.task, c)).collect();
         // After the welcome the worker knows all its orders, so no other container is wanted: a create of an earlier
         // process may take effect only now. Before the welcome nobody knows that yet.
         let unwanted = self.link.welcomed().is_some();
@@ -444,7 +445,7 @@ impl Worker {
 
     /// Warns once of each container that has our labels and is none of ours: an image that was committed from one of ours
     /// carries them, say. They belong to no task and are not touched.
-    fn meet_foreign(&mut self, foreign: Vec<Container>, actions: &mut Vec<Action>) {
+    fn meet_foreign(&mut self, foreign: Vec<EngineContainer>, actions: &mut Vec<Action>) {
         let names: BTreeSet<String> = foreign.into_iter().map(|container| container.name).collect();
         for name in names.difference(&self.foreign) {
             let text = format!("container `{name}` carries this node's labels and is none of its own: left alone");

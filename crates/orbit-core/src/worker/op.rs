@@ -175,9 +175,9 @@ pub type OpResult = Result<OpOutput, OpError>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum OpOutput {
     /// Of `List`. In any order.
-    Containers(Vec<Container>),
+    Containers(Vec<EngineContainer>),
     /// Of `Inspect`: `None` if there is no such container that is the owner's.
-    Container(Option<Container>),
+    Container(Option<EngineContainer>),
     /// Of `EnsureImage`: the digest by which the image's registry knows it; `None` where no registry does.
     Image(Option<String>),
     /// Of `Create`: the ID of the container.
@@ -188,7 +188,7 @@ pub enum OpOutput {
 
 /// A container as the engine sees it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Container {
+pub struct EngineContainer {
     /// By which the engine knows it, whatever it is called.
     pub id: String,
     /// Its present name.

@@ -43,7 +43,7 @@ impl Worker {
     pub(super) fn probe(&mut self, now: Time, id: TaskId, actions: &mut Vec<Action>) {
         let task = self.tasks.get_mut(&id).expect("the caller has looked");
         let spec = task.order.as_ref().expect("only what is ordered is probed").spec.clone();
-        for (kind, probe) in spec.probes.iter() {
+        for (kind, probe) in spec.container.probes.iter() {
             let first = Probing { begun_at: now, next_at: now, under_way: false, passed: false, failures: 0 };
             let task = self.tasks.get_mut(&id).expect("just found");
             let probing = task.probing.entry(kind).or_insert(first);
@@ -70,7 +70,7 @@ impl Worker {
         let Some(probing) = task.probing.get_mut(&kind) else { return };
         probing.under_way = false;
         self.due.insert(id);
-        let Some(probe) = task.order.as_ref().and_then(|order| order.spec.probes.get(kind)) else { return };
+        let Some(probe) = task.order.as_ref().and_then(|order| order.spec.container.probes.get(kind)) else { return };
         probing.next_at = now + span(probe.interval);
         match result {
             Ok(_) => {
@@ -96,7 +96,8 @@ impl Worker {
 
 /// The question with the numbers of the ports.
 fn question(spec: &Spec, probe: &Probe) -> ProbeOf {
-    let number = |name: &String| spec.ports.iter().find(|port| port.name == *name).map_or(0, |port| port.container);
+    let number =
+        |name: &String| spec.container.ports.iter().find(|port| port.name == *name).map_or(0, |port| port.container);
     match &probe.ask {
         ProbeAsk::Http { port, path } => ProbeOf::Http(number(port), path.clone()),
         ProbeAsk::Tcp { port } => ProbeOf::Tcp(number(port)),

@@ -252,7 +252,7 @@ impl Worker {
     /// A worker that was restarted in the middle counts the delay anew.
     fn stop_after_delay(&mut self, now: Time, id: TaskId, actions: &mut Vec<Action>) {
         let task = self.tasks.get_mut(&id).expect("the caller has looked");
-        let delay = task.order.as_ref().map_or(Millis(0), |order| order.spec.stop.delay);
+        let delay = task.order.as_ref().map_or(Millis(0), |order| order.spec.container.stop.delay);
         let signal_at = *task.signal_at.get_or_insert(now + delay);
         if signal_at > now && !self.is_fenced(now, id) {
             self.looks.insert((signal_at, id));
@@ -274,7 +274,7 @@ impl Worker {
         let order = task.order.as_ref().expect("just looked");
         let is_right = |(reference, digest): &(String, Option<String>)| match &order.image {
             ImageBytes::Digest(wanted) => digest.as_deref() == Some(wanted),
-            ImageBytes::AsWritten | ImageBytes::Unresolved => *reference == order.spec.image,
+            ImageBytes::AsWritten | ImageBytes::Unresolved => *reference == order.spec.container.image,
         };
         if !task.fetched.as_ref().is_some_and(is_right) {
             task.observe(TaskState::Preparing);
@@ -377,7 +377,7 @@ impl Worker {
         task.stale = false;
         let remembered = self.ledger.tasks.get(&id);
         let unknown = remembered.and_then(|remembered| remembered.fence).map_or(GRACE_DEFAULT, |fence| fence.grace);
-        let grace = task.order.as_ref().map_or(unknown, |order| order.spec.stop.grace);
+        let grace = task.order.as_ref().map_or(unknown, |order| order.spec.container.stop.grace);
         let request = match step {
             Step::Inspect => Op::Inspect { owner, name },
             Step::Start => Op::Start(name),
@@ -389,7 +389,7 @@ impl Worker {
             }
             Step::Fetch => {
                 let order = task.order.as_ref().expect("only what is ordered is fetched");
-                let (image, pull) = (order.image_reference(), order.spec.pull);
+                let (image, pull) = (order.image_reference(), order.spec.container.pull);
                 task.fetching = Some((image.clone(), pull));
                 // One fetch serves all that wait for the image.
                 let under_way = self.fetching.contains_key(&(image.clone(), pull));
@@ -541,7 +541,7 @@ impl Worker {
 fn fence_of(order: Option<&Assignment>, remembered: Option<&LedgerTask>) -> Option<TimedFence> {
     match order {
         Some(order) => {
-            let (after, grace) = (order.spec.fenced_after()?, order.spec.stop.grace);
+            let (after, grace) = (order.spec.fenced_after()?, order.spec.container.stop.grace);
             Some(TimedFence { after, grace })
         }
         None => remembered?.fence,
@@ -575,12 +575,12 @@ fn ending(order: Option<&Assignment>, code: i32, out_of_memory: bool) -> (TaskSt
 
 /// The container of a task, in full.
 fn container_spec(owner: &Owner, order: &Assignment) -> ContainerSpec {
-    let spec = &order.spec;
+    let container = &order.spec.container;
     let mut labels = vec![
         (LABEL_CLUSTER.to_string(), owner.cluster.to_string()),
         (LABEL_NODE.to_string(), owner.node.to_string()),
         (LABEL_TASK.to_string(), order.task.to_string()),
-        (LABEL_SPEC.to_string(), format!("{:016x}", spec.fingerprint())),
+        (LABEL_SPEC.to_string(), format!("{:016x}", order.spec.fingerprint())),
         // For people only.
         ("orbit.name".to_string(), order.name.to_string()),
         ("orbit.kind".to_string(), order.kind.to_string()),
@@ -590,13 +590,13 @@ fn container_spec(owner: &Owner, order: &Assignment) -> ContainerSpec {
     ContainerSpec {
         name: container_name(owner, order.task),
         image: order.image_reference(),
-        command: spec.command.clone(),
-        args: spec.args.clone(),
-        env: spec.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
-        resources: spec.resources,
-        pids_max: spec.pids_max,
-        stop_signal: spec.stop.signal.clone(),
-        ports: spec.ports.iter().zip(&order.host_ports).map(|(port, host)| (port.container, *host)).collect(),
+        command: container.command.clone(),
+        args: container.args.clone(),
+        env: container.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        resources: container.resources,
+        pids_max: container.pids_max,
+        stop_signal: container.stop.signal.clone(),
+        ports: container.ports.iter().zip(&order.host_ports).map(|(port, host)| (port.container, *host)).collect(),
         labels,
     }
 }

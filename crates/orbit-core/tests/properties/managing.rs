@@ -84,7 +84,7 @@ impl Model {
         let mut ports = BTreeSet::new();
         for task in cluster.tasks().filter(|task| !task.state.is_terminal()) {
             let Some(node) = task.node else { continue };
-            let request = cluster.spec_of(task).resources;
+            let request = cluster.spec_of(task).container.resources;
             let sum = used.entry(node).or_default();
             *sum = (sum.0 + request.cpu_millis, sum.1 + request.memory_bytes);
             for port in &task.host_ports {
@@ -241,20 +241,23 @@ impl World {
                 },
             },
             spec: Spec {
-                image: format!("image:{}", c % 3),
-                pull: Pull::Missing,
-                command: vec![],
-                args: vec![],
-                env: BTreeMap::new(),
-                resources: Resources { cpu_millis: 100 + 300 * u64::from(c % 4), memory_bytes: 64 << 20 },
-                pids_max: 10,
-                ports: [vec![], port(None), port(Some(8080))][usize::from(c / 4) % 3].clone(),
+                container: Container {
+                    resources: Resources { cpu_millis: 100 + 300 * u64::from(c % 4), memory_bytes: 64 << 20 },
+                    pids_max: 10,
+                    ports: [vec![], port(None), port(Some(8080))][usize::from(c / 4) % 3].clone(),
+                    stop: Stop::within(Millis::secs(1)),
+                    probes: match (kind, b % 3) {
+                        (Kind::Service, 1) => Probes { health: Some(probe()), ready: Some(probe()) },
+                        (Kind::Service, 2) => Probes { health: None, ready: Some(probe()) },
+                        _ => Probes::default(),
+                    },
+                    ..orbit_core::testing::container(format!("image:{}", c % 3))
+                },
                 placement: Placement {
                     strategy: if c.is_multiple_of(2) { Strategy::Binpack } else { Strategy::Spread },
                     constraints: vec![],
                 },
                 restart: Restart::with_policy(policy),
-                stop: Stop::within(Millis::secs(1)),
                 disconnect: Disconnect {
                     replace_after: [None, Some(Millis::secs(30))][usize::from(a / 8 % 2)],
                     keep: [Keep::Replacement, Keep::Original][usize::from(b / 64 % 2)],
@@ -263,11 +266,6 @@ impl World {
                         (_, 2) => Fence::Confirmed,
                         _ => Fence::None,
                     },
-                },
-                probes: match (kind, b % 3) {
-                    (Kind::Service, 1) => Probes { health: Some(probe()), ready: Some(probe()) },
-                    (Kind::Service, 2) => Probes { health: None, ready: Some(probe()) },
-                    _ => Probes::default(),
                 },
             },
         }

@@ -44,14 +44,14 @@ fn task(draw: u8) -> TaskId {
     TaskId { epoch: 1, index: u64::from(draw % 4) + 1, ordinal: 0 }
 }
 
-fn container(id: TaskId, draw: u8) -> Container {
+fn container(id: TaskId, draw: u8) -> EngineContainer {
     let state = match draw % 4 {
         0 => ContainerState::Created,
         1 => ContainerState::Running,
         n => ContainerState::Exited { code: i32::from(draw % 3), out_of_memory: n == 3 },
     };
     let name = format!("orbit-{}-{id}", ClusterId(1));
-    Container { id: name.clone(), name, task: id, spec: 0, state, image_health: None }
+    EngineContainer { id: name.clone(), name, task: id, spec: 0, state, image_health: None }
 }
 
 fn named(op: &Op) -> Option<&str> {
@@ -155,23 +155,19 @@ impl World {
     /// Nothing if the task is forgotten.
     fn order(&self, a: u8, b: u8) -> Option<Assignment> {
         let spec = Spec {
-            image: format!("image:{}", a % 2),
-            pull: Pull::Missing,
-            command: vec![],
-            args: vec![],
-            env: BTreeMap::new(),
-            resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
-            pids_max: 10,
-            ports: vec![],
+            container: Container {
+                pids_max: 10,
+                stop: Stop::within(Millis::secs(1)),
+                probes: Probes { health: Some(probe(500)), ready: (a % 2 == 1).then(|| probe(0)) },
+                ..orbit_core::testing::container(format!("image:{}", a % 2))
+            },
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Always),
-            stop: Stop::within(Millis::secs(1)),
             disconnect: Disconnect {
                 replace_after: (a % 4 == 3).then_some(Millis::secs(9)),
                 keep: Keep::Replacement,
                 fence: if a % 4 == 3 { Fence::Timed } else { Fence::None },
             },
-            probes: Probes { health: Some(probe(500)), ready: (a % 2 == 1).then(|| probe(0)) },
         };
         let stop = b.is_multiple_of(4);
         let order = Assignment {

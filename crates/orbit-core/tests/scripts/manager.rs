@@ -792,7 +792,7 @@ impl Managed {
             let digest = version.digest.as_ref().map(|digest| format!(", is {}", &digest[..9])).unwrap_or_default();
             format!(
                 "v{} {} of {}{restart}{stable}{current}{digest}",
-                version.number, version.spec.image, version.created_at
+                version.number, version.spec.container.image, version.created_at
             )
         };
         let lines: Vec<String> = workload.versions.iter().map(line).collect();

@@ -88,18 +88,26 @@ pub fn spec(words: &Words, policy: RestartPolicy) -> Spec {
         _ => Strategy::Binpack,
     };
     Spec {
-        image: words.text("image", "web:1").to_string(),
-        pull: match words.text("pull", "missing") {
-            "always" => Pull::Always,
-            "never" => Pull::Never,
-            _ => Pull::Missing,
+        container: Container {
+            pull: match words.text("pull", "missing") {
+                "always" => Pull::Always,
+                "never" => Pull::Never,
+                _ => Pull::Missing,
+            },
+            resources: Resources {
+                cpu_millis: words.number("cpu", 100),
+                memory_bytes: bytes(words.text("mem", "64Mi")),
+            },
+            pids_max: 100,
+            ports: ports(words.text("ports", "")),
+            stop: Stop {
+                delay: words.span("delay", 0),
+                signal: words.option("signal").map(str::to_string),
+                grace: words.span("grace", 10_000),
+            },
+            probes: Probes { health: probe(words, "health"), ready: probe(words, "ready") },
+            ..orbit_core::testing::container(words.text("image", "web:1").to_string())
         },
-        command: Vec::new(),
-        args: Vec::new(),
-        env: BTreeMap::new(),
-        resources: Resources { cpu_millis: words.number("cpu", 100), memory_bytes: bytes(words.text("mem", "64Mi")) },
-        pids_max: 100,
-        ports: ports(words.text("ports", "")),
         placement: Placement { strategy, constraints: constraints(words.text("where", "").trim_matches('"')) },
         restart: Restart {
             policy,
@@ -108,12 +116,6 @@ pub fn spec(words: &Words, policy: RestartPolicy) -> Spec {
             reset_after: words.span("reset", 600_000),
             jitter_percent: words.option("jitter").map(|percent| percent.parse().expect("a number")),
         },
-        stop: Stop {
-            delay: words.span("delay", 0),
-            signal: words.option("signal").map(str::to_string),
-            grace: words.span("grace", 10_000),
-        },
-        probes: Probes { health: probe(words, "health"), ready: probe(words, "ready") },
         disconnect: Disconnect {
             replace_after: words.option("after").map(|_| words.span("after", 0)),
             keep: if words.text("keep", "replacement") == "original" { Keep::Original } else { Keep::Replacement },

@@ -74,7 +74,7 @@ fn container_state(text: &str) -> ContainerState {
 }
 
 /// A `sick+…` or `well+…` has an image with a health check. Of a `stranger-…` only the labels are ours, of an `imposter-…` the name as well; a `renamed-…` is ours by its ID.
-fn container(task: TaskId, text: &str) -> Container {
+fn container(task: TaskId, text: &str) -> EngineContainer {
     let given = format!("orbit-{CLUSTER}-{task}");
     let (id, name, text) = match text.split_once('-') {
         Some(("stranger", text)) => ("stranger".to_string(), "stranger".to_string(), text),
@@ -86,7 +86,7 @@ fn container(task: TaskId, text: &str) -> Container {
         Some(state) => (state, Some(text.starts_with("well"))),
         None => (text, None),
     };
-    Container { id, name, task, spec: 0, state: container_state(text), image_health }
+    EngineContainer { id, name, task, spec: 0, state: container_state(text), image_health }
 }
 
 fn error(text: &str) -> OpErrorKind {

@@ -38,14 +38,14 @@ pub fn task(state: View, task: &Task, now: Time) -> view::Task {
         }
         _ => None,
     };
-    let is_asked = task.state == TaskState::Running && !spec.probes.is_empty();
+    let is_asked = task.state == TaskState::Running && !spec.container.probes.is_empty();
     view::Task {
         id: task.id.to_string(),
         kind: workload.kind.to_string(),
         name: workload.name.to_string(),
         slot: task.slot,
         version: task.version,
-        image: spec.image.clone(),
+        image: spec.container.image.clone(),
         node: node.map(|node| node.info.name.clone()),
         desired: if task.desired == Desired::Running { "running" } else { "stopped" }.to_string(),
         actual: task.state.to_string(),
@@ -68,7 +68,7 @@ pub(super) fn ports(task: &Task, spec: &Spec) -> Vec<view::TaskPort> {
         container: port.container,
         host: task.host_ports.get(i).copied(),
     };
-    spec.ports.iter().enumerate().map(port).collect()
+    spec.container.ports.iter().enumerate().map(port).collect()
 }
 
 /// More of how it ended than its reason says.

@@ -119,18 +119,9 @@ pub fn spec() -> BoxedStrategy<Spec> {
         .prop_map(|(first, pids_max, ports, placement, restart, (stop, probes, disconnect))| {
             let (image, pull, command, args, env, resources) = first;
             Spec {
-                image,
-                pull,
-                command,
-                args,
-                env,
-                resources,
-                pids_max,
-                ports,
+                container: Container { image, pull, command, args, env, resources, pids_max, ports, stop, probes },
                 placement,
                 restart,
-                stop,
-                probes,
                 disconnect,
             }
         })

@@ -13,17 +13,21 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 pub fn spec() -> Spec {
     Spec {
-        image: "registry.example/web:1".into(),
-        pull: Pull::Missing,
-        command: vec!["/bin/web".into()],
-        args: vec!["--port".into(), "8080".into()],
-        env: [("A", "1"), ("B", "2")].map(|(k, v)| (k.to_string(), v.to_string())).into(),
-        resources: Resources { cpu_millis: 250, memory_bytes: 128 << 20 },
-        pids_max: 100,
-        ports: vec![
-            Port { name: "http".into(), container: 8080, host: None },
-            Port { name: "admin".into(), container: 9090, host: Some(9090) },
-        ],
+        container: Container {
+            image: "registry.example/web:1".into(),
+            pull: Pull::Missing,
+            command: vec!["/bin/web".into()],
+            args: vec!["--port".into(), "8080".into()],
+            env: [("A", "1"), ("B", "2")].map(|(k, v)| (k.to_string(), v.to_string())).into(),
+            resources: Resources { cpu_millis: 250, memory_bytes: 128 << 20 },
+            pids_max: 100,
+            ports: vec![
+                Port { name: "http".into(), container: 8080, host: None },
+                Port { name: "admin".into(), container: 9090, host: Some(9090) },
+            ],
+            stop: Stop::within(Millis::secs(10)),
+            probes: Probes::default(),
+        },
         placement: Placement {
             strategy: Strategy::Spread,
             constraints: ["node.name == a", "node.arch != arm64", "node.os == linux", "node.labels.disk == ssd"]
@@ -31,8 +35,6 @@ pub fn spec() -> Spec {
                 .to_vec(),
         },
         restart: Restart::with_policy(RestartPolicy::OnFailure),
-        stop: Stop::within(Millis::secs(10)),
-        probes: Probes::default(),
         disconnect: Disconnect::default(),
     }
 }
@@ -210,7 +212,14 @@ pub fn snapshot() -> Snapshot {
             revision: 7,
             created_at: Time(3000),
             versions: vec![
-                Version::bare(1, Arc::new(Spec { image: "registry.example/web:0".into(), ..spec() }), Time(0)),
+                Version::bare(
+                    1,
+                    Arc::new(Spec {
+                        container: Container { image: "registry.example/web:0".into(), ..spec().container },
+                        ..spec()
+                    }),
+                    Time(0),
+                ),
                 Version::bare(2, Arc::new(spec()), Time(0)),
             ],
             version: 2,
@@ -262,7 +271,10 @@ fn later_entries() -> Vec<Entry> {
         availability(AvailabilityOrder::Drain { deadline: Some(Millis::secs(300)) }),
         availability(AvailabilityOrder::Uncordon),
         put(UPDATE, spec()),
-        put(Update::ONE_BY_ONE, Spec { pull: Pull::Always, stop, ..spec() }),
+        put(
+            Update::ONE_BY_ONE,
+            Spec { container: Container { pull: Pull::Always, stop, ..spec().container }, ..spec() },
+        ),
         Command::Register(Registration {
             info: NodeInfo { address: Some([10, 0, 0, 5].into()), ..info() },
             inventory: vec![],
@@ -276,7 +288,7 @@ fn later_entries() -> Vec<Entry> {
                 Some(End { port: Some(8080), ..End::new(Reason::PortTaken, "taken") }),
             )],
         }]),
-        put(Update::ONE_BY_ONE, Spec { probes: probes(), ..spec() }),
+        put(Update::ONE_BY_ONE, Spec { container: Container { probes: probes(), ..spec().container }, ..spec() }),
         Command::Reports(vec![NodeReports {
             node: NodeId(0),
             incarnation: 8,

@@ -188,7 +188,8 @@ fn a_large_snapshot_comes_in_bounded_chunks() {
 #[test]
 fn a_spec_crosses_the_wire_once() {
     let spec = Arc::new(golden::spec());
-    let other = Arc::new(Spec { image: "other".into(), ..golden::spec() });
+    let other =
+        Arc::new(Spec { container: Container { image: "other".into(), ..golden::spec().container }, ..golden::spec() });
     let task = |ordinal: u32| Assignment {
         task: TaskId { epoch: 1, index: 3, ordinal },
         generation: 1,

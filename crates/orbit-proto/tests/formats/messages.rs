@@ -68,7 +68,7 @@ fn to_worker() -> Vec<ToWorker> {
         kind: Kind::Service,
         name: "web".into(),
         slot: 1,
-        spec: Arc::new(Spec { probes: probes(), ..spec() }),
+        spec: Arc::new(Spec { container: Container { probes: probes(), ..spec().container }, ..spec() }),
         host_ports: [20_000, 9090].into(),
         image,
     };

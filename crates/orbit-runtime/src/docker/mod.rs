@@ -33,7 +33,7 @@ use errors::{During, judge};
 use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
 use orbit_core::model::{ExecRequest, LogRange, Millis, Pull, Resources, TaskId, repository};
 use orbit_core::worker::{
-    Container, ContainerSpec, ContainerState, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
+    ContainerSpec, ContainerState, EngineContainer, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
 };
 use spec::{LogBound, Machine};
 use std::{
@@ -310,18 +310,18 @@ fn owner_filter(owner: Owner) -> Vec<String> {
     owner_labels(owner).map(|(key, value)| format!("{key}={value}")).into()
 }
 
-async fn list(client: &Docker, owner: Owner) -> Result<Vec<Container>, OpError> {
+async fn list(client: &Docker, owner: Owner) -> Result<Vec<EngineContainer>, OpError> {
     let filters = HashMap::from([("label", owner_filter(owner))]);
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
     let summaries = client.list_containers(Some(options)).await.map_err(|error| judge(During::List, &error))?;
     let looks = summaries.into_iter().map(|summary| look(client, owner, summary));
-    let found: Vec<Option<Container>> = stream::iter(looks).buffer_unordered(INSPECT_MAX).try_collect().await?;
+    let found: Vec<Option<EngineContainer>> = stream::iter(looks).buffer_unordered(INSPECT_MAX).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }
 
 /// One line of a list as a container. A list does not tell exit codes, so an ended one is
 /// inspected; it may be gone by then.
-async fn look(client: &Docker, owner: Owner, summary: ContainerSummary) -> Result<Option<Container>, OpError> {
+async fn look(client: &Docker, owner: Owner, summary: ContainerSummary) -> Result<Option<EngineContainer>, OpError> {
     let Some(name) = summary.names.as_ref().and_then(|names| own_name(names)) else { return Ok(None) };
     let Some(id) = summary.id else { return Ok(None) };
     let labels = summary.labels.unwrap_or_default();
@@ -333,7 +333,7 @@ async fn look(client: &Docker, owner: Owner, summary: ContainerSummary) -> Resul
     };
     let image_health = listed_health(summary.status.as_deref().unwrap_or_default());
     let Identity { task, spec, .. } = identity;
-    Ok(Some(Container { id, name: name.to_owned(), task, spec, state, image_health }))
+    Ok(Some(EngineContainer { id, name: name.to_owned(), task, spec, state, image_health }))
 }
 
 /// A container's own name among those that links gave it (`/other/alias`).
@@ -341,13 +341,13 @@ fn own_name(names: &[String]) -> Option<&str> {
     names.iter().filter_map(|name| name.strip_prefix('/')).find(|name| !name.contains('/'))
 }
 
-async fn inspect(client: &Docker, owner: Owner, which: &str) -> Result<Option<Container>, OpError> {
+async fn inspect(client: &Docker, owner: Owner, which: &str) -> Result<Option<EngineContainer>, OpError> {
     let Some(found) = find(client, During::Inspect, which).await? else { return Ok(None) };
     let name = name_of(&found).unwrap_or_default();
     let Some(identity) = identity_of(owner, name, &labels_of(&found)) else { return Ok(None) };
     let (id, state, image_health) = (found.id.clone().unwrap_or_default(), state_of(&found), health_of(&found));
     let Identity { task, spec, .. } = identity;
-    Ok(Some(Container { id, name: name.to_owned(), task, spec, state, image_health }))
+    Ok(Some(EngineContainer { id, name: name.to_owned(), task, spec, state, image_health }))
 }
 
 /// What the health check of its image says. Before it has answered for the first time the engine says `starting`.

@@ -123,7 +123,7 @@ mod tests {
             resources: Resources { cpu_millis: 250, memory_bytes: 64 << 20 },
             pids_max: 128,
             ports: vec![(80, 20_000), (80, 20_001)],
-            ..orbit_core::testing::container("a", "web")
+            ..orbit_core::testing::container_spec("a", "web")
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{EngineInfo, Identity, op_error};
 use orbit_core::model::{Millis, Pull, Resources, TaskId, repository};
 use orbit_core::worker::{
-    Container, ContainerSpec, ContainerState, Op, OpError, OpErrorKind, OpKind, OpOutput, OpResult, Owner,
+    ContainerSpec, ContainerState, EngineContainer, Op, OpError, OpErrorKind, OpKind, OpOutput, OpResult, Owner,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -149,11 +149,11 @@ impl FakeEngine {
         }
     }
 
-    fn list(&self, owner: Owner) -> Vec<Container> {
+    fn list(&self, owner: Owner) -> Vec<EngineContainer> {
         self.containers.values().filter_map(|it| seen_by(owner, it)).collect()
     }
 
-    fn inspect(&self, owner: Owner, name: &str) -> Option<Container> {
+    fn inspect(&self, owner: Owner, name: &str) -> Option<EngineContainer> {
         seen_by(owner, self.container(name)?)
     }
 
@@ -406,11 +406,11 @@ impl FakeEngine {
     }
 }
 
-fn seen_by(owner: Owner, container: &FakeContainer) -> Option<Container> {
+fn seen_by(owner: Owner, container: &FakeContainer) -> Option<EngineContainer> {
     let identity = container.identity.or(container.copied).filter(|identity| identity.owner == owner)?;
     let (id, name, state) = (container.id.clone(), container.name.clone(), container.state);
     let image_health = container.image_health();
-    Some(Container { id, name, task: identity.task, spec: identity.spec, state, image_health })
+    Some(EngineContainer { id, name, task: identity.task, spec: identity.spec, state, image_health })
 }
 
 fn absent(name: &str) -> OpError {

@@ -284,7 +284,7 @@ mod tests {
         let owner = Owner { cluster: ClusterId(1), node: NodeUid(2) };
         let task = TaskId { epoch: 1, index: 1, ordinal: 0 };
         let labels = Identity { owner, task, spec: 3 }.labels();
-        let spec = ContainerSpec { labels, ..testing::container("a", "stubborn") };
+        let spec = ContainerSpec { labels, ..testing::container_spec("a", "stubborn") };
         for op in [Op::Create(Box::new(spec)), Op::Start("a".to_owned())] {
             assert!(runtime.perform(op).await.is_ok());
         }

@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use orbit_core::model::LogRange;
 use orbit_core::model::{ClusterId, NodeUid, Resources, TaskId};
 use orbit_core::worker::{
-    Container, ContainerSpec, ContainerState, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
+    ContainerSpec, ContainerState, EngineContainer, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
 };
 use orbit_runtime::{ContainerRuntime, Identity, LogChunk};
 use std::{
@@ -69,7 +69,7 @@ impl Engine {
             env: vec![("MODE".to_owned(), "test".to_owned())],
             resources: Resources { cpu_millis: 500, memory_bytes: 32 << 20 },
             labels: self.labels(Identity { owner: self.owner, task, spec: 0xfeed }),
-            ..orbit_core::testing::container(self.name(&task.to_string()), "")
+            ..orbit_core::testing::container_spec(self.name(&task.to_string()), "")
         }
     }
 }
@@ -125,13 +125,13 @@ pub trait TestEngine: Send + Sync {
             other => panic!("creating gave {other:?}"),
         }
     }
-    async fn inspect(&self, name: &str) -> Option<Container> {
+    async fn inspect(&self, name: &str) -> Option<EngineContainer> {
         match self.perform(Op::Inspect { owner: self.base().owner, name: name.to_owned() }).await {
             Ok(OpOutput::Container(found)) => found,
             other => panic!("inspecting {name} gave {other:?}"),
         }
     }
-    async fn list(&self, owner: Owner) -> Vec<Container> {
+    async fn list(&self, owner: Owner) -> Vec<EngineContainer> {
         match self.perform(Op::List(owner)).await {
             Ok(OpOutput::Containers(mut found)) => {
                 found.sort();

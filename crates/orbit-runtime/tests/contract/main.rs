@@ -13,7 +13,7 @@ mod fake;
 use engine::{Does, Engine, TestEngine, soon, text};
 use futures_util::{FutureExt, StreamExt};
 use orbit_core::model::{ExecRequest, LogRange, Millis, NodeUid, Pull};
-use orbit_core::worker::{Container, ContainerState, Op, OpErrorKind, OpOutput, ProbeOf};
+use orbit_core::worker::{ContainerState, EngineContainer, Op, OpErrorKind, OpOutput, ProbeOf};
 use orbit_runtime::{ExecInput, ExecOutput, Identity};
 
 /// Makes of each function a test against the fake and one against Docker.
@@ -77,7 +77,7 @@ async fn the_life_of_a_container_with_every_step_taken_twice(mut engine: impl Te
     let identity = engine.base().identity_of(&spec);
     let seen = |id: &String, state| {
         let (id, name, Identity { task, spec, .. }) = (id.clone(), name.clone(), identity);
-        Some(Container { id, name, task, spec, state, image_health: None })
+        Some(EngineContainer { id, name, task, spec, state, image_health: None })
     };
     let stop = || Op::Stop { name: name.clone(), grace: NO_HURRY };
 
@@ -268,7 +268,7 @@ async fn only_the_owners_containers_are_seen(mut engine: impl TestEngine) {
     for spec in [&ours, &strangers, &unreadable] {
         engine.create(spec.clone()).await;
     }
-    let names = |found: Vec<Container>| found.into_iter().map(|it| it.name).collect::<Vec<_>>();
+    let names = |found: Vec<EngineContainer>| found.into_iter().map(|it| it.name).collect::<Vec<_>>();
     assert_eq!(names(engine.list(owner).await), [ours.name.as_str()]);
     assert_eq!(names(engine.list(stranger).await), [strangers.name.as_str()]);
     let nobody = orbit_core::worker::Owner { node: NodeUid(owner.node.0 ^ 2), ..owner };

@@ -300,7 +300,7 @@ impl Cluster {
         let version = workload.versions.iter_mut().find(|version| version.number == number);
         let version = version.expect("a version lives as long as a task refers to it");
         version.digest = Some(digest.into());
-        let message = format!("version {number}, {} is {digest}", version.spec.image);
+        let message = format!("version {number}, {} is {digest}", version.spec.container.image);
         let workload = &self.workloads[&uid];
         let waits = |task: &&Task| task.version == number && task.state < TaskState::Running;
         let attempts = workload.slots.iter().flat_map(|slot| self.attempts(slot)).filter(waits);
@@ -315,7 +315,7 @@ impl Cluster {
         let task = self.tasks.at(key);
         let (before, served, since) = (task.probed, task.serves(), task.serving_since);
         // Of what is not asked, nobody can know anything.
-        let Probes { health, ready } = &self.spec_of(task).probes;
+        let Probes { health, ready } = &self.spec_of(task).container.probes;
         let Probed { health: healthy, ready: is_ready, image } = report.probed;
         let (healthy, is_ready) = (healthy.filter(|_| health.is_some()), is_ready.filter(|_| ready.is_some()));
         let found = Probed { health: healthy, ready: is_ready, image };

@@ -172,14 +172,14 @@ impl Cluster {
     /// state as it is (invariants I1, I17, I18).
     fn check_target(&self, spec: &Spec, target: &Target) -> Result<(), filter::Refusal> {
         let node = self.node(target.node).ok_or(filter::Refusal::NotReady)?;
-        filter::check_room(node, spec.resources, &spec.placement, &filter::Reserved::default())?;
+        filter::check_room(node, spec.container.resources, &spec.placement, &filter::Reserved::default())?;
         filter::check_ports(node, spec, &target.host_ports, self.at)
     }
 
     /// The next search for a port starts behind those that were chosen now.
     fn turn_ports(&mut self, spec: &Spec, target: &Target) {
         let node = &mut self.nodes[target.node];
-        let mut chosen = spec.ports.iter().zip(&target.host_ports).filter(|(port, _)| port.host.is_none());
+        let mut chosen = spec.container.ports.iter().zip(&target.host_ports).filter(|(port, _)| port.host.is_none());
         if let Some((_, &last)) = chosen.next_back() {
             let (first, end) = node.info.port_range;
             node.next_port = if last >= end { first } else { last + 1 };

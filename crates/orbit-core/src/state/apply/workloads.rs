@@ -127,8 +127,8 @@ impl Cluster {
             What::Created,
             uid,
             match rules.slot {
-                SlotOf::Replica => format!("{} of {}", count(*replicas, "replica"), spec.image),
-                SlotOf::Run => spec.image.clone(),
+                SlotOf::Replica => format!("{} of {}", count(*replicas, "replica"), spec.container.image),
+                SlotOf::Run => spec.container.image.clone(),
             },
         );
         // Who asks for a run is answered with its first attempt, so that is made in the same entry.
@@ -156,7 +156,11 @@ impl Cluster {
         workload.rollout = workload.rollout.map(|rollout| Rollout { failed: None, ..rollout });
         if new_spec {
             let version = self.new_version(uid, Arc::new(definition.spec.clone()), false);
-            self.record_workload(What::Changed, uid, format!("version {version} of {}", definition.spec.image));
+            self.record_workload(
+                What::Changed,
+                uid,
+                format!("version {version} of {}", definition.spec.container.image),
+            );
         }
         self.change_replicas(uid, replicas);
         self.change_canaries(uid, canaries);

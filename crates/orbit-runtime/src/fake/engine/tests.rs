@@ -20,7 +20,7 @@ fn spec(name: &str) -> ContainerSpec {
     ContainerSpec {
         ports: vec![(80, 20_000)],
         labels: Identity { owner, task: TASK, spec: 3 }.labels(),
-        ..testing::container(name, "web")
+        ..testing::container_spec(name, "web")
     }
 }
 
