@@ -19,6 +19,7 @@ const USAGE: &str = "usage: web                    serve on port 80 ($PORT): / a
        web sleep              do nothing; SIGTERM: exit 143
        web stubborn           do nothing, SIGTERM or not
        web eat MIB            fill memory, a MiB every 10 ms, then as sleep
+       web parent MIB         have a child that eats as much, and end with 0 when it has ended
        web spam N             print `line 1` to `line N`, then as sleep
        web flood MIB          print that much in lines of 128 bytes
        web cat                print what is read, to its end";
@@ -30,6 +31,7 @@ enum Command {
     Sleep,
     Stubborn,
     Eat { mebibytes: usize },
+    Parent { mebibytes: String },
     Spam { lines: u64 },
     Flood { mebibytes: usize },
     Cat,
@@ -71,6 +73,7 @@ async fn main() -> ExitCode {
             say(&format!("ate {} MiB", eaten.len()));
             sleep(terminate).await
         }
+        Command::Parent { mebibytes } => parent(&mebibytes),
         // Blocks: nothing else is waited for, and a process that was started beside the first one ends
         // by SIGTERM anyway.
         Command::Cat => match std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()) {
@@ -108,11 +111,25 @@ fn parse() -> Option<Command> {
         ["sleep"] => Command::Sleep,
         ["stubborn"] => Command::Stubborn,
         ["eat", mebibytes] => Command::Eat { mebibytes: mebibytes.parse().ok()? },
+        ["parent", mebibytes] => Command::Parent { mebibytes: mebibytes.to_owned() },
         ["cat"] => Command::Cat,
         ["flood", mebibytes] => Command::Flood { mebibytes: mebibytes.parse().ok()? },
         ["spam", lines] => Command::Spam { lines: lines.parse().ok()? },
         _ => return None,
     })
+}
+
+/// Does not mind how its child ends, as a server that starts a process for each request. Blocks, as `cat` does.
+fn parent(mebibytes: &str) -> ExitCode {
+    let child =
+        std::env::current_exe().and_then(|exe| std::process::Command::new(exe).args(["eat", mebibytes]).status());
+    match child {
+        Ok(status) => {
+            say(&format!("the child has ended: {status}"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail("cannot start a child", error),
+    }
 }
 
 async fn sleep(mut terminate: Signal) -> ExitCode {

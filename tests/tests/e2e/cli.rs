@@ -3,7 +3,10 @@
 use crate::timeless;
 use orbit_tests::{Cluster, engine};
 use serde_json::Value;
-use std::process::Output;
+use std::{
+    io::{BufRead, BufReader},
+    process::Output,
+};
 
 const WEB: &str = "
 kind: Service
@@ -135,6 +138,44 @@ fn what_get_prints_is_applied_without_a_change() {
         let would_be: String = unchanged.iter().map(|object| format!("{object} would be unchanged\n")).collect();
         assert_eq!(orbit(&["apply", "-f", "-", "--dry-run", "--exit-code"], &printed), would_be);
     }
+}
+
+#[test]
+fn run_says_when_the_node_of_its_task_is_unreachable_and_when_it_is_back() {
+    let Some(engine) = engine() else { return };
+    let mut cluster = Cluster::start(&engine, 1);
+    let mut run = cluster.orbit_spawn(&[
+        "run",
+        "--name",
+        "quiet",
+        "--cpu",
+        "50m",
+        "--memory",
+        "32Mi",
+        "orbit-web:1",
+        "--",
+        "sleep",
+    ]);
+    drop(run.stdin.take());
+    let id = cluster.wait_for("it runs", || match &cluster.tasks("kind=task&name=quiet")[..] {
+        [task] if task.actual == "running" => Ok(task.id.clone()),
+        other => Err(format!("{other:?}")),
+    });
+    let said = BufReader::new(run.stderr.take().expect("it is piped")).lines();
+    let mut said = said.map(|line| line.expect("it is text"));
+    cluster.workers[0].daemon.kill();
+    let unreachable = said.find(|line| line.contains("unreachable")).expect("the silence is said");
+    assert!(
+        unreachable.starts_with("task/quiet: running on ") && unreachable.contains(": node unreachable"),
+        "{unreachable}"
+    );
+    cluster.workers[0].daemon.start();
+    let back = said.find(|line| line.starts_with("task/quiet: running")).expect("the return is said");
+    assert!(!back.contains("unreachable"), "{back}");
+    cluster.delete(&format!("/v1/tasks/{id}"));
+    let last = said.last().expect("the end is said");
+    assert!(last.starts_with("orbit: task/quiet stopped"), "{last}");
+    assert_eq!(run.wait().expect("it ends").code(), Some(143));
 }
 
 #[test]

@@ -59,6 +59,35 @@ fn each_end_is_told_apart() {
 }
 
 #[test]
+fn a_process_that_ends_well_has_completed_also_after_a_child_was_killed_for_want_of_memory() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 1);
+    let mut parent = task("parent", &["parent", "64"]);
+    parent["resources"]["memory"] = json!("16Mi");
+    let id = cluster.apply(&parent)["task"].as_str().expect("an answer has an attempt").to_string();
+    let ended = cluster.wait_ended(&id);
+    let found = (ended.actual.as_str(), ended.reason.as_deref(), ended.exit_code);
+    assert_eq!(found, ("complete", Some("exited"), Some(0)), "{ended:?}");
+    assert_eq!(ended.message, "one of its processes was killed for want of memory");
+    let container = cluster.containers().into_iter().find(|c| c.task() == id).expect("it is kept for its log");
+    assert!(container.oom_killed && container.exit_code == 0, "{container:?}");
+}
+
+#[test]
+fn what_a_container_prints_is_kept_up_to_a_bound() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 1);
+    // Three files of 10 MiB at most, which hold some 80 bytes beside each line of 128: this fills them twice.
+    let id = cluster.apply(&task("floods", &["flood", "40"]))["task"].as_str().expect("an attempt").to_string();
+    assert_eq!(cluster.wait_ended(&id).exit_code, Some(0));
+    let log = cluster.orbit(&["logs", &id], "");
+    assert!(log.status.success(), "{log:?}");
+    let kept = log.stdout.len();
+    assert!((10 << 20..30 << 20).contains(&kept), "{kept} bytes are kept of 40 MiB");
+    assert!(log.stdout.ends_with(b"x\n"), "its end is whole");
+}
+
+#[test]
 fn what_does_not_hear_is_killed_after_its_grace() {
     let Some(engine) = engine() else { return };
     let cluster = Cluster::start(&engine, 1);

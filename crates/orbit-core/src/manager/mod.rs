@@ -219,6 +219,8 @@ struct Leader {
     proposals: u64,
     /// What each outstanding proposal is for.
     outstanding: BTreeMap<ProposalId, Purpose>,
+    /// How many of them are users' requests. All others are bounded by what they are for: one of each, or one of a session.
+    requests_outstanding: usize,
     /// The time of the last proposal: entries do not go back.
     proposed_at: Time,
     planner: Planner,
@@ -407,6 +409,7 @@ impl Manager {
             barrier_passed: false,
             proposals: self.proposals,
             outstanding: BTreeMap::new(),
+            requests_outstanding: 0,
             proposed_at: at,
             planner: Planner::default(),
             leases: Leases::default(),
@@ -446,7 +449,7 @@ impl Manager {
     fn committed(&mut self, now: Time, entry: &Entry, proposal: Option<ProposalId>, actions: &mut Vec<Action>) {
         let Outcome { answer, touched } = self.cluster.apply(entry);
         let Some(leader) = &mut self.leader else { return };
-        let purpose = proposal.and_then(|proposal| leader.outstanding.remove(&proposal));
+        let purpose = proposal.and_then(|proposal| leader.is_through(proposal));
         leader.planner.touch(&self.cluster, &touched);
         leader.dispatcher.changed(&touched.tasks);
         leader.dismiss_forgotten(&self.cluster, &touched, actions);
@@ -484,7 +487,7 @@ impl Manager {
 
     fn proposal_lost(&mut self, proposal: ProposalId, actions: &mut Vec<Action>) {
         let Some(leader) = &mut self.leader else { return };
-        match leader.outstanding.remove(&proposal) {
+        match leader.is_through(proposal) {
             None | Some(Purpose::PrefetchFailed) => {}
             Some(Purpose::Request(id, _)) => {
                 let result = Err(unavailable("it is not known whether this was done: look, then ask again"));
@@ -566,8 +569,16 @@ impl Leader {
         let proposal = ProposalId(self.proposals);
         self.proposed_at = self.proposed_at.max(self.time(now));
         let actor = purpose.actor();
+        self.requests_outstanding += usize::from(matches!(purpose, Purpose::Request(..)));
         self.outstanding.insert(proposal, purpose);
         actions.push(Action::Propose { proposal, at: self.proposed_at, actor, command });
+    }
+
+    /// A proposal is no longer on its way: what it was for.
+    fn is_through(&mut self, proposal: ProposalId) -> Option<Purpose> {
+        let purpose = self.outstanding.remove(&proposal)?;
+        self.requests_outstanding -= usize::from(matches!(purpose, Purpose::Request(..)));
+        Some(purpose)
     }
 
     /// Ends a session.

@@ -2,6 +2,10 @@
 
 use super::*;
 
+/// So many changes that users asked for are on their way to the log at a time. A disk that hangs does not
+/// become a queue that fills the memory: with specs of the largest size these are 256 MiB.
+const REQUESTS_OUTSTANDING_MAX: usize = 256;
+
 impl Manager {
     pub(super) fn request(
         &mut self,
@@ -96,6 +100,10 @@ impl Manager {
                 return Ok(Admitted::Send { session, message: ToWorker::Open(request) });
             }
         };
+        if leader.requests_outstanding >= REQUESTS_OUTSTANDING_MAX {
+            let message = format!("{REQUESTS_OUTSTANDING_MAX} changes wait for the manager's disk: ask again");
+            return Err(unavailable(&message));
+        }
         Ok(Admitted::Command(Box::new(command)))
     }
 }
@@ -111,4 +119,58 @@ enum Admitted {
     Command(Box<Command>),
     Answered(Answer),
     Send { session: SessionId, message: ToWorker },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{state::Cluster, testing};
+
+    /// A leader whose log is empty but for its first entries.
+    fn leader() -> Manager {
+        let mut manager = Manager::restore(Cluster::default(), Timing::default());
+        let elected = Event::Elected { term: 1, seed: 1, cluster: ClusterId(1), wall_ms: 1 };
+        let begun = manager.step(Time(0), elected);
+        begun.into_iter().for_each(|action| _ = commit(&mut manager, action));
+        manager
+    }
+
+    /// Commits what was proposed.
+    fn commit(manager: &mut Manager, action: Action) -> Vec<Action> {
+        let Action::Propose { proposal, at, actor, command } = action else { return Vec::new() };
+        let entry = Entry { index: manager.cluster().index + 1, term: 1, at, wall_ms: 1, actor, command };
+        manager.step(Time(0), Event::Committed { entry, proposal: Some(proposal) })
+    }
+
+    fn scale(manager: &mut Manager, id: u64) -> Vec<Action> {
+        let request = Request::Scale { name: "web".into(), replicas: 1, condition: Condition::None };
+        manager.step(Time(0), Event::Request { id: RequestId(id), actor: Actor::Local, request })
+    }
+
+    #[test]
+    fn what_waits_for_a_disk_that_hangs_is_bounded_and_who_asks_beyond_is_told_to_ask_again() {
+        let mut manager = leader();
+        let put = Put {
+            definition: testing::service("web", testing::spec("web:1")),
+            condition: Condition::None,
+            keeps_replicas: false,
+            idempotency_key: None,
+        };
+        let request = Request::Put(put);
+        let mut waiting = manager.step(Time(0), Event::Request { id: RequestId(0), actor: Actor::Local, request });
+        for id in 1..REQUESTS_OUTSTANDING_MAX as u64 {
+            waiting.extend(scale(&mut manager, id));
+        }
+        assert!(waiting.iter().all(|action| matches!(action, Action::Propose { .. })), "all are on their way");
+        let refused = scale(&mut manager, 1000);
+        let [Action::Reply { id: RequestId(1000), result: Err(rejection) }] = &refused[..] else {
+            panic!("not refused: {refused:?}")
+        };
+        assert_eq!(rejection.code, Code::Unavailable);
+        assert_eq!(rejection.message, "256 changes wait for the manager's disk: ask again");
+        // The disk has taken one.
+        commit(&mut manager, waiting.remove(0));
+        let taken = scale(&mut manager, 1001);
+        assert!(matches!(taken[..], [Action::Propose { .. }]), "not taken: {taken:?}");
+    }
 }

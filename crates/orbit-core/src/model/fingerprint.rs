@@ -292,7 +292,6 @@ mod tests {
             },
             restart: Restart { jitter_percent: Some(20), ..Restart::with_policy(RestartPolicy::Always) },
             disconnect: Disconnect { replace_after: Some(Millis::secs(60)), keep: Keep::Original, fence: Fence::Timed },
-            ..bare()
         }
     }
 

@@ -163,6 +163,11 @@ async fn submit(session: &Session<'_>, manifest: &Manifest) -> Result<String, Er
     Ok(submitted.task)
 }
 
+/// Running is what is expected, and its log speaks for it, while somebody can fetch that.
+fn speaks_by_its_log(task: &Task) -> bool {
+    has_run(task) && !task.unreachable
+}
+
 /// Looks at the task until it is as asked for, and tells every change on the way. A manager that is
 /// away for a while does not end the task, so it does not end this either.
 async fn until(session: &mut Session<'_>, id: &str, reached: fn(&Task) -> bool) -> Result<Task, Error> {
@@ -174,8 +179,7 @@ async fn until(session: &mut Session<'_>, id: &str, reached: fn(&Task) -> bool) 
             Ok(task) => {
                 silent_since = None;
                 let now = state(&task);
-                // Running is what is expected: its log speaks.
-                if now != told && !has_run(&task) {
+                if now != told && !(told.is_empty() && speaks_by_its_log(&task)) {
                     session.say(&format!("task/{}: {now}", task.name));
                     told = now;
                 }
