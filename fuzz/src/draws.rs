@@ -70,7 +70,8 @@ impl<'a> Draws<'a> {
         let probed = if end.is_none() { self.probed() } else { Probed::default() };
         let why = if probed == Probed::default() { String::new() } else { self.text() };
         let digest = self.one_in(4).then(|| format!("sha256:{}", self.of(&["0", "1", "A"]).repeat(64)));
-        TaskReport { task, state, end, ended_ago, probed, why, digest }
+        let image_id = self.one_in(4).then(|| format!("sha256:{}", self.of(&["2", "3", "A"]).repeat(64)));
+        TaskReport { task, state, end, ended_ago, probed, why, digest, image_id }
     }
     pub fn probed(&mut self) -> Probed {
         let found = [None, Some(true), Some(false)];

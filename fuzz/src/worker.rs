@@ -53,7 +53,14 @@ fn config() -> Config {
     let allocatable = Resources { cpu_millis: 4000, memory_bytes: 1 << 30 };
     let info = NodeInfo { allocatable, ..testing::node(NODE, "n0") };
     let (pull_deadline, resync_every) = (Millis::secs(20), Millis::secs(30));
-    Config { info, pull_deadline, starts_max: STARTS_MAX, resync_every, disk_reserve_bytes: 1 << 20 }
+    Config {
+        info,
+        pull_deadline,
+        starts_max: STARTS_MAX,
+        resync_every,
+        disk_reserve_bytes: 1 << 20,
+        image_collection: ImageCollection { below_bytes: 2 << 20, unneeded_for: Millis::secs(2) },
+    }
 }
 
 fn task(number: u64) -> TaskId {
@@ -70,7 +77,7 @@ fn named(op: &Op) -> Option<&str> {
         Op::Inspect { name, .. } | Op::Start(name) | Op::Stop { name, .. } | Op::Remove(name) => Some(name),
         Op::Create(spec) => Some(&spec.name),
         // Beside whatever else is done to the container.
-        Op::List(_) | Op::EnsureImage { .. } | Op::Probe { .. } => None,
+        Op::List(_) | Op::EnsureImage { .. } | Op::RemoveImage { .. } | Op::Probe { .. } => None,
     }
 }
 
@@ -154,6 +161,15 @@ impl World {
         if let Op::List(of) | Op::Inspect { owner: of, .. } = &request {
             assert_eq!(*of, owner, "I31: only our own are looked at");
         }
+        if let Op::EnsureImage { .. } = &request {
+            let removes = self.ops.values().any(|op| matches!(op, Op::RemoveImage { .. }));
+            assert!(!removes, "an image is not found that is being removed");
+        }
+        if let Op::RemoveImage { image, id } = &request {
+            assert_eq!(self.ledger.images.get(image), Some(id), "I46: what was not pulled stays");
+            let mut orders = self.worker.orders().filter_map(|(task, ..)| self.worker.order(task));
+            assert!(!orders.any(|order| order.image_reference() == *image), "I46: {image} is needed");
+        }
         if let Some(name) = named(&request) {
             let id = (0..TASKS).map(task).find(|id| name_of(*id) == name).expect("I31: a container of ours");
             assert!(!self.ops.values().any(|other| named(other) == Some(name)), "one operation at a time for {id}");
@@ -198,7 +214,7 @@ impl World {
 // What can happen.
 impl World {
     fn deed(&mut self, draws: &mut Draws) {
-        match draws.below(20) {
+        match draws.below(21) {
             0 => {
                 let link = self.some_link(draws);
                 self.step(Event::LinkUp(link));
@@ -249,6 +265,7 @@ impl World {
                 self.now = self.now.max(due.0.min(1 << 60));
                 self.wake();
             }
+            19 => _ = self.step(Event::Disk { free_bytes: draws.number() % (4 << 20) }),
             _ => self.crash(draws),
         }
     }
@@ -369,7 +386,10 @@ impl World {
                 let id = (0..TASKS).map(task).find(|id| name_of(*id) == *name).expect("looked at when it was begun");
                 Ok(OpOutput::Container((!draws.one_in(4)).then(|| container(id, draws))))
             }
-            (Op::EnsureImage { .. }, _) => Ok(OpOutput::Image(draws.bool().then(|| "sha256:1".to_string()))),
+            (Op::EnsureImage { .. }, _) => {
+                let digest = draws.bool().then(|| "sha256:1".to_string());
+                Ok(OpOutput::Image(ImageFound { digest, id: draws.of(&["a", "b"]).into(), was_pulled: draws.bool() }))
+            }
             (Op::Create(spec), _) => Ok(OpOutput::Created(spec.name.clone())),
             _ => Ok(OpOutput::Done),
         };

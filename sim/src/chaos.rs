@@ -156,7 +156,8 @@ impl Chaos {
             3 if options.pauses => now(Input::WorkerPause { worker, ms: random.between(100, 20_000) }),
             4 | 13 if options.partitions => self.partition(worker, options),
             14 if options.partitions => self.unheard(worker, options),
-            15 if options.container_faults => now(Input::PushAgain),
+            15 if options.container_faults && random.chance(500) => now(Input::PushAgain),
+            15 if options.container_faults => now(Input::BuildAgain { worker }),
             5 if options.engine_outages => {
                 let (ms, live_restore, killed) = (random.between(100, 15_000), random.chance(500), random.chance(500));
                 now(Input::EngineDown { worker, ms, live_restore, killed })

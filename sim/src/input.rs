@@ -66,6 +66,8 @@ pub enum Input {
     Prune { worker: usize, told: bool },
     /// Somebody pushes other bytes as `web:2`.
     PushAgain,
+    /// Somebody builds `web:1` again on one machine; no registry knows it.
+    BuildAgain { worker: usize },
     /// A stranger takes a port of the machine, for a while.
     HoldPort { worker: usize, port: u16, ms: u64 },
     /// Nothing can be started on a machine for a while: its network is gone, or its disk is full.
@@ -374,6 +376,7 @@ impl Input {
             },
             Input::Prune { .. } => Fault::Prune,
             Input::PushAgain => Fault::TagMoved,
+            Input::BuildAgain { .. } => Fault::BuiltAgain,
             Input::Twin { copied: false, .. } => Fault::NameTwin,
             Input::Twin { copied: true, .. } => Fault::StateCopied,
             Input::HoldPort { .. } => Fault::PortTakenByStranger,

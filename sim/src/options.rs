@@ -76,6 +76,8 @@ pub struct Options {
     pub row_us: u64,
     /// Nothing happens but that all of a fleet falls silent and returns.
     pub crowded: bool,
+    /// Workers have little room: enough to run tasks, so little that images go that nothing needs.
+    pub scarce_disks: bool,
 }
 
 impl Default for Options {
@@ -135,6 +137,7 @@ impl Options {
             sync_ms_max: [2, 50, 1500][random.below(3)],
             row_us: [0, 0, 5, 50][random.below(4)],
             crowded: false,
+            scarce_disks: random.chance(250),
         };
         match (lonely, random.chance(30)) {
             (true, _) => options.lonely(),
@@ -222,6 +225,7 @@ impl Options {
             sync_ms_max: 2,
             row_us: 0,
             crowded: false,
+            scarce_disks: false,
         }
     }
 

@@ -4,13 +4,15 @@
 use crate::random::Random;
 use orbit_core::{
     model::*,
-    worker::{Action, BootId, Config, Event, Ledger, OpId, Worker},
+    worker::{Action, BootId, Config, Event, ImageCollection, Ledger, OpId, Worker},
 };
 use orbit_runtime::fake::FakeEngine;
 use std::collections::BTreeSet;
 
 /// What a node's disk has to have free; the world knows only full and empty ones.
 const DISK_RESERVE_BYTES: u64 = 1 << 20;
+/// What is free where disks are scarce: more than the reserve and a quarter, and less than what images are removed for.
+pub const SCARCE_BYTES: u64 = 2 << 20;
 
 #[derive(Debug)]
 pub(crate) struct WorkerHost {
@@ -74,6 +76,8 @@ impl WorkerHost {
             starts_max: 3,
             resync_every: Millis::secs(30),
             disk_reserve_bytes: DISK_RESERVE_BYTES,
+            // A little more than the manager relies on an image that it asked for ahead.
+            image_collection: ImageCollection { below_bytes: 2 * SCARCE_BYTES, unneeded_for: Millis::secs(61) },
         };
         let ledger = Ledger::new(uid);
         WorkerHost {

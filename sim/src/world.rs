@@ -18,7 +18,7 @@ use crate::{
     queue::Queue,
     random::Random,
     tally::{Activities, Situation, Tally},
-    worker_host::{WorkerHost, node_name},
+    worker_host::{SCARCE_BYTES, WorkerHost, node_name},
 };
 use orbit_core::{
     manager::{self, SessionId},
@@ -246,6 +246,9 @@ impl Hasher for TraceHash {
 
 /// The manager in the list of managers: there is one as yet.
 const ONLY: usize = 0;
+
+/// How often a worker with little room looks at its disk, in milliseconds.
+const SCARCE_LOOK_MS: u64 = 5000;
 
 struct World {
     options: Options,
@@ -506,6 +509,9 @@ impl World {
                 self.workers[worker].back(in_time);
                 let actions = self.workers[worker].start(self.now);
                 self.look_at_disk(worker, 1);
+                if self.options.scarce_disks {
+                    (1..60).for_each(|n| self.look_at_disk(worker, n * SCARCE_LOOK_MS));
+                }
                 self.worker_acts(worker, actions)?;
             }
             WorldEvent::WorkerWake { worker, life, due } => {
@@ -565,7 +571,11 @@ impl World {
             WorldEvent::PortFree { worker, port } => self.workers[worker].engine.hold_port(port, false),
             WorldEvent::WorkerDisk { worker, life } => {
                 let full = self.now < self.workers[worker].disk_full_until;
-                let free_bytes = if full { 0 } else { u64::MAX };
+                let free_bytes = match (full, self.options.scarce_disks) {
+                    (true, _) => 0,
+                    (false, true) => SCARCE_BYTES,
+                    (false, false) => u64::MAX,
+                };
                 self.worker_step(worker, life, worker::Event::Disk { free_bytes })?;
             }
             WorldEvent::StartsAgain { worker } => self.workers[worker].engine.starts_nothing(false),

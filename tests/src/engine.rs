@@ -215,6 +215,20 @@ impl Engine {
         image
     }
 
+    /// `docker pull`, by somebody else.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn pull(&self, image: &str) {
+        let output = std::process::Command::new("docker").args(["pull", image]).output().expect("it is there");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Whether an image is on the machine.
+    pub fn has_image(&self, image: &str) -> bool {
+        block_on(self.docker.inspect_image(image)).is_ok()
+    }
+
     /// Removes an image; without effect where there is none.
     pub fn remove_image(&self, image: &str) {
         let options = RemoveImageOptionsBuilder::default().force(true).build();

@@ -8,7 +8,7 @@ use orbit_core::{
     manager::Request,
     model::*,
     testing,
-    worker::{Config, ContainerState},
+    worker::{Config, ContainerState, ImageCollection},
 };
 use orbit_manager::{Exec, LogPiece, ManagerHandle, http};
 use orbit_proto::{
@@ -87,7 +87,14 @@ fn worker(manager: &str) -> (FakeRuntime, Owned) {
     let runtime = FakeRuntime::new(engine);
     let (pull_deadline, resync_every) = (Millis::secs(10), Millis::secs(30));
     let parts = orbit_worker::Parts {
-        config: Config { info: info("node"), pull_deadline, starts_max: 12, resync_every, disk_reserve_bytes: 0 },
+        config: Config {
+            info: info("node"),
+            pull_deadline,
+            starts_max: 12,
+            resync_every,
+            disk_reserve_bytes: 0,
+            image_collection: ImageCollection::NEVER,
+        },
         managers: vec![manager.to_string()],
         runtime: Arc::new(runtime.clone()),
         ledger: Box::new(MemoryLedger::open(&LedgerDisk::default())),

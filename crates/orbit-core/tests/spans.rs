@@ -17,7 +17,14 @@ fn config() -> Config {
         versions: Default::default(),
     };
     let (pull_deadline, resync_every) = (Millis::secs(20), Millis::secs(30));
-    Config { info, pull_deadline, starts_max: 2, resync_every, disk_reserve_bytes: 0 }
+    Config {
+        info,
+        pull_deadline,
+        starts_max: 2,
+        resync_every,
+        disk_reserve_bytes: 0,
+        image_collection: ImageCollection::NEVER,
+    }
 }
 
 fn order(probe: Probe) -> Assignment {
@@ -88,7 +95,9 @@ fn steps(heartbeat: Millis, lease: Millis, probe: Probe, answer: OpResult) -> (u
                 Action::Runtime { op, request } => {
                     let result = match request {
                         Op::List(_) => Ok(OpOutput::Containers(vec![])),
-                        Op::EnsureImage { .. } => Ok(OpOutput::Image(None)),
+                        Op::EnsureImage { .. } => {
+                            Ok(OpOutput::Image(ImageFound { digest: None, id: "an-id".into(), was_pulled: false }))
+                        }
                         Op::Probe { timeout, .. } => {
                             assert!(timeout >= Millis(limits::PROBE_SPAN_MS_MIN), "there is time to answer: {timeout}");
                             probes += 1;

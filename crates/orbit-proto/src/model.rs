@@ -64,7 +64,8 @@ enumeration!(
         ImageFailed,
         DiskFull,
         DiskHasRoom,
-        UnknownTasks
+        UnknownTasks,
+        ImageDiffers
     }
 );
 enumeration!(RolloutState, RolloutState { Running, Paused, Canary, Failed, Done });
@@ -497,6 +498,7 @@ impl From<&TaskReport> for v1::TaskReport {
             probed: probed_of(r.probed),
             why: r.why.clone(),
             digest: r.digest.clone(),
+            image_id: r.image_id.clone(),
         }
     }
 }
@@ -511,6 +513,7 @@ impl TryFrom<v1::TaskReport> for TaskReport {
             probed: probed(r.probed),
             why: r.why,
             digest: r.digest,
+            image_id: r.image_id,
         })
     }
 }

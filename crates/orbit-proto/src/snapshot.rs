@@ -181,6 +181,7 @@ fn workload_parts(w: &Workload) -> impl Iterator<Item = v1::Workload> + '_ {
         is_restart: v.is_restart,
         was_stable: v.was_stable,
         digest: v.digest.as_deref().map(str::to_string),
+        image_id: v.image_id.as_deref().map(str::to_string),
     };
     let first = w.slots.len().min(SLOTS_EACH);
     let head = move || v1::Workload {
@@ -599,6 +600,7 @@ fn add_workload(snapshot: &mut Snapshot, w: v1::Workload) -> Result<()> {
         let mut read = Version::bare(version.number, Arc::new(spec), created_at);
         (read.is_restart, read.was_stable) = (version.is_restart, version.was_stable);
         read.digest = version.digest.map(Into::into);
+        read.image_id = version.image_id.map(Into::into);
         workload.versions.push(read);
     }
     if w.slot_failures.len() != w.slot_not_before_ms.len() {

@@ -52,13 +52,17 @@ pub trait LedgerStore: Send {
 /// What is remembered of a task, by (epoch, index, ordinal).
 const TASKS: TableDefinition<(u32, u64, u32), &[u8]> = TableDefinition::new("tasks");
 
+/// The images that the worker pulled: by reference, the engine's ID.
+const IMAGES: TableDefinition<&str, &str> = TableDefinition::new("images");
+
 /// A ledger in the file `ledger.redb` of a state directory, or on a simulated disk.
 pub struct RedbLedger {
     db: Db,
 }
 
 fn tables(txn: &WriteTransaction) -> std::result::Result<(), TableError> {
-    txn.open_table(TASKS).map(drop)
+    txn.open_table(TASKS)?;
+    txn.open_table(IMAGES).map(drop)
 }
 
 fn key(id: TaskId) -> (u32, u64, u32) {
@@ -101,6 +105,7 @@ fn head(meta: &impl ReadableTable<&'static str, u64>) -> std::result::Result<Opt
             .zip(get("heard_of.at_ms")?)
             .map(|(boot, at)| HeardOf { boot: BootId(boot), at: Time(at) }),
         tasks: BTreeMap::new(),
+        images: BTreeMap::new(),
     }))
 }
 
@@ -127,6 +132,10 @@ impl LedgerStore for RedbLedger {
                 let (epoch, index, ordinal) = key.value();
                 ledger.tasks.insert(TaskId { epoch, index, ordinal }, decode_ledger_task(bytes.value())?);
             }
+            for row in txn.open_table(IMAGES)?.iter()? {
+                let (image, id) = row?;
+                ledger.images.insert(image.value().to_owned(), id.value().to_owned());
+            }
             Ok(Some(ledger))
         })
     }
@@ -140,6 +149,10 @@ impl LedgerStore for RedbLedger {
             for (id, task) in &ledger.tasks {
                 table.insert(key(*id), encode_ledger_task(task).as_slice())?;
             }
+            let mut images = txn.open_table(IMAGES)?;
+            for (image, id) in &ledger.images {
+                images.insert(image.as_str(), id.as_str())?;
+            }
             Ok(())
         })
     }
@@ -152,6 +165,7 @@ impl LedgerStore for RedbLedger {
         self.db.write(|txn| {
             let mut meta = txn.open_table(META)?;
             let mut table = txn.open_table(TASKS)?;
+            let mut images = txn.open_table(IMAGES)?;
             let mut ledger = head(&meta)?.expect("a ledger is created before it is written to");
             for write in writes {
                 // What the write means is the core's business: the one row goes through `Ledger::apply`.
@@ -159,6 +173,14 @@ impl LedgerStore for RedbLedger {
                     LedgerWrite::Seen { .. } | LedgerWrite::HeardOf(_) => {
                         ledger.apply(write);
                         set_head(&mut meta, &ledger)?;
+                        continue;
+                    }
+                    LedgerWrite::ImagePulled { image, id } => {
+                        images.insert(image.as_str(), id.as_str())?;
+                        continue;
+                    }
+                    LedgerWrite::ImageForgotten(image) => {
+                        images.remove(image.as_str())?;
                         continue;
                     }
                     LedgerWrite::Attempted(id)

@@ -115,6 +115,15 @@ pub struct Config {
     /// it has go on.
     #[arg(long, default_value_t = 256, value_name = "MIB")]
     pub disk_reserve_mib: u64,
+    /// With less than this free, in MiB, on the disk of the ledger or of the engine, images go that this worker pulled and that
+    /// no task has needed for a while, one after the other. Others are never removed, nor any of which there is a container.
+    /// 0: none is.
+    #[arg(long, default_value_t = 2048, value_name = "MIB")]
+    pub collect_images_below_mib: u64,
+    /// After nothing has needed them for so long, in seconds. The manager relies for a minute on an image that it has asked for
+    /// ahead.
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    pub collect_images_after: u64,
     /// Credentials for registries: a file as `docker login` writes it. It is read, and its helpers are asked, for every pull
     /// [default: the file of Docker's own command line, if there is one].
     #[arg(long, env = "ORBIT_REGISTRY_AUTH", value_name = "FILE")]
@@ -359,6 +368,10 @@ fn worker_config(config: &Config, engine: EngineInfo) -> worker::Config {
         starts_max: 12,
         resync_every: Millis::secs(30),
         disk_reserve_bytes: config.disk_reserve_mib.saturating_mul(1 << 20),
+        image_collection: worker::ImageCollection {
+            below_bytes: config.collect_images_below_mib.saturating_mul(1 << 20),
+            unneeded_for: Millis::secs(config.collect_images_after),
+        },
     }
 }
 

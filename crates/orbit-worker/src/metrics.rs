@@ -172,7 +172,9 @@ mod tests {
     use super::*;
     use orbit_core::{
         model::{ClusterId, Millis, NodeInfo, NodeUid, Resources, TaskId},
-        worker::{Action, BootId, Config, EngineContainer, Event, Ledger, Op, OpError, OpId, OpOutput, Owner},
+        worker::{
+            Action, BootId, Config, EngineContainer, Event, ImageCollection, Ledger, Op, OpError, OpId, OpOutput, Owner,
+        },
     };
     use prometheus_client::encoding::text::encode;
 
@@ -238,7 +240,14 @@ mod tests {
         ledger.cluster = Some(ClusterId(1));
         ledger.tasks.insert(task(1), Default::default());
         Worker::restore(
-            Config { info, pull_deadline, starts_max: 1, resync_every, disk_reserve_bytes: 0 },
+            Config {
+                info,
+                pull_deadline,
+                starts_max: 1,
+                resync_every,
+                disk_reserve_bytes: 0,
+                image_collection: ImageCollection::NEVER,
+            },
             ledger,
             BootId(1),
             1,

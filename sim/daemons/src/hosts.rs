@@ -12,7 +12,7 @@ use crate::{
 use madsim::runtime::{Handle, NodeHandle};
 use orbit_core::{
     model::{ClusterId, Millis, NodeInfo, NodeUid, Resources, Timing},
-    worker::Config,
+    worker::{Config, ImageCollection},
 };
 use orbit_manager::{ManagerHandle, sessions::Workers};
 use orbit_proto::v1::worker_server::WorkerServer;
@@ -197,6 +197,7 @@ async fn work(machine: &Arc<Machine>, n: u8, runtime: Engine, options: &Options)
         starts_max: 3,
         resync_every: Millis::secs(30),
         disk_reserve_bytes: 64 << 20,
+        image_collection: ImageCollection::NEVER,
     };
     let disk = machine.disk.clone();
     let parts = orbit_worker::Parts {

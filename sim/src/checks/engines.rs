@@ -2,9 +2,9 @@
 
 use super::Check;
 use orbit_core::{
-    model::{Fence, Reason, Task, TaskId, TaskReport, TaskState},
+    model::{Assignment, Fence, HistoryEvent, Reason, Task, TaskId, TaskReport, TaskState, Uid, What},
     state::Cluster,
-    worker::Op,
+    worker::{Op, Worker},
 };
 use orbit_runtime::fake::FakeEngine;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,20 @@ pub(crate) fn is_ours(engine: &FakeEngine, request: &Op) -> Check {
     match engine.container(name) {
         Some(container) if container.identity.is_none() => Err(("I31", format!("{request:?} is not ours"))),
         _ => Ok(()),
+    }
+}
+
+/// W: an image that a worker removes was pulled by it, and no task of which it was told refers to it (I46).
+pub(crate) fn is_unneeded(engine: &FakeEngine, worker: &Worker, request: &Op) -> Check {
+    let Op::RemoveImage { image, id } = request else { return Ok(()) };
+    if engine.is_foreign_image(id) {
+        return Err(("I46", format!("{image} ({id}) was not pulled, and is removed")));
+    }
+    let orders = worker.orders().filter_map(|(task, ..)| worker.order(task));
+    let means = |order: &&Assignment| engine.image_id(&order.image_reference()).as_deref() == Some(id);
+    match orders.into_iter().find(means) {
+        Some(order) => Err(("I46", format!("{image} ({id}) is removed, and {} needs it", order.task))),
+        None => Ok(()),
     }
 }
 
@@ -112,6 +126,24 @@ pub(crate) fn alone<'a>(
                 let fence = fence(other);
                 return Err(("I7", format!("{started} is started while {} runs, whose fence is {fence:?}", other.id)));
             }
+        }
+    }
+    Ok(())
+}
+
+/// I40, W: at rest: where tasks of a version run different builds of an image that no registry knows, somebody was told.
+pub(crate) fn builds_are_told<'a>(cluster: &Cluster, workers: impl Iterator<Item = &'a Worker>) -> Check {
+    let mut builds: BTreeMap<(Uid, u32), BTreeMap<&str, TaskId>> = BTreeMap::new();
+    for (id, image) in workers.flat_map(Worker::local_images) {
+        let Some(task) = cluster.task(id).filter(|task| task.state == TaskState::Running) else { continue };
+        builds.entry((task.workload, task.version)).or_default().insert(image, id);
+    }
+    for ((uid, version), builds) in builds.into_iter().filter(|(_, builds)| builds.len() > 1) {
+        let of_it = |event: &&HistoryEvent| event.what == What::ImageDiffers;
+        let told = cluster.history().iter().filter(of_it).filter_map(|event| event.task);
+        let told: BTreeSet<TaskId> = told.collect();
+        if !builds.values().any(|id| told.contains(id)) {
+            return Err(("I40", format!("version {version} of {uid} runs {builds:?}, and nobody was told")));
         }
     }
     Ok(())

@@ -120,6 +120,10 @@ impl World {
         if self.workers.iter().map(foreign).sum::<u64>() != there {
             return Err(("I31", "a container that is not ours was touched".to_string()));
         }
+        if let Some(machine) = &self.managers[ONLY].machine {
+            let workers = self.workers.iter().filter(|host| !host.is_lost).filter_map(|host| host.machine.as_ref());
+            checks::builds_are_told(machine.cluster(), workers)?;
+        }
         self.report.entries = after;
         let disk = self.managers[ONLY].disk.recover();
         let live = self.managers[ONLY].machine.as_ref().expect("converged").snapshot();

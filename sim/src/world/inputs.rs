@@ -56,6 +56,7 @@ impl World {
             | Input::HintsBreak { worker }
             | Input::Container { worker, .. }
             | Input::Prune { worker, .. }
+            | Input::BuildAgain { worker }
             | Input::Twin { worker, .. }
             | Input::HoldPort { worker, .. }
             | Input::StartsNothing { worker, .. }
@@ -175,6 +176,10 @@ impl World {
                 self.pushes += 1;
                 let digest = digest_nth(self.pushes);
                 self.workers.iter_mut().for_each(|host| host.engine.push_again("web:2", &digest));
+            }
+            Input::BuildAgain { worker } => {
+                self.tally_fault(&input);
+                self.workers[worker].engine.build_again("web:1");
             }
             Input::HoldPort { worker, port, ms } => {
                 self.tally_fault(&input);

@@ -265,6 +265,9 @@ impl World {
         {
             self.report.tally.reach(Situation::FetchedAgain);
         }
+        if let Op::RemoveImage { .. } = request {
+            self.report.tally.reach(Situation::ImageCollected);
+        }
         let Op::Remove(name) = request else { return };
         let task: Option<TaskId> = name.rsplit('-').next().and_then(|id| id.parse().ok());
         let cluster = self.managers[ONLY].machine.as_ref().map(|machine| machine.cluster());

@@ -46,6 +46,9 @@ impl World {
                     let is_told = |task| order(task).is_some_and(|order| order.desired == Desired::Stopped);
                     self.fences.asks(worker, &request, is_told, self.now)?;
                     checks::is_ours(&self.workers[worker].engine, &request)?;
+                    if let Some(machine) = &self.workers[worker].machine {
+                        checks::is_unneeded(&self.workers[worker].engine, machine, &request)?;
+                    }
                     if let Some(machine) = &self.managers[ONLY].machine {
                         checks::left_first(machine.cluster(), &self.workers[worker].ledger, &request)?;
                     }
@@ -236,6 +239,7 @@ fn kind_of_op(request: &Op) -> &'static str {
         Op::List(_) => "list",
         Op::Inspect { .. } => "inspect",
         Op::EnsureImage { .. } => "pull",
+        Op::RemoveImage { .. } => "remove_image",
         Op::Create(_) => "create",
         Op::Start(_) => "start",
         Op::Stop { .. } => "stop",

@@ -2,7 +2,7 @@
 
 use orbit_core::{
     model::{Millis, NodeInfo, NodeUid, Resources},
-    worker::Config,
+    worker::{Config, ImageCollection},
 };
 use orbit_runtime::{
     ContainerRuntime,
@@ -39,6 +39,7 @@ pub fn worker<R: ContainerRuntime + 'static>(
             starts_max: 12,
             resync_every: Millis::secs(30),
             disk_reserve_bytes: 0,
+            image_collection: ImageCollection::NEVER,
         },
         managers: vec![manager],
         runtime: Arc::new(engine(FakeRuntime::new(fake))),

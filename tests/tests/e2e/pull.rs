@@ -51,6 +51,60 @@ fn an_image_is_pulled_when_it_is_missing_always_or_never_as_its_spec_says() {
 }
 
 #[test]
+fn a_local_image_that_was_built_again_under_its_tag_is_warned_of() {
+    let Some(engine) = engine() else { return };
+    let cluster = Cluster::start(&engine, 1);
+    let image = engine.commit("LABEL build=1");
+    let mut web = crate::web("web", 1);
+    web["image"] = json!(image);
+    cluster.apply(&web);
+    cluster.wait_running("web", 1);
+    assert_eq!(engine.commit("LABEL build=2"), image);
+    cluster.scale("web", 2);
+    cluster.wait_running("web", 2);
+    let said = cluster.wait_for("somebody is told", || {
+        let events = cluster.orbit(&["events"], "");
+        let events = String::from_utf8_lossy(&events.stdout).into_owned();
+        let line = events.lines().find(|line| line.contains("image_differs")).map(str::to_string);
+        line.ok_or(events)
+    });
+    assert!(said.contains(&format!("version 1 runs two builds of {image}")), "{said}");
+    cluster.delete("/v1/services/web");
+    cluster.wait_running("web", 0);
+    engine.remove_image(&image);
+}
+
+#[test]
+fn with_little_room_images_go_that_were_pulled_and_that_nothing_needs_and_no_others() {
+    let Some(engine) = engine() else { return };
+    let mut cluster = Cluster::start(&engine, 0);
+    // Whatever is free on the disk is little.
+    cluster.add_worker(&["--collect-images-below-mib=1000000000", "--collect-images-after=1"]);
+    cluster.wait_ready(1);
+    let registry = Registry::new();
+    let [used, kept, foreign] = ["used", "kept", "foreign"].map(|name| registry.add_image(name));
+    engine.pull(&foreign);
+    let run = |name: &str, image: &str| {
+        let mut task = task(name, &["exit", "0"]);
+        task["image"] = json!(image);
+        cluster.wait_ended(cluster.apply(&task)["task"].as_str().expect("an answer has an attempt"))
+    };
+    for (name, image) in [("used", &used), ("kept", &kept), ("foreign", &foreign)] {
+        assert_eq!(run(name, image).actual, "complete");
+    }
+    cluster.delete("/v1/tasks/used");
+    cluster.delete("/v1/tasks/foreign");
+    let is_gone = |image: &str| if engine.has_image(image) { Err(format!("{image} is here")) } else { Ok(()) };
+    cluster.wait_for("what was pulled and nothing needs is gone", || is_gone(&used));
+    // The container of the one is kept for its log, and the other was here before.
+    assert!(engine.has_image(&kept) && engine.has_image(&foreign) && engine.has_image("orbit-web:1"));
+    cluster.delete("/v1/tasks/kept");
+    cluster.wait_for("it goes after its last task", || is_gone(&kept));
+    assert!(engine.has_image(&foreign));
+    engine.remove_image(&foreign);
+}
+
+#[test]
 fn a_worker_that_is_killed_during_a_pull_pulls_again() {
     let Some(engine) = engine() else { return };
     let mut cluster = Cluster::start(&engine, 1);

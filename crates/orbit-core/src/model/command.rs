@@ -204,6 +204,8 @@ pub struct TaskReport {
     pub why: String,
     /// What its image's reference means there; said until the manager has said what it means for all.
     pub digest: Option<String>,
+    /// The engine's ID of its image, where no registry knows it; from `Starting` on.
+    pub image_id: Option<String>,
 }
 
 /// What a report said, to confirm it.
@@ -224,6 +226,7 @@ impl TaskReport {
             probed: Probed::default(),
             why: String::new(),
             digest: None,
+            image_id: None,
         }
     }
     /// What it says, to tell whether it was said before.

@@ -117,11 +117,13 @@ pub enum What {
     DiskHasRoom,
     /// A node has tasks that a restored state does not know: they are left alone.
     UnknownTasks,
+    /// A task of a version runs another build of its image than the first one, because no registry says which it is.
+    ImageDiffers,
 }
 
 impl What {
     /// All, in order.
-    pub const ALL: [What; 39] = [
+    pub const ALL: [What; 40] = [
         What::Created,
         What::Changed,
         What::Scaled,
@@ -161,6 +163,7 @@ impl What {
         What::DiskFull,
         What::DiskHasRoom,
         What::UnknownTasks,
+        What::ImageDiffers,
     ];
 
     /// Stable text, as in the API.
@@ -205,6 +208,7 @@ impl What {
             What::DiskFull => "disk_full",
             What::DiskHasRoom => "disk_has_room",
             What::UnknownTasks => "unknown_tasks",
+            What::ImageDiffers => "image_differs",
         }
     }
 
@@ -225,6 +229,7 @@ impl What {
                 | What::ImageFailed
                 | What::DiskFull
                 | What::UnknownTasks
+                | What::ImageDiffers
         )
     }
 

@@ -57,6 +57,8 @@ pub struct Version {
     pub was_stable: bool,
     /// What its image meant when the first of its tasks had it.
     pub digest: Option<Arc<str>>,
+    /// The engine's ID of its image in the first of its tasks, where no registry knows it: another task may have another build.
+    pub image_id: Option<Arc<str>>,
     /// How many tasks refer to it. An index, rebuilt on restore.
     pub(crate) tasks: u32,
 }
@@ -225,7 +227,16 @@ impl Workload {
 impl Version {
     /// A version to which nothing refers yet.
     pub fn bare(number: u32, spec: Arc<Spec>, created_at: Time) -> Version {
-        Version { number, spec, created_at, is_restart: false, was_stable: false, digest: None, tasks: 0 }
+        Version {
+            number,
+            spec,
+            created_at,
+            is_restart: false,
+            was_stable: false,
+            digest: None,
+            image_id: None,
+            tasks: 0,
+        }
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Ledger {
     pub heard_of: Option<HeardOf>,
     /// What was begun and what has ended, by task, until the manager forgets the task.
     pub tasks: BTreeMap<TaskId, LedgerTask>,
+    /// The images that this worker pulled: by reference, the ID that the engine gave. No others are ever removed.
+    pub images: BTreeMap<String, String>,
 }
 
 /// What is remembered of one task.
@@ -87,12 +89,21 @@ pub enum LedgerWrite {
     Ended(TaskReport),
     /// The manager has forgotten the task, and its container is gone.
     Forgotten(TaskId),
+    /// An image was pulled.
+    ImagePulled {
+        /// By this reference.
+        image: String,
+        /// It has this ID.
+        id: String,
+    },
+    /// It is gone.
+    ImageForgotten(String),
 }
 
 impl Ledger {
     /// An empty ledger of a node that has never been welcomed.
     pub fn new(node: NodeUid) -> Ledger {
-        Ledger { node, cluster: None, seen: (0, 0), heard_of: None, tasks: BTreeMap::new() }
+        Ledger { node, cluster: None, seen: (0, 0), heard_of: None, tasks: BTreeMap::new(), images: BTreeMap::new() }
     }
 
     /// How many tasks this node stops by itself, should it hear of nobody: as long as a worker runs.
@@ -124,6 +135,12 @@ impl Ledger {
             }
             LedgerWrite::Forgotten(task) => {
                 self.tasks.remove(task);
+            }
+            LedgerWrite::ImagePulled { image, id } => {
+                self.images.insert(image.clone(), id.clone());
+            }
+            LedgerWrite::ImageForgotten(image) => {
+                self.images.remove(image);
             }
         }
     }

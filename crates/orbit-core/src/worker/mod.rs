@@ -9,6 +9,7 @@
 //! the state in the engine, and begins at most one operation. Hints (events of the engine) only make it look. A
 //! crash at any point is ordinary input.
 
+mod images;
 mod ledger;
 mod link;
 mod op;
@@ -20,6 +21,7 @@ pub use ledger::*;
 pub use op::*;
 
 use crate::model::*;
+use images::Images;
 use link::Link;
 use probing::Found;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +44,22 @@ pub struct Config {
     pub resync_every: Millis,
     /// With less than this free on its disk, in bytes, the node takes no more tasks.
     pub disk_reserve_bytes: u64,
+    /// When images go that were pulled for tasks.
+    pub image_collection: ImageCollection,
+}
+
+/// When images that a worker pulled are removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageCollection {
+    /// With less than this free on the disk, in bytes. 0: never.
+    pub below_bytes: u64,
+    /// After nothing has needed them for so long. More than the manager relies on an image that it asked for ahead.
+    pub unneeded_for: Millis,
+}
+
+impl ImageCollection {
+    /// Every image stays.
+    pub const NEVER: ImageCollection = ImageCollection { below_bytes: 0, unneeded_for: Millis(0) };
 }
 
 /// What happens to a worker.
@@ -152,6 +170,7 @@ pub struct Worker {
     fetching: BTreeMap<(String, Pull), BTreeSet<TaskId>>,
     /// The images that are fetched because the manager asked for them, with the versions that it named.
     prefetching: BTreeMap<(String, Pull), BTreeSet<(Uid, u32)>>,
+    images: Images,
     /// Containers of the last listing that have our labels but not the name that this worker gives: they are not ours.
     foreign: BTreeSet<String>,
 }
@@ -175,6 +194,7 @@ struct Engine {
 enum InFlight {
     List { begun: u64 },
     Fetch { image: (String, Pull) },
+    RemoveImage { id: String },
     Task { task: TaskId, step: Step },
     Probe { task: TaskId, kind: ProbeKind },
 }
@@ -200,6 +220,11 @@ impl Worker {
     /// The order about a task that it has taken up in this life.
     pub fn order(&self, task: TaskId) -> Option<&Assignment> {
         self.tasks.get(&task)?.order.as_ref()
+    }
+    /// Which build each task runs whose image no registry knows, as far as this process has fetched it.
+    pub fn local_images(&self) -> impl Iterator<Item = (TaskId, &str)> {
+        let runs = |(_, task): &(&TaskId, &WorkerTask)| task.observed == Some(TaskState::Running);
+        self.tasks.iter().filter(runs).filter_map(|(id, task)| Some((*id, task.local_image()?.as_str())))
     }
     /// What each of its containers that are known to be there did when it was seen last.
     pub fn containers(&self) -> impl Iterator<Item = ContainerState> + '_ {
@@ -253,6 +278,7 @@ impl Worker {
             looks: BTreeSet::new(),
             fetching: BTreeMap::new(),
             prefetching: BTreeMap::new(),
+            images: Images::default(),
             foreign: BTreeSet::new(),
         }
     }
@@ -279,7 +305,10 @@ impl Worker {
                 }
             }
             Event::HintsLost => self.list(&mut actions),
-            Event::Disk { free_bytes } => self.disk(now, free_bytes),
+            Event::Disk { free_bytes } => {
+                self.disk(now, free_bytes);
+                self.collect_images(now, free_bytes, &mut actions);
+            }
             Event::Wake => {}
         }
         self.keep_listing(now, &mut actions);
@@ -470,11 +499,15 @@ impl Worker {
             }
             InFlight::Fetch { image } => {
                 self.tick();
+                if let Ok(OpOutput::Image(found)) = &result {
+                    self.image_is_here(&image.0, found, actions);
+                }
                 self.prefetch_done(&image, &result, actions);
                 for id in self.fetching.remove(&image).unwrap_or_default() {
                     self.fetch_done(now, id, &image.0, result.clone(), actions);
                 }
             }
+            InFlight::RemoveImage { id } => self.image_removed(now, &id, &result, actions),
             InFlight::Task { task, step } => self.task_done(now, task, step, result, actions),
             InFlight::Probe { task, kind } => self.probe_done(now, task, kind, result),
         }
@@ -507,7 +540,9 @@ impl Worker {
             let state = task.observed?;
             let found = if state == TaskState::Running { task.found.clone() } else { Found::default() };
             let digest = task.unresolved().cloned();
-            Some(TaskReport { probed: found.probed, why: found.why, digest, ..TaskReport::new(id, state, None) })
+            let image_id = task.local_image().filter(|_| state >= TaskState::Starting).cloned();
+            let report = TaskReport::new(id, state, None);
+            Some(TaskReport { probed: found.probed, why: found.why, digest, image_id, ..report })
         })
     }
 
@@ -595,6 +630,7 @@ impl Worker {
         if self.link.welcomed().is_some() {
             return;
         }
+        self.images.knows_orders = true;
         if seen.0 > self.ledger.seen.0 {
             // A manager that was restored from a backup counts its orders anew.
             self.tasks.values_mut().for_each(|task| task.order = None);

@@ -52,6 +52,14 @@ pub enum Op {
         /// How long it may take.
         deadline: Millis,
     },
+    /// Remove an image by this reference, if it still means this image and no container was made of it. One that is gone, or that
+    /// somebody has made another one under the same reference, is no trouble: then there is nothing to remove.
+    RemoveImage {
+        /// The image's reference.
+        image: String,
+        /// By which the engine knows it.
+        id: String,
+    },
     /// Create a container, without starting it.
     Create(Box<ContainerSpec>),
     /// Start a created container. One that was started already is left alone.
@@ -83,6 +91,7 @@ pub enum OpKind {
     List,
     Inspect,
     EnsureImage,
+    RemoveImage,
     Create,
     Start,
     Stop,
@@ -92,10 +101,11 @@ pub enum OpKind {
 
 impl OpKind {
     /// All, in order.
-    pub const ALL: [OpKind; 8] = [
+    pub const ALL: [OpKind; 9] = [
         OpKind::List,
         OpKind::Inspect,
         OpKind::EnsureImage,
+        OpKind::RemoveImage,
         OpKind::Create,
         OpKind::Start,
         OpKind::Stop,
@@ -109,6 +119,7 @@ impl OpKind {
             Op::List(_) => OpKind::List,
             Op::Inspect { .. } => OpKind::Inspect,
             Op::EnsureImage { .. } => OpKind::EnsureImage,
+            Op::RemoveImage { .. } => OpKind::RemoveImage,
             Op::Create(_) => OpKind::Create,
             Op::Start(_) => OpKind::Start,
             Op::Stop { .. } => OpKind::Stop,
@@ -123,6 +134,7 @@ impl OpKind {
             OpKind::List => "list",
             OpKind::Inspect => "inspect",
             OpKind::EnsureImage => "ensure_image",
+            OpKind::RemoveImage => "remove_image",
             OpKind::Create => "create",
             OpKind::Start => "start",
             OpKind::Stop => "stop",
@@ -178,12 +190,23 @@ pub enum OpOutput {
     Containers(Vec<EngineContainer>),
     /// Of `Inspect`: `None` if there is no such container that is the owner's.
     Container(Option<EngineContainer>),
-    /// Of `EnsureImage`: the digest by which the image's registry knows it; `None` where no registry does.
-    Image(Option<String>),
+    /// Of `EnsureImage`.
+    Image(ImageFound),
     /// Of `Create`: the ID of the container.
     Created(String),
     /// Of all others.
     Done,
+}
+
+/// An image that is on the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ImageFound {
+    /// By which the image's registry knows it; `None` where no registry does.
+    pub digest: Option<String>,
+    /// By which the engine knows it: what is built again has another.
+    pub id: String,
+    /// It was not here, and was pulled because it was asked for.
+    pub was_pulled: bool,
 }
 
 /// A container as the engine sees it.

@@ -14,9 +14,7 @@ impl Worker {
         self.prefetching.entry(image.clone()).or_default().insert(version);
         if !self.fetching.contains_key(&image) {
             self.fetching.insert(image.clone(), BTreeSet::new());
-            let deadline = self.config.pull_deadline;
-            let request = Op::EnsureImage { image: image.0.clone(), pull: image.1, deadline };
-            self.begin(InFlight::Fetch { image }, request, actions);
+            self.fetch(image, actions);
         }
     }
 

@@ -83,8 +83,8 @@ pub(super) struct WorkerTask {
     pub fetching: Option<(String, Pull)>,
     /// The count of operations when one of this task's began or ended last.
     pub touched: u64,
-    /// The image that is there: the reference that it was asked for by, and the digest that it has.
-    pub fetched: Option<(String, Option<String>)>,
+    /// The image that is there, and the reference that it was asked for by.
+    pub fetched: Option<(String, ImageFound)>,
     /// How far it has come, terminal states apart: those are in the ledger.
     pub observed: Option<TaskState>,
     /// The latest state that is known to be committed, and what its probes had found by the latest word of it.
@@ -112,7 +112,12 @@ impl WorkerTask {
     pub(super) fn unresolved(&self) -> Option<&String> {
         let order = self.order.as_ref()?;
         let waits = order.image == ImageBytes::Unresolved && !order.ended;
-        self.fetched.as_ref()?.1.as_ref().filter(|_| waits)
+        self.fetched.as_ref()?.1.digest.as_ref().filter(|_| waits)
+    }
+    /// Which build its image is, where no registry knows it.
+    pub(super) fn local_image(&self) -> Option<&String> {
+        let found = &self.fetched.as_ref()?.1;
+        found.digest.is_none().then_some(&found.id)
     }
     pub(super) fn wants_to_run(&self) -> bool {
         let runs = |order: &Assignment| order.desired == Desired::Running && !order.ended;
@@ -226,11 +231,7 @@ impl Worker {
         };
         let unwanted: Vec<_> = self.fetching.extract_if(.., nobody_waits).collect();
         for (unwanted, _) in unwanted {
-            let fetches = |op: &InFlight| matches!(op, InFlight::Fetch { image } if *image == unwanted);
-            let op = self.ops.iter().find(|(_, op)| fetches(op)).map(|(id, _)| *id);
-            let op = op.expect("what is waited for is under way");
-            self.ops.remove(&op);
-            actions.push(Action::Cancel(op));
+            actions.extend(self.give_up_fetch(&unwanted).map(Action::Cancel));
         }
     }
 
@@ -272,8 +273,8 @@ impl Worker {
             return self.finish(now, id, TaskState::Stopped, end, actions);
         }
         let order = task.order.as_ref().expect("just looked");
-        let is_right = |(reference, digest): &(String, Option<String>)| match &order.image {
-            ImageBytes::Digest(wanted) => digest.as_deref() == Some(wanted),
+        let is_right = |(reference, found): &(String, ImageFound)| match &order.image {
+            ImageBytes::Digest(wanted) => found.digest.as_deref() == Some(wanted),
             ImageBytes::AsWritten | ImageBytes::Unresolved => *reference == order.spec.container.image,
         };
         if !task.fetched.as_ref().is_some_and(is_right) {
@@ -397,8 +398,7 @@ impl Worker {
                 if under_way {
                     return;
                 }
-                let request = Op::EnsureImage { image: image.clone(), pull, deadline: self.config.pull_deadline };
-                return self.begin(InFlight::Fetch { image: (image, pull) }, request, actions);
+                return self.fetch((image, pull), actions);
             }
         };
         self.begin(InFlight::Task { task: id, step }, request, actions);
@@ -414,10 +414,10 @@ impl Worker {
         actions: &mut Vec<Action>,
     ) {
         match result {
-            Ok(OpOutput::Image(digest)) => {
+            Ok(OpOutput::Image(found)) => {
                 let task = self.tasks.get_mut(&id).expect("a task stays while an operation is under way");
                 (task.op, task.fetching) = (false, None);
-                task.fetched = Some((image.to_string(), digest));
+                task.fetched = Some((image.to_string(), found));
                 task.touched = self.ticks;
                 self.due.insert(id);
             }

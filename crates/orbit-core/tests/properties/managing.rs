@@ -293,7 +293,8 @@ impl World {
         let found = |draw: u8| [None, Some(true), Some(false)][usize::from(draw % 3)];
         let probed = Probed { health: found(b), ready: found(b / 3), image: found(b / 9) };
         let digest = a.is_multiple_of(4).then(|| format!("sha256:{}", ["0", "1"][usize::from(b % 2)].repeat(64)));
-        TaskReport { probed, digest, ..TaskReport::new(self.any_task(a), state, end) }
+        let image_id = (a % 4 == 1).then(|| format!("sha256:{}", ["2", "3"][usize::from(b % 2)].repeat(64)));
+        TaskReport { probed, digest, image_id, ..TaskReport::new(self.any_task(a), state, end) }
     }
 
     fn condition(draw: u8) -> Condition {

@@ -37,7 +37,14 @@ fn config() -> Config {
         versions: Default::default(),
     };
     let (pull_deadline, resync_every) = (Millis::secs(20), Millis::secs(30));
-    Config { info, pull_deadline, starts_max: 2, resync_every, disk_reserve_bytes: 1 << 20 }
+    Config {
+        info,
+        pull_deadline,
+        starts_max: 2,
+        resync_every,
+        disk_reserve_bytes: 1 << 20,
+        image_collection: ImageCollection { below_bytes: 2 << 20, unneeded_for: Millis::secs(2) },
+    }
 }
 
 fn task(draw: u8) -> TaskId {
@@ -59,7 +66,7 @@ fn named(op: &Op) -> Option<&str> {
         Op::Inspect { name, .. } | Op::Start(name) | Op::Stop { name, .. } | Op::Remove(name) => Some(name),
         Op::Create(spec) => Some(&spec.name),
         // Beside whatever else is done to the container.
-        Op::List(_) | Op::EnsureImage { .. } | Op::Probe { .. } => None,
+        Op::List(_) | Op::EnsureImage { .. } | Op::RemoveImage { .. } | Op::Probe { .. } => None,
     }
 }
 
@@ -122,6 +129,15 @@ impl World {
     }
 
     fn begin(&mut self, op: OpId, request: &Op) {
+        if let Op::EnsureImage { .. } = request {
+            let removes = self.ops.values().any(|op| matches!(op, Op::RemoveImage { .. }));
+            assert!(!removes, "an image is not found that is being removed");
+        }
+        if let Op::RemoveImage { image, id } = request {
+            assert_eq!(self.ledger.images.get(image), Some(id), "I46: what was not pulled stays");
+            let mut orders = self.worker.orders().filter_map(|(task, ..)| self.worker.order(task));
+            assert!(!orders.any(|order| order.image_reference() == *image), "I46: {image} is needed");
+        }
         if let Some(name) = named(request) {
             let id = task_of(name);
             let busy = self.ops.values().filter_map(named).any(|other| other == name);
@@ -200,6 +216,7 @@ impl World {
         let kinds: &[OpErrorKind] = match request {
             Op::Inspect { .. } | Op::List(_) => &[OpErrorKind::Engine, OpErrorKind::Refused],
             Op::EnsureImage { .. } => &[OpErrorKind::Timeout, OpErrorKind::Refused],
+            Op::RemoveImage { .. } => &[OpErrorKind::Refused, OpErrorKind::Engine],
             Op::Create(_) => &[OpErrorKind::NameTaken, OpErrorKind::Unclear, OpErrorKind::Engine],
             Op::Start(_) => &[OpErrorKind::PortTaken(None), OpErrorKind::NotFound, OpErrorKind::Unclear],
             Op::Stop { .. } | Op::Remove(_) => &[OpErrorKind::NotFound, OpErrorKind::Engine],
@@ -214,9 +231,11 @@ impl World {
             (_, Op::Inspect { name, .. }) => {
                 Ok(OpOutput::Container((!c.is_multiple_of(3)).then(|| container(task_of(name), b / 4))))
             }
-            (_, Op::EnsureImage { .. }) => Ok(OpOutput::Image(
-                [None, Some("sha256:1".into()), Some("sha256:2".into())][usize::from(c % 3)].clone(),
-            )),
+            (_, Op::EnsureImage { .. }) => Ok(OpOutput::Image(ImageFound {
+                digest: [None, Some("sha256:1".into()), Some("sha256:2".into())][usize::from(c % 3)].clone(),
+                id: format!("image-{}", c % 3),
+                was_pulled: (c / 3).is_multiple_of(2),
+            })),
             (_, Op::Create(spec)) => Ok(OpOutput::Created(spec.name.clone())),
             _ => Ok(OpOutput::Done),
         };
@@ -276,6 +295,7 @@ impl World {
                 self.ops.clear();
                 self.step(Event::Wake);
             }
+            14 => self.step(Event::Disk { free_bytes: u64::from(b % 4) << 20 }),
             _ => {
                 let due = self.worker.deadline().map_or(self.now, |due| due.0);
                 self.now = self.now.max(due);

@@ -461,11 +461,13 @@ impl Managed {
         let ended_ago = words.span("ago", 0);
         let (probed, why) = (probed(words), words.text("why", "").to_string());
         // `aa` is short for the digest of so many.
-        let digest = words.option("digest").map(|short| match short.len() {
+        let long = |short: &str| match short.len() {
             2 => format!("sha256:{}", short.repeat(32)),
             _ => short.to_string(),
-        });
-        let report = TaskReport { ended_ago, probed, why, digest, ..TaskReport::new(id, state, end(words, state)) };
+        };
+        let (digest, image_id) = (words.option("digest").map(long), words.option("build").map(long));
+        let report =
+            TaskReport { ended_ago, probed, why, digest, image_id, ..TaskReport::new(id, state, end(words, state)) };
         self.tell(&name, words.number("seq", 0), report);
     }
 

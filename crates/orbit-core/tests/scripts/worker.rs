@@ -55,7 +55,9 @@ fn machine(ledger: Ledger, boot: u64, nonce: u64) -> Worker {
         versions: Default::default(),
     };
     let (pull_deadline, resync_every) = (Millis::secs(20), Millis::secs(30));
-    let config = Config { info, pull_deadline, starts_max: 2, resync_every, disk_reserve_bytes: 100 << 20 };
+    let image_collection = ImageCollection { below_bytes: 1 << 30, unneeded_for: Millis::secs(120) };
+    let config =
+        Config { info, pull_deadline, starts_max: 2, resync_every, disk_reserve_bytes: 100 << 20, image_collection };
     Worker::restore(config, ledger, BootId(boot), nonce)
 }
 
@@ -305,7 +307,11 @@ impl Working {
         let of_list = |word: &&str| word.split_once(':').map(|(state, task)| container(id(task), state));
         let result = match (words.option("error"), verb) {
             (Some(kind), _) => Err(OpError { kind: error(kind), message: format!("the engine says {kind}") }),
-            (None, "fetch") => Ok(OpOutput::Image(words.option("is").map(str::to_string))),
+            (None, "fetch") => Ok(OpOutput::Image(ImageFound {
+                digest: words.option("is").map(str::to_string),
+                id: words.text("id", "an-id").to_string(),
+                was_pulled: words.option("pulled").is_some(),
+            })),
             (None, "list") => Ok(OpOutput::Containers(words.words.iter().filter_map(of_list).collect())),
             (None, "inspect") => {
                 Ok(OpOutput::Container(words.words.get(2).map(|text| container(id(words.word(1)), text))))
@@ -349,6 +355,7 @@ fn op_text(op: &Op) -> String {
         Op::Inspect { name, .. } => format!("inspect {}", task_of(name)),
         Op::EnsureImage { image, pull: Pull::Missing, deadline } => format!("fetch within {deadline} {image}"),
         Op::EnsureImage { image, pull, deadline } => format!("fetch {pull:?} within {deadline} {image}"),
+        Op::RemoveImage { image, id } => format!("untag {id} as {image}"),
         Op::Create(spec) => format!("create {}", task_of(&spec.name)),
         Op::Start(name) => format!("start {}", task_of(name)),
         Op::Stop { name, grace } => format!("stop with grace {grace} {}", task_of(name)),
@@ -378,6 +385,8 @@ fn write_text(write: &LedgerWrite) -> String {
         LedgerWrite::Fenced(id) => format!("that the fence of {id} has passed"),
         LedgerWrite::Ended(report) => format!("ended {}", report_text(report)),
         LedgerWrite::Forgotten(id) => format!("forgotten {id}"),
+        LedgerWrite::ImagePulled { image, id } => format!("that it pulled {image}, which is {id}"),
+        LedgerWrite::ImageForgotten(image) => format!("that {image} is gone"),
     }
 }
 

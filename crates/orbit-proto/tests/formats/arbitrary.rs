@@ -143,9 +143,10 @@ fn end() -> impl Strategy<Value = End> {
     })
 }
 fn report() -> BoxedStrategy<TaskReport> {
-    (task_id(), state(), of(end()), any::<u64>(), probed(), text(), of(text()))
-        .prop_map(|(task, state, end, ago, probed, why, digest)| TaskReport {
+    (task_id(), state(), of(end()), any::<u64>(), probed(), text(), of(text()), of(text()))
+        .prop_map(|(task, state, end, ago, probed, why, digest, image_id)| TaskReport {
             digest,
+            image_id,
             task,
             state,
             end,
@@ -483,11 +484,11 @@ fn node() -> impl Strategy<Value = Node> {
     )
 }
 fn workload() -> impl Strategy<Value = Workload> {
-    let version = (n32(), spec(), time(), any::<bool>(), any::<bool>(), of(text())).prop_map(
-        |(number, spec, created_at, is_restart, was_stable, digest)| {
+    let version = (n32(), spec(), time(), any::<bool>(), any::<bool>(), of(text()), of(text())).prop_map(
+        |(number, spec, created_at, is_restart, was_stable, digest, image_id)| {
             let mut version = Version::bare(number.max(1), std::sync::Arc::new(spec), created_at);
             (version.is_restart, version.was_stable) = (is_restart, was_stable);
-            version.digest = digest.map(Into::into);
+            (version.digest, version.image_id) = (digest.map(Into::into), image_id.map(Into::into));
             version
         },
     );

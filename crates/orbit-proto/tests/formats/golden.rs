@@ -525,6 +525,30 @@ fn disk_full_snapshot() -> Snapshot {
     later
 }
 
+/// A node says which build of an image it has that no registry knows.
+fn build_entries() -> Vec<Entry> {
+    let report = TaskReport { image_id: Some(DIGEST.into()), ..TaskReport::new(id(5, 0), TaskState::Starting, None) };
+    numbered([Command::Reports(vec![NodeReports { node: NodeId(0), incarnation: 8, reports: vec![report] }])])
+}
+
+/// A version whose tasks run two builds.
+fn build_snapshot() -> Snapshot {
+    let mut later = nodes_snapshot();
+    later.workloads[0].versions[0].image_id = Some(DIGEST.into());
+    later.history.push(HistoryEvent {
+        index: 8,
+        at: Time(7000),
+        actor: Actor::Worker,
+        what: What::ImageDiffers,
+        subject: Subject::Workload(Kind::Service, uid(3), "web".into()),
+        task: Some(id(5, 1)),
+        node: Some(NodeId(0)),
+        node_name: "node-a".into(),
+        message: "version 1 runs two builds".into(),
+    });
+    later
+}
+
 /// Records in a file: each with its length before it, four bytes, little-endian.
 fn pack(records: &[Vec<u8>]) -> Vec<u8> {
     let framed = |r: &Vec<u8>| [&u32::try_from(r.len()).unwrap().to_le_bytes()[..], r].concat();
@@ -592,6 +616,7 @@ fn entries_of_version_1_are_read_and_written_byte_for_byte() {
     entries_are_kept("entries-prefetch", prefetch_entries());
     entries_are_kept("entries-disks", disk_entries());
     entries_are_kept("entries-settled", settled_entries());
+    entries_are_kept("entries-builds", build_entries());
 }
 
 #[test]
@@ -599,6 +624,7 @@ fn a_snapshot_of_version_1_is_read_and_written_byte_for_byte() {
     snapshot_is_kept("snapshot-nodes", nodes_snapshot());
     snapshot_is_kept("snapshot-avoided", avoided_snapshot());
     snapshot_is_kept("snapshot-disk-full", disk_full_snapshot());
+    snapshot_is_kept("snapshot-builds", build_snapshot());
     snapshot_is_kept("snapshot-restored", restored_snapshot());
 }
 

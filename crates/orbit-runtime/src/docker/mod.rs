@@ -25,7 +25,7 @@ use bollard::{
     },
     query_parameters::{
         CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
-        LogsOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+        LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions, StopContainerOptionsBuilder,
     },
 };
 use credentials::Credentials;
@@ -33,7 +33,7 @@ use errors::{During, judge};
 use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
 use orbit_core::model::{ExecRequest, LogRange, Millis, Pull, Resources, TaskId, repository};
 use orbit_core::worker::{
-    ContainerSpec, ContainerState, EngineContainer, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
+    ContainerSpec, ContainerState, EngineContainer, ImageFound, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
 };
 use spec::{LogBound, Machine};
 use std::{
@@ -172,6 +172,7 @@ impl DockerRuntime {
             Op::EnsureImage { image, pull, deadline } => {
                 ensure_image(&client, &image, pull, deadline, &self.credentials).await
             }
+            Op::RemoveImage { image, id } => remove_image(&client, &image, &id).await,
             Op::Create(spec) => {
                 let log = LogBound::of(log_driver.as_deref(), self.log_bytes);
                 let machine = Machine { published_on: self.published_on, cpu_millis: capacity.cpu_millis, log };
@@ -192,7 +193,7 @@ impl DockerRuntime {
 fn patience(op: &Op) -> Duration {
     match op {
         Op::List(_) | Op::Inspect { .. } => LOOK_MAX,
-        Op::Create(_) | Op::Start(_) | Op::Remove(_) => ANSWER_MAX,
+        Op::Create(_) | Op::Start(_) | Op::Remove(_) | Op::RemoveImage { .. } => ANSWER_MAX,
         Op::Probe { timeout, .. } => Duration::from_millis(timeout.0) + LOOK_MAX,
         Op::EnsureImage { deadline: span, .. } | Op::Stop { grace: span, .. } => {
             Duration::from_millis(span.0) + ANSWER_MAX
@@ -424,17 +425,19 @@ async fn ensure_image(
         return Err(op_error(OpErrorKind::Refused, format!("{image:?} is not an image's reference")));
     }
     let work = async {
-        if pull != Pull::Always {
-            match client.inspect_image(image).await {
-                Ok(found) => return Ok(OpOutput::Image(meant_by(client, image, &found, credentials).await)),
-                Err(Error::DockerResponseServerError { status_code: 404, .. }) if pull == Pull::Never => {
-                    let message = format!("{image} is not on this node, and is not to be pulled");
-                    return Err(op_error(OpErrorKind::Refused, message));
-                }
-                Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
-                Err(error) => return Err(judge(During::Image, &error)),
+        let before = match client.inspect_image(image).await {
+            Ok(found) if pull != Pull::Always => {
+                let digest = meant_by(client, image, &found, credentials).await;
+                return Ok(OpOutput::Image(ImageFound { digest, id: id_of(found)?, was_pulled: false }));
             }
-        }
+            Ok(found) => Some(id_of(found)?),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) if pull == Pull::Never => {
+                let message = format!("{image} is not on this node, and is not to be pulled");
+                return Err(op_error(OpErrorKind::Refused, message));
+            }
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => None,
+            Err(error) => return Err(judge(During::Image, &error)),
+        };
         // The request is answered when the registry has been, so it may take the whole deadline.
         let client = client.clone().with_timeout(Duration::from_millis(deadline.0) + ANSWER_MAX);
         let options = CreateImageOptionsBuilder::default().from_image(&spec::with_tag(image)).build();
@@ -447,14 +450,41 @@ async fn ensure_image(
             pulled = said.and_then(|said| said.strip_prefix("Digest: ").map(str::to_owned)).or(pulled);
         }
         let found = client.inspect_image(image).await.map_err(|error| judge(During::Image, &error))?;
-        match image.contains('@') || pulled.is_none() {
-            true => Ok(OpOutput::Image(meant_by(&client, image, &found, credentials).await)),
-            false => Ok(OpOutput::Image(pulled)),
-        }
+        let digest = match image.contains('@') || pulled.is_none() {
+            true => meant_by(&client, image, &found, credentials).await,
+            false => pulled,
+        };
+        let id = id_of(found)?;
+        let was_pulled = before.as_ref() != Some(&id);
+        Ok(OpOutput::Image(ImageFound { digest, id, was_pulled }))
     };
     // Dropping the request makes the engine give the pull up.
     let late = || op_error(OpErrorKind::Timeout, format!("{image} was not pulled within {deadline}"));
     tokio::time::timeout(Duration::from_millis(deadline.0), work).await.unwrap_or_else(|_| Err(late()))
+}
+
+fn id_of(found: ImageInspect) -> Result<String, OpError> {
+    found.id.ok_or_else(|| op_error(OpErrorKind::Engine, "the engine has an image without an ID"))
+}
+
+async fn remove_image(client: &Docker, image: &str, id: &str) -> OpResult {
+    match client.inspect_image(image).await {
+        Ok(found) if found.id.as_deref() == Some(id) => {}
+        // Somebody has removed it, or made another one under the same reference, which is not ours.
+        Ok(_) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => return Ok(OpOutput::Done),
+        Err(error) => return Err(judge(During::Image, &error)),
+    }
+    // Without force: of which there is a container, also one that does not run, stays.
+    match client.remove_image(image, None::<RemoveImageOptions>, None).await {
+        Ok(_) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => {
+            tracing::info!(image, "removed an image that nothing needs: the disk gets full");
+            Ok(OpOutput::Done)
+        }
+        Err(Error::DockerResponseServerError { status_code: 409, message }) => {
+            Err(op_error(OpErrorKind::Refused, message))
+        }
+        Err(error) => Err(judge(During::Image, &error)),
+    }
 }
 
 /// By which digest the registry of a reference knows an image that is here; none where it was made here.

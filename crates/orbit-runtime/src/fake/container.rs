@@ -54,6 +54,8 @@ pub struct FakeContainer {
     pub program: Program,
     /// Which bytes of it, where a registry knows them.
     pub digest: Option<String>,
+    /// The ID of its image.
+    pub image_id: String,
     /// What it wrote: (to standard error, the line without its end).
     pub lines: Vec<(bool, String)>,
 }

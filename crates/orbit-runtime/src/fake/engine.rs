@@ -12,7 +12,8 @@ use super::{
 use crate::{EngineInfo, Identity, op_error};
 use orbit_core::model::{Millis, Pull, Resources, TaskId, repository};
 use orbit_core::worker::{
-    ContainerSpec, ContainerState, EngineContainer, Op, OpError, OpErrorKind, OpKind, OpOutput, OpResult, Owner,
+    ContainerSpec, ContainerState, EngineContainer, ImageFound, Op, OpError, OpErrorKind, OpKind, OpOutput, OpResult,
+    Owner,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -38,6 +39,8 @@ const EVENTS_MAX: usize = 4096;
 pub struct FakeEngine {
     info: EngineInfo,
     images: BTreeMap<String, FakeImage>,
+    /// The IDs of those that nobody pulled through this engine.
+    foreign_images: BTreeSet<String>,
     /// By ID.
     containers: BTreeMap<String, FakeContainer>,
     foreign_ports: BTreeSet<u16>,
@@ -71,6 +74,7 @@ impl FakeEngine {
                 root_dir: None,
             },
             images: BTreeMap::new(),
+            foreign_images: BTreeSet::new(),
             containers: BTreeMap::new(),
             foreign_ports: BTreeSet::new(),
             starts_nothing: false,
@@ -141,6 +145,7 @@ impl FakeEngine {
             Op::List(owner) => Ok(OpOutput::Containers(self.list(*owner))),
             Op::Inspect { owner, name } => Ok(OpOutput::Container(self.inspect(*owner, name))),
             Op::EnsureImage { image, pull, deadline } => self.ensure_image(image, *pull, *deadline),
+            Op::RemoveImage { image, id } => self.remove_reference(image, id),
             Op::Create(spec) => self.create(spec),
             Op::Start(name) => self.start(name),
             Op::Stop { name, .. } => self.stop(name),
@@ -168,16 +173,53 @@ impl FakeEngine {
         if known.is_asked_for(image, pull) && known.place.takes().is_none_or(|span| span > deadline) {
             return Err(op_error(OpErrorKind::Timeout, format!("{image} was not pulled within {deadline}")));
         }
+        let before = known.id_of(&name, image);
         if let Some((_, digest)) = image.split_once('@') {
             known.others_here.insert(digest.to_string());
-            return Ok(OpOutput::Image(Some(digest.to_string())));
+        } else {
+            if known.is_asked_for(image, pull) {
+                known.others_here.extend(known.digest_here.take());
+                known.digest_here = known.digest.clone();
+            }
+            known.here = true;
         }
-        if known.is_asked_for(image, pull) {
-            known.others_here.extend(known.digest_here.take());
-            known.digest_here = known.digest.clone();
+        let id = known.id_of(&name, image).expect("it is here by now");
+        let digest = match image.split_once('@') {
+            Some((_, digest)) => Some(digest.to_string()),
+            None => known.digest_here.clone(),
+        };
+        Ok(OpOutput::Image(ImageFound { digest, was_pulled: before.as_ref() != Some(&id), id }))
+    }
+
+    fn remove_reference(&mut self, image: &str, id: &str) -> OpResult {
+        let name = self.name_of(image);
+        if self.image_id(image).as_deref() != Some(id) {
+            return Ok(OpOutput::Done);
         }
-        known.here = true;
-        Ok(OpOutput::Image(known.digest_here.clone()))
+        if self.containers().any(|it| it.image_id == id) {
+            return Err(op_error(OpErrorKind::Refused, format!("conflict: a container uses the image {image}")));
+        }
+        let known = self.images.get_mut(&name).expect("it has an ID");
+        match image.split_once('@') {
+            Some((_, digest)) => _ = known.others_here.remove(digest),
+            None => {
+                known.here = false;
+                if let Some(digest) = known.digest_here.take() {
+                    known.others_here.remove(&digest);
+                }
+            }
+        }
+        Ok(OpOutput::Done)
+    }
+
+    /// Whether an image was on the machine from the beginning, and nobody asked for it to be pulled.
+    pub fn is_foreign_image(&self, id: &str) -> bool {
+        self.foreign_images.contains(id)
+    }
+
+    /// The ID of the image that a reference means here; none where it is not here.
+    pub fn image_id(&self, reference: &str) -> Option<String> {
+        self.known(reference)?.id_of(&self.name_of(reference), reference)
     }
 
     /// The tag that a reference is or was of.
@@ -200,6 +242,7 @@ impl FakeEngine {
             let message = format!("the container name {} is already in use", spec.name);
             return Err(op_error(OpErrorKind::NameTaken, message));
         }
+        let image_id = self.image_id(&spec.image).unwrap_or_default();
         let (program, digest, health_check) = match self.known(&spec.image) {
             Some(image) if image.is_here(&spec.image) => {
                 let pinned = spec.image.split_once('@').map(|(_, digest)| digest.to_string());
@@ -231,6 +274,7 @@ impl FakeEngine {
             state: ContainerState::Created,
             program,
             digest,
+            image_id,
             lines: Vec::new(),
         };
         self.containers.insert(id.clone(), container);

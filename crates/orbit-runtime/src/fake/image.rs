@@ -17,6 +17,8 @@ pub struct FakeImage {
     pub others_here: BTreeSet<String>,
     /// It brings a health check.
     pub health_check: bool,
+    /// How often it was built again on the machine.
+    pub builds: u32,
     /// Whether the machine has it.
     pub here: bool,
     /// Where it came or would come from.
@@ -52,10 +54,25 @@ impl FakeImage {
     pub(super) fn is_asked_for(&self, reference: &str, pull: Pull) -> bool {
         pull == Pull::Always || (pull == Pull::Missing && !self.is_here(reference))
     }
+    /// The engine's ID of what a reference means here; none where it is not here.
+    pub(super) fn id_of(&self, name: &str, reference: &str) -> Option<String> {
+        let by_digest = reference.split_once('@').map(|(_, digest)| digest);
+        self.is_here(reference).then(|| match by_digest.or(self.digest_here.as_deref()) {
+            Some(digest) => id_of(digest),
+            None => id_of(&format!("{name}, build {}", self.builds)),
+        })
+    }
     pub(super) fn is_here(&self, reference: &str) -> bool {
         match reference.split_once('@') {
             Some((_, digest)) => self.digest_here.as_deref() == Some(digest) || self.others_here.contains(digest),
             None => self.here,
         }
     }
+}
+
+/// The ID of an image with this content. (FNV-1a, drawn out to the length of a digest.)
+fn id_of(content: &str) -> String {
+    let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    let hash = content.bytes().fold(0xcbf2_9ce4_8422_2325, hash);
+    format!("sha256:{}", format!("{hash:016x}").repeat(4))
 }

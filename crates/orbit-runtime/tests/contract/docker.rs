@@ -125,6 +125,18 @@ impl TestEngine for Docker {
         // Nothing listens there.
         "127.0.0.1:1/absent:1".to_owned()
     }
+    async fn own_image(&mut self) -> String {
+        let image = format!("orbit-web:own-{}", self.base.owner.cluster);
+        self.images.push(image.clone());
+        let made = image.clone();
+        let make = move || {
+            let container = docker(&["create", IMAGE]);
+            docker(&["commit", &container, &made]);
+            docker(&["rm", &container]);
+        };
+        tokio::task::spawn_blocking(make).await.expect("the image is made");
+        image
+    }
     async fn hanging_image(&mut self) -> String {
         let port = self.hold_a_port().await;
         format!("127.0.0.1:{port}/hanging:1")

@@ -83,6 +83,8 @@ pub trait TestEngine: Send + Sync {
     fn spec(&mut self, does: Does) -> ContainerSpec;
     /// An image that is neither here nor to be had.
     fn absent_image(&self) -> String;
+    /// An image that nobody pulled, by its only reference.
+    async fn own_image(&mut self) -> String;
     /// An image whose registry never answers.
     async fn hanging_image(&mut self) -> String;
     /// A port that nothing holds.

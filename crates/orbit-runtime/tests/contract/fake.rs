@@ -47,6 +47,10 @@ impl TestEngine for Fake {
     fn absent_image(&self) -> String {
         "absent".to_owned()
     }
+    async fn own_image(&mut self) -> String {
+        self.runtime.with(|engine| engine.add_image("own", ImagePlace::Present, Program::Run));
+        "own".to_owned()
+    }
     async fn hanging_image(&mut self) -> String {
         self.runtime.with(|engine| engine.add_image("hanging", ImagePlace::Hanging, Program::Run));
         "hanging".to_owned()

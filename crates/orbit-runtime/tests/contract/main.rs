@@ -13,7 +13,7 @@ mod fake;
 use engine::{Does, Engine, TestEngine, soon, text};
 use futures_util::{FutureExt, StreamExt};
 use orbit_core::model::{ExecRequest, LogRange, Millis, NodeUid, Pull};
-use orbit_core::worker::{ContainerState, EngineContainer, Op, OpErrorKind, OpOutput, ProbeOf};
+use orbit_core::worker::{ContainerState, EngineContainer, ImageFound, Op, OpErrorKind, OpOutput, OpResult, ProbeOf};
 use orbit_runtime::{ExecInput, ExecOutput, Identity};
 
 /// Makes of each function a test against the fake and one against Docker.
@@ -40,6 +40,7 @@ contract! {
     the_life_of_a_container_with_every_step_taken_twice
     a_name_is_taken_unless_by_the_same_task_with_the_same_spec
     an_image_that_is_absent_is_missing_and_cannot_be_had
+    an_image_goes_by_its_reference_if_it_is_the_one_that_is_meant_and_no_container_is_of_it
     a_pull_that_hangs_ends_at_its_deadline
     a_bad_entrypoint_is_refused_at_the_start_and_leaves_a_created_container
     an_image_that_cannot_be_run_fails_without_saying_that_it_is_to_blame
@@ -147,11 +148,12 @@ async fn an_image_that_is_absent_is_missing_and_cannot_be_had(mut engine: impl T
     let ensure =
         |image: &str| Op::EnsureImage { image: image.to_owned(), pull: Pull::Missing, deadline: Millis(60_000) };
     for _ in 0..2 {
-        assert_eq!(engine.perform(ensure(&spec.image)).await, Ok(OpOutput::Image(None)));
+        let found = image_of(engine.perform(ensure(&spec.image)).await);
+        assert_eq!((found.digest, found.was_pulled), (None, false));
     }
     let absent = engine.absent_image();
     let here = |image: &str| Op::EnsureImage { image: image.to_owned(), pull: Pull::Never, deadline: Millis(60_000) };
-    assert_eq!(engine.perform(here(&spec.image)).await, Ok(OpOutput::Image(None)));
+    assert_eq!(image_of(engine.perform(here(&spec.image)).await).digest, None);
     assert_eq!(engine.fails(here(&absent)).await, OpErrorKind::Refused);
     let error = engine.perform(ensure(&absent)).await.unwrap_err();
     assert_eq!(error.kind, OpErrorKind::Refused);
@@ -161,6 +163,37 @@ async fn an_image_that_is_absent_is_missing_and_cannot_be_had(mut engine: impl T
     assert_eq!(engine.fails(Op::Create(Box::new(spec.clone()))).await, OpErrorKind::ImageMissing);
     assert_eq!(engine.inspect(&spec.name).await, None);
     assert_eq!(engine.fails(ensure("Not A Reference")).await, OpErrorKind::Refused);
+}
+
+async fn an_image_goes_by_its_reference_if_it_is_the_one_that_is_meant_and_no_container_is_of_it(
+    mut engine: impl TestEngine,
+) {
+    let image = engine.own_image().await;
+    let look = Op::EnsureImage { image: image.clone(), pull: Pull::Never, deadline: Millis(60_000) };
+    let found = image_of(engine.perform(look.clone()).await);
+    assert!(!found.was_pulled, "{found:?}");
+    let remove = |id: &str| Op::RemoveImage { image: image.clone(), id: id.to_owned() };
+    // Somebody else's, under the same reference.
+    engine.done(remove("another")).await;
+    assert_eq!(image_of(engine.perform(look.clone()).await).id, found.id);
+    // One that does not run counts, too.
+    let mut spec = engine.spec(Does::Run);
+    spec.image.clone_from(&image);
+    let name = engine.create(spec).await;
+    assert_eq!(engine.fails(remove(&found.id)).await, OpErrorKind::Refused);
+    engine.done(Op::Remove(name)).await;
+    for _ in 0..2 {
+        engine.done(remove(&found.id)).await;
+        assert_eq!(engine.fails(look.clone()).await, OpErrorKind::Refused, "it is not here any more");
+    }
+}
+
+/// What an engine says of an image that is there.
+fn image_of(result: OpResult) -> ImageFound {
+    match result {
+        Ok(OpOutput::Image(found)) => found,
+        other => panic!("not an image: {other:?}"),
+    }
 }
 
 async fn a_pull_that_hangs_ends_at_its_deadline(mut engine: impl TestEngine) {

@@ -16,6 +16,11 @@ fn some_write(rng: &mut ChaCha8Rng) -> LedgerWrite {
         }
         3 => LedgerWrite::HeardOf(HeardOf { boot: BootId(rng.next_u64()), at: Time(rng.next_u64() % 9) }),
         4 => LedgerWrite::Created(task, format!("{:x}", rng.next_u64())),
+        5 => LedgerWrite::ImagePulled {
+            image: format!("web:{}", rng.next_u64() % 3),
+            id: format!("{:x}", rng.next_u64()),
+        },
+        6 => LedgerWrite::ImageForgotten(format!("web:{}", rng.next_u64() % 3)),
         _ => LedgerWrite::Forgotten(task),
     }
 }

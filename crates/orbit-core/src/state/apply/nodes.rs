@@ -262,6 +262,7 @@ impl Cluster {
         } else if self.advance_task(key, report.state, None, self.at) {
             if report.state == TaskState::Running {
                 self.record_task(What::Running, key, "");
+                self.compare_build(key, report);
                 self.starts_again(node);
             }
             // On the way to running, a task is of interest only beside another one in its slot.
@@ -272,6 +273,7 @@ impl Cluster {
         if report.state == TaskState::Running && self.tasks.at(key).state == TaskState::Running {
             self.apply_probed(key, report, touched);
         }
+        self.remember_build(key, report);
         if self.resolves(self.tasks.at(key), report) {
             self.apply_digest(key, report.digest.as_deref().unwrap_or_default(), touched);
         }
@@ -292,14 +294,48 @@ impl Cluster {
         unresolved && report.digest.as_deref().is_some_and(is_digest)
     }
 
-    /// From now on the image of a version means this: whoever has not created its container yet is told.
-    fn apply_digest(&mut self, key: TaskKey, digest: &str, touched: &mut Touched) {
+    /// Of an image that no registry knows, each node has its own: the build of the first task is remembered.
+    fn remember_build(&mut self, key: TaskKey, report: &TaskReport) {
+        let Some(image_id) = report.image_id.as_deref().filter(|id| is_digest(id)) else { return };
+        let uid = self.tasks.at(key).workload;
+        let version = self.version_of_mut(key);
+        if version.digest.is_none() && version.image_id.is_none() {
+            version.image_id = Some(image_id.into());
+            self.changed_workload(uid);
+        }
+    }
+
+    /// A task runs: is its image the build that the first task of its version had? Nothing is done about it, because nobody can
+    /// say which of them was meant; a person is told.
+    fn compare_build(&mut self, key: TaskKey, report: &TaskReport) {
+        let Some(image_id) = report.image_id.as_deref().filter(|id| is_digest(id)) else { return };
+        let version = self.version_of_mut(key);
+        let Some(first) = version.image_id.as_deref().filter(|first| *first != image_id) else { return };
+        let short = |id: &str| id.get(..19).unwrap_or(id).to_string();
+        let message = format!(
+            "version {} runs two builds of {}: this is {}, its first task had {}; push it to a registry, or give each build a tag",
+            version.number,
+            version.spec.container.image,
+            short(image_id),
+            short(first)
+        );
+        self.record_task(What::ImageDiffers, key, message);
+    }
+
+    fn version_of_mut(&mut self, key: TaskKey) -> &mut Version {
         let task = self.tasks.at(key);
         let (uid, number) = (task.workload, task.version);
         let workload = self.workloads.get_mut(&uid).expect("a task's workload lives as long as it");
         let version = workload.versions.iter_mut().find(|version| version.number == number);
-        let version = version.expect("a version lives as long as a task refers to it");
+        version.expect("a version lives as long as a task refers to it")
+    }
+
+    /// From now on the image of a version means this: whoever has not created its container yet is told.
+    fn apply_digest(&mut self, key: TaskKey, digest: &str, touched: &mut Touched) {
+        let uid = self.tasks.at(key).workload;
+        let version = self.version_of_mut(key);
         version.digest = Some(digest.into());
+        let number = version.number;
         let message = format!("version {number}, {} is {digest}", version.spec.container.image);
         let workload = &self.workloads[&uid];
         let waits = |task: &&Task| task.version == number && task.state < TaskState::Running;

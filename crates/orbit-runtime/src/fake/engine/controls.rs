@@ -30,9 +30,18 @@ impl FakeEngine {
     pub fn add_image(&mut self, image: &str, place: ImagePlace, program: Program) {
         let (here, digest) = (place == ImagePlace::Present, None);
         let (pushed, others_here) = (BTreeSet::new(), BTreeSet::new());
-        let health_check = false;
-        let known = FakeImage { digest, pushed, digest_here: None, others_here, here, place, program, health_check };
+        let (health_check, builds) = (false, 0);
+        let known =
+            FakeImage { digest, pushed, digest_here: None, others_here, builds, here, place, program, health_check };
         self.images.insert(image.to_owned(), known);
+        self.foreign_images.extend(self.image_id(image));
+    }
+    /// Somebody builds an image again on the machine, under the same tag. Where that came from a registry, nothing happens.
+    pub fn build_again(&mut self, image: &str) {
+        if let Some(known) = self.images.get_mut(image).filter(|known| known.here && known.digest_here.is_none()) {
+            known.builds += 1;
+        }
+        self.foreign_images.extend(self.image_id(image));
     }
     /// An image brings a health check of its own.
     ///
@@ -200,6 +209,7 @@ impl FakeEngine {
                 state,
                 program,
                 digest: None,
+                image_id: String::new(),
                 lines: Vec::new(),
             },
         );
