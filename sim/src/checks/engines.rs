@@ -2,7 +2,7 @@
 
 use super::Check;
 use orbit_core::{
-    model::{Assignment, Fence, HistoryEvent, Reason, Task, TaskId, TaskReport, TaskState, Uid, What},
+    model::{Assignment, Desired, Fence, HistoryEvent, Reason, Task, TaskId, TaskReport, TaskState, Uid, What},
     state::Cluster,
     worker::{Op, Worker},
 };
@@ -18,13 +18,15 @@ pub(crate) fn is_ours(engine: &FakeEngine, request: &Op) -> Check {
     }
 }
 
-/// W: an image that a worker removes was pulled by it, and no task of which it was told refers to it (I46).
+/// W: an image that a worker removes was pulled by it, and no task that it was told to run refers to it (I46). (One that has
+/// ended has a container, and then the engine refuses.)
 pub(crate) fn is_unneeded(engine: &FakeEngine, worker: &Worker, request: &Op) -> Check {
     let Op::RemoveImage { image, id } = request else { return Ok(()) };
     if engine.is_foreign_image(id) {
         return Err(("I46", format!("{image} ({id}) was not pulled, and is removed")));
     }
     let orders = worker.orders().filter_map(|(task, ..)| worker.order(task));
+    let orders = orders.filter(|order| order.desired == Desired::Running && !order.ended);
     let means = |order: &&Assignment| engine.image_id(&order.image_reference()).as_deref() == Some(id);
     match orders.into_iter().find(means) {
         Some(order) => Err(("I46", format!("{image} ({id}) is removed, and {} needs it", order.task))),

@@ -86,14 +86,20 @@ impl Worker {
         self.begin(InFlight::RemoveImage { id: id.clone() }, Op::RemoveImage { image, id }, actions);
     }
 
-    /// The IDs of the images, of those that this worker pulled, that a task or a fetch refers to.
+    /// The IDs of the images, of those that this worker pulled, that a task or a fetch needs. What a reference means that has not
+    /// been asked for yet, only the engine knows: it may be any image of its repository.
     fn needed_images(&self) -> BTreeSet<&str> {
-        let of_task = |task: &WorkerTask| {
+        let waiting = self.tasks.values().filter(|task| task.wants_to_run() && task.fetched.is_none());
+        let waiting = waiting.filter_map(|task| Some(task.order.as_ref()?.spec.container.image.as_str()));
+        let asked_for: BTreeSet<&str> =
+            waiting.chain(self.fetching.keys().map(|(image, _)| image.as_str())).map(repository).collect();
+        let of_them = self.ledger.images.iter().filter(|(image, _)| asked_for.contains(repository(image)));
+        let fetched = self.tasks.values().filter_map(|task| Some(task.fetched.as_ref()?.1.id.as_str()));
+        let ordered = self.tasks.values().filter_map(|task| {
             let order = task.order.as_ref()?;
             self.ledger.images.get(&order.image_reference())
-        };
-        let fetched = self.fetching.keys().filter_map(|(image, _)| self.ledger.images.get(image));
-        self.tasks.values().filter_map(of_task).chain(fetched).map(String::as_str).collect()
+        });
+        of_them.map(|(_, id)| id).chain(ordered).map(String::as_str).chain(fetched).collect()
     }
 
     /// An image has been removed, or cannot be: then it is left alone for as long as one that has just become of no use.

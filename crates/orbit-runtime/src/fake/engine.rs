@@ -175,11 +175,11 @@ impl FakeEngine {
         }
         let before = known.id_of(&name, image);
         if let Some((_, digest)) = image.split_once('@') {
-            known.others_here.insert(digest.to_string());
+            known.digests_here.insert(digest.to_string());
         } else {
             if known.is_asked_for(image, pull) {
-                known.others_here.extend(known.digest_here.take());
                 known.digest_here = known.digest.clone();
+                known.digests_here.extend(known.digest_here.clone());
             }
             known.here = true;
         }
@@ -201,11 +201,12 @@ impl FakeEngine {
         }
         let known = self.images.get_mut(&name).expect("it has an ID");
         match image.split_once('@') {
-            Some((_, digest)) => _ = known.others_here.remove(digest),
+            Some((_, digest)) => _ = known.digests_here.remove(digest),
             None => {
                 known.here = false;
+                // The last tag takes the digests of its image along.
                 if let Some(digest) = known.digest_here.take() {
-                    known.others_here.remove(&digest);
+                    known.digests_here.remove(&digest);
                 }
             }
         }

@@ -13,8 +13,8 @@ pub struct FakeImage {
     pub pushed: BTreeSet<String>,
     /// What it means on the machine, once that has it.
     pub digest_here: Option<String>,
-    /// What else of it the machine has, by digest.
-    pub others_here: BTreeSet<String>,
+    /// By which digests the machine has it: what the tag means, what it meant, and what was asked for by its digest.
+    pub digests_here: BTreeSet<String>,
     /// It brings a health check.
     pub health_check: bool,
     /// How often it was built again on the machine.
@@ -64,7 +64,7 @@ impl FakeImage {
     }
     pub(super) fn is_here(&self, reference: &str) -> bool {
         match reference.split_once('@') {
-            Some((_, digest)) => self.digest_here.as_deref() == Some(digest) || self.others_here.contains(digest),
+            Some((_, digest)) => self.digests_here.contains(digest),
             None => self.here,
         }
     }

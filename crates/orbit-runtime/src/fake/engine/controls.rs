@@ -29,10 +29,10 @@ impl FakeEngine {
     /// Puts an image on the machine, or makes it available to it.
     pub fn add_image(&mut self, image: &str, place: ImagePlace, program: Program) {
         let (here, digest) = (place == ImagePlace::Present, None);
-        let (pushed, others_here) = (BTreeSet::new(), BTreeSet::new());
+        let (pushed, digests_here) = (BTreeSet::new(), BTreeSet::new());
         let (health_check, builds) = (false, 0);
         let known =
-            FakeImage { digest, pushed, digest_here: None, others_here, builds, here, place, program, health_check };
+            FakeImage { digest, pushed, digest_here: None, digests_here, builds, here, place, program, health_check };
         self.images.insert(image.to_owned(), known);
         self.foreign_images.extend(self.image_id(image));
     }
