@@ -73,6 +73,9 @@ pub(super) struct WorkerTask {
     pub paused: bool,
     /// Its create or start failed, and nothing that was seen since says that it took place.
     pub trouble: Option<Trouble>,
+    /// How it ends as soon as its container is gone, which was never seen to run. That goes first: a process before this one may have
+    /// asked for it to be started, and an engine may do so late, when the task has ended for everybody else.
+    pub withdrawn: Option<(TaskState, End)>,
     /// When the stop signal may be sent, once it was told to stop.
     pub signal_at: Option<Time>,
     /// When it is looked at next, to see whether its fence has passed.
@@ -167,6 +170,7 @@ impl Worker {
             }
             Known::Is(ContainerState::Running) => {
                 task.observe(TaskState::Running);
+                task.withdrawn = None;
                 if task.order.is_some() && !task.wants_to_run() {
                     task.observe(TaskState::Stopping);
                     self.stop_after_delay(now, id, actions);
@@ -188,15 +192,20 @@ impl Worker {
                 let trouble = task.trouble.as_ref();
                 if let Some(blamed) = trouble.filter(|trouble| trouble.is_blamed(now) && task.wants_to_run()) {
                     let end = End::new(Reason::StartFailed, blamed.message.clone());
-                    self.finish(now, id, TaskState::Failed, end, actions);
+                    task.withdrawn = Some((TaskState::Failed, end));
+                    self.begin_step(id, Step::Remove, actions);
                 } else if task.wants_to_run() {
                     self.enqueue(now, id, actions);
                 } else if task.order.is_some() {
                     let message = with_last_words("stopped before it was started", trouble);
-                    self.finish(now, id, TaskState::Stopped, End::new(Reason::Stopped, message), actions);
+                    task.withdrawn = Some((TaskState::Stopped, End::new(Reason::Stopped, message)));
+                    self.begin_step(id, Step::Remove, actions);
                 }
             }
             Known::Absent | Known::Unknown if attempted => {
+                if let Some((state, end)) = task.withdrawn.take() {
+                    return self.finish(now, id, state, end, actions);
+                }
                 let told = task.order.as_ref().is_some_and(|order| order.desired == Desired::Stopped);
                 let state = if told { TaskState::Stopped } else { TaskState::Failed };
                 let end = match task.trouble.as_ref() {
