@@ -169,6 +169,7 @@ fn counted(name: OpKind) -> &'static str {
         OpKind::List => "listings",
         OpKind::Inspect => "inspections",
         OpKind::EnsureImage => "images asked for",
+        OpKind::RemoveImage => "images removed",
         OpKind::Create => "creates",
         OpKind::Start => "container starts",
         OpKind::Stop => "stops",

@@ -2,7 +2,7 @@
 //! how it is told to stop. The same for all kinds of workloads.
 
 use super::{
-    Millis, Probed, Probes, Resources,
+    Millis, Port, Probed, Probes, Resources,
     limits::{map_bytes, words_bytes},
 };
 use std::collections::BTreeMap;
@@ -70,17 +70,6 @@ pub enum Pull {
 impl Pull {
     /// All policies, in order.
     pub const ALL: [Pull; 3] = [Pull::Missing, Pull::Always, Pull::Never];
-}
-
-/// A port of the container that is published on the node.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Port {
-    /// Unique within the spec.
-    pub name: String,
-    /// The port inside the container.
-    pub container: u16,
-    /// The node's port; `None` lets the scheduler choose one from the node's range.
-    pub host: Option<u16>,
 }
 
 /// How a container is told to stop: the task has left its service's endpoints when the delay begins, and the
