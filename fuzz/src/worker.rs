@@ -237,6 +237,7 @@ impl World {
                         version: draws.below(4) as u32,
                         image: if draws.bool() { "web:1".into() } else { draws.text() },
                         pull: Pull::Missing,
+                        keep: draws.span(),
                     },
                     1 => ToWorker::Probe,
                     2 => ToWorker::HeartbeatAck { seq: draws.number() },
@@ -265,7 +266,7 @@ impl World {
                 self.now = self.now.max(due.0.min(1 << 60));
                 self.wake();
             }
-            19 => _ = self.step(Event::Disk { free_bytes: draws.number() % (4 << 20) }),
+            19 => _ = self.step(Event::Disk(FreeSpace::of(draws.number() % (4 << 20)))),
             _ => self.crash(draws),
         }
     }
@@ -388,7 +389,12 @@ impl World {
             }
             (Op::EnsureImage { .. }, _) => {
                 let digest = draws.bool().then(|| "sha256:1".to_string());
-                Ok(OpOutput::Image(ImageFound { digest, id: draws.of(&["a", "b"]).into(), was_pulled: draws.bool() }))
+                Ok(OpOutput::Image(ImageFound {
+                    digest,
+                    id: draws.of(&["a", "b"]).into(),
+                    was_pulled: draws.bool(),
+                    was_new: draws.bool(),
+                }))
             }
             (Op::Create(spec), _) => Ok(OpOutput::Created(spec.name.clone())),
             _ => Ok(OpOutput::Done),

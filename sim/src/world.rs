@@ -24,7 +24,7 @@ use orbit_core::{
     manager::{self, SessionId},
     model::*,
     state::Snapshot,
-    worker::{self, LinkId, Op, OpError, OpErrorKind, OpId},
+    worker::{self, FreeSpace, LinkId, Op, OpError, OpErrorKind, OpId},
 };
 use orbit_runtime::fake::{FakeContainer, FakeEngine, ImagePlace, Program};
 use std::{
@@ -576,7 +576,7 @@ impl World {
                     (false, true) => SCARCE_BYTES,
                     (false, false) => u64::MAX,
                 };
-                self.worker_step(worker, life, worker::Event::Disk { free_bytes })?;
+                self.worker_step(worker, life, worker::Event::Disk(FreeSpace::of(free_bytes)))?;
             }
             WorldEvent::StartsAgain { worker } => self.workers[worker].engine.starts_nothing(false),
             WorldEvent::Heal => self.heal(),

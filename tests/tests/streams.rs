@@ -8,7 +8,7 @@ use orbit_core::{
     manager::Request,
     model::*,
     testing,
-    worker::{Config, ContainerState, ImageCollection},
+    worker::{Config, ContainerState, FreeSpace, ImageCollection},
 };
 use orbit_manager::{Exec, LogPiece, ManagerHandle, http};
 use orbit_proto::{
@@ -98,7 +98,7 @@ fn worker(manager: &str) -> (FakeRuntime, Owned) {
         managers: vec![manager.to_string()],
         runtime: Arc::new(runtime.clone()),
         ledger: Box::new(MemoryLedger::open(&LedgerDisk::default())),
-        free_bytes: Arc::new(|| Ok(u64::MAX)),
+        free_space: Arc::new(|| Ok(FreeSpace::of(u64::MAX))),
         blocking: Arc::new(TokioBlocking),
         nonce: orbit_shell::random(),
     };

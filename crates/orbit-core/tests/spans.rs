@@ -95,9 +95,12 @@ fn steps(heartbeat: Millis, lease: Millis, probe: Probe, answer: OpResult) -> (u
                 Action::Runtime { op, request } => {
                     let result = match request {
                         Op::List(_) => Ok(OpOutput::Containers(vec![])),
-                        Op::EnsureImage { .. } => {
-                            Ok(OpOutput::Image(ImageFound { digest: None, id: "an-id".into(), was_pulled: false }))
-                        }
+                        Op::EnsureImage { .. } => Ok(OpOutput::Image(ImageFound {
+                            digest: None,
+                            id: "an-id".into(),
+                            was_pulled: false,
+                            was_new: false,
+                        })),
                         Op::Probe { timeout, .. } => {
                             assert!(timeout >= Millis(limits::PROBE_SPAN_MS_MIN), "there is time to answer: {timeout}");
                             probes += 1;

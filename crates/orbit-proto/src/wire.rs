@@ -72,6 +72,9 @@ pub(crate) fn reports(field: &str, list: Vec<v1::TaskReport>) -> Result<Vec<Task
         if report.digest.as_ref().is_some_and(|digest| digest.len() > DIGEST_BYTES_MAX) {
             return too_long("digest");
         }
+        if report.image_id.as_ref().is_some_and(|id| id.len() > DIGEST_BYTES_MAX) {
+            return too_long("image_id");
+        }
     }
     Ok(reports)
 }
@@ -125,11 +128,12 @@ impl From<&ToWorker> for v1::ToWorker {
                 states: states.iter().map(|&state| Committed(state).into()).collect(),
             }),
             ToWorker::Probe => P::Probe(v1::AreYouThere {}),
-            ToWorker::Prefetch { workload, version, image, pull } => P::Prefetch(v1::Prefetch {
+            ToWorker::Prefetch { workload, version, image, pull, keep } => P::Prefetch(v1::Prefetch {
                 workload: Some((*workload).into()),
                 version: *version,
                 image: image.clone(),
                 pull: v1::Pull::from(*pull).into(),
+                keep_ms: keep.0,
             }),
             ToWorker::Open(StreamRequest { token, task, what }) => {
                 let (token, task) = (token.0.to_vec(), Some((*task).into()));
@@ -166,6 +170,7 @@ impl TryFrom<v1::ToWorker> for ToWorker {
                 version: p.version,
                 image: p.image,
                 pull: pull(p.pull).within("prefetch.pull")?,
+                keep: Millis(p.keep_ms),
             },
             P::OpenLogs(r) => ToWorker::Open(StreamRequest {
                 token: token("open_logs.token", &r.token)?,

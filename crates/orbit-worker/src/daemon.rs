@@ -4,7 +4,7 @@ use crate::{Error, Parts, driver::run_measured, exposition, metrics::Metrics};
 use clap::Parser;
 use orbit_core::{
     model::{Millis, NodeInfo, NodeUid, Resources, Versions, check_labels, check_name},
-    worker,
+    worker::{self, FreeSpace},
 };
 use orbit_runtime::{ContainerRuntime, EngineInfo, docker::DockerRuntime};
 use orbit_shell::{
@@ -115,9 +115,9 @@ pub struct Config {
     /// it has go on.
     #[arg(long, default_value_t = 256, value_name = "MIB")]
     pub disk_reserve_mib: u64,
-    /// With less than this free, in MiB, on the disk of the ledger or of the engine, images go that this worker pulled and that
-    /// no task has needed for a while, one after the other. Others are never removed, nor any of which there is a container.
-    /// 0: none is.
+    /// With less than this free, in MiB, on the disk of the engine, images go that this worker pulled and that no task has needed
+    /// for a while, one after the other. Others are never removed, nor any of which there is a container. 0: none is. Where several
+    /// workers share an engine, one of them at most should do this: none knows what the others need.
     #[arg(long, default_value_t = 2048, value_name = "MIB")]
     pub collect_images_below_mib: u64,
     /// After nothing has needed them for so long, in seconds. The manager relies for a minute on an image that it has asked for
@@ -273,26 +273,23 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(),
     };
     // The engine may be another machine's: then its directory is not here, and its disk nobody's to look at.
     let engine_dir = engine.root_dir.clone().filter(|dir| dir.is_dir());
-    let dirs: Vec<PathBuf> = engine_dir.into_iter().chain([config.state_dir.clone()]).collect();
+    let state_dir = config.state_dir.clone();
     let parts = Parts {
         config: worker_config(&config, engine),
         managers: config.managers,
         runtime,
         ledger: Box::new(ledger),
-        free_bytes: Arc::new(move || least_free(&dirs)),
+        free_space: Arc::new(move || free_space(&state_dir, engine_dir.as_deref())),
         blocking: Arc::new(TokioBlocking),
         nonce: orbit_shell::random(),
     };
     Ok(run_measured(parts, metrics, stop).await?)
 }
 
-/// The least that is free on the disks of these directories, in bytes.
-fn least_free(dirs: &[PathBuf]) -> std::io::Result<u64> {
-    let mut least = u64::MAX;
-    for dir in dirs {
-        least = least.min(disk_bytes(dir)?.0);
-    }
-    Ok(least)
+/// What is free on the disks of these directories.
+fn free_space(state_dir: &Path, engine_dir: Option<&Path>) -> std::io::Result<FreeSpace> {
+    let images_bytes = engine_dir.map_or(Ok(u64::MAX), |dir| disk_bytes(dir).map(|(free, _)| free))?;
+    Ok(FreeSpace { least_bytes: disk_bytes(state_dir)?.0.min(images_bytes), images_bytes })
 }
 
 /// Serves the metrics until this is dropped.

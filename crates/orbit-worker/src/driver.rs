@@ -3,7 +3,7 @@
 use crate::{hints, input::Input, managers::Managers, metrics::Metrics, session, streams};
 use orbit_core::{
     model::{Time, ToManager},
-    worker::{Action, BootId, Config, Event, Ledger, LedgerWrite, LinkId, OpId, OpKind, Worker},
+    worker::{Action, BootId, Config, Event, FreeSpace, Ledger, LedgerWrite, LinkId, OpId, OpKind, Worker},
 };
 use orbit_runtime::ContainerRuntime;
 use orbit_shell::{BlockingExecutor, Clock, Owned};
@@ -20,7 +20,7 @@ use tokio::{
 };
 
 /// Says how many bytes are free.
-pub type FreeBytes = Arc<dyn Fn() -> io::Result<u64> + Send + Sync>;
+pub type LookForRoom = Arc<dyn Fn() -> io::Result<FreeSpace> + Send + Sync>;
 
 /// What a worker is made of.
 pub struct Parts {
@@ -33,8 +33,8 @@ pub struct Parts {
     pub runtime: Arc<dyn ContainerRuntime>,
     /// The durable memory. An empty one is filled with the node ID of `config`.
     pub ledger: Box<dyn LedgerStore>,
-    /// How many bytes are free where the ledger and the engine keep what they have: the least of them.
-    pub free_bytes: FreeBytes,
+    /// How much is free where the ledger and the engine keep what they have.
+    pub free_space: LookForRoom,
     /// Where the ledger is written.
     pub blocking: Arc<dyn BlockingExecutor>,
     /// Fresh randomness for this process.
@@ -143,8 +143,8 @@ pub(crate) async fn run_measured(
         actions: VecDeque::new(),
         retry_at: None,
     };
-    let (looked, mut looks) = watch::channel(u64::MAX);
-    let _look = Owned::spawn(look(driver.parts.free_bytes.clone(), driver.parts.blocking.clone(), looked));
+    let (looked, mut looks) = watch::channel(FreeSpace::of(u64::MAX));
+    let _look = Owned::spawn(look(driver.parts.free_space.clone(), driver.parts.blocking.clone(), looked));
     let mut stop = std::pin::pin!(stop);
     driver.step(Event::Wake).await?;
     loop {
@@ -158,7 +158,7 @@ pub(crate) async fn run_measured(
         let wake = driver.clock.reaches(driver.machine.deadline().map(|due| due.0));
         let event = tokio::select! { biased;
             () = &mut stop => break,
-            Ok(()) = looks.changed() => Some(Event::Disk { free_bytes: *looks.borrow_and_update() }),
+            Ok(()) = looks.changed() => Some(Event::Disk(*looks.borrow_and_update())),
             input = inputs.recv() => driver.heard(input.expect("the driver holds a sender")),
             () = wake => Some(Event::Wake),
         };
@@ -176,10 +176,10 @@ pub(crate) async fn run_measured(
 
 /// Looks how much room there is, again and again; beside the loop, because a file system may take its time. One that does not
 /// say so is full when a write is refused.
-async fn look(free_bytes: FreeBytes, blocking: Arc<dyn BlockingExecutor>, looked: watch::Sender<u64>) {
+async fn look(free_space: LookForRoom, blocking: Arc<dyn BlockingExecutor>, looked: watch::Sender<FreeSpace>) {
     loop {
-        let free_bytes = free_bytes.clone();
-        if let Ok(free) = orbit_shell::call(&blocking, move || free_bytes()).await {
+        let free_space = free_space.clone();
+        if let Ok(free) = orbit_shell::call(&blocking, move || free_space()).await {
             looked.send_replace(free);
         }
         sleep(LOOK_EVERY).await;
@@ -277,7 +277,9 @@ impl Driver {
         if fences > 0 {
             tracing::warn!(fences, "a timed fence that passes until then is kept only when there is room again");
         }
-        for action in self.machine.step(Time(self.clock.ms()), Event::Disk { free_bytes: 0 }) {
+        // Images do not go meanwhile: that they went would have to be written down.
+        let free = FreeSpace { least_bytes: 0, images_bytes: u64::MAX };
+        for action in self.machine.step(Time(self.clock.ms()), Event::Disk(free)) {
             match &action {
                 Action::Send { message: ToManager::Heartbeat { .. }, .. } => self.act(action),
                 _ => self.actions.push_back(action),

@@ -12,7 +12,7 @@ use crate::{
 use madsim::runtime::{Handle, NodeHandle};
 use orbit_core::{
     model::{ClusterId, Millis, NodeInfo, NodeUid, Resources, Timing},
-    worker::{Config, ImageCollection},
+    worker::{Config, FreeSpace, ImageCollection},
 };
 use orbit_manager::{ManagerHandle, sessions::Workers};
 use orbit_proto::v1::worker_server::WorkerServer;
@@ -205,7 +205,7 @@ async fn work(machine: &Arc<Machine>, n: u8, runtime: Engine, options: &Options)
         managers: vec![format!("http://{MANAGER_IP}:{WORKERS_PORT}")],
         runtime: Arc::new(runtime),
         ledger: Box::new(open_ledger(&machine.disk, options.reserve)?),
-        free_bytes: Arc::new(move || Ok(disk.free_bytes())),
+        free_space: Arc::new(move || Ok(FreeSpace::of(disk.free_bytes()))),
         blocking: Arc::new(SimulatedBlocking(machine.clone())),
         nonce: madsim::rand::random(),
     };

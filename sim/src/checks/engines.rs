@@ -18,7 +18,7 @@ pub(crate) fn is_ours(engine: &FakeEngine, request: &Op) -> Check {
     }
 }
 
-/// W: an image that a worker removes was pulled by it, and no task that it was told to run refers to it (I46). (One that has
+/// W: an image that a worker removes was not there before it was pulled, and no task that it was told to run refers to it (I46). (One that has
 /// ended has a container, and then the engine refuses.)
 pub(crate) fn is_unneeded(engine: &FakeEngine, worker: &Worker, request: &Op) -> Check {
     let Op::RemoveImage { image, id } = request else { return Ok(()) };

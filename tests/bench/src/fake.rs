@@ -2,7 +2,7 @@
 
 use orbit_core::{
     model::{Millis, NodeInfo, NodeUid, Resources},
-    worker::{Config, ImageCollection},
+    worker::{Config, FreeSpace, ImageCollection},
 };
 use orbit_runtime::{
     ContainerRuntime,
@@ -44,7 +44,7 @@ pub fn worker<R: ContainerRuntime + 'static>(
         managers: vec![manager],
         runtime: Arc::new(engine(FakeRuntime::new(fake))),
         ledger: Box::new(MemoryLedger::open(&LedgerDisk::default())),
-        free_bytes: Arc::new(|| Ok(u64::MAX)),
+        free_space: Arc::new(|| Ok(FreeSpace::of(u64::MAX))),
         blocking: Arc::new(orbit_shell::TokioBlocking),
         nonce: orbit_shell::random(),
     }

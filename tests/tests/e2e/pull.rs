@@ -84,23 +84,27 @@ fn with_little_room_images_go_that_were_pulled_and_that_nothing_needs_and_no_oth
     let registry = Registry::new();
     let [used, kept, foreign] = ["used", "kept", "foreign"].map(|name| registry.add_image(name));
     engine.pull(&foreign);
+    // Pulled by Orbit, and the image was here: whoever had it may rely on it.
+    let again = registry.tag_again("foreign");
     let run = |name: &str, image: &str| {
         let mut task = task(name, &["exit", "0"]);
         task["image"] = json!(image);
         cluster.wait_ended(cluster.apply(&task)["task"].as_str().expect("an answer has an attempt"))
     };
-    for (name, image) in [("used", &used), ("kept", &kept), ("foreign", &foreign)] {
+    for (name, image) in [("used", &used), ("kept", &kept), ("foreign", &foreign), ("again", &again)] {
         assert_eq!(run(name, image).actual, "complete");
     }
     cluster.delete("/v1/tasks/used");
     cluster.delete("/v1/tasks/foreign");
+    cluster.delete("/v1/tasks/again");
     let is_gone = |image: &str| if engine.has_image(image) { Err(format!("{image} is here")) } else { Ok(()) };
     cluster.wait_for("what was pulled and nothing needs is gone", || is_gone(&used));
     // The container of the one is kept for its log, and the other was here before.
     assert!(engine.has_image(&kept) && engine.has_image(&foreign) && engine.has_image("orbit-web:1"));
     cluster.delete("/v1/tasks/kept");
     cluster.wait_for("it goes after its last task", || is_gone(&kept));
-    assert!(engine.has_image(&foreign));
+    assert!(engine.has_image(&foreign) && engine.has_image(&again));
+    engine.remove_image(&again);
     engine.remove_image(&foreign);
 }
 

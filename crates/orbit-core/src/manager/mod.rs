@@ -219,7 +219,8 @@ struct Leader {
     proposals: u64,
     /// What each outstanding proposal is for.
     outstanding: BTreeMap<ProposalId, Purpose>,
-    /// How many of them are users' requests. All others are bounded by what they are for: one of each, or one of a session.
+    /// How many of them are users' requests. The others are bounded by what they are for: one of each, one of a session, or one
+    /// of an image that was asked for on a node.
     requests_outstanding: usize,
     /// The time of the last proposal: entries do not go back.
     proposed_at: Time,

@@ -14,6 +14,13 @@ const ASKED_AGAIN_AFTER: Millis = Millis::secs(10);
 /// Somebody may remove an image that was there: it is relied on for so long.
 const RELIED_ON_FOR: Millis = Millis::secs(60);
 
+/// How long an image is kept that was asked for: until what is stopped for the successor has ended, whichever version that is of.
+pub fn kept_for(workload: Option<&Workload>) -> Millis {
+    let versions = workload.into_iter().flat_map(|workload| &workload.versions);
+    let stop = versions.map(|version| &version.spec.container.stop).map(|stop| stop.delay.0 + stop.grace.0);
+    Millis(RELIED_ON_FOR.0 + stop.max().unwrap_or(0))
+}
+
 /// How an image is on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Image {

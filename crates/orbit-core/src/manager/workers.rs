@@ -1,6 +1,9 @@
 //! Messages of workers: hello, heartbeats, reports; and which of two processes with one identity is the clone.
 
-use super::{prefetch::Prefetch, *};
+use super::{
+    prefetch::{self, Prefetch},
+    *,
+};
 
 impl Manager {
     pub(super) fn message(&mut self, now: Time, id: SessionId, message: ToManager, actions: &mut Vec<Action>) {
@@ -294,7 +297,8 @@ impl Leader {
             let wanted = cluster.workload(workload).and_then(|it| it.version(version));
             if let (Some(session), Some(wanted)) = (self.sessions.of_node(node), wanted) {
                 let (image, pull) = (image_reference(&wanted.spec, &wanted.image()), wanted.spec.container.pull);
-                let message = ToWorker::Prefetch { workload, version, image, pull };
+                let keep = prefetch::kept_for(cluster.workload(workload));
+                let message = ToWorker::Prefetch { workload, version, image, pull, keep };
                 actions.push(Action::Send { session, message });
             }
         }

@@ -104,6 +104,8 @@ pub enum ToWorker {
         image: String,
         /// Whether to ask the registry.
         pull: Pull,
+        /// How long the manager may rely on it, once it is there: what is stopped for its task may take its time.
+        keep: Millis,
     },
     /// Dial a stream of its own to something of a task's container.
     Open(StreamRequest),

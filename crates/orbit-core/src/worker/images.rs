@@ -1,8 +1,8 @@
 //! Images are fetched here, and those go that were pulled for tasks and that nothing needs any more, once the disk gets full.
 //!
-//! Only what this worker pulled is ever removed, and only while its reference still means the image that was pulled: who
-//! builds another one under the same tag has made it a foreign one. An engine removes no image of which there is a container,
-//! whoever made that.
+//! Only an image that was not on the machine before this worker pulled it is ever removed, by the references that it was
+//! pulled by, and only while they still mean that image: who builds another one under the same tag has made it a foreign
+//! one. The rules of removing a reference, so that nothing else goes with it, are those of [`Op::RemoveImage`].
 
 use super::*;
 
@@ -18,14 +18,16 @@ pub(super) struct Images {
     removing: Option<String>,
     /// What is fetched after that: it might be found to be here, and be gone when it is wanted.
     waiting: BTreeSet<(String, Pull)>,
+    /// References that the manager relies on, because it has asked for them ahead, and until when.
+    promised: BTreeMap<String, Time>,
     /// A manager has welcomed this process: before that, nobody knows which images are needed.
     pub knows_orders: bool,
 }
 
 impl Worker {
-    /// Begins to fetch an image, or does so as soon as none is being removed.
+    /// Begins to fetch an image, or does so as soon as none of its repository is being removed.
     pub(super) fn fetch(&mut self, image: (String, Pull), actions: &mut Vec<Action>) {
-        if self.images.removing.is_some() {
+        if self.images.removing.as_ref().is_some_and(|removing| repository(removing) == repository(&image.0)) {
             self.images.waiting.insert(image);
             return;
         }
@@ -45,10 +47,23 @@ impl Worker {
         Some(op)
     }
 
+    /// A fetch has ended: tasks and prefetches that waited for it hear of it.
+    pub(super) fn fetched(&mut self, now: Time, image: &(String, Pull), result: &OpResult, actions: &mut Vec<Action>) {
+        self.tick();
+        if let Ok(OpOutput::Image(found)) = result {
+            self.image_is_here(&image.0, found, actions);
+        }
+        self.prefetch_done(image, result, actions);
+        for id in self.fetching.remove(image).unwrap_or_default() {
+            self.fetch_done(now, id, &image.0, result.clone(), actions);
+        }
+    }
+
     /// An image is here. Somebody has just asked for it, so it is not one that has been of no use for long.
-    pub(super) fn image_is_here(&mut self, reference: &str, found: &ImageFound, actions: &mut Vec<Action>) {
+    fn image_is_here(&mut self, reference: &str, found: &ImageFound, actions: &mut Vec<Action>) {
         self.images.unneeded.remove(&found.id);
-        if !found.was_pulled {
+        let is_ours = found.was_new || self.ledger.images.values().any(|id| *id == found.id);
+        if !found.was_pulled || !is_ours {
             return;
         }
         // The tag may mean another image tomorrow; this one is found by its digest then.
@@ -62,6 +77,13 @@ impl Worker {
         }
     }
 
+    /// The manager relies on an image until then.
+    pub(super) fn promise_image(&mut self, now: Time, reference: &str, until: Time) {
+        self.images.promised.retain(|_, until| *until > now);
+        let promised = self.images.promised.entry(reference.to_string()).or_insert(until);
+        *promised = until.max(*promised);
+    }
+
     /// Somebody has looked how much room there is. With too little of it, one image goes at a time that nothing has needed
     /// for a while.
     pub(super) fn collect_images(&mut self, now: Time, free_bytes: u64, actions: &mut Vec<Action>) {
@@ -70,6 +92,7 @@ impl Worker {
             self.images.unneeded.clear();
             return;
         }
+        self.images.promised.retain(|_, until| *until > now);
         let needed = self.needed_images();
         let unneeded = self.ledger.images.values().filter(|id| !needed.contains(id.as_str()));
         let since = |id: &String| self.images.unneeded.get(id).copied().unwrap_or(now);
@@ -86,13 +109,14 @@ impl Worker {
         self.begin(InFlight::RemoveImage { id: id.clone() }, Op::RemoveImage { image, id }, actions);
     }
 
-    /// The IDs of the images, of those that this worker pulled, that a task or a fetch needs. What a reference means that has not
-    /// been asked for yet, only the engine knows: it may be any image of its repository.
+    /// The IDs of the images, of those that this worker pulled, that a task, a fetch or the manager needs. What a reference means
+    /// that has not been asked for yet, only the engine knows: it may be any image of its repository.
     fn needed_images(&self) -> BTreeSet<&str> {
         let waiting = self.tasks.values().filter(|task| task.wants_to_run() && task.fetched.is_none());
         let waiting = waiting.filter_map(|task| Some(task.order.as_ref()?.spec.container.image.as_str()));
-        let asked_for: BTreeSet<&str> =
-            waiting.chain(self.fetching.keys().map(|(image, _)| image.as_str())).map(repository).collect();
+        let fetching = self.fetching.keys().map(|(image, _)| image.as_str());
+        let promised = self.images.promised.keys().map(String::as_str);
+        let asked_for: BTreeSet<&str> = waiting.chain(fetching).chain(promised).map(repository).collect();
         let of_them = self.ledger.images.iter().filter(|(image, _)| asked_for.contains(repository(image)));
         let fetched = self.tasks.values().filter_map(|task| Some(task.fetched.as_ref()?.1.id.as_str()));
         let ordered = self.tasks.values().filter_map(|task| {
@@ -110,7 +134,11 @@ impl Worker {
             Err(_) => _ = self.images.unneeded.insert(id.to_string(), now),
         }
         for image in std::mem::take(&mut self.images.waiting) {
-            self.fetch(image, actions);
+            match result {
+                // Nothing is begun on an engine that is out of order.
+                Err(error) if error.kind == OpErrorKind::Engine => self.fetched(now, &image, result, actions),
+                _ => self.fetch(image, actions),
+            }
         }
     }
 }

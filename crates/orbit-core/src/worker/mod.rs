@@ -62,6 +62,22 @@ impl ImageCollection {
     pub const NEVER: ImageCollection = ImageCollection { below_bytes: 0, unneeded_for: Millis(0) };
 }
 
+/// How much room a worker has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FreeSpace {
+    /// On the disks of the ledger and of the engine, the least of them, in bytes.
+    pub least_bytes: u64,
+    /// Where the engine keeps its images, in bytes; all there can be where nobody here can look.
+    pub images_bytes: u64,
+}
+
+impl FreeSpace {
+    /// So many bytes on the one disk that there is.
+    pub const fn of(bytes: u64) -> FreeSpace {
+        FreeSpace { least_bytes: bytes, images_bytes: bytes }
+    }
+}
+
 /// What happens to a worker.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -87,11 +103,8 @@ pub enum Event {
     Hint(TaskId),
     /// Events of the engine may have been lost: look at everything.
     HintsLost,
-    /// Somebody has looked how much room there is on the disk.
-    Disk {
-        /// What is free, in bytes.
-        free_bytes: u64,
-    },
+    /// Somebody has looked how much room there is.
+    Disk(FreeSpace),
     /// The deadline has come.
     Wake,
 }
@@ -136,6 +149,9 @@ pub enum Action {
 /// How long an engine that does not answer, or a container whose operation it refused, is left
 /// alone.
 const ENGINE_RETRY: Millis = Millis::secs(1);
+
+/// A manager relies on an image at most for the longest delay and the longest grace of a stop, and a while.
+const PROMISE_MAX: Millis = Millis(3 * limits::SPAN_MS_MAX);
 
 /// What is written down of the manager's having heard lags behind by this part of the shortest fence at most.
 const HEARD_OF_PART: u64 = 4;
@@ -305,9 +321,9 @@ impl Worker {
                 }
             }
             Event::HintsLost => self.list(&mut actions),
-            Event::Disk { free_bytes } => {
-                self.disk(now, free_bytes);
-                self.collect_images(now, free_bytes, &mut actions);
+            Event::Disk(FreeSpace { least_bytes, images_bytes }) => {
+                self.disk(now, least_bytes);
+                self.collect_images(now, images_bytes, &mut actions);
             }
             Event::Wake => {}
         }
@@ -497,16 +513,7 @@ impl Worker {
                     Err(_) => self.engine_down(now),
                 }
             }
-            InFlight::Fetch { image } => {
-                self.tick();
-                if let Ok(OpOutput::Image(found)) = &result {
-                    self.image_is_here(&image.0, found, actions);
-                }
-                self.prefetch_done(&image, &result, actions);
-                for id in self.fetching.remove(&image).unwrap_or_default() {
-                    self.fetch_done(now, id, &image.0, result.clone(), actions);
-                }
-            }
+            InFlight::Fetch { image } => self.fetched(now, &image, &result, actions),
             InFlight::RemoveImage { id } => self.image_removed(now, &id, &result, actions),
             InFlight::Task { task, step } => self.task_done(now, task, step, result, actions),
             InFlight::Probe { task, kind } => self.probe_done(now, task, kind, result),
@@ -609,7 +616,10 @@ impl Worker {
                 }
             }
             ToWorker::Probe => actions.extend(self.link.send(ToManager::ProbeAck)),
-            ToWorker::Prefetch { workload, version, image, pull } => {
+            ToWorker::Prefetch { workload, version, image, pull, keep } => {
+                // It is fetched within the deadline, or not at all.
+                let keep = keep.min(PROMISE_MAX);
+                self.promise_image(now, &image, now + self.config.pull_deadline + keep);
                 self.prefetch((workload, version), (image, pull), actions);
             }
             ToWorker::Open(request) => {

@@ -52,8 +52,9 @@ pub enum Op {
         /// How long it may take.
         deadline: Millis,
     },
-    /// Remove an image by this reference, if it still means this image and no container was made of it. One that is gone, or that
-    /// somebody has made another one under the same reference, is no trouble: then there is nothing to remove.
+    /// Remove a reference to an image, and the image with the last one; refused if there is a container of it then. Nothing is
+    /// done, and that is no failure, if the reference is gone or means another image by now, or if it is a digest and the image
+    /// has a tag: some engines remove all tags of a repository with a digest.
     RemoveImage {
         /// The image's reference.
         image: String,
@@ -205,8 +206,10 @@ pub struct ImageFound {
     pub digest: Option<String>,
     /// By which the engine knows it: what is built again has another.
     pub id: String,
-    /// It was not here, and was pulled because it was asked for.
+    /// Its reference meant no image here, or another one, and was pulled because it was asked for.
     pub was_pulled: bool,
+    /// And the image itself was not here before, under any reference.
+    pub was_new: bool,
 }
 
 /// A container as the engine sees it.

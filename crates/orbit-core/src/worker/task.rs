@@ -3,7 +3,8 @@
 //!
 //! The order of things, and why: a create is remembered before it is begun, so that a container
 //! that has gone is told from one that never was. An end is remembered before it is reported, so
-//! that no crash starts the task again. A container is removed only when its end is committed.
+//! that no crash starts the task again. A container is removed only when its end is committed; one
+//! that was never seen to run goes before that, so that nobody can start it any more.
 
 use super::{
     prefetch::fetch_failure,
@@ -75,7 +76,7 @@ pub(super) struct WorkerTask {
     pub trouble: Option<Trouble>,
     /// How it ends as soon as its container is gone, which was never seen to run. That goes first: a process before this one may have
     /// asked for it to be started, and an engine may do so late, when the task has ended for everybody else.
-    pub withdrawn: Option<(TaskState, End)>,
+    pub withdrawn: Option<Withdrawn>,
     /// When the stop signal may be sent, once it was told to stop.
     pub signal_at: Option<Time>,
     /// When it is looked at next, to see whether its fence has passed.
@@ -96,6 +97,15 @@ pub(super) struct WorkerTask {
     pub probing: BTreeMap<ProbeKind, Probing>,
     /// What they have found.
     pub found: Found,
+}
+
+/// How a task ends whose container was never seen to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Withdrawn {
+    state: TaskState,
+    end: End,
+    /// The engine answered, and will not remove the container.
+    stays: bool,
 }
 
 impl WorkerTask {
@@ -190,20 +200,26 @@ impl Worker {
                 // It was seen, so the create took place.
                 task.trouble.take_if(|trouble| trouble.step == Step::Create);
                 let trouble = task.trouble.as_ref();
-                if let Some(blamed) = trouble.filter(|trouble| trouble.is_blamed(now) && task.wants_to_run()) {
+                if let Some(withdrawn) = task.withdrawn.take_if(|withdrawn| withdrawn.stays) {
+                    // Its end does not wait for ever for an engine that does not let go of it.
+                    self.finish(now, id, withdrawn.state, withdrawn.end, actions);
+                } else if task.withdrawn.is_some() {
+                    self.begin_step(id, Step::Remove, actions);
+                } else if let Some(blamed) = trouble.filter(|trouble| trouble.is_blamed(now) && task.wants_to_run()) {
                     let end = End::new(Reason::StartFailed, blamed.message.clone());
-                    task.withdrawn = Some((TaskState::Failed, end));
+                    task.withdrawn = Some(Withdrawn { state: TaskState::Failed, end, stays: false });
                     self.begin_step(id, Step::Remove, actions);
                 } else if task.wants_to_run() {
                     self.enqueue(now, id, actions);
                 } else if task.order.is_some() {
                     let message = with_last_words("stopped before it was started", trouble);
-                    task.withdrawn = Some((TaskState::Stopped, End::new(Reason::Stopped, message)));
+                    let end = End::new(Reason::Stopped, message);
+                    task.withdrawn = Some(Withdrawn { state: TaskState::Stopped, end, stays: false });
                     self.begin_step(id, Step::Remove, actions);
                 }
             }
             Known::Absent | Known::Unknown if attempted => {
-                if let Some((state, end)) = task.withdrawn.take() {
+                if let Some(Withdrawn { state, end, .. }) = task.withdrawn.take() {
                     return self.finish(now, id, state, end, actions);
                 }
                 let told = task.order.as_ref().is_some_and(|order| order.desired == Desired::Stopped);
@@ -474,7 +490,9 @@ impl Worker {
             }
             Step::Fetch => unreachable!("an image is noted by its reference"),
             Step::Create => task.container = Known::Is(ContainerState::Created),
-            Step::Start => (task.container, task.trouble) = (Known::Is(ContainerState::Running), None),
+            Step::Start => {
+                (task.container, task.trouble, task.withdrawn) = (Known::Is(ContainerState::Running), None, None);
+            }
             // Look at how it ended.
             Step::Stop => task.stale = true,
             Step::Remove => task.container = Known::Absent,
@@ -506,6 +524,9 @@ impl Worker {
                 task.stale = true;
                 // A refusal is not answered by asking again at once.
                 if kind != OpErrorKind::NotFound {
+                    if let (Step::Remove, Some(withdrawn)) = (step, &mut task.withdrawn) {
+                        withdrawn.stays = true;
+                    }
                     task.paused = true;
                     self.paused.insert((now + ENGINE_RETRY, id));
                     actions.push(Action::Warn(format!("{step:?} of the container of task {id}: {message}")));
@@ -529,7 +550,12 @@ impl Worker {
         }
         let state = if reason == Reason::NameTaken { TaskState::Rejected } else { TaskState::Failed };
         let port = if let OpErrorKind::PortTaken(port) = kind { port } else { None };
-        self.finish(now, id, state, End { port, ..End::new(reason, message) }, actions);
+        let end = End { port, ..End::new(reason, message) };
+        if step == Step::Start && reason != Reason::Vanished {
+            task.withdrawn = Some(Withdrawn { state, end, stays: false });
+            return;
+        }
+        self.finish(now, id, state, end, actions);
     }
 
     /// Writes down which container is this task's, where that was not known.

@@ -235,6 +235,7 @@ impl World {
                 digest: [None, Some("sha256:1".into()), Some("sha256:2".into())][usize::from(c % 3)].clone(),
                 id: format!("image-{}", c % 3),
                 was_pulled: (c / 3).is_multiple_of(2),
+                was_new: (c / 6).is_multiple_of(2),
             })),
             (_, Op::Create(spec)) => Ok(OpOutput::Created(spec.name.clone())),
             _ => Ok(OpOutput::Done),
@@ -295,7 +296,7 @@ impl World {
                 self.ops.clear();
                 self.step(Event::Wake);
             }
-            14 => self.step(Event::Disk { free_bytes: u64::from(b % 4) << 20 }),
+            14 => self.step(Event::Disk(FreeSpace::of(u64::from(b % 4) << 20))),
             _ => {
                 let due = self.worker.deadline().map_or(self.now, |due| due.0);
                 self.now = self.now.max(due);

@@ -143,6 +143,7 @@ impl Working {
                 version: words.number("version", 1) as u32,
                 image: words.word(0).to_string(),
                 pull: Pull::Missing,
+                keep: words.span("keep", 60_000),
             }),
             "assign" | "order" => self.assign(words),
             "committed" => {
@@ -153,7 +154,7 @@ impl Working {
             "done" => self.done(words),
             "hint" => self.step(Event::Hint(id(words.word(0)))),
             "hints-lost" => self.step(Event::HintsLost),
-            "disk" => self.step(Event::Disk { free_bytes: bytes(words.word(0)) }),
+            "disk" => self.step(Event::Disk(FreeSpace::of(bytes(words.word(0))))),
             "wait" => self.wait(span(words.word(0)).0),
             "crash" => self.crash(),
             "reboot" => {
@@ -311,6 +312,7 @@ impl Working {
                 digest: words.option("is").map(str::to_string),
                 id: words.text("id", "an-id").to_string(),
                 was_pulled: words.option("pulled").is_some(),
+                was_new: words.option("pulled") == Some("yes"),
             })),
             (None, "list") => Ok(OpOutput::Containers(words.words.iter().filter_map(of_list).collect())),
             (None, "inspect") => {

@@ -448,11 +448,8 @@ pub fn to_worker() -> impl Strategy<Value = ToWorker> {
             ToWorker::Committed { seq, states }
         }),
         Just(ToWorker::Probe),
-        (uid(), n32(), text(), any_pull()).prop_map(|(workload, version, image, pull)| ToWorker::Prefetch {
-            workload,
-            version,
-            image,
-            pull
+        (uid(), n32(), text(), any_pull(), millis()).prop_map(|(workload, version, image, pull, keep)| {
+            ToWorker::Prefetch { workload, version, image, pull, keep }
         }),
         stream.prop_map(ToWorker::Open),
     ]

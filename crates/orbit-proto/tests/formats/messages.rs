@@ -101,7 +101,7 @@ fn to_worker() -> Vec<ToWorker> {
         ToWorker::HeartbeatAck { seq: 3 },
         ToWorker::Committed { seq: 9, states: vec![running().key(), failed().key()] },
         ToWorker::Probe,
-        ToWorker::Prefetch { workload: uid(3), version: 2, image: "web:2".into(), pull: Pull::Always },
+        ToWorker::Prefetch { workload: uid(3), version: 2, image: "web:2".into(), pull: Pull::Always, keep: Millis(0) },
         stream(StreamOf::Logs(LogRange {
             follow: true,
             tail: Some(10),
@@ -110,6 +110,12 @@ fn to_worker() -> Vec<ToWorker> {
         })),
         stream(StreamOf::Exec(ExecRequest { command: vec!["sh".into()], tty: true, stdin: true })),
     ]
+}
+
+/// How long an image is kept that is asked for ahead.
+fn kept_image() -> Vec<ToWorker> {
+    let (workload, image, pull, keep) = (uid(3), "web:2".into(), Pull::Missing, Millis::secs(65));
+    vec![ToWorker::Prefetch { workload, version: 2, image, pull, keep }]
 }
 
 fn messages_are_kept<M, P>(name: &str, messages: Vec<M>)
@@ -128,4 +134,5 @@ where
 fn messages_of_version_1_are_read_and_written_byte_for_byte() {
     messages_are_kept::<_, v1::ToManager>("messages-to-manager", to_manager());
     messages_are_kept::<_, v1::ToWorker>("messages-to-worker", to_worker());
+    messages_are_kept::<_, v1::ToWorker>("messages-to-worker-kept-images", kept_image());
 }

@@ -25,7 +25,8 @@ use bollard::{
     },
     query_parameters::{
         CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
-        LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions, StopContainerOptionsBuilder,
+        ListImagesOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
+        StopContainerOptionsBuilder,
     },
 };
 use credentials::Credentials;
@@ -37,7 +38,7 @@ use orbit_core::worker::{
 };
 use spec::{LogBound, Machine};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::IpAddr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -428,7 +429,12 @@ async fn ensure_image(
         let before = match client.inspect_image(image).await {
             Ok(found) if pull != Pull::Always => {
                 let digest = meant_by(client, image, &found, credentials).await;
-                return Ok(OpOutput::Image(ImageFound { digest, id: id_of(found)?, was_pulled: false }));
+                return Ok(OpOutput::Image(ImageFound {
+                    digest,
+                    id: id_of(found)?,
+                    was_pulled: false,
+                    was_new: false,
+                }));
             }
             Ok(found) => Some(id_of(found)?),
             Err(Error::DockerResponseServerError { status_code: 404, .. }) if pull == Pull::Never => {
@@ -438,6 +444,7 @@ async fn ensure_image(
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => None,
             Err(error) => return Err(judge(During::Image, &error)),
         };
+        let ids_before = image_ids(client).await?;
         // The request is answered when the registry has been, so it may take the whole deadline.
         let client = client.clone().with_timeout(Duration::from_millis(deadline.0) + ANSWER_MAX);
         let options = CreateImageOptionsBuilder::default().from_image(&spec::with_tag(image)).build();
@@ -455,8 +462,8 @@ async fn ensure_image(
             false => pulled,
         };
         let id = id_of(found)?;
-        let was_pulled = before.as_ref() != Some(&id);
-        Ok(OpOutput::Image(ImageFound { digest, id, was_pulled }))
+        let (was_pulled, was_new) = (before.as_ref() != Some(&id), !ids_before.contains(&id));
+        Ok(OpOutput::Image(ImageFound { digest, id, was_pulled, was_new }))
     };
     // Dropping the request makes the engine give the pull up.
     let late = || op_error(OpErrorKind::Timeout, format!("{image} was not pulled within {deadline}"));
@@ -467,8 +474,20 @@ fn id_of(found: ImageInspect) -> Result<String, OpError> {
     found.id.ok_or_else(|| op_error(OpErrorKind::Engine, "the engine has an image without an ID"))
 }
 
+/// The IDs of all images that are here, under whatever reference.
+async fn image_ids(client: &Docker) -> Result<BTreeSet<String>, OpError> {
+    let all = ListImagesOptionsBuilder::default().all(true).build();
+    let images = client.list_images(Some(all)).await.map_err(|error| judge(During::Image, &error))?;
+    Ok(images.into_iter().map(|image| image.id).collect())
+}
+
 async fn remove_image(client: &Docker, image: &str, id: &str) -> OpResult {
     match client.inspect_image(image).await {
+        // By a digest, an engine whose images are containerd's would remove every tag that its repository has for it, also those
+        // that somebody else gave it.
+        Ok(found) if image.contains('@') && found.repo_tags.as_ref().is_some_and(|tags| !tags.is_empty()) => {
+            return Ok(OpOutput::Done);
+        }
         Ok(found) if found.id.as_deref() == Some(id) => {}
         // Somebody has removed it, or made another one under the same reference, which is not ours.
         Ok(_) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => return Ok(OpOutput::Done),

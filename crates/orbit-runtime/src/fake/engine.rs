@@ -164,6 +164,7 @@ impl FakeEngine {
 
     fn ensure_image(&mut self, image: &str, pull: Pull, deadline: Millis) -> OpResult {
         let (is_known, name) = (self.known(image).is_some(), self.name_of(image));
+        let ids_before: BTreeSet<String> = self.images.values().flat_map(FakeImage::ids).collect();
         let Some(known) = self.images.get_mut(&name).filter(|_| is_known) else {
             return Err(op_error(OpErrorKind::Refused, format!("manifest for {image} not found: manifest unknown")));
         };
@@ -173,7 +174,7 @@ impl FakeEngine {
         if known.is_asked_for(image, pull) && known.place.takes().is_none_or(|span| span > deadline) {
             return Err(op_error(OpErrorKind::Timeout, format!("{image} was not pulled within {deadline}")));
         }
-        let before = known.id_of(&name, image);
+        let before = known.id_of(image);
         if let Some((_, digest)) = image.split_once('@') {
             known.digests_here.insert(digest.to_string());
         } else {
@@ -183,12 +184,13 @@ impl FakeEngine {
             }
             known.here = true;
         }
-        let id = known.id_of(&name, image).expect("it is here by now");
+        let id = known.id_of(image).expect("it is here by now");
         let digest = match image.split_once('@') {
             Some((_, digest)) => Some(digest.to_string()),
             None => known.digest_here.clone(),
         };
-        Ok(OpOutput::Image(ImageFound { digest, was_pulled: before.as_ref() != Some(&id), id }))
+        let (was_pulled, was_new) = (before.as_ref() != Some(&id), !ids_before.contains(&id));
+        Ok(OpOutput::Image(ImageFound { digest, was_pulled, was_new, id }))
     }
 
     fn remove_reference(&mut self, image: &str, id: &str) -> OpResult {
@@ -196,7 +198,13 @@ impl FakeEngine {
         if self.image_id(image).as_deref() != Some(id) {
             return Ok(OpOutput::Done);
         }
-        if self.containers().any(|it| it.image_id == id) {
+        let is_tag = |(name, known): &(&String, &FakeImage)| known.here && known.id_of(name).as_deref() == Some(id);
+        let tags = self.images.iter().filter(is_tag).count();
+        if image.contains('@') && tags > 0 {
+            return Ok(OpOutput::Done);
+        }
+        // With another tag left, the image stays.
+        if tags <= 1 && self.containers().any(|it| it.image_id == id) {
             return Err(op_error(OpErrorKind::Refused, format!("conflict: a container uses the image {image}")));
         }
         let known = self.images.get_mut(&name).expect("it has an ID");
@@ -220,7 +228,7 @@ impl FakeEngine {
 
     /// The ID of the image that a reference means here; none where it is not here.
     pub fn image_id(&self, reference: &str) -> Option<String> {
-        self.known(reference)?.id_of(&self.name_of(reference), reference)
+        self.known(reference)?.id_of(reference)
     }
 
     /// The tag that a reference is or was of.

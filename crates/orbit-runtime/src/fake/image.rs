@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 /// An image that the engine has or could get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FakeImage {
+    /// What was built on the machine: two tags of one image have the same.
+    pub content: String,
     /// What its tag means in the registry by now; none of one that was made here.
     pub digest: Option<String>,
     /// What it ever meant there.
@@ -55,12 +57,20 @@ impl FakeImage {
         pull == Pull::Always || (pull == Pull::Missing && !self.is_here(reference))
     }
     /// The engine's ID of what a reference means here; none where it is not here.
-    pub(super) fn id_of(&self, name: &str, reference: &str) -> Option<String> {
+    pub(super) fn id_of(&self, reference: &str) -> Option<String> {
         let by_digest = reference.split_once('@').map(|(_, digest)| digest);
         self.is_here(reference).then(|| match by_digest.or(self.digest_here.as_deref()) {
             Some(digest) => id_of(digest),
-            None => id_of(&format!("{name}, build {}", self.builds)),
+            None => self.local_id(),
         })
+    }
+    /// The engine's IDs of all that is here of it.
+    pub(super) fn ids(&self) -> impl Iterator<Item = String> {
+        let tag = self.here.then(|| self.digest_here.as_deref().map_or_else(|| self.local_id(), id_of));
+        tag.into_iter().chain(self.digests_here.iter().map(|digest| id_of(digest)))
+    }
+    fn local_id(&self) -> String {
+        id_of(&format!("{}, build {}", self.content, self.builds))
     }
     pub(super) fn is_here(&self, reference: &str) -> bool {
         match reference.split_once('@') {

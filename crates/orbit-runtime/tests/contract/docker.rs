@@ -137,6 +137,11 @@ impl TestEngine for Docker {
         tokio::task::spawn_blocking(make).await.expect("the image is made");
         image
     }
+    async fn tag(&mut self, image: &str, new: &str) {
+        self.images.push(new.to_owned());
+        let (image, new) = (image.to_owned(), new.to_owned());
+        tokio::task::spawn_blocking(move || docker(&["tag", &image, &new])).await.expect("it is tagged");
+    }
     async fn hanging_image(&mut self) -> String {
         let port = self.hold_a_port().await;
         format!("127.0.0.1:{port}/hanging:1")

@@ -85,6 +85,8 @@ pub trait TestEngine: Send + Sync {
     fn absent_image(&self) -> String;
     /// An image that nobody pulled, by its only reference.
     async fn own_image(&mut self) -> String;
+    /// Somebody gives an image another tag.
+    async fn tag(&mut self, image: &str, new: &str);
     /// An image whose registry never answers.
     async fn hanging_image(&mut self) -> String;
     /// A port that nothing holds.

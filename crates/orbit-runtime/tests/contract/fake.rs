@@ -51,6 +51,9 @@ impl TestEngine for Fake {
         self.runtime.with(|engine| engine.add_image("own", ImagePlace::Present, Program::Run));
         "own".to_owned()
     }
+    async fn tag(&mut self, image: &str, new: &str) {
+        self.runtime.with(|engine| engine.tag(image, new));
+    }
     async fn hanging_image(&mut self) -> String {
         self.runtime.with(|engine| engine.add_image("hanging", ImagePlace::Hanging, Program::Run));
         "hanging".to_owned()

@@ -182,10 +182,15 @@ async fn an_image_goes_by_its_reference_if_it_is_the_one_that_is_meant_and_no_co
     let name = engine.create(spec).await;
     assert_eq!(engine.fails(remove(&found.id)).await, OpErrorKind::Refused);
     engine.done(Op::Remove(name)).await;
+    // Somebody else's tag of the same image keeps it.
+    let tag = format!("{image}-of-somebody");
+    engine.tag(&image, &tag).await;
     for _ in 0..2 {
         engine.done(remove(&found.id)).await;
-        assert_eq!(engine.fails(look.clone()).await, OpErrorKind::Refused, "it is not here any more");
+        assert_eq!(engine.fails(look.clone()).await, OpErrorKind::Refused, "its reference is gone");
     }
+    let look = Op::EnsureImage { image: tag, pull: Pull::Never, deadline: Millis(60_000) };
+    assert_eq!(image_of(engine.perform(look).await).id, found.id);
 }
 
 /// What an engine says of an image that is there.

@@ -305,19 +305,21 @@ impl Cluster {
         }
     }
 
-    /// A task runs: is its image the build that the first task of its version had? Nothing is done about it, because nobody can
-    /// say which of them was meant; a person is told.
+    /// A task runs: is its image the one that the first task of its version had, or that a registry knows? Nothing is done about
+    /// it, because nobody can say which of them was meant; a person is told.
     fn compare_build(&mut self, key: TaskKey, report: &TaskReport) {
         let Some(image_id) = report.image_id.as_deref().filter(|id| is_digest(id)) else { return };
         let version = self.version_of_mut(key);
-        let Some(first) = version.image_id.as_deref().filter(|first| *first != image_id) else { return };
-        let short = |id: &str| id.get(..19).unwrap_or(id).to_string();
+        let other = match (&version.digest, &version.image_id) {
+            (Some(digest), _) => format!("others run {}", short(digest)),
+            (None, Some(first)) if **first != *image_id => format!("its first task had {}", short(first)),
+            (None, _) => return,
+        };
         let message = format!(
-            "version {} runs two builds of {}: this is {}, its first task had {}; push it to a registry, or give each build a tag",
+            "version {} runs two builds of {}: this is {}, {other}; push it to a registry, or give each build a tag",
             version.number,
             version.spec.container.image,
-            short(image_id),
-            short(first)
+            short(image_id)
         );
         self.record_task(What::ImageDiffers, key, message);
     }
@@ -336,7 +338,10 @@ impl Cluster {
         let version = self.version_of_mut(key);
         version.digest = Some(digest.into());
         let number = version.number;
-        let message = format!("version {number}, {} is {digest}", version.spec.container.image);
+        let mut message = format!("version {number}, {} is {digest}", version.spec.container.image);
+        if let Some(first) = &version.image_id {
+            message = format!("{message}; a node runs a build of its own, {}", short(first));
+        }
         let workload = &self.workloads[&uid];
         let waits = |task: &&Task| task.version == number && task.state < TaskState::Running;
         let attempts = workload.slots.iter().flat_map(|slot| self.attempts(slot)).filter(waits);
@@ -378,4 +383,9 @@ impl Cluster {
             self.record_task(What::Ready, key, "");
         }
     }
+}
+
+/// A digest as engines show it: enough to tell it from others.
+fn short(digest: &str) -> &str {
+    digest.get(.."sha256:".len() + 12).unwrap_or(digest)
 }

@@ -31,10 +31,26 @@ impl FakeEngine {
         let (here, digest) = (place == ImagePlace::Present, None);
         let (pushed, digests_here) = (BTreeSet::new(), BTreeSet::new());
         let (health_check, builds) = (false, 0);
-        let known =
-            FakeImage { digest, pushed, digest_here: None, digests_here, builds, here, place, program, health_check };
+        let known = FakeImage {
+            content: image.to_owned(),
+            digest,
+            pushed,
+            digest_here: None,
+            digests_here,
+            builds,
+            here,
+            place,
+            program,
+            health_check,
+        };
         self.images.insert(image.to_owned(), known);
         self.foreign_images.extend(self.image_id(image));
+    }
+    /// Somebody gives an image another tag.
+    pub fn tag(&mut self, image: &str, new: &str) {
+        if let Some(known) = self.images.get(image).cloned() {
+            self.images.insert(new.to_owned(), known);
+        }
     }
     /// Somebody builds an image again on the machine, under the same tag. Where that came from a registry, nothing happens.
     pub fn build_again(&mut self, image: &str) {
