@@ -252,8 +252,10 @@ impl World {
 
     /// Lets the manager wake when it wants to, until every node has been silent for so long that it is
     /// given up, if the brake does not hold. A leader that has just slept gives them all another
-    /// chance and does not look at their workloads again before that is over.
+    /// chance and does not look at their workloads again before that is over. What its user lets wait for longer than that is not
+    /// waited for.
     fn falls_silent(&mut self) {
+        let soon = self.leader.manager.cluster_time(Time(self.now)) + Millis::secs(120);
         for _ in 0..40 {
             self.commit(usize::MAX);
             let now = self.leader.manager.cluster_time(Time(self.now));
@@ -262,7 +264,7 @@ impl World {
             let waits = |task: &Task| {
                 let outage = task.node.and_then(|node| outages.get(&node));
                 let due = outage.and_then(|it| it.replace_at(self.cluster().spec_of(task), replace_after));
-                due.is_some_and(|due| due > now) && task.is_live()
+                due.is_some_and(|due| due > now && due <= soon) && task.is_live()
             };
             let heard = self.cluster().nodes().any(|node| node.reach == Reach::Reachable);
             if !heard && !self.cluster().tasks().any(waits) {

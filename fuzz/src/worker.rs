@@ -161,9 +161,10 @@ impl World {
         if let Op::List(of) | Op::Inspect { owner: of, .. } = &request {
             assert_eq!(*of, owner, "I31: only our own are looked at");
         }
-        if let Op::EnsureImage { .. } = &request {
-            let removes = self.ops.values().any(|op| matches!(op, Op::RemoveImage { .. }));
-            assert!(!removes, "an image is not found that is being removed");
+        if let Op::EnsureImage { image, .. } = &request {
+            let of_it =
+                |op: &Op| matches!(op, Op::RemoveImage { image: other, .. } if repository(other) == repository(image));
+            assert!(!self.ops.values().any(of_it), "an image is not found that is being removed");
         }
         if let Op::RemoveImage { image, id } = &request {
             assert_eq!(self.ledger.images.get(image), Some(id), "I46: what was not pulled stays");

@@ -75,10 +75,13 @@ impl Prefetches {
         }
         let version = cluster.workload(uid).and_then(|workload| workload.version(version));
         let bytes = version.map(Version::image).unwrap_or_default();
-        let known = self.known.get(&prefetch).filter(|known| known.bytes == bytes);
-        if let Some(known) = known.filter(|known| at < known.until) {
+        let known = self.known.get(&prefetch);
+        // The answer to what it was asked for before would be taken for one to the next question.
+        let is_open = |known: &&Known| matches!(known.image, Image::Awaited(_));
+        if let Some(known) = known.filter(|known| at < known.until && (known.bytes == bytes || is_open(known))) {
             return known.image;
         }
+        let known = known.filter(|known| known.bytes == bytes);
         let failures = known.map_or(0, |known| known.failures);
         self.tidy(cluster);
         let until = at + ASKED_AGAIN_AFTER;
