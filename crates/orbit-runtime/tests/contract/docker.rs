@@ -264,14 +264,20 @@ async fn a_paused_container_counts_as_running() {
     docker(&["unpause", &name]);
 }
 
-/// The lines of the processes in a container: what the engine sees of them on its machine.
+/// The lines of the processes in a container, sorted: what the engine sees of them on its machine. (Not in the order of their
+/// numbers, which begin anew at some time.)
 fn processes(name: &str) -> Vec<String> {
     let top = docker(&["top", name, "-o", "pid,args"]);
-    top.lines().skip(1).map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")).collect()
+    let line = |line: &str| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ");
+    let mut lines: Vec<String> = top.lines().skip(1).map(line).collect();
+    lines.sort();
+    lines
 }
 
 async fn until_processes(name: &str, expected: &[&str]) {
     let mut now = Vec::new();
+    let mut expected = expected.to_vec();
+    expected.sort_unstable();
     let waiting = async {
         loop {
             now = processes(name);
