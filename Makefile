@@ -37,7 +37,7 @@ test: cargo ## every test; sets up a Docker engine where it may
 upgrade: cargo ## the daemons of an earlier commit beside these (PREVIOUS=commit)
 	@.ci/upgrade $(PREVIOUS)
 
-lint: cargo ## formatting, clippy and rustdoc, warnings denied, also under madsim; that each mutation applies; licences of dependencies
+lint: cargo ## formatting, clippy and rustdoc, warnings denied, also under madsim; that each mutation applies and compiles; licences of dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	cd sim/daemons && $(CARGO) fmt --check

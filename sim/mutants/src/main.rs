@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bugs;
+mod compiles;
 mod copy;
 mod draw;
 mod judge;
@@ -31,7 +32,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Whether each hand-made mutation applies to the present tree, and whether each mutant called equivalent is there.
+    /// Whether each hand-made mutation applies to the present tree and compiles, and whether each mutant called equivalent is
+    /// there.
     Check,
     /// Which hand-made mutations the core's own tests find, and how many seeds it takes to find each. Fails if the goal
     /// is missed.
@@ -88,7 +90,10 @@ fn check(repository: &Path) -> Result<ExitCode, String> {
     let mut stale: Vec<String> = mutations.iter().filter_map(stale).collect();
     stale.extend(ledger::stale_equivalent(repository)?);
     if stale.is_empty() {
-        println!("{} mutations apply", mutations.len());
+        stale.extend(compiles::broken(repository, &mutations)?);
+    }
+    if stale.is_empty() {
+        println!("{} mutations apply and compile", mutations.len());
         return Ok(ExitCode::SUCCESS);
     }
     Err(format!(

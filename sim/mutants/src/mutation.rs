@@ -53,7 +53,7 @@ impl Mutation {
         Ok(mutations)
     }
 
-    fn parse(name: String, text: &str) -> Result<Mutation, String> {
+    pub fn parse(name: String, text: &str) -> Result<Mutation, String> {
         let header = |key: &str| {
             let head = text.lines().take_while(|line| !line.is_empty());
             let mut values = head.filter_map(|line| line.strip_prefix(key)?.strip_prefix(": "));

@@ -35,7 +35,9 @@ struct Row {
     /// The newest attempt.
     newest: TaskId,
     failures: u32,
+    /// The backoff without its jitter, and with it as it was last seen.
     not_before: Time,
+    waits_until: Time,
 }
 
 /// I45: right after a service was given another number of replicas: no slot that goes serves while one that stays does not.
@@ -137,22 +139,23 @@ impl TaskWatch {
     }
 
     /// I27: a slot waits for the backoff of its own failures, and for nothing else.
-    fn patient(&self, cluster: &Cluster) -> Check {
+    fn patient(&mut self, cluster: &Cluster) -> Check {
         for workload in cluster.workloads() {
             for (number, slot) in (0..).zip(&workload.slots) {
                 let version = shall_be(cluster, workload, number);
-                let row = self.slots.get(&(workload.uid, number)).filter(|row| row.version == version);
+                let mut row = self.slots.get_mut(&(workload.uid, number)).filter(|row| row.version == version);
                 let delay = |row: &Row| workload.spec(row.version).map_or(Millis(0), |s| s.restart.delay(row.failures));
                 let percent = workload.spec(version).and_then(|spec| spec.restart.jitter_percent);
                 let most = |delay: Millis| percent.map_or(delay.0 / 8, |percent| delay.0 * u64::from(percent) / 100);
                 let jitter = |row: &Row| Millis(most(delay(row)) + 1);
-                let latest = row.map_or(Time(0), |row| row.not_before + jitter(row));
+                let latest = row.as_ref().map_or(Time(0), |row| row.not_before + jitter(row));
                 // What is over by now holds up nobody, whichever version the slot shall be of since.
                 let until = slot.not_before(version);
                 if until > latest.max(cluster.at) {
                     let name = &workload.name;
                     return Err(("I27", format!("slot {number} of {name} waits until {until}, not {latest}")));
                 }
+                row.iter_mut().for_each(|row| row.waits_until = until);
             }
         }
         Ok(())
@@ -203,7 +206,7 @@ impl TaskWatch {
         } else if task.state == TaskState::Running {
             self.serving.remove(&task.id);
             // A long time of good health ends the row, however it ended itself.
-            if counts(cluster, task) && is_long(cluster, task, since, cluster.at) {
+            if counts(cluster, task) && self.is_long(cluster, task, since, cluster.at) {
                 self.slots.remove(&(task.workload, task.slot));
             }
         }
@@ -235,13 +238,24 @@ impl TaskWatch {
             return;
         }
         let restart = cluster.spec_of(task).restart;
-        let none = Row { version: task.version, newest: task.id, failures: 0, not_before: Time(0) };
+        let is_long = self.is_long(cluster, task, serving_since, ended_at);
+        let (not_before, waits_until) = (Time(0), Time(0));
+        let none = Row { version: task.version, newest: task.id, failures: 0, not_before, waits_until };
         let row = self.slots.entry((task.workload, task.slot)).or_insert(none);
-        if row.version != task.version || is_long(cluster, task, serving_since, ended_at) {
+        if row.version != task.version || is_long {
             *row = none;
         }
         row.failures += 1;
         row.not_before = ended_at + restart.delay(row.failures);
+        row.waits_until = row.not_before;
+    }
+
+    /// Whether it has served for so long since the failures of its slot that they count no more.
+    fn is_long(&self, cluster: &Cluster, task: &Task, serving_since: Option<Time>, until: Time) -> bool {
+        let row = self.slots.get(&(task.workload, task.slot)).filter(|row| row.version == task.version);
+        let rested = row.map_or(Time(0), |row| row.waits_until);
+        let reset_after = cluster.spec_of(task).restart.reset_after;
+        serving_since.is_some_and(|since| until.since(since.max(rested)) >= reset_after)
     }
 
     /// I11: an object's revision only grows.
@@ -260,9 +274,4 @@ impl TaskWatch {
 fn counts(cluster: &Cluster, task: &Task) -> bool {
     let shall_be = cluster.workload(task.workload).map(|workload| shall_be(cluster, workload, task.slot));
     task.desired == Desired::Running && shall_be == Some(task.version)
-}
-
-/// Whether it has served for so long that the failures before it count no more.
-fn is_long(cluster: &Cluster, task: &Task, serving_since: Option<Time>, until: Time) -> bool {
-    serving_since.is_some_and(|since| until.since(since) >= cluster.spec_of(task).restart.reset_after)
 }

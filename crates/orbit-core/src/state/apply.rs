@@ -231,11 +231,14 @@ impl Cluster {
         shall_be == task.version && task.desired == Desired::Running
     }
 
-    /// Ends the failure streak of a slot if its task, which no longer serves, had served for `reset_after`.
+    /// Ends the failure streak of a slot if its task, which no longer serves, had served for `reset_after` since the backoff
+    /// of the last failure: an attempt may fail while an older one, out of reach, serves.
     fn end_failure_streak(&mut self, key: TaskKey, serving_since: Option<Time>, at: Time) {
-        let reset_after = self.spec_of(self.tasks.at(key)).restart.reset_after;
-        if serving_since.is_some_and(|since| at.since(since) >= reset_after) {
-            self.slot_of_mut(key).failures = 0;
+        let task = self.tasks.at(key);
+        let (version, reset_after) = (task.version, self.spec_of(task).restart.reset_after);
+        let slot = self.slot_of_mut(key);
+        if serving_since.is_some_and(|since| at.since(since.max(slot.not_before(version))) >= reset_after) {
+            slot.failures = 0;
         }
     }
 

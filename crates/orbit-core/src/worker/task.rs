@@ -109,6 +109,10 @@ pub(super) struct Withdrawn {
 }
 
 impl WorkerTask {
+    /// It ends like this as soon as its container, which was never seen to run, is removed.
+    fn withdraw(&mut self, state: TaskState, end: End) {
+        self.withdrawn = Some(Withdrawn { state, end, stays: false });
+    }
     /// When its node stops it by itself, by its order.
     pub fn fence(&self) -> Option<TimedFence> {
         fence_of(self.order.as_ref(), None)
@@ -207,14 +211,14 @@ impl Worker {
                     self.begin_step(id, Step::Remove, actions);
                 } else if let Some(blamed) = trouble.filter(|trouble| trouble.is_blamed(now) && task.wants_to_run()) {
                     let end = End::new(Reason::StartFailed, blamed.message.clone());
-                    task.withdrawn = Some(Withdrawn { state: TaskState::Failed, end, stays: false });
+                    task.withdraw(TaskState::Failed, end);
                     self.begin_step(id, Step::Remove, actions);
                 } else if task.wants_to_run() {
                     self.enqueue(now, id, actions);
                 } else if task.order.is_some() {
                     let message = with_last_words("stopped before it was started", trouble);
                     let end = End::new(Reason::Stopped, message);
-                    task.withdrawn = Some(Withdrawn { state: TaskState::Stopped, end, stays: false });
+                    task.withdraw(TaskState::Stopped, end);
                     self.begin_step(id, Step::Remove, actions);
                 }
             }
@@ -552,7 +556,7 @@ impl Worker {
         let port = if let OpErrorKind::PortTaken(port) = kind { port } else { None };
         let end = End { port, ..End::new(reason, message) };
         if step == Step::Start && reason != Reason::Vanished {
-            task.withdrawn = Some(Withdrawn { state, end, stays: false });
+            task.withdraw(state, end);
             return;
         }
         self.finish(now, id, state, end, actions);

@@ -32,7 +32,7 @@ use bollard::{
 use credentials::Credentials;
 use errors::{During, judge};
 use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
-use orbit_core::model::{ExecRequest, LogRange, Millis, Pull, Resources, TaskId, repository};
+use orbit_core::model::{ExecRequest, LogRange, Millis, Pull, Resources, TaskId, is_pinned, repository};
 use orbit_core::worker::{
     ContainerSpec, ContainerState, EngineContainer, ImageFound, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
 };
@@ -457,7 +457,7 @@ async fn ensure_image(
             pulled = said.and_then(|said| said.strip_prefix("Digest: ").map(str::to_owned)).or(pulled);
         }
         let found = client.inspect_image(image).await.map_err(|error| judge(During::Image, &error))?;
-        let digest = match image.contains('@') || pulled.is_none() {
+        let digest = match is_pinned(image) || pulled.is_none() {
             true => meant_by(&client, image, &found, credentials).await,
             false => pulled,
         };
@@ -485,7 +485,7 @@ async fn remove_image(client: &Docker, image: &str, id: &str) -> OpResult {
     match client.inspect_image(image).await {
         // By a digest, an engine whose images are containerd's would remove every tag that its repository has for it, also those
         // that somebody else gave it.
-        Ok(found) if image.contains('@') && found.repo_tags.as_ref().is_some_and(|tags| !tags.is_empty()) => {
+        Ok(found) if is_pinned(image) && found.repo_tags.as_ref().is_some_and(|tags| !tags.is_empty()) => {
             return Ok(OpOutput::Done);
         }
         Ok(found) if found.id.as_deref() == Some(id) => {}

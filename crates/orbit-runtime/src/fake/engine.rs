@@ -10,7 +10,7 @@ use super::{
     image::FakeImage,
 };
 use crate::{EngineInfo, Identity, op_error};
-use orbit_core::model::{Millis, Pull, Resources, TaskId, repository};
+use orbit_core::model::{Millis, Pull, Resources, TaskId, is_pinned, repository};
 use orbit_core::worker::{
     ContainerSpec, ContainerState, EngineContainer, ImageFound, Op, OpError, OpErrorKind, OpKind, OpOutput, OpResult,
     Owner,
@@ -200,7 +200,7 @@ impl FakeEngine {
         }
         let is_tag = |(name, known): &(&String, &FakeImage)| known.here && known.id_of(name).as_deref() == Some(id);
         let tags = self.images.iter().filter(is_tag).count();
-        if image.contains('@') && tags > 0 {
+        if is_pinned(image) && tags > 0 {
             return Ok(OpOutput::Done);
         }
         // With another tag left, the image stays.

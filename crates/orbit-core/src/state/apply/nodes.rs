@@ -296,7 +296,7 @@ impl Cluster {
 
     /// Of an image that no registry knows, each node has its own: the build of the first task is remembered.
     fn remember_build(&mut self, key: TaskKey, report: &TaskReport) {
-        let Some(image_id) = report.image_id.as_deref().filter(|id| is_digest(id)) else { return };
+        let Some(image_id) = image_id(report) else { return };
         let uid = self.tasks.at(key).workload;
         let version = self.version_of_mut(key);
         if version.digest.is_none() && version.image_id.is_none() {
@@ -308,7 +308,7 @@ impl Cluster {
     /// A task runs: is its image the one that the first task of its version had, or that a registry knows? Nothing is done about
     /// it, because nobody can say which of them was meant; a person is told.
     fn compare_build(&mut self, key: TaskKey, report: &TaskReport) {
-        let Some(image_id) = report.image_id.as_deref().filter(|id| is_digest(id)) else { return };
+        let Some(image_id) = image_id(report) else { return };
         let version = self.version_of_mut(key);
         let other = match (&version.digest, &version.image_id) {
             (Some(digest), _) => format!("others run {}", short(digest)),
@@ -383,6 +383,11 @@ impl Cluster {
             self.record_task(What::Ready, key, "");
         }
     }
+}
+
+/// The build that a worker says a task runs, where it is the name of one.
+fn image_id(report: &TaskReport) -> Option<&str> {
+    report.image_id.as_deref().filter(|id| is_digest(id))
 }
 
 /// A digest as engines show it: enough to tell it from others.
