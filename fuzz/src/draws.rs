@@ -129,7 +129,9 @@ impl<'a> Draws<'a> {
     fn port(&mut self) -> Port {
         let name = self.of(&["a", "b", "c", "A"]).to_string();
         let host = if self.bool() { Some(self.of(&[8080, 8081, 20_000, 0])) } else { None };
-        Port { name, container: self.of(&[80, 81, 82, 0]), host }
+        let container = self.of(&[80, 81, 82, 0]);
+        let host_ip = if self.bool() { Some(self.of(&[[127, 0, 0, 1], [0; 4]]).into()) } else { None };
+        Port { name, container, host, protocol: self.of(&Protocol::ALL), host_ip }
     }
     fn constraint(&mut self) -> Constraint {
         let label = Attribute::Label("disk".into());

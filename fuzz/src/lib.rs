@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 mod bytes;
+mod compose;
 mod draws;
 mod entries;
 mod http;
@@ -18,6 +19,7 @@ mod session;
 mod wire;
 mod worker;
 
+pub use compose::compose;
 pub use entries::entries;
 pub use http::http;
 pub use manager::manager;
@@ -30,7 +32,7 @@ pub use worker::worker;
 pub type Body = fn(&[u8]);
 
 /// Every target, by name.
-pub const TARGETS: [(&str, Body); 7] = [
+pub const TARGETS: [(&str, Body); 8] = [
     ("manager", manager),
     ("worker", worker),
     ("entries", entries),
@@ -38,4 +40,5 @@ pub const TARGETS: [(&str, Body); 7] = [
     ("wire", wire),
     ("session", session),
     ("http", http),
+    ("compose", compose),
 ];

@@ -432,8 +432,8 @@ fn definition(want: &Want) -> Definition {
         jitter_percent: want.jitter,
         ..Restart::with_policy(policy)
     };
-    let chosen = (0..want.ports).map(|i| Port { name: format!("p{i}"), container: 80 + i, host: None });
-    let pinned = want.pinned.map(|port| Port { name: "pinned".into(), container: 443, host: Some(port) });
+    let chosen = (0..want.ports).map(|i| Port::tcp(format!("p{i}"), 80 + i, None));
+    let pinned = want.pinned.map(|port| Port::tcp("pinned", 443, Some(port)));
     let zone = want.zone.iter().map(|zone| Constraint {
         attribute: Attribute::Label("zone".into()),
         equal: true,
@@ -461,10 +461,12 @@ fn definition(want: &Want) -> Definition {
                 args: vec![],
                 env: BTreeMap::new(),
                 resources: Resources { cpu_millis: want.cpu_millis, memory_bytes: 64 << 20 },
+                limits: Limits::default(),
                 pids_max: 100,
                 ports: chosen.chain(pinned).collect(),
                 probes: Probes { health: probe(want.probes & 1 != 0), ready: probe(want.probes & 2 != 0) },
                 stop: Stop { delay: Millis(want.delay_ms), ..Stop::within(Millis(want.grace_ms)) },
+                setup: Setup::default(),
             },
             placement: Placement {
                 strategy: if want.spread { Strategy::Spread } else { Strategy::Binpack },

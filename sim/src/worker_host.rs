@@ -70,7 +70,7 @@ impl WorkerHost {
                 port_range: (20_000, 20_099),
                 address: None,
                 pinned_ports: None,
-                versions: Default::default(),
+                versions: Versions { spec_level: SPEC_LEVEL, ..Versions::default() },
             },
             pull_deadline: Millis::secs(20),
             starts_max: 3,

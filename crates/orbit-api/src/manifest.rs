@@ -6,6 +6,7 @@
 
 mod definition;
 mod read;
+mod setup;
 mod strict;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,11 @@ mod tests;
 use crate::quantity::{Cpu, Memory, Span};
 pub use read::{ReadError, read_all, read_documents, read_json};
 use serde::{Deserialize, Serialize};
+use setup::is_false;
+pub use setup::{
+    ManifestBounds, ManifestCapabilities, ManifestDns, ManifestLimits, ManifestLogging, ManifestSecurity,
+    ManifestTmpfs, ManifestUlimit,
+};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -59,9 +65,54 @@ pub struct Manifest {
     /// Environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// Requests, which are the limits as well.
+    /// `user` or `user:group`, names of the image or numbers; the image's own if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// An absolute path; the image's own if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+    /// What the container takes itself for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// A small first process reaps what its children leave behind, and hands signals on.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub init: bool,
+    /// Its output is a terminal.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tty: bool,
+    /// Its input stays open.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stdin: bool,
+    /// What is set aside for it, and what it may take at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ManifestResources>,
+    /// Folders in memory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tmpfs: Vec<ManifestTmpfs>,
+    /// Size of `/dev/shm`; 64Mi if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shm_size: Option<Memory>,
+    /// What its processes may not do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security: Option<ManifestSecurity>,
+    /// Bounds of the kernel on each of its processes, for example `{nofile: 65536}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ulimits: BTreeMap<String, ManifestUlimit>,
+    /// Settings of the kernel that each container has for itself, for example `net.core.somaxconn`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+    /// More names of hosts, and the address of each; `host-gateway` is the node's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra_hosts: BTreeMap<String, String>,
+    /// Whom it asks for names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<ManifestDns>,
+    /// How its log is kept; as the worker is set if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logging: Option<ManifestLogging>,
+    /// Labels of the container, for other tools that look at the engine.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub container_labels: BTreeMap<String, String>,
     /// Published ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<ManifestPort>,
@@ -111,7 +162,7 @@ pub enum ManifestPull {
     Never,
 }
 
-/// Requests, which are the limits as well.
+/// What is set aside for a task on its node, and what it may take at most.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestResources {
@@ -124,6 +175,9 @@ pub struct ManifestResources {
     /// Processes and threads; 512 if it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pids: Option<u32>,
+    /// What it may take at most. What is not said is not limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<ManifestLimits>,
 }
 
 /// A published port.
@@ -139,6 +193,24 @@ pub struct ManifestPort {
     #[schema(minimum = 1, maximum = 65535)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<u16>,
+    /// `tcp` if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<ManifestProtocol>,
+    /// On which of the node's addresses; as the worker is set if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_ip: Option<String>,
+}
+
+/// Which protocol of a port is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ManifestProtocol {
+    /// TCP.
+    Tcp,
+    /// UDP, which no probe can ask.
+    Udp,
+    /// Both under one number, as DNS and HTTP/3 need them.
+    Both,
 }
 
 /// Where tasks may and should run.

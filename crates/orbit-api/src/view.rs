@@ -2,7 +2,11 @@
 //!
 //! Desired state stands beside actual state in each of them.
 
-use crate::{Manifest, quantity::Span};
+use crate::{
+    Manifest,
+    manifest::{ManifestProtocol, ManifestResources},
+    quantity::Span,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -217,6 +221,9 @@ pub struct Task {
     /// More about the reason.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// What is set aside for it on its node, and what it may take at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ManifestResources>,
     /// Published ports.
     pub ports: Vec<TaskPort>,
     /// When it was created (RFC 3339).
@@ -241,6 +248,12 @@ pub struct TaskPort {
     pub container: u16,
     /// The port of the node, once the task has one.
     pub host: Option<u16>,
+    /// Absent: TCP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<ManifestProtocol>,
+    /// On which of the node's addresses; absent: as its worker is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_ip: Option<String>,
 }
 
 /// Where a service is reached now.

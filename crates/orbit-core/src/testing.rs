@@ -11,10 +11,12 @@ pub fn container(image: impl Into<String>) -> Container {
         args: vec![],
         env: Default::default(),
         resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
+        limits: Limits::default(),
         pids_max: 64,
         ports: vec![],
         stop: Stop::within(Millis::secs(10)),
         probes: Probes::default(),
+        setup: Setup::default(),
     }
 }
 
@@ -70,8 +72,10 @@ pub fn container_spec(name: impl Into<String>, image: impl Into<String>) -> Cont
         args: vec![],
         env: vec![],
         resources: Resources { cpu_millis: 100, memory_bytes: 16 << 20 },
+        limits: Limits { memory_bytes: Some(16 << 20), ..Limits::default() },
         pids_max: 64,
         stop_signal: None,
+        setup: Setup::default(),
         ports: vec![],
         labels: vec![],
     }

@@ -67,7 +67,7 @@ fn a_plan_holds_the_placements_the_ports_and_why_the_rest_found_no_node() {
             container: Container {
                 resources: Resources { cpu_millis: 900, memory_bytes: 64 << 20 },
                 pids_max: 100,
-                ports: vec![Port { name: "http".into(), container: 80, host: None }],
+                ports: vec![Port::tcp("http", 80, None)],
                 stop: Stop::within(Millis::secs(10)),
                 ..orbit_core::testing::container("web:1")
             },

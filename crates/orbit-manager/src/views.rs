@@ -82,7 +82,7 @@ mod tests {
         apply(&mut cluster, Command::Init { cluster: ClusterId(1) });
         let info = testing::node(NodeUid(1), "n0");
         apply(&mut cluster, Command::Register(Registration { info, inventory: Vec::new() }));
-        let port = Port { name: "http".into(), container: 80, host: Some(8080) };
+        let port = Port::tcp("http", 80, Some(8080));
         let spec = Spec {
             container: Container { ports: vec![port], ..testing::spec("web:1").container },
             ..testing::spec("web:1")

@@ -18,7 +18,9 @@ mod error;
 mod ledger;
 mod log;
 mod model;
+mod pairs;
 mod pieces;
+mod setup;
 mod snapshot;
 mod wire;
 

@@ -1,6 +1,6 @@
 //! Entries of the log.
 
-use crate::{DecodeError, columns::*, error::*, model::*, v1};
+use crate::{DecodeError, columns::*, error::*, model::*, pairs::*, v1};
 use orbit_core::model::*;
 use prost::Message;
 

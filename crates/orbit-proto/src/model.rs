@@ -1,8 +1,13 @@
 //! Conversions of the nouns that wire, log and snapshots share.
 
-use crate::{DecodeError, error::*, v1};
+use crate::{
+    DecodeError,
+    error::*,
+    pairs::{map, pairs},
+    setup::{limits, limits_of, setup, setup_of},
+    v1,
+};
 use orbit_core::model::*;
-use std::collections::BTreeMap;
 
 /// One variant for one variant, in both directions; zero and unknown numbers are refused.
 macro_rules! enumeration {
@@ -131,17 +136,6 @@ pub(crate) fn named<P: TryFrom<i32>, C: TryFrom<P, Error = DecodeError>>(field: 
     C::try_from(value).within(field)
 }
 
-pub(crate) fn pairs(map: &BTreeMap<String, String>) -> Vec<v1::KeyValue> {
-    map.iter().map(|(key, value)| v1::KeyValue { key: key.clone(), value: value.clone() }).collect()
-}
-
-pub(crate) fn map(field: &str, pairs: Vec<v1::KeyValue>) -> Result<BTreeMap<String, String>> {
-    if let Some(i) = pairs.windows(2).position(|w| w[0].key >= w[1].key) {
-        return Err(DecodeError::new("is out of order or repeated").within(&format!("{field}[{}]", i + 1)));
-    }
-    Ok(pairs.into_iter().map(|pair| (pair.key, pair.value)).collect())
-}
-
 impl From<Uid> for v1::Uid {
     fn from(uid: Uid) -> Self {
         v1::Uid { epoch: uid.epoch, index: uid.index }
@@ -197,12 +191,15 @@ impl From<&Spec> for v1::Spec {
             health: s.container.probes.health.as_deref().map(Into::into),
             ready: s.container.probes.ready.as_deref().map(Into::into),
             disconnect: disconnect_of(s.disconnect),
+            limits: limits_of(&s.container),
+            setup: setup_of(&s.container.setup),
         }
     }
 }
 impl TryFrom<v1::Spec> for Spec {
     type Error = DecodeError;
     fn try_from(s: v1::Spec) -> Result<Self> {
+        let resources = need("resources", s.resources)?;
         Ok(Spec {
             container: Container {
                 image: s.image,
@@ -210,7 +207,8 @@ impl TryFrom<v1::Spec> for Spec {
                 command: s.command,
                 args: s.args,
                 env: map("env", s.env)?,
-                resources: need("resources", s.resources)?,
+                resources,
+                limits: limits(s.limits, resources),
                 pids_max: s.pids_max,
                 ports: each("ports", s.ports)?,
                 stop: Stop { delay: Millis(s.stop_delay_ms), signal: s.stop_signal, grace: Millis(s.stop_grace_ms) },
@@ -218,6 +216,7 @@ impl TryFrom<v1::Spec> for Spec {
                     health: maybe("health", s.health)?.map(Box::new),
                     ready: maybe("ready", s.ready)?.map(Box::new),
                 },
+                setup: setup(s.setup).within("setup")?,
             },
             placement: need("placement", s.placement)?,
             restart: need("restart", s.restart)?,
@@ -311,9 +310,34 @@ pub(crate) fn pull(number: i32) -> Result<Pull> {
     }
 }
 
+impl From<Protocol> for v1::Protocol {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => v1::Protocol::Unspecified,
+            Protocol::Udp => v1::Protocol::Udp,
+            Protocol::Both => v1::Protocol::Both,
+        }
+    }
+}
+/// Not said is a protocol, too: ports are older than the field.
+fn protocol(number: i32) -> Result<Protocol> {
+    match v1::Protocol::try_from(number) {
+        Ok(v1::Protocol::Unspecified) => Ok(Protocol::Tcp),
+        Ok(v1::Protocol::Udp) => Ok(Protocol::Udp),
+        Ok(v1::Protocol::Both) => Ok(Protocol::Both),
+        Err(_) => Err(DecodeError::new(format!("{number} is not known")).within("protocol")),
+    }
+}
+
 impl From<&Port> for v1::Port {
     fn from(p: &Port) -> Self {
-        v1::Port { name: p.name.clone(), container: p.container.into(), host: p.host.map(Into::into) }
+        v1::Port {
+            name: p.name.clone(),
+            container: p.container.into(),
+            host: p.host.map(Into::into),
+            protocol: v1::Protocol::from(p.protocol).into(),
+            host_ip: p.host_ip.map(|address| address.to_string()).unwrap_or_default(),
+        }
     }
 }
 impl TryFrom<v1::Port> for Port {
@@ -323,6 +347,8 @@ impl TryFrom<v1::Port> for Port {
             name: p.name,
             container: port("container", p.container)?,
             host: p.host.map(|host| port("host", host)).transpose()?,
+            protocol: protocol(p.protocol)?,
+            host_ip: address("host_ip", &p.host_ip)?,
         })
     }
 }
@@ -445,6 +471,7 @@ impl From<&NodeInfo> for v1::NodeInfo {
             }),
             worker_version: n.versions.worker.clone(),
             engine_version: n.versions.engine.clone(),
+            spec_level: n.versions.spec_level,
         }
     }
 }
@@ -461,7 +488,7 @@ impl TryFrom<v1::NodeInfo> for NodeInfo {
             port_range: (port("port_first", n.port_first)?, port("port_last", n.port_last)?),
             address: address("address", &n.address)?,
             pinned_ports: n.pinned_ports.map(|ports| port_ranges(ports.ranges).within("pinned_ports")).transpose()?,
-            versions: Versions { worker: n.worker_version, engine: n.engine_version },
+            versions: Versions { worker: n.worker_version, engine: n.engine_version, spec_level: n.spec_level },
         })
     }
 }

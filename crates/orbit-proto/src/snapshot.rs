@@ -1,6 +1,6 @@
 //! Snapshots, in chunks that a store can write and a stream can send one by one.
 
-use crate::{DecodeError, error::*, model::*, v1};
+use crate::{DecodeError, error::*, model::*, pairs::*, v1};
 use orbit_core::{
     model::*,
     state::{KeyRecord, Snapshot},

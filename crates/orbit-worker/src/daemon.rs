@@ -3,7 +3,7 @@
 use crate::{Error, Parts, driver::run_measured, exposition, metrics::Metrics};
 use clap::Parser;
 use orbit_core::{
-    model::{Millis, NodeInfo, NodeUid, Resources, Versions, check_labels, check_name},
+    model::{Millis, NodeInfo, NodeUid, Resources, SPEC_LEVEL, Versions, check_labels, check_name},
     worker::{self, FreeSpace},
 };
 use orbit_runtime::{ContainerRuntime, EngineInfo, docker::DockerRuntime};
@@ -356,6 +356,7 @@ fn worker_config(config: &Config, engine: EngineInfo) -> worker::Config {
             versions: Versions {
                 worker: env!("CARGO_PKG_VERSION").to_string(),
                 engine: engine.version.chars().filter(|c| matches!(c, ' '..='~')).take(NAME_CHARS_MAX).collect(),
+                spec_level: SPEC_LEVEL,
             },
             // Where only one address publishes, it is that one. Else the manager sees from where this worker dials.
             address: config.advertise.or(Some(config.publish).filter(|publish| !publish.is_unspecified())),

@@ -3,8 +3,8 @@
 
 use crate::{
     cmd::{
-        apply, completion, context, delete, describe, endpoints, events, exec, get, logs, node, restart, rollout, run,
-        scale, snapshot,
+        apply, completion, compose, context, delete, describe, endpoints, events, exec, get, logs, node, restart,
+        rollout, run, scale, snapshot,
     },
     dev,
     error::Error,
@@ -72,6 +72,8 @@ pub enum Command {
     #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
     #[command(subcommand)]
+    Compose(compose::Compose),
+    #[command(subcommand)]
     Context(context::Context),
     Completion(completion::Completion),
 }
@@ -92,6 +94,7 @@ impl Command {
             Command::Endpoints(args) => endpoints::endpoints(session, args).await,
             Command::Exec(args) => exec::exec(session, args).await,
             Command::Events(args) => events::events(session, args).await,
+            Command::Compose(command) => compose::compose(session, command),
             Command::Context(command) => context::context(session, command),
             Command::Logs(args) => logs::logs(session, args).await,
             Command::Node(command) => node::node(session, command).await,

@@ -1,6 +1,9 @@
 //! Small things as people read them: ages, states, amounts.
 
-use orbit_api::view::{Node, Service, Task};
+use orbit_api::{
+    manifest::ManifestProtocol,
+    view::{Node, Service, Task},
+};
 use orbit_core::model::{Bytes, TaskState};
 use orbit_shell::plain;
 use std::time::{Duration, SystemTime};
@@ -106,11 +109,29 @@ pub fn reason(task: &Task, long: bool) -> String {
     text
 }
 
+/// `/udp` behind a port; nothing where it is as most are.
+pub fn protocol(protocol: Option<ManifestProtocol>) -> &'static str {
+    match protocol {
+        None | Some(ManifestProtocol::Tcp) => "",
+        Some(ManifestProtocol::Udp) => "/udp",
+        Some(ManifestProtocol::Both) => "/tcp+udp",
+    }
+}
+
+/// An address before a colon.
+pub fn bracketed(address: &str) -> String {
+    if address.contains(':') { format!("[{address}]") } else { address.to_string() }
+}
+
 /// `31234->80`, or `80` while the node's port is not known.
 pub fn ports(task: &Task) -> String {
-    let port = |port: &orbit_api::view::TaskPort| match port.host {
-        Some(host) => format!("{host}->{}", port.container),
-        None => port.container.to_string(),
+    let port = |port: &orbit_api::view::TaskPort| {
+        let inside = format!("{}{}", port.container, protocol(port.protocol));
+        match (port.host, &port.host_ip) {
+            (Some(host), Some(address)) => format!("{}:{host}->{inside}", bracketed(address)),
+            (Some(host), None) => format!("{host}->{inside}"),
+            (None, _) => inside,
+        }
     };
     or_nothing(&task.ports.iter().map(port).collect::<Vec<_>>().join(","))
 }

@@ -1,6 +1,8 @@
 //! Columns without borders, and the tables of the three kinds.
 
-use crate::format::{NOTHING, age, desired, node_cpu, node_memory, node_state, or_nothing, ports, reason, version};
+use crate::format::{
+    NOTHING, age, bracketed, desired, node_cpu, node_memory, node_state, or_nothing, ports, protocol, reason, version,
+};
 use orbit_api::view::{Endpoint, Event, Node, Service, Task, Version};
 use orbit_shell::plain;
 use std::{collections::BTreeMap, iter, time::SystemTime};
@@ -59,7 +61,7 @@ pub fn services(items: &[Service], wide: bool, now: SystemTime) -> String {
 pub fn tasks(items: &[Task], wide: bool, now: SystemTime) -> String {
     let mut head = vec!["ID", "NAME", "SLOT", "NODE", "DESIRED", "ACTUAL", "PORTS", "AGE"];
     if wide {
-        head.extend(["IMAGE", "VERSION"]);
+        head.extend(["CPU", "MEMORY", "IMAGE", "VERSION"]);
     }
     head.push("REASON");
     let row = |task: &Task| {
@@ -74,12 +76,26 @@ pub fn tasks(items: &[Task], wide: bool, now: SystemTime) -> String {
             age(&task.created_at, now),
         ];
         if wide {
+            row.extend(resources(task));
             row.extend([task.image.clone(), task.version.to_string()]);
         }
         row.push(reason(task, wide));
         row
     };
     render(&head, items.iter().map(row).collect())
+}
+
+/// What is set aside for a task, and what it may take at most.
+fn resources(task: &Task) -> [String; 2] {
+    let resources = task.resources.clone().unwrap_or_default();
+    let limits = resources.limits.unwrap_or_default();
+    let both = |request: Option<String>, limit: Option<String>| match request {
+        Some(request) => format!("{request}/{}", limit.as_deref().unwrap_or("-")),
+        None => NOTHING.to_string(),
+    };
+    let cpu = [resources.cpu, limits.cpu].map(|cpu| cpu.map(|cpu| cpu.to_string()));
+    let memory = [resources.memory, limits.memory].map(|memory| memory.map(|memory| memory.to_string()));
+    [cpu, memory].map(|[request, limit]| both(request, limit))
 }
 
 pub fn nodes(items: &[Node], wide: bool, now: SystemTime) -> String {
@@ -154,12 +170,11 @@ pub fn endpoints(items: &[Endpoint]) -> String {
 /// The name of each port and where it is reached: `ADDRESS:PORT`, under the node's name where its address is not
 /// known.
 pub fn endpoint_ports(endpoint: &Endpoint) -> Vec<(String, String)> {
-    let host = match &endpoint.address {
-        Some(address) if address.contains(':') => format!("[{address}]"),
-        Some(address) => address.clone(),
-        None => endpoint.node.clone(),
+    let port = |port: &orbit_api::view::TaskPort| {
+        let address = port.host_ip.as_ref().or(endpoint.address.as_ref());
+        let address = address.map_or_else(|| endpoint.node.clone(), |address| bracketed(address));
+        Some((port.name.clone(), format!("{address}:{}{}", port.host?, protocol(port.protocol))))
     };
-    let port = |port: &orbit_api::view::TaskPort| Some((port.name.clone(), format!("{host}:{}", port.host?)));
     endpoint.ports.iter().filter_map(port).collect()
 }
 

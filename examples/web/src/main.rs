@@ -22,7 +22,8 @@ const USAGE: &str = "usage: web                    serve on port 80 ($PORT): / a
        web parent MIB         have a child that eats as much, and end with 0 when it has ended
        web spam N             print `line 1` to `line N`, then as sleep
        web flood MIB          print that much in lines of 128 bytes
-       web cat                print what is read, to its end";
+       web cat                print what is read, to its end
+       web print PATH...      print files, and where links lead";
 
 /// What the command line asks for.
 enum Command {
@@ -35,6 +36,7 @@ enum Command {
     Spam { lines: u64 },
     Flood { mebibytes: usize },
     Cat,
+    Print { paths: Vec<String> },
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -80,6 +82,10 @@ async fn main() -> ExitCode {
             Ok(_) => ExitCode::SUCCESS,
             Err(error) => fail("cannot copy", error),
         },
+        Command::Print { paths } => {
+            paths.iter().for_each(|path| say(&print(path)));
+            ExitCode::SUCCESS
+        }
         Command::Spam { lines } => {
             for n in 1..=lines {
                 say(&format!("line {n}"));
@@ -99,6 +105,13 @@ async fn main() -> ExitCode {
     }
 }
 
+/// A file as it is, or where a link leads.
+fn print(path: &str) -> String {
+    let text = std::fs::read_link(path).map(|target| target.display().to_string());
+    let text = text.or_else(|_| std::fs::read_to_string(path));
+    format!("{path}: {}", text.unwrap_or_else(|error| error.to_string()).trim_end())
+}
+
 fn parse() -> Option<Command> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -113,6 +126,7 @@ fn parse() -> Option<Command> {
         ["eat", mebibytes] => Command::Eat { mebibytes: mebibytes.parse().ok()? },
         ["parent", mebibytes] => Command::Parent { mebibytes: mebibytes.to_owned() },
         ["cat"] => Command::Cat,
+        ["print", ref paths @ ..] => Command::Print { paths: paths.iter().map(ToString::to_string).collect() },
         ["flood", mebibytes] => Command::Flood { mebibytes: mebibytes.parse().ok()? },
         ["spam", lines] => Command::Spam { lines: lines.parse().ok()? },
         _ => return None,

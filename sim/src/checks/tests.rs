@@ -103,9 +103,11 @@ fn make(engine: &mut FakeEngine, name: &str) {
         args: vec![],
         env: vec![],
         resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
+        limits: Limits::default(),
         pids_max: 10,
         stop_signal: None,
         ports: vec![],
+        setup: Setup::default(),
         labels,
     };
     engine.perform(&Op::Create(Box::new(spec))).expect("created");

@@ -166,7 +166,7 @@ pub fn spread() {
     }
     let constraint = Constraint { attribute: Attribute::Arch, equal: true, value: "amd64".into() };
     let placement = Placement { strategy: Strategy::Spread, constraints: vec![constraint] };
-    let ports = vec![Port { name: "http".into(), container: 80, host: None }];
+    let ports = vec![Port::tcp("http", 80, None)];
     let begun = Instant::now();
     for n in 0..SERVICES {
         let Definition { spec, .. } = service(n, REPLICAS);

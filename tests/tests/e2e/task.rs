@@ -10,6 +10,7 @@ fn each_end_is_told_apart() {
     let cluster = Cluster::start(&engine, 1);
     let mut eats = task("eats", &["eat", "64"]);
     eats["resources"]["memory"] = json!("16Mi");
+    eats["resources"]["limits"] = json!({ "memory": "16Mi" });
     let mut imageless = task("imageless", &[]);
     // Nobody listens there.
     imageless["image"] = json!("127.0.0.1:9/nothing:1");
@@ -64,6 +65,7 @@ fn a_process_that_ends_well_has_completed_also_after_a_child_was_killed_for_want
     let cluster = Cluster::start(&engine, 1);
     let mut parent = task("parent", &["parent", "64"]);
     parent["resources"]["memory"] = json!("16Mi");
+    parent["resources"]["limits"] = json!({ "memory": "16Mi" });
     let id = cluster.apply(&parent)["task"].as_str().expect("an answer has an attempt").to_string();
     let ended = cluster.wait_ended(&id);
     let found = (ended.actual.as_str(), ended.reason.as_deref(), ended.exit_code);

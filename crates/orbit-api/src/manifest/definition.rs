@@ -3,8 +3,10 @@
 use super::*;
 use orbit_core::model::{
     Constraint, Container, Definition, Disconnect, Fence, Keep, Kind, Millis, OnFailure, Placement, Port, Probe,
-    ProbeAsk, ProbeKind, Probes, Pull, Rejection, Resources, Restart, RestartPolicy, Spec, Stop, Strategy, Update,
+    ProbeAsk, ProbeKind, Probes, Protocol, Pull, Rejection, Resources, Restart, RestartPolicy, Spec, Stop, Strategy,
+    Update,
 };
+use std::net::IpAddr;
 
 impl Manifest {
     /// The core's own form.
@@ -44,14 +46,12 @@ impl Manifest {
                         cpu_millis: resources.cpu.unwrap_or(DEFAULT_CPU).millis,
                         memory_bytes: resources.memory.unwrap_or(DEFAULT_MEMORY).bytes,
                     },
+                    limits: resources.limits(),
                     pids_max: resources.pids.unwrap_or(DEFAULT_PIDS),
-                    ports: self
-                        .ports
-                        .iter()
-                        .map(|p| Port { name: p.name.clone(), container: p.container, host: p.host })
-                        .collect(),
+                    ports: self.ports.iter().enumerate().map(|(i, port)| port.port(i)).collect::<Result<_, _>>()?,
                     stop: self.stop(),
                     probes: self.probes()?,
+                    setup: self.setup()?,
                 },
                 placement: self.placement()?,
                 restart: self.restart(kind),
@@ -60,6 +60,45 @@ impl Manifest {
         };
         definition.validate()?;
         Ok(definition)
+    }
+
+    /// An object of which nothing else is said.
+    pub fn new(kind: ManifestKind, name: impl Into<String>, image: impl Into<String>) -> Manifest {
+        Manifest {
+            kind,
+            name: name.into(),
+            labels: BTreeMap::new(),
+            replicas: None,
+            image: image.into(),
+            pull: None,
+            command: Vec::new(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            user: None,
+            working_dir: None,
+            hostname: None,
+            init: false,
+            tty: false,
+            stdin: false,
+            resources: None,
+            tmpfs: Vec::new(),
+            shm_size: None,
+            security: None,
+            ulimits: BTreeMap::new(),
+            sysctls: BTreeMap::new(),
+            extra_hosts: BTreeMap::new(),
+            dns: None,
+            logging: None,
+            container_labels: BTreeMap::new(),
+            ports: Vec::new(),
+            placement: None,
+            restart: None,
+            update: None,
+            health: None,
+            ready: None,
+            disconnect: None,
+            stop: None,
+        }
     }
 
     /// Whether the number of replicas is left to what is there: somebody scales the service otherwise.
@@ -149,15 +188,14 @@ impl Manifest {
     pub fn of(definition: &Definition) -> Manifest {
         let spec = &definition.spec;
         let span = |millis: Millis| Some(Span { millis: millis.0 });
+        let kind = match definition.kind {
+            Kind::Service => ManifestKind::Service,
+            Kind::Task => ManifestKind::Task,
+        };
+        let bare = Manifest::new(kind, definition.name.clone(), spec.container.image.clone());
         Manifest {
-            kind: match definition.kind {
-                Kind::Service => ManifestKind::Service,
-                Kind::Task => ManifestKind::Task,
-            },
-            name: definition.name.clone(),
             labels: definition.labels.clone(),
             replicas: (definition.kind == Kind::Service).then_some(definition.replicas),
-            image: spec.container.image.clone(),
             pull: Some(match spec.container.pull {
                 Pull::Missing => ManifestPull::Missing,
                 Pull::Always => ManifestPull::Always,
@@ -166,17 +204,8 @@ impl Manifest {
             command: spec.container.command.clone(),
             args: spec.container.args.clone(),
             env: spec.container.env.clone(),
-            resources: Some(ManifestResources {
-                cpu: Some(Cpu { millis: spec.container.resources.cpu_millis }),
-                memory: Some(Memory { bytes: spec.container.resources.memory_bytes }),
-                pids: Some(spec.container.pids_max),
-            }),
-            ports: spec
-                .container
-                .ports
-                .iter()
-                .map(|p| ManifestPort { name: p.name.clone(), container: p.container, host: p.host })
-                .collect(),
+            resources: Some(ManifestResources::of(&spec.container)),
+            ports: spec.container.ports.iter().map(ManifestPort::of).collect(),
             placement: Some(ManifestPlacement {
                 strategy: match spec.placement.strategy {
                     Strategy::Binpack => ManifestStrategy::Binpack,
@@ -229,6 +258,49 @@ impl Manifest {
                 signal: spec.container.stop.signal.clone(),
                 grace: span(spec.container.stop.grace),
             }),
+            ..bare.with_setup(&spec.container)
+        }
+    }
+}
+
+impl ManifestPort {
+    fn port(&self, i: usize) -> Result<Port, Rejection> {
+        let address = |text: &String| {
+            let wrong =
+                |_| Rejection::invalid(format!("ports[{i}].host_ip"), format!("`{text:.64}` is not an address"));
+            text.parse::<IpAddr>().map_err(wrong)
+        };
+        Ok(Port {
+            name: self.name.clone(),
+            container: self.container,
+            host: self.host,
+            protocol: match self.protocol {
+                None | Some(ManifestProtocol::Tcp) => Protocol::Tcp,
+                Some(ManifestProtocol::Udp) => Protocol::Udp,
+                Some(ManifestProtocol::Both) => Protocol::Both,
+            },
+            host_ip: self.host_ip.as_ref().map(address).transpose()?,
+        })
+    }
+
+    fn of(port: &Port) -> ManifestPort {
+        ManifestPort {
+            name: port.name.clone(),
+            container: port.container,
+            host: port.host,
+            protocol: ManifestProtocol::of(port.protocol),
+            host_ip: port.host_ip.map(|address| address.to_string()),
+        }
+    }
+}
+
+impl ManifestProtocol {
+    /// Nothing where it is as most are.
+    pub fn of(protocol: Protocol) -> Option<ManifestProtocol> {
+        match protocol {
+            Protocol::Tcp => None,
+            Protocol::Udp => Some(ManifestProtocol::Udp),
+            Protocol::Both => Some(ManifestProtocol::Both),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 use orbit_core::model::{
-    Definition, Millis, OnFailure, Rejection, Resources, Restart, RestartPolicy, Strategy, Update,
+    Container, Definition, Limits, Millis, OnFailure, Rejection, Resources, Restart, RestartPolicy, Security, Strategy,
+    Update,
 };
 
 const WEB: &str = "
@@ -31,6 +32,68 @@ fn a_manifest_becomes_a_definition_and_reads_back() {
     assert_eq!(definition.spec.container.resources, Resources { cpu_millis: 250, memory_bytes: 128 << 20 });
     assert_eq!(definition.spec.placement.strategy, Strategy::Spread);
     assert_eq!(Manifest::of(&definition).definition().unwrap(), definition);
+}
+
+const SET_UP: &str = "
+kind: Service
+name: db
+image: postgres:17
+user: \"1000:1000\"
+working_dir: /srv
+hostname: db
+init: true
+tty: true
+stdin: true
+resources: { cpu: 250m, memory: 128Mi, limits: { cpu: 2, memory: 1Gi } }
+tmpfs: [{ path: /tmp, size: 64Mi }, { path: /run }]
+shm_size: 256Mi
+security:
+  capabilities: { add: [CAP_CHOWN, net_bind_service], drop: [all] }
+  read_only_root: true
+  no_new_privileges: true
+ulimits: { nofile: 65536, memlock: -1, nproc: { soft: 100, hard: 200 } }
+sysctls: { net.core.somaxconn: 1024 }
+extra_hosts: { host.docker.internal: host-gateway, db_2: 192.0.2.7 }
+dns: { servers: [192.0.2.53], search: [example.org], options: [\"ndots:2\"] }
+logging: { driver: json-file, options: { max-size: 10m, max-file: \"3\" } }
+container_labels: { traefik.enable: \"true\" }
+ports:
+  - { name: dns, container: 53, host: 53, protocol: both }
+  - { name: game, container: 27015, protocol: udp, host_ip: 127.0.0.1 }
+";
+
+#[test]
+fn how_a_container_is_set_up_is_read_as_compose_files_have_it() {
+    let definition = read_all(SET_UP).unwrap().remove(0).definition().unwrap();
+    let Container { limits, setup, .. } = &definition.spec.container;
+    assert_eq!(*limits, Limits { cpu_millis: Some(2000), memory_bytes: Some(1 << 30) });
+    let names = |names: &std::collections::BTreeSet<String>| Vec::from_iter(names.clone()).join(" ");
+    let Security { capabilities_added, capabilities_dropped, .. } = &setup.security;
+    assert_eq!([names(capabilities_added), names(capabilities_dropped)], ["CHOWN NET_BIND_SERVICE", "ALL"]);
+    let ulimit = |name: &str| setup.ulimits.get(name).map(|it| (it.soft, it.hard));
+    assert_eq!(ulimit("nofile"), Some((65_536, 65_536)));
+    assert_eq!([ulimit("memlock"), ulimit("nproc")], [Some((-1, -1)), Some((100, 200))]);
+    assert_eq!(setup.sysctls.get("net.core.somaxconn").map(String::as_str), Some("1024"));
+    // What is printed is read as the same.
+    let printed = Manifest::of(&definition);
+    assert_eq!(printed.definition().unwrap(), definition);
+    let json = serde_json::to_string(&printed).unwrap();
+    assert_eq!(read_json::<Manifest>(json.as_bytes()).unwrap().definition().unwrap(), definition);
+}
+
+#[test]
+fn a_request_is_no_limit() {
+    let limits = |resources: &str| {
+        let text = format!("kind: Service\nname: web\nimage: a\nresources: {resources}");
+        read_all(&text).unwrap().remove(0).definition().map(|it| it.spec.container.limits)
+    };
+    assert_eq!(limits("{ memory: 64Mi }"), Ok(Limits::default()));
+    let memory_only = Limits { cpu_millis: None, memory_bytes: Some(128 << 20) };
+    assert_eq!(limits("{ memory: 64Mi, limits: { memory: 128Mi } }"), Ok(memory_only));
+    let below = limits("{ memory: 64Mi, limits: { memory: 32Mi } }").unwrap_err();
+    assert_eq!(below.field, "resources.limits.memory");
+    assert!(below.message.contains("32Mi") && below.message.contains("64Mi, which is requested"), "{below:?}");
+    assert_eq!(limits("{ limits: { cpu: 50m } }").unwrap_err().field, "resources.limits.cpu");
 }
 
 #[test]
@@ -179,7 +242,36 @@ fn what_is_wrong_is_said_with_its_place() {
         ("kind: Service\nname: Web_1\nimage: b", "bad name"),
         ("kind: Service\nname: web\nimage: \"\"", "no image"),
         ("kind: Task\nname: a\nimage: b\nreplicas: 2", "task with replicas"),
+        (&format!("{base}ports: [{{ name: a, container: 80, protocol: sctp }}]"), "an unknown protocol"),
+        (&format!("{base}ports: [{{ name: a, container: 80, host_ip: here }}]"), "an address that is none"),
+        (
+            &format!(
+                "{base}ports: [{{ name: a, container: 53, host: 53 }}, {{ name: b, container: 53, host: 53, protocol: udp }}]"
+            ),
+            "both protocols in two ports",
+        ),
+        (
+            &format!("{base}ports: [{{ name: a, container: 80, protocol: udp }}]\nready: {{ tcp: {{ port: a }} }}"),
+            "a probe of UDP",
+        ),
         (&format!("{base}name: again"), "key twice"),
+        (&format!("{base}user: a b"), "a user with a space"),
+        (&format!("{base}working_dir: srv"), "a directory from nowhere"),
+        (&format!("{base}resources: {{ memory: 64Mi, limits: {{ memory: 32Mi }} }}"), "a limit below the request"),
+        (&format!("{base}resources: {{ limits: {{ pids: 5 }} }}"), "a limit of something else"),
+        (&format!("{base}tmpfs: [{{ path: /a/../b }}]"), "a folder out of the folder"),
+        (&format!("{base}tmpfs: [/tmp]"), "a folder as compose has it"),
+        (&format!("{base}shm_size: 1"), "no shared memory to speak of"),
+        (&format!("{base}security: {{ capabilities: {{ add: [NET_ADMIN] }} }}"), "a capability that reaches out"),
+        (&format!("{base}security: {{ privileged: true }}"), "all of them at once"),
+        (&format!("{base}ulimits: {{ nofile: {{ soft: 2, hard: 1 }} }}"), "a soft limit above the hard one"),
+        (&format!("{base}ulimits: {{ nofile: many }}"), "a limit that is no number"),
+        (&format!("{base}ulimits: {{ nofile: {{ soft: 2 }} }}"), "half a limit"),
+        (&format!("{base}sysctls: {{ vm.swappiness: 1 }}"), "a setting of the whole machine"),
+        (&format!("{base}extra_hosts: {{ db: somewhere }}"), "a host at no address"),
+        (&format!("{base}dns: {{ servers: [dns.example] }}"), "a server by its name"),
+        (&format!("{base}logging: {{ options: {{ max-size: ~ }} }}"), "an option without a value"),
+        (&format!("{base}container_labels: {{ orbit.task: \"1\" }}"), "a label of Orbit's own"),
     ];
     let mut table = String::new();
     for (text, case) in cases {

@@ -216,7 +216,7 @@ impl Manager {
                 return Err(format!("{first}-{last} is not a range of ports"));
             }
         }
-        let Versions { worker, engine } = &info.versions;
+        let Versions { worker, engine, .. } = &info.versions;
         if [&info.arch, &info.os, worker, engine].iter().any(|text| text.len() > limits::NAME_BYTES_MAX) {
             return Err("the architecture, the system or a version has too long a name".to_string());
         }

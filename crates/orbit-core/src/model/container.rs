@@ -2,7 +2,7 @@
 //! how it is told to stop. The same for all kinds of workloads.
 
 use super::{
-    Millis, Port, Probed, Probes, Resources,
+    Limits, Millis, Port, Probed, Probes, Resources, Setup,
     limits::{map_bytes, words_bytes},
 };
 use std::collections::BTreeMap;
@@ -20,8 +20,10 @@ pub struct Container {
     pub args: Vec<String>,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
-    /// Requests, which are the limits as well.
+    /// Requests: what is set aside for it on its node.
     pub resources: Resources,
+    /// What it may take at most.
+    pub limits: Limits,
     /// Limit on processes and threads.
     pub pids_max: u32,
     /// Published ports.
@@ -30,17 +32,20 @@ pub struct Container {
     pub stop: Stop,
     /// How it is asked whether it is well while it runs.
     pub probes: Probes,
+    /// What it does not leave as the image and the engine have it.
+    pub setup: Setup,
 }
 
 impl Container {
     /// About how many bytes its texts and ports take in a message, without the probes.
     pub(super) fn bytes(&self) -> usize {
         let words = words_bytes(&self.command) + words_bytes(&self.args);
-        self.image.len() + self.ports.len() * 32 + words + map_bytes(&self.env)
+        self.image.len() + self.ports.len() * 32 + words + map_bytes(&self.env) + self.setup.bytes()
     }
     /// Without what only a start needs.
     pub(super) fn without_contents(&self) -> Container {
-        Container { command: Vec::new(), args: Vec::new(), env: BTreeMap::new(), ..self.clone() }
+        let (command, args, env, setup) = (Vec::new(), Vec::new(), BTreeMap::new(), Setup::default());
+        Container { command, args, env, setup, ..self.clone() }
     }
 
     /// Whether a port of the node is pinned: then two tasks never fit on one node, and a

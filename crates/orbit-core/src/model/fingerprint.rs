@@ -5,6 +5,7 @@
 //! so that a content that does not use it keeps its fingerprint.
 
 use super::*;
+use std::collections::BTreeMap;
 
 impl Spec {
     /// A 64-bit fingerprint of the content, written to a container's labels: a container that carries it was created
@@ -86,6 +87,13 @@ impl Fingerprint {
         self.count(texts.len());
         texts.iter().for_each(|text| self.text(text));
     }
+    fn map(&mut self, map: &BTreeMap<String, String>) {
+        self.count(map.len());
+        for (key, value) in map {
+            self.text(key);
+            self.text(value);
+        }
+    }
     fn option<T>(&mut self, value: Option<T>, encode: impl FnOnce(&mut Self, T)) {
         self.u64(value.is_some().into());
         if let Some(value) = value {
@@ -95,7 +103,8 @@ impl Fingerprint {
 
     fn spec(&mut self, spec: &Spec) {
         let Spec { container, placement, restart, disconnect } = spec;
-        let Container { image, pull, command, args, env, resources, pids_max, ports, stop, probes } = container;
+        let Container { image, pull, command, args, env, resources, limits, pids_max, ports, stop, probes, setup } =
+            container;
         self.text(image);
         if *pull != Pull::Missing {
             self.byte(match pull {
@@ -106,16 +115,12 @@ impl Fingerprint {
         }
         self.texts(command);
         self.texts(args);
-        self.count(env.len());
-        for (key, value) in env {
-            self.text(key);
-            self.text(value);
-        }
+        self.map(env);
         self.u64(resources.cpu_millis);
         self.u64(resources.memory_bytes);
         self.u32(*pids_max);
         self.count(ports.len());
-        for Port { name, container, host } in ports {
+        for Port { name, container, host, protocol: _, host_ip: _ } in ports {
             self.text(name);
             self.bytes(&container.to_le_bytes());
             self.option(*host, |it, host| it.bytes(&host.to_le_bytes()));
@@ -128,6 +133,67 @@ impl Fingerprint {
             self.option(probes.ready.as_deref(), Self::probe);
         }
         self.disconnect(*disconnect);
+        // As it was before each of these could be said.
+        for Port { name, protocol, host_ip, .. } in ports.iter().filter(|it| !it.is_plain()) {
+            self.text("port");
+            self.text(name);
+            self.byte(match protocol {
+                Protocol::Tcp => 0,
+                Protocol::Udp => 1,
+                Protocol::Both => 2,
+            });
+            self.option(host_ip.map(|address| address.to_string()), |it, address| it.text(&address));
+        }
+        if *limits != Limits::requested(*resources) {
+            self.text("limits");
+            self.option(limits.cpu_millis, Self::u64);
+            self.option(limits.memory_bytes, Self::u64);
+        }
+        if *setup != Setup::default() {
+            self.setup(setup);
+        }
+    }
+
+    fn setup(&mut self, setup: &Setup) {
+        let Setup { user, working_dir, hostname, init, tty, stdin, tmpfs, shm_bytes, security, .. } = setup;
+        self.text("setup");
+        for text in [user, working_dir, hostname] {
+            self.option(text.as_deref(), Self::text);
+        }
+        for flag in [init, tty, stdin] {
+            self.byte((*flag).into());
+        }
+        self.count(tmpfs.len());
+        for Tmpfs { path, size_bytes } in tmpfs {
+            self.text(path);
+            self.option(*size_bytes, Self::u64);
+        }
+        self.option(*shm_bytes, Self::u64);
+        let Security { capabilities_added, capabilities_dropped, read_only_root, no_new_privileges } = security;
+        for names in [capabilities_added, capabilities_dropped] {
+            self.count(names.len());
+            names.iter().for_each(|name| self.text(name));
+        }
+        self.byte((*read_only_root).into());
+        self.byte((*no_new_privileges).into());
+        let Setup { ulimits, sysctls, extra_hosts, dns: Dns { servers, search, options }, logging, labels, .. } = setup;
+        self.count(ulimits.len());
+        for (name, Ulimit { soft, hard }) in ulimits {
+            self.text(name);
+            self.bytes(&soft.to_le_bytes());
+            self.bytes(&hard.to_le_bytes());
+        }
+        self.map(sysctls);
+        self.map(extra_hosts);
+        self.count(servers.len());
+        servers.iter().for_each(|server| self.text(&server.to_string()));
+        self.texts(search);
+        self.texts(options);
+        self.option(logging.as_ref(), |it, Logging { driver, options }| {
+            it.option(driver.as_deref(), Self::text);
+            it.map(options);
+        });
+        self.map(labels);
     }
 
     fn placement(&mut self, Placement { strategy, constraints }: &Placement) {
@@ -249,10 +315,12 @@ mod tests {
                 args: vec![],
                 env: [].into(),
                 resources: Resources { cpu_millis: 100, memory_bytes: 64 << 20 },
+                limits: Limits { cpu_millis: Some(100), memory_bytes: Some(64 << 20) },
                 pids_max: 100,
                 ports: vec![],
                 stop: Stop::within(Millis::secs(10)),
                 probes: Probes::default(),
+                setup: Setup::default(),
             },
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Always),
@@ -275,10 +343,7 @@ mod tests {
                 command: vec!["serve".into()],
                 args: vec!["--port".into(), "80".into()],
                 env: [("A".to_string(), "1".to_string()), ("B".to_string(), String::new())].into(),
-                ports: vec![
-                    Port { name: "http".into(), container: 80, host: None },
-                    Port { name: "admin".into(), container: 81, host: Some(8081) },
-                ],
+                ports: vec![Port::tcp("http", 80, None), Port::tcp("admin", 81, Some(8081))],
                 stop: Stop { delay: Millis(300), signal: Some("SIGQUIT".into()), grace: Millis::secs(10) },
                 probes: Probes {
                     health: Some(Box::new(probe(http))),
@@ -293,6 +358,80 @@ mod tests {
             restart: Restart { jitter_percent: Some(20), ..Restart::with_policy(RestartPolicy::Always) },
             disconnect: Disconnect { replace_after: Some(Millis::secs(60)), keep: Keep::Original, fence: Fence::Timed },
         }
+    }
+
+    /// A spec that limits nothing, and is set up like this.
+    fn of_setup(setup: Setup) -> Spec {
+        Spec { container: Container { limits: Limits::default(), setup, ..bare().container }, ..bare() }
+    }
+
+    /// A setup that says everything.
+    fn set_up() -> Setup {
+        let map = |key: &str, value: &str| BTreeMap::from([(key.to_string(), value.to_string())]);
+        Setup {
+            user: Some("1000".into()),
+            working_dir: Some("/srv".into()),
+            hostname: Some("db".into()),
+            init: true,
+            tty: true,
+            stdin: true,
+            tmpfs: vec![Tmpfs { path: "/tmp".into(), size_bytes: Some(4096) }],
+            shm_bytes: Some(8192),
+            security: Security {
+                capabilities_added: ["CHOWN".to_string()].into(),
+                capabilities_dropped: ["ALL".to_string()].into(),
+                read_only_root: true,
+                no_new_privileges: true,
+            },
+            ulimits: [("nofile".to_string(), Ulimit { soft: 1, hard: UNLIMITED })].into(),
+            sysctls: map("net.a", "1"),
+            extra_hosts: map("b", "::1"),
+            dns: Dns {
+                servers: vec!["::1".parse().expect("an address")],
+                search: vec!["c".into()],
+                options: vec!["d".into()],
+            },
+            logging: Some(Logging { driver: Some("local".into()), options: map("max-size", "1m") }),
+            labels: map("e", "f"),
+        }
+    }
+
+    #[test]
+    fn whatever_is_set_up_in_another_way_has_another_fingerprint() {
+        let (all, none) = (set_up(), Setup::default());
+        let changes: [fn(&mut Setup, &Setup); 22] = [
+            |it, to| it.user = to.user.clone(),
+            |it, to| it.working_dir = to.working_dir.clone(),
+            |it, to| it.hostname = to.hostname.clone(),
+            |it, to| it.init = to.init,
+            |it, to| it.tty = to.tty,
+            |it, to| it.stdin = to.stdin,
+            |it, to| it.tmpfs = to.tmpfs.clone(),
+            |it, _| it.tmpfs.iter_mut().for_each(|tmpfs| tmpfs.size_bytes = None),
+            |it, to| it.shm_bytes = to.shm_bytes,
+            |it, to| it.security.capabilities_added = to.security.capabilities_added.clone(),
+            |it, to| it.security.capabilities_dropped = to.security.capabilities_dropped.clone(),
+            |it, to| it.security.read_only_root = to.security.read_only_root,
+            |it, to| it.security.no_new_privileges = to.security.no_new_privileges,
+            |it, to| it.ulimits = to.ulimits.clone(),
+            |it, _| it.ulimits.values_mut().for_each(|ulimit| ulimit.hard = 2),
+            |it, to| it.sysctls = to.sysctls.clone(),
+            |it, to| it.extra_hosts = to.extra_hosts.clone(),
+            |it, to| it.dns.servers = to.dns.servers.clone(),
+            |it, to| it.dns.search = to.dns.search.clone(),
+            |it, to| it.dns.options = to.dns.options.clone(),
+            |it, to| it.logging = to.logging.clone(),
+            |it, to| it.labels = to.labels.clone(),
+        ];
+        let changed = |change: &fn(&mut Setup, &Setup)| {
+            let mut setup = all.clone();
+            change(&mut setup, &none);
+            of_setup(setup).fingerprint()
+        };
+        let mut found: Vec<u64> = changes.iter().map(changed).collect();
+        found.extend([of_setup(all.clone()), of_setup(none.clone()), bare()].map(|spec| spec.fingerprint()));
+        let unlike: std::collections::BTreeSet<u64> = found.iter().copied().collect();
+        assert_eq!(unlike.len(), found.len());
     }
 
     // These numbers stand in the labels of containers that run: they never change.
@@ -315,7 +454,16 @@ mod tests {
             disconnect: Disconnect { replace_after: None, keep: Keep::Replacement, fence: Fence::Confirmed },
             ..bare()
         };
-        let found = [bare(), whole(), other].map(|spec| format!("{:016x}", spec.fingerprint()));
+        let fingerprint = |spec: Spec| format!("{:016x}", spec.fingerprint());
+        let found = [bare(), whole(), other].map(fingerprint);
         assert_eq!(found, ["f9395f52cd55223a", "0bacf22adbe34113", "1cc92b46c00d468a"]);
+        let found = [of_setup(Setup::default()), of_setup(set_up())].map(fingerprint);
+        assert_eq!(found, ["f5bdff5f9073fa43", "63c9e30b8f60d4de"]);
+        let port = |protocol, host_ip| Port { protocol, host_ip, ..Port::tcp("dns", 53, Some(53)) };
+        let local = Some("127.0.0.1".parse().expect("an address"));
+        let ports = [port(Protocol::Udp, None), port(Protocol::Both, None), port(Protocol::Tcp, local)];
+        let of_port = |port| Spec { container: Container { ports: vec![port], ..bare().container }, ..bare() };
+        let found = ports.map(|port| fingerprint(of_port(port)));
+        assert_eq!(found, ["42e30c0e04f83805", "88a40bf5472755cc", "6b8be0a189f4b081"]);
     }
 }

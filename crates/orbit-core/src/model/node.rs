@@ -32,13 +32,16 @@ pub struct NodeInfo {
     pub versions: Versions,
 }
 
-/// Versions of the programs of a node, as they name themselves; empty where they do not.
+/// Versions of the programs of a node, as they name themselves; empty where they do not. And what its worker understands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Versions {
     /// The worker's.
     pub worker: String,
     /// The container engine's, with its name.
     pub engine: String,
+    /// The highest [`SPEC_LEVEL`](super::SPEC_LEVEL) of a spec that its worker carries out in full: an older one would leave out, without a word,
+    /// what it does not know.
+    pub spec_level: u32,
 }
 
 impl NodeInfo {

@@ -94,9 +94,13 @@ impl Probe {
     }
 
     pub(super) fn validate(&self, field: &str, ports: &[Port]) -> Result<(), Rejection> {
-        let known = |port: &String, of: &str| match ports.iter().any(|it| it.name == *port) {
-            true => Ok(()),
-            false => {
+        let known = |port: &String, of: &str| match ports.iter().find(|it| it.name == *port) {
+            Some(port) if port.protocol.has_tcp() => Ok(()),
+            Some(_) => {
+                let message = format!("`{}` is published for UDP, which is not asked", excerpt(port));
+                Err(Rejection::invalid(format!("{field}.{of}.port"), message))
+            }
+            None => {
                 let message = format!("`{}` is none of the ports", excerpt(port));
                 Err(Rejection::invalid(format!("{field}.{of}.port"), message))
             }

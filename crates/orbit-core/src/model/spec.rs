@@ -1,6 +1,6 @@
 //! What a user asks for: the content of a manifest in the core's own units.
 
-use super::{Container, Disconnect, Fence, Kind, Millis, Placement, Restart, Update};
+use super::{Container, Disconnect, Fence, Kind, Millis, Placement, Port, Restart, Setup, Update};
 use std::collections::BTreeMap;
 
 /// An object as its user submitted it.
@@ -20,6 +20,10 @@ pub struct Definition {
     pub spec: Spec,
 }
 
+/// What a spec may say at most, as this version of Orbit understands it: 1 has [`Setup`], and ports of other
+/// protocols and addresses.
+pub const SPEC_LEVEL: u32 = 1;
+
 /// What runs in a slot, where, and what follows when it ends or its node is silent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Spec {
@@ -34,6 +38,11 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// What a worker has to understand at least to carry it out in full, as in [`SPEC_LEVEL`].
+    pub fn level(&self) -> u32 {
+        let is_first = self.container.setup == Setup::default() && self.container.ports.iter().all(Port::is_plain);
+        if is_first { 0 } else { 1 }
+    }
     /// About how many bytes it takes in a message.
     pub fn bytes(&self) -> usize {
         256 + self.container.bytes()

@@ -38,6 +38,8 @@ impl Definition {
             ("command", words_bytes(&self.spec.container.command)),
             ("args", words_bytes(&self.spec.container.args)),
             ("env", map_bytes(&self.spec.container.env)),
+            ("container_labels", map_bytes(&self.spec.container.setup.labels)),
+            ("logging.options", self.spec.container.setup.logging.as_ref().map_or(0, |it| map_bytes(&it.options))),
         ];
         let fields = within.map(|(field, bytes)| (field.to_string(), bytes)).into_iter().chain(beside);
         let (field, most) = fields.max_by_key(|(_, bytes)| *bytes).expect("there are some");
@@ -117,6 +119,7 @@ impl Container {
         check_variables("env", &self.env)?;
         self.validate_resources()?;
         self.validate_ports()?;
+        self.setup.validate()?;
         self.probes.iter().try_for_each(|(kind, probe)| probe.validate(kind.as_str(), &self.ports))?;
         self.stop.validate()
     }
@@ -137,9 +140,28 @@ impl Container {
             );
             return Err(Rejection::invalid("resources.memory", message));
         }
+        self.validate_limits()?;
         if !(1..=limits::PIDS_MAX).contains(&self.pids_max) {
             let message = format!("{} is not between 1 and {}", self.pids_max, limits::PIDS_MAX);
             return Err(Rejection::invalid("resources.pids", message));
+        }
+        Ok(())
+    }
+
+    fn validate_limits(&self) -> Result<(), Rejection> {
+        let Limits { cpu_millis, memory_bytes } = self.limits;
+        if let Some(limit) = cpu_millis.filter(|it| !(self.resources.cpu_millis..=limits::CPU_MILLIS_MAX).contains(it))
+        {
+            let (request, most) = (self.resources.cpu_millis, limits::CPU_MILLIS_MAX);
+            let message = format!("{limit}m is not between {request}m, which is requested, and {most}m");
+            return Err(Rejection::invalid("resources.limits.cpu", message));
+        }
+        if let Some(limit) =
+            memory_bytes.filter(|it| !(self.resources.memory_bytes..=limits::MEMORY_BYTES_MAX).contains(it))
+        {
+            let [limit, request, most] = [limit, self.resources.memory_bytes, limits::MEMORY_BYTES_MAX].map(Bytes);
+            let message = format!("{limit} is not between {request}, which is requested, and {most}");
+            return Err(Rejection::invalid("resources.limits.memory", message));
         }
         Ok(())
     }
@@ -160,12 +182,16 @@ impl Container {
                     let message = format!("the name `{}` is used by ports[{j}] already", port.name);
                     return Err(Rejection::invalid(format!("ports[{i}].name"), message));
                 }
-                if other.container == port.container {
-                    let message = format!("{} is published by ports[{j}] already", port.container);
+                if other.container == port.container && other.protocol.overlaps(port.protocol) {
+                    let message = format!("{}/{} is published by ports[{j}] already", port.container, port.protocol);
                     return Err(Rejection::invalid(format!("ports[{i}].container"), message));
                 }
                 if port.host.is_some() && other.host == port.host {
-                    let message = format!("{} is taken by ports[{j}] already", port.host.unwrap_or(0));
+                    let both = match other.protocol.overlaps(port.protocol) || other.container != port.container {
+                        true => "",
+                        false => ": `protocol: both` publishes one for TCP and UDP",
+                    };
+                    let message = format!("{} is taken by ports[{j}] already{both}", port.host.unwrap_or(0));
                     return Err(Rejection::invalid(format!("ports[{i}].host"), message));
                 }
             }
@@ -237,7 +263,7 @@ pub(super) fn check_string(field: &str, text: &str) -> Result<(), Rejection> {
 }
 
 /// Checks a text that takes so many bytes where it is used.
-fn check_text(field: &str, bytes: usize, text: &str, max: usize) -> Result<(), Rejection> {
+pub(super) fn check_text(field: &str, bytes: usize, text: &str, max: usize) -> Result<(), Rejection> {
     if bytes > max {
         return Err(Rejection::invalid(field, format!("{bytes} bytes are more than {max}")));
     }
@@ -247,7 +273,7 @@ fn check_text(field: &str, bytes: usize, text: &str, max: usize) -> Result<(), R
     Ok(())
 }
 
-fn check_count(field: &str, count: usize) -> Result<(), Rejection> {
+pub(super) fn check_count(field: &str, count: usize) -> Result<(), Rejection> {
     if count > limits::ITEMS_MAX {
         return Err(Rejection::invalid(field, format!("{count} entries are more than {}", limits::ITEMS_MAX)));
     }

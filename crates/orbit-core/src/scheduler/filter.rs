@@ -15,6 +15,8 @@ pub struct PlacementClass {
     pub pinned_ports: Vec<u16>,
     /// How many further host ports each task needs from the node's range.
     pub chosen_ports: usize,
+    /// What a worker has to understand ([`Spec::level`]).
+    pub level: u32,
     /// Strategy and constraints.
     pub placement: Placement,
     /// Nodes on which the earlier attempts could not be started: they are taken last.
@@ -29,6 +31,7 @@ impl PlacementClass {
             request: spec.container.resources,
             pinned_ports: spec.container.ports.iter().filter_map(|port| port.host).collect(),
             chosen_ports: spec.container.ports.iter().filter(|port| port.host.is_none()).count(),
+            level: spec.level(),
             placement: spec.placement.clone(),
         }
     }
@@ -63,6 +66,8 @@ pub enum Refusal {
     Cordoned,
     /// Its disk is full.
     DiskFull,
+    /// Its worker would leave out some of what the spec says.
+    WorkerTooOld,
     /// It does not meet a constraint.
     Constraint(Constraint),
     /// Too little processor time is free.
@@ -99,6 +104,7 @@ impl Refusal {
             Refusal::NotReady => "ready",
             Refusal::Cordoned => "cordoned",
             Refusal::DiskFull => "disk",
+            Refusal::WorkerTooOld => "worker",
             Refusal::Constraint(_) => "constraint",
             Refusal::Cpu { .. } => "cpu",
             Refusal::Memory { .. } => "memory",
@@ -113,6 +119,9 @@ impl fmt::Display for Refusal {
             Refusal::NotReady => f.write_str("not reachable"),
             Refusal::Cordoned => f.write_str("cordoned or draining"),
             Refusal::DiskFull => f.write_str("its disk is full"),
+            Refusal::WorkerTooOld => {
+                f.write_str("its worker is of an older version, which does not know all that the spec says")
+            }
             Refusal::Constraint(constraint) => write!(f, "not {constraint}"),
             Refusal::Cpu { needs, free } => write!(f, "not enough cpu: needs {needs}m, {free}m free"),
             Refusal::Memory { needs, free } => {
@@ -131,11 +140,20 @@ impl fmt::Display for Refusal {
 /// # Errors
 /// The first filter that refuses it.
 pub fn check(node: &Node, class: &PlacementClass, reserved: &Reserved, at: Time) -> Result<(), Refusal> {
+    check_level(node, class.level)?;
     check_room(node, class.request, &class.placement, reserved)?;
     ports(node, class, reserved, at).map(|_| ())
 }
 
-/// The same without ports.
+/// Whether the node's worker understands what a spec of this level says.
+///
+/// # Errors
+/// It does not.
+pub fn check_level(node: &Node, level: u32) -> Result<(), Refusal> {
+    if level > node.info.versions.spec_level { Err(Refusal::WorkerTooOld) } else { Ok(()) }
+}
+
+/// The same as [`check`] without ports and what a worker understands.
 ///
 /// # Errors
 /// The first filter that refuses it.

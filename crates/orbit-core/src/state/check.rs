@@ -191,7 +191,7 @@ mod tests {
             container: Container {
                 resources,
                 pids_max: 10,
-                ports: vec![Port { name: "p".into(), container: 80, host: None }],
+                ports: vec![Port::tcp("p", 80, None)],
                 stop: Stop::within(Millis(0)),
                 ..crate::testing::container("job:1")
             },

@@ -3,7 +3,8 @@
 //! One operation at a time per container. The shell carries an [`Op`] out literally, through its
 //! `ContainerRuntime`, and hands the result to the next `step`; it decides nothing.
 
-use crate::model::{ClusterId, Millis, NodeUid, Pull, Resources, TaskId};
+use crate::model::{ClusterId, Limits, Millis, NodeUid, Protocol, Pull, Resources, Setup, TaskId};
+use core::net::IpAddr;
 
 /// The number of an operation, given by the machine; results name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,16 +170,40 @@ pub struct ContainerSpec {
     pub args: Vec<String>,
     /// Sorted by name.
     pub env: Vec<(String, String)>,
-    /// Limits.
+    /// What is set aside for it.
     pub resources: Resources,
+    /// What it may take at most.
+    pub limits: Limits,
     /// Limit on processes and threads.
     pub pids_max: u32,
     /// Instead of the image's own.
     pub stop_signal: Option<String>,
-    /// (port inside the container, port of the node); TCP.
-    pub ports: Vec<(u16, u16)>,
-    /// Sorted by key; the four above are among them.
+    /// What is published.
+    pub ports: Vec<Published>,
+    /// What is not left as the image and the engine have it; without its labels.
+    pub setup: Setup,
+    /// Sorted by key; the four above are among them, and those of the user.
     pub labels: Vec<(String, String)>,
+}
+
+/// A port of a container on its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Published {
+    /// The port inside the container.
+    pub container: u16,
+    /// The port of the node.
+    pub host: u16,
+    /// Which of its protocols.
+    pub protocol: Protocol,
+    /// On which of the node's addresses; `None` is as the worker is set.
+    pub host_ip: Option<IpAddr>,
+}
+
+impl Published {
+    /// As most are.
+    pub fn tcp(container: u16, host: u16) -> Published {
+        Published { container, host, protocol: Protocol::Tcp, host_ip: None }
+    }
 }
 
 /// What an operation gave.

@@ -612,6 +612,10 @@ fn ending(order: Option<&Assignment>, code: i32, out_of_memory: bool) -> (TaskSt
     }
 }
 
+fn published(&Port { container, protocol, host_ip, .. }: &Port, host: u16) -> Published {
+    Published { container, host, protocol, host_ip }
+}
+
 /// The container of a task, in full.
 fn container_spec(owner: &Owner, order: &Assignment) -> ContainerSpec {
     let container = &order.spec.container;
@@ -625,6 +629,7 @@ fn container_spec(owner: &Owner, order: &Assignment) -> ContainerSpec {
         ("orbit.kind".to_string(), order.kind.to_string()),
         ("orbit.slot".to_string(), order.slot.to_string()),
     ];
+    labels.extend(container.setup.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
     labels.sort();
     ContainerSpec {
         name: container_name(owner, order.task),
@@ -633,9 +638,11 @@ fn container_spec(owner: &Owner, order: &Assignment) -> ContainerSpec {
         args: container.args.clone(),
         env: container.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         resources: container.resources,
+        limits: container.limits,
         pids_max: container.pids_max,
         stop_signal: container.stop.signal.clone(),
-        ports: container.ports.iter().zip(&order.host_ports).map(|(port, host)| (port.container, *host)).collect(),
+        ports: container.ports.iter().zip(&order.host_ports).map(|(port, host)| published(port, *host)).collect(),
+        setup: Setup { labels: Default::default(), ..container.setup.clone() },
         labels,
     }
 }

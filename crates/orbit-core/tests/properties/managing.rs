@@ -217,7 +217,7 @@ impl World {
 
     fn definition(a: u8, b: u8, c: u8) -> Definition {
         let kind = if a % 3 == 1 { Kind::Task } else { Kind::Service };
-        let port = |host| vec![Port { name: "p".into(), container: 80, host }];
+        let port = |host| vec![Port::tcp("p", 80, host)];
         let policy = match kind {
             Kind::Service => RestartPolicy::Always,
             Kind::Task if b.is_multiple_of(2) => RestartPolicy::Never,

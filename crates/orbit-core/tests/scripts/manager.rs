@@ -299,7 +299,7 @@ impl Managed {
             },
             port_range: (first.parse().expect("a port"), last.parse().expect("a port")),
             address: None,
-            versions: Versions::default(),
+            versions: Versions { spec_level: words.number("level", 1), ..Versions::default() },
             pinned_ports: words.option("pins").map(|ranges| {
                 let number = |text: &str| text.parse().expect("a port");
                 let range = |text: &str| match text.split_once('-') {

@@ -76,7 +76,7 @@ fn ports(text: &str) -> Vec<Port> {
     let read = |(i, part): (usize, &str)| {
         let (container, host) = part.split_once(':').map_or((part, None), |(c, h)| (c, Some(h)));
         let number = |text: &str| text.parse().expect("a port is a number");
-        Port { name: format!("p{i}"), container: number(container), host: host.map(number) }
+        Port::tcp(format!("p{i}"), number(container), host.map(number))
     };
     text.split(',').filter(|part| !part.is_empty()).enumerate().map(read).collect()
 }
@@ -106,6 +106,7 @@ pub fn spec(words: &Words, policy: RestartPolicy) -> Spec {
                 grace: words.span("grace", 10_000),
             },
             probes: Probes { health: probe(words, "health"), ready: probe(words, "ready") },
+            setup: Setup { user: words.option("user").map(str::to_string), ..Setup::default() },
             ..orbit_core::testing::container(words.text("image", "web:1").to_string())
         },
         placement: Placement { strategy, constraints: constraints(words.text("where", "").trim_matches('"')) },

@@ -1,7 +1,11 @@
 //! Task definitions and their attempts.
 
 use super::{definition, moment, silence::fate, why_pending};
-use orbit_api::{Manifest, view};
+use orbit_api::{
+    Manifest,
+    manifest::{ManifestProtocol, ManifestResources},
+    view,
+};
 use orbit_core::{manager::View, model::*};
 
 /// A task definition with its newest attempt.
@@ -53,6 +57,7 @@ pub fn task(state: View, task: &Task, now: Time) -> view::Task {
         reason: task.end.as_ref().map(|end| end.reason.as_str().to_string()),
         exit_code: task.end.as_ref().and_then(|end| end.exit_code),
         message: waits.or(task.end.as_ref().map(|end| ending(task, end))).unwrap_or_default(),
+        resources: Some(ManifestResources::of(&spec.container)),
         ports: ports(task, spec),
         created_at: moment(state, task.created_at),
         running_at: task.running_at.map(|at| moment(state, at)),
@@ -67,6 +72,8 @@ pub(super) fn ports(task: &Task, spec: &Spec) -> Vec<view::TaskPort> {
         name: port.name.clone(),
         container: port.container,
         host: task.host_ports.get(i).copied(),
+        protocol: ManifestProtocol::of(port.protocol),
+        host_ip: port.host_ip.map(|address| address.to_string()),
     };
     spec.container.ports.iter().enumerate().map(port).collect()
 }

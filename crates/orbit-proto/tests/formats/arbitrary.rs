@@ -75,7 +75,9 @@ fn restart() -> impl Strategy<Value = Restart> {
     )
 }
 fn port() -> impl Strategy<Value = Port> {
-    (text(), any::<u16>(), of(any::<u16>())).prop_map(|(name, container, host)| Port { name, container, host })
+    let protocol = proptest::sample::select(Protocol::ALL.to_vec());
+    (text(), any::<u16>(), of(any::<u16>()), protocol, of(any::<std::net::IpAddr>()))
+        .prop_map(|(name, container, host, protocol, host_ip)| Port { name, container, host, protocol, host_ip })
 }
 fn stop() -> impl Strategy<Value = Stop> {
     (millis(), of(text()), millis()).prop_map(|(delay, signal, grace)| Stop { delay, signal, grace })
@@ -105,6 +107,59 @@ fn probed() -> impl Strategy<Value = Probed> {
     let found = || of(any::<bool>());
     (found(), found(), found()).prop_map(|(health, ready, image)| Probed { health, ready, image })
 }
+fn limits() -> impl Strategy<Value = Limits> {
+    (of(n64()), of(n64())).prop_map(|(cpu_millis, memory_bytes)| Limits { cpu_millis, memory_bytes })
+}
+fn security() -> impl Strategy<Value = Security> {
+    let names = || proptest::collection::btree_set(text(), 0..3);
+    (names(), names(), any::<bool>(), any::<bool>()).prop_map(
+        |(capabilities_added, capabilities_dropped, read_only_root, no_new_privileges)| Security {
+            capabilities_added,
+            capabilities_dropped,
+            read_only_root,
+            no_new_privileges,
+        },
+    )
+}
+fn dns() -> impl Strategy<Value = Dns> {
+    let texts = || vec(text(), 0..3);
+    (vec(any::<std::net::IpAddr>(), 0..3), texts(), texts()).prop_map(|(servers, search, options)| Dns {
+        servers,
+        search,
+        options,
+    })
+}
+fn setup() -> BoxedStrategy<Setup> {
+    let tmpfs = (text(), of(n64())).prop_map(|(path, size_bytes)| Tmpfs { path, size_bytes });
+    let ulimit = (any::<i64>(), any::<i64>()).prop_map(|(soft, hard)| Ulimit { soft, hard });
+    let logging = (of(text()), map()).prop_map(|(driver, options)| Logging { driver, options });
+    let texts = (of(text()), of(text()), of(text()), any::<[bool; 3]>());
+    let memory = (vec(tmpfs, 0..3), of(n64()));
+    let kernel = (security(), proptest::collection::btree_map(text(), ulimit, 0..3), map());
+    let setup = (texts, memory, kernel, map(), dns(), of(logging), map()).prop_map(
+        |(texts, (tmpfs, shm_bytes), (security, ulimits, sysctls), extra_hosts, dns, logging, labels)| {
+            let (user, working_dir, hostname, [init, tty, stdin]) = texts;
+            Setup {
+                user,
+                working_dir,
+                hostname,
+                init,
+                tty,
+                stdin,
+                tmpfs,
+                shm_bytes,
+                security,
+                ulimits,
+                sysctls,
+                extra_hosts,
+                dns,
+                logging,
+                labels,
+            }
+        },
+    );
+    prop_oneof![Just(Setup::default()), setup].boxed()
+}
 pub fn spec() -> BoxedStrategy<Spec> {
     let texts = || vec(text(), 0..3);
     let pull = proptest::sample::select(Pull::ALL.to_vec());
@@ -115,11 +170,26 @@ pub fn spec() -> BoxedStrategy<Spec> {
         keep: if original { Keep::Original } else { Keep::Replacement },
         fence,
     });
-    (first, n32(), vec(port(), 0..3), placement(), restart(), (stop(), probes(), disconnect))
-        .prop_map(|(first, pids_max, ports, placement, restart, (stop, probes, disconnect))| {
+    let last = (stop(), probes(), disconnect, limits(), setup());
+    (first, n32(), vec(port(), 0..3), placement(), restart(), last)
+        .prop_map(|(first, pids_max, ports, placement, restart, last)| {
+            let (stop, probes, disconnect, limits, setup) = last;
             let (image, pull, command, args, env, resources) = first;
             Spec {
-                container: Container { image, pull, command, args, env, resources, pids_max, ports, stop, probes },
+                container: Container {
+                    image,
+                    pull,
+                    command,
+                    args,
+                    env,
+                    resources,
+                    limits,
+                    pids_max,
+                    ports,
+                    stop,
+                    probes,
+                    setup,
+                },
                 placement,
                 restart,
                 disconnect,
@@ -179,7 +249,11 @@ fn info() -> impl Strategy<Value = NodeInfo> {
             allocatable,
             port_range,
             address,
-            versions: Versions { worker: format!("1.{}", port_range.0), engine: format!("Docker {}", port_range.1) },
+            versions: Versions {
+                worker: format!("1.{}", port_range.0),
+                engine: format!("Docker {}", port_range.1),
+                spec_level: port_range.0.into(),
+            },
             pinned_ports: pinned_ports.map(Vec::into_boxed_slice),
         },
     )

@@ -20,13 +20,12 @@ pub fn spec() -> Spec {
             args: vec!["--port".into(), "8080".into()],
             env: [("A", "1"), ("B", "2")].map(|(k, v)| (k.to_string(), v.to_string())).into(),
             resources: Resources { cpu_millis: 250, memory_bytes: 128 << 20 },
+            limits: Limits { cpu_millis: Some(250), memory_bytes: Some(128 << 20) },
             pids_max: 100,
-            ports: vec![
-                Port { name: "http".into(), container: 8080, host: None },
-                Port { name: "admin".into(), container: 9090, host: Some(9090) },
-            ],
+            ports: vec![Port::tcp("http", 8080, None), Port::tcp("admin", 9090, Some(9090))],
             stop: Stop::within(Millis::secs(10)),
             probes: Probes::default(),
+            setup: Setup::default(),
         },
         placement: Placement {
             strategy: Strategy::Spread,
@@ -120,6 +119,54 @@ fn put(update: Update, spec: Spec) -> Command {
         keeps_replicas: false,
         idempotency_key: None,
     })
+}
+
+/// Everything that can be said of how a container is set up, and nothing but a limit of its memory.
+fn setup_entries() -> Vec<Entry> {
+    let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+    let words = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
+    let tmpfs = |path: &str, size_bytes| Tmpfs { path: path.into(), size_bytes };
+    let setup = Setup {
+        user: Some("1000:1000".into()),
+        working_dir: Some("/srv".into()),
+        hostname: Some("db".into()),
+        init: true,
+        tty: true,
+        stdin: true,
+        tmpfs: vec![tmpfs("/run", None), tmpfs("/tmp", Some(64 << 20))],
+        shm_bytes: Some(256 << 20),
+        security: Security {
+            capabilities_added: ["CHOWN".to_string()].into(),
+            capabilities_dropped: ["ALL".to_string()].into(),
+            read_only_root: true,
+            no_new_privileges: true,
+        },
+        ulimits: [
+            ("memlock".to_string(), Ulimit { soft: -1, hard: -1 }),
+            ("nofile".to_string(), Ulimit { soft: 1024, hard: 65_536 }),
+        ]
+        .into(),
+        sysctls: map(&[("net.core.somaxconn", "1024")]),
+        extra_hosts: map(&[("host.docker.internal", "host-gateway")]),
+        dns: Dns {
+            servers: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            search: words(&["example.org"]),
+            options: words(&["ndots:2"]),
+        },
+        logging: Some(Logging { driver: Some("json-file".into()), options: map(&[("max-size", "1m")]) }),
+        labels: map(&[("team", "shop")]),
+    };
+    let whole = Spec { container: Container { limits: Limits::default(), setup, ..spec().container }, ..spec() };
+    let limits = Limits { memory_bytes: Some(1 << 30), ..Limits::default() };
+    let logging = Some(Logging::default());
+    let setup = Setup { logging, ..Setup::default() };
+    let local = Some("127.0.0.1".parse().unwrap());
+    let ports = vec![
+        Port { protocol: Protocol::Both, ..Port::tcp("dns", 53, Some(53)) },
+        Port { protocol: Protocol::Udp, host_ip: local, ..Port::tcp("game", 27015, None) },
+    ];
+    let little = Spec { container: Container { limits, setup, ports, ..spec().container }, ..spec() };
+    numbered([put(Update::ONE_BY_ONE, whole), put(Update::ONE_BY_ONE, little)])
 }
 
 /// One of each command.
@@ -617,6 +664,7 @@ fn entries_of_version_1_are_read_and_written_byte_for_byte() {
     entries_are_kept("entries-disks", disk_entries());
     entries_are_kept("entries-settled", settled_entries());
     entries_are_kept("entries-builds", build_entries());
+    entries_are_kept("entries-setup", setup_entries());
 }
 
 #[test]

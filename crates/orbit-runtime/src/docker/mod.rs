@@ -36,7 +36,7 @@ use orbit_core::model::{ExecRequest, LogRange, Millis, Pull, Resources, TaskId, 
 use orbit_core::worker::{
     ContainerSpec, ContainerState, EngineContainer, ImageFound, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
 };
-use spec::{LogBound, Machine};
+use spec::Machine;
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
@@ -175,8 +175,12 @@ impl DockerRuntime {
             }
             Op::RemoveImage { image, id } => remove_image(&client, &image, &id).await,
             Op::Create(spec) => {
-                let log = LogBound::of(log_driver.as_deref(), self.log_bytes);
-                let machine = Machine { published_on: self.published_on, cpu_millis: capacity.cpu_millis, log };
+                let machine = Machine {
+                    published_on: self.published_on,
+                    cpu_millis: capacity.cpu_millis,
+                    log_driver,
+                    log_bytes: self.log_bytes,
+                };
                 create(&client, &spec, &machine).await
             }
             Op::Start(name) => start(&client, &name).await,

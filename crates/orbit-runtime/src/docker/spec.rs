@@ -1,11 +1,13 @@
 //! A container's spec in Docker's words.
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, PortBinding, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
 };
-use orbit_core::worker::ContainerSpec;
+use orbit_core::model::{Logging, Tmpfs, Ulimit};
+use orbit_core::worker::{ContainerSpec, Published};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
 };
 
@@ -20,46 +22,32 @@ pub struct Machine {
     pub published_on: IpAddr,
     /// Its processors in thousandths. The engine refuses more than it has: the limit is capped to that.
     pub cpu_millis: u64,
-    /// How the logs of containers are kept; `None` as the engine is configured.
-    pub log: Option<LogBound>,
-}
-
-/// A bound for the log of one container: without one, the engine keeps everything that a container ever wrote.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogBound {
-    driver: String,
-    bytes: u64,
+    /// How the engine keeps the log of a container that says nothing about it, where that is known.
+    pub log_driver: Option<String>,
+    /// A log in files is kept up to so many bytes; 0 is no bound. Without one, the engine keeps everything that a container
+    /// ever wrote.
+    pub log_bytes: u64,
 }
 
 /// The log is kept in so many files, so that a third of it goes when a new one is begun.
 const LOG_FILES: u64 = 3;
-
-impl LogBound {
-    /// At most so many bytes, with the engine's own driver; `None` where that keeps its logs elsewhere, and bounds them
-    /// there.
-    pub fn of(driver: Option<&str>, bytes: u64) -> Option<LogBound> {
-        let driver = driver.filter(|driver| ["json-file", "local"].contains(driver))?.to_owned();
-        (bytes > 0).then_some(LogBound { driver, bytes })
-    }
-    fn config(&self) -> HostConfigLogConfig {
-        // In units of a KiB, of which it takes one at least.
-        let size = (self.bytes / LOG_FILES / 1024).max(1);
-        let options = [("max-size", format!("{size}k")), ("max-file", LOG_FILES.to_string())];
-        let config = options.map(|(key, value)| (key.to_owned(), value)).into();
-        HostConfigLogConfig { typ: Some(self.driver.clone()), config: Some(config) }
-    }
-}
+/// Other drivers keep their logs elsewhere, and bound them there.
+const LOG_DRIVERS_OF_FILES: [&str; 2] = ["json-file", "local"];
+const LOG_SIZE_MAX: &str = "max-size";
 
 /// The body of the request that creates a container on a machine.
 pub fn body(spec: &ContainerSpec, machine: &Machine) -> ContainerCreateBody {
     let some = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
     let limit = |amount: u64| (amount > 0).then(|| i64::try_from(amount).unwrap_or(i64::MAX));
-    let memory = limit(spec.resources.memory_bytes);
-    let cpu = match spec.resources.cpu_millis {
-        0 => 0,
-        wanted => wanted.min(machine.cpu_millis).max(CPU_MILLIS_MIN) * NANOS_PER_MILLI,
-    };
+    let memory = spec.limits.memory_bytes.and_then(limit);
+    let cpu = spec.limits.cpu_millis.map(|limit| limit.min(machine.cpu_millis).max(CPU_MILLIS_MIN) * NANOS_PER_MILLI);
+    let setup = &spec.setup;
     ContainerCreateBody {
+        user: setup.user.clone(),
+        working_dir: setup.working_dir.clone(),
+        hostname: setup.hostname.clone(),
+        tty: setup.tty.then_some(true),
+        open_stdin: setup.stdin.then_some(true),
         image: Some(spec.image.clone()),
         entrypoint: some(&spec.command),
         cmd: some(&spec.args),
@@ -72,10 +60,24 @@ pub fn body(spec: &ContainerSpec, machine: &Machine) -> ContainerCreateBody {
             memory,
             // Memory and swap together: equal to memory means none to swap into.
             memory_swap: memory,
-            nano_cpus: limit(cpu),
+            nano_cpus: cpu.and_then(limit),
+            cpu_shares: shares(spec.resources.cpu_millis),
             pids_limit: limit(spec.pids_max.into()),
             port_bindings: Some(port_bindings(&spec.ports, machine.published_on)),
-            log_config: machine.log.as_ref().map(LogBound::config),
+            log_config: log_config(setup.logging.as_ref(), machine),
+            init: setup.init.then_some(true),
+            tmpfs: (!setup.tmpfs.is_empty()).then(|| setup.tmpfs.iter().map(tmpfs).collect()),
+            shm_size: setup.shm_bytes.and_then(limit),
+            cap_add: names(&setup.security.capabilities_added),
+            cap_drop: names(&setup.security.capabilities_dropped),
+            readonly_rootfs: setup.security.read_only_root.then_some(true),
+            security_opt: setup.security.no_new_privileges.then(|| vec!["no-new-privileges:true".to_owned()]),
+            ulimits: (!setup.ulimits.is_empty()).then(|| setup.ulimits.iter().map(ulimit).collect()),
+            sysctls: map(&setup.sysctls),
+            extra_hosts: list(setup.extra_hosts.iter().map(|(name, address)| format!("{name}:{address}"))),
+            dns: list(setup.dns.servers.iter().map(ToString::to_string)),
+            dns_search: list(setup.dns.search.iter().cloned()),
+            dns_options: list(setup.dns.options.iter().cloned()),
             // A task never restarts: a new one takes its place.
             restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
             ..HostConfig::default()
@@ -84,17 +86,71 @@ pub fn body(spec: &ContainerSpec, machine: &Machine) -> ContainerCreateBody {
     }
 }
 
-fn exposed_ports(ports: &[(u16, u16)]) -> Vec<String> {
-    let inside: BTreeSet<u16> = ports.iter().map(|&(inside, _)| inside).collect();
-    inside.into_iter().map(|port| format!("{port}/tcp")).collect()
+/// The weight of a container among those of a machine that has not enough for all: what was requested, in units of which a
+/// whole processor has 1024.
+fn shares(cpu_millis: u64) -> Option<i64> {
+    // Below two the kernel refuses it, and above this, too.
+    (cpu_millis > 0).then(|| i64::try_from((cpu_millis.saturating_mul(1024) / 1000).clamp(2, 262_144)).unwrap_or(2))
+}
+
+/// Nothing where nothing is said.
+fn list(texts: impl Iterator<Item = String>) -> Option<Vec<String>> {
+    let texts: Vec<String> = texts.collect();
+    (!texts.is_empty()).then_some(texts)
+}
+
+fn names(names: &BTreeSet<String>) -> Option<Vec<String>> {
+    list(names.iter().cloned())
+}
+
+fn map(pairs: &BTreeMap<String, String>) -> Option<HashMap<String, String>> {
+    (!pairs.is_empty()).then(|| pairs.clone().into_iter().collect())
+}
+
+fn tmpfs(Tmpfs { path, size_bytes }: &Tmpfs) -> (String, String) {
+    (path.clone(), size_bytes.map(|bytes| format!("size={bytes}")).unwrap_or_default())
+}
+
+fn ulimit((name, Ulimit { soft, hard }): (&String, &Ulimit)) -> ResourcesUlimits {
+    ResourcesUlimits { name: Some(name.clone()), soft: Some(*soft), hard: Some(*hard) }
+}
+
+/// As the user says, and up to the machine's bound where nobody says how much; `None` is as the engine is configured.
+fn log_config(said: Option<&Logging>, machine: &Machine) -> Option<HostConfigLogConfig> {
+    let driver = said.and_then(|said| said.driver.as_ref()).or(machine.log_driver.as_ref());
+    let mut options: HashMap<String, String> = said.map(|said| said.options.clone()).into_iter().flatten().collect();
+    let is_in_files = driver.is_some_and(|driver| LOG_DRIVERS_OF_FILES.contains(&driver.as_str()));
+    if is_in_files && machine.log_bytes > 0 && !options.contains_key(LOG_SIZE_MAX) {
+        // In units of a KiB, of which it takes one at least.
+        let size = (machine.log_bytes / LOG_FILES / 1024).max(1);
+        options.insert(LOG_SIZE_MAX.to_owned(), format!("{size}k"));
+        options.insert("max-file".to_owned(), LOG_FILES.to_string());
+    } else if said.is_none() {
+        return None;
+    }
+    Some(HostConfigLogConfig { typ: driver.cloned(), config: Some(options) })
+}
+
+fn exposed_ports(ports: &[Published]) -> Vec<String> {
+    let inside: BTreeSet<(u16, &str)> = ports.iter().flat_map(inside).collect();
+    inside.into_iter().map(|(port, protocol)| format!("{port}/{protocol}")).collect()
+}
+
+/// The ports inside the container, one for each protocol.
+fn inside(port: &Published) -> impl Iterator<Item = (u16, &'static str)> {
+    let container = port.container;
+    port.protocol.names().iter().map(move |name| (container, *name))
 }
 
 /// By port inside the container; several ports of the host may lead to the same.
-fn port_bindings(ports: &[(u16, u16)], host_ip: IpAddr) -> HashMap<String, Option<Vec<PortBinding>>> {
+fn port_bindings(ports: &[Published], published_on: IpAddr) -> HashMap<String, Option<Vec<PortBinding>>> {
     let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
-    for (inside, host) in ports {
-        let binding = PortBinding { host_ip: Some(host_ip.to_string()), host_port: Some(host.to_string()) };
-        bindings.entry(format!("{inside}/tcp")).or_default().get_or_insert_default().push(binding);
+    for port in ports {
+        let host_ip = Some(port.host_ip.unwrap_or(published_on).to_string());
+        for (inside, protocol) in inside(port) {
+            let binding = PortBinding { host_ip: host_ip.clone(), host_port: Some(port.host.to_string()) };
+            bindings.entry(format!("{inside}/{protocol}")).or_default().get_or_insert_default().push(binding);
+        }
     }
     bindings
 }
@@ -115,48 +171,73 @@ pub fn with_tag(image: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orbit_core::model::Resources;
+    use orbit_core::model::{Limits, Protocol, Resources, Setup};
     use std::net::Ipv4Addr;
 
     fn spec() -> ContainerSpec {
         ContainerSpec {
             resources: Resources { cpu_millis: 250, memory_bytes: 64 << 20 },
             pids_max: 128,
-            ports: vec![(80, 20_000), (80, 20_001)],
+            ports: vec![Published::tcp(80, 20_000), Published::tcp(80, 20_001)],
             ..orbit_core::testing::container_spec("a", "web")
         }
     }
 
     fn machine(cpu_millis: u64) -> Machine {
-        Machine { published_on: Ipv4Addr::LOCALHOST.into(), cpu_millis, log: None }
-    }
-
-    #[test]
-    fn a_log_is_bounded_where_the_engine_keeps_it_in_files() {
-        assert_eq!(body(&spec(), &machine(1000)).host_config.unwrap().log_config, None);
-        for driver in [None, Some("journald"), Some("none"), Some("fluentd")] {
-            assert_eq!(LogBound::of(driver, 30 << 20), None, "{driver:?}");
-        }
-        assert_eq!(LogBound::of(Some("json-file"), 0), None);
-        let bounded = Machine { log: LogBound::of(Some("local"), 30 << 20), ..machine(1000) };
-        let config = body(&spec(), &bounded).host_config.unwrap().log_config.unwrap();
-        let options =
-            [("max-size", "10240k"), ("max-file", "3")].map(|(key, value)| (key.to_owned(), value.to_owned()));
-        assert_eq!((config.typ.as_deref(), config.config), (Some("local"), Some(options.into())));
+        Machine { published_on: Ipv4Addr::LOCALHOST.into(), cpu_millis, log_driver: None, log_bytes: 0 }
     }
 
     #[test]
     fn limits_are_what_the_engine_and_its_kernel_accept() {
+        let host = |cpu_millis, memory_bytes| {
+            let limits = Limits { cpu_millis, memory_bytes };
+            body(&ContainerSpec { limits, ..spec() }, &machine(2000)).host_config.unwrap()
+        };
+        let cpu = |millis| host(Some(millis), None).nano_cpus;
+        assert_eq!([cpu(250), cpu(8000), cpu(1)], [Some(250_000_000), Some(2_000_000_000), Some(10_000_000)]);
+        let limited = host(None, Some(64 << 20));
+        assert_eq!((limited.memory, limited.memory_swap), (Some(64 << 20), Some(64 << 20)));
+        assert_eq!(limited.pids_limit, Some(128));
+    }
+
+    #[test]
+    fn a_request_is_a_weight_and_no_limit() {
         let host = |cpu_millis| {
             let resources = Resources { cpu_millis, memory_bytes: 64 << 20 };
-            body(&ContainerSpec { resources, ..spec() }, &machine(2000)).host_config.unwrap()
+            body(&ContainerSpec { resources, limits: Limits::default(), ..spec() }, &machine(2000)).host_config.unwrap()
         };
-        assert_eq!(host(250).nano_cpus, Some(250_000_000));
-        assert_eq!(host(8000).nano_cpus, Some(2_000_000_000));
-        assert_eq!(host(1).nano_cpus, Some(10_000_000));
-        assert_eq!(host(0).nano_cpus, None);
-        assert_eq!((host(1).memory, host(1).memory_swap), (Some(64 << 20), Some(64 << 20)));
-        assert_eq!(host(1).pids_limit, Some(128));
+        let requested = host(250);
+        assert_eq!((requested.memory, requested.memory_swap, requested.nano_cpus), (None, None, None));
+        let shares = [0, 1, 250, 2000, u64::MAX].map(|millis| host(millis).cpu_shares);
+        assert_eq!(shares, [None, Some(2), Some(256), Some(2048), Some(262_144)]);
+    }
+
+    #[test]
+    fn a_log_is_bounded_where_the_engine_keeps_it_in_files_and_nobody_says_how_much() {
+        let kept = |engines: Option<&str>, log_bytes, logging: Option<Logging>| {
+            let machine = Machine { log_driver: engines.map(str::to_owned), log_bytes, ..machine(1000) };
+            let spec = ContainerSpec { setup: Setup { logging, ..Setup::default() }, ..spec() };
+            let config = body(&spec, &machine).host_config.unwrap().log_config?;
+            let options: BTreeMap<String, String> = config.config.unwrap().into_iter().collect();
+            let options: Vec<String> = options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            Some(format!("{}: {}", config.typ.unwrap_or_default(), options.join(" ")))
+        };
+        let said = |driver: Option<&str>, options: &[(&str, &str)]| {
+            let options = options.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+            Some(Logging { driver: driver.map(str::to_owned), options })
+        };
+        let bytes = 30 << 20;
+        let bounded = |driver: &str| Some(format!("{driver}: max-file=3 max-size=10240k"));
+        assert_eq!(kept(Some("local"), bytes, None), bounded("local"));
+        for driver in [None, Some("journald"), Some("none"), Some("fluentd")] {
+            assert_eq!(kept(driver, bytes, None), None, "{driver:?}");
+        }
+        assert_eq!(kept(Some("json-file"), 0, None), None);
+        let local = |logging| kept(Some("local"), bytes, logging);
+        assert_eq!(local(said(None, &[])), bounded("local"));
+        assert_eq!(local(said(Some("json-file"), &[("max-size", "1m")])).as_deref(), Some("json-file: max-size=1m"));
+        assert_eq!(local(said(Some("syslog"), &[("tag", "a")])).as_deref(), Some("syslog: tag=a"));
+        assert_eq!(kept(Some("journald"), bytes, said(Some("json-file"), &[])), bounded("json-file"));
     }
 
     #[test]
@@ -175,6 +256,21 @@ mod tests {
             |port: &str| PortBinding { host_ip: Some("0.0.0.0".to_owned()), host_port: Some(port.to_owned()) };
         assert_eq!(exposed_ports(&spec().ports), ["80/tcp"]);
         assert_eq!(bindings, HashMap::from([("80/tcp".to_owned(), Some(vec![binding("20000"), binding("20001")]))]));
+    }
+
+    #[test]
+    fn a_port_is_published_for_its_protocols_at_its_address() {
+        let local = Some(Ipv4Addr::LOCALHOST.into());
+        let dns = Published { protocol: Protocol::Both, ..Published::tcp(53, 5353) };
+        let game = Published { protocol: Protocol::Udp, host_ip: local, ..Published::tcp(27_015, 20_000) };
+        assert_eq!(exposed_ports(&[game, dns]), ["53/tcp", "53/udp", "27015/udp"]);
+        let bindings = port_bindings(&[dns, game], Ipv4Addr::UNSPECIFIED.into());
+        let at = |port: &str| {
+            let all = bindings.get(port).cloned().flatten().into_iter().flatten();
+            Vec::from_iter(all.map(|it| format!("{}:{}", it.host_ip.unwrap(), it.host_port.unwrap())))
+        };
+        assert_eq!(["53/tcp", "53/udp"].map(at), [["0.0.0.0:5353"], ["0.0.0.0:5353"]]);
+        assert_eq!((at("27015/udp"), at("27015/tcp")), (vec!["127.0.0.1:20000".to_owned()], vec![]));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{EngineInfo, Identity, op_error};
 use orbit_core::model::{Millis, Pull, Resources, TaskId, is_pinned, repository};
 use orbit_core::worker::{
     ContainerSpec, ContainerState, EngineContainer, ImageFound, Op, OpError, OpErrorKind, OpKind, OpOutput, OpResult,
-    Owner,
+    Owner, Published,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -259,8 +259,7 @@ impl FakeEngine {
             }
             _ => return Err(op_error(OpErrorKind::ImageMissing, format!("no such image: {}", spec.image))),
         };
-        let memory = spec.resources.memory_bytes;
-        if memory > 0 && memory < MEMORY_LIMIT_MIN_BYTES {
+        if spec.limits.memory_bytes.is_some_and(|memory| memory < MEMORY_LIMIT_MIN_BYTES) {
             return Err(op_error(OpErrorKind::Refused, "minimum memory limit allowed is 6MB"));
         }
         if program == Program::NoSuchDirectory {
@@ -314,7 +313,7 @@ impl FakeEngine {
                 "unable to find user nosuch: no matching entries in passwd file",
             ));
         }
-        if let Some(port) = container.spec.ports.iter().map(|&(_, host)| host).find(|&port| self.port_in_use(port)) {
+        if let Some(port) = container.spec.ports.iter().find(|port| self.is_held(port)).map(|port| port.host) {
             return Err(op_error(OpErrorKind::PortTaken(Some(port)), format!("port {port} is already allocated")));
         }
         let (identity, program) = (container.identity, container.program);
@@ -400,8 +399,16 @@ impl FakeEngine {
     }
     /// Whether a running container or a foreign process holds a port of the machine.
     pub fn port_in_use(&self, port: u16) -> bool {
-        self.foreign_ports.contains(&port)
-            || self.containers().any(|it| it.is_running() && it.spec.ports.iter().any(|&(_, host)| host == port))
+        self.foreign_ports.contains(&port) || self.published().any(|it| it.host == port)
+    }
+    /// What running containers have published.
+    fn published(&self) -> impl Iterator<Item = &Published> {
+        self.containers().filter(|it| it.is_running()).flat_map(|it| &it.spec.ports)
+    }
+    /// Whether somebody has what a container wants to publish. The sockets of strangers are TCP's.
+    fn is_held(&self, wanted: &Published) -> bool {
+        let by_stranger = wanted.protocol.has_tcp() && self.foreign_ports.contains(&wanted.host);
+        by_stranger || self.published().any(|it| it.host == wanted.host && it.protocol.overlaps(wanted.protocol))
     }
 
     /// How many things have happened to our containers so far: an end, a removal. The place from

@@ -4,8 +4,10 @@ use crate::FOLLOW;
 use crate::engine::{Does, Engine, LABEL_TEST, TestEngine, soon, text};
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use orbit_core::model::{ExecRequest, LogRange, Millis};
-use orbit_core::worker::{ContainerSpec, ContainerState, Op, OpErrorKind, OpOutput, ProbeOf};
+use orbit_core::model::{
+    Dns, ExecRequest, HOST_GATEWAY, Limits, LogRange, Logging, Millis, Security, Setup, Tmpfs, UNLIMITED, Ulimit,
+};
+use orbit_core::worker::{ContainerSpec, ContainerState, Op, OpErrorKind, OpOutput, ProbeOf, Published};
 use orbit_runtime::{ContainerRuntime, ExecInput, ExecOutput, docker::DockerRuntime};
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -195,9 +197,9 @@ async fn a_published_web_server_answers_within_its_limits() {
     let mut spec = engine.spec(Does::Run);
     spec.args = Vec::new();
     spec.env = vec![("PORT".to_owned(), "8080".to_owned())];
-    spec.ports = vec![(8080, port)];
+    spec.ports = vec![Published::tcp(8080, port)];
     // More than the engine has, which it would refuse.
-    spec.resources.cpu_millis = 1_000_000;
+    spec.limits.cpu_millis = Some(1_000_000);
     let name = engine.run(spec).await;
     engine.logged(&name, "listening on port 8080\n").await;
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("it listens");
@@ -212,6 +214,119 @@ async fn a_published_web_server_answers_within_its_limits() {
     let capacity = engine.runtime.info().await.expect("it answers").capacity;
     let expected = format!("{0} {0} 64 no {1}", 32 << 20, capacity.cpu_millis * 1_000_000);
     assert_eq!(docker(&["inspect", "--format", limits, &name]), expected);
+}
+
+/// What the kernel shows inside a container of which everything is said.
+#[tokio::test]
+async fn a_container_is_set_up_as_it_is_described() {
+    let Some(mut engine) = engine().await else { return };
+    let text = |text: &str| Some(text.to_owned());
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let mut spec = engine.spec(Does::Run);
+    let files = "/proc/self/status /proc/self/limits /proc/self/mounts /proc/self/cwd /proc/1/comm /etc/hosts \
+                 /etc/resolv.conf /proc/sys/kernel/hostname /proc/sys/net/core/somaxconn";
+    spec.args = ["print"].into_iter().chain(files.split_whitespace()).map(str::to_owned).collect();
+    spec.labels.push(pair("team", "shop"));
+    spec.setup = Setup {
+        user: text("1000:1001"),
+        working_dir: text("/srv"),
+        hostname: text("db"),
+        init: true,
+        tmpfs: vec![
+            Tmpfs { path: "/run/app".to_owned(), size_bytes: Some(64 << 20) },
+            Tmpfs { path: "/tmp".to_owned(), size_bytes: None },
+        ],
+        shm_bytes: Some(32 << 20),
+        security: Security {
+            capabilities_added: ["CHOWN".to_owned()].into(),
+            capabilities_dropped: ["ALL".to_owned()].into(),
+            read_only_root: true,
+            no_new_privileges: true,
+        },
+        ulimits: [
+            ("core".to_owned(), Ulimit { soft: 0, hard: UNLIMITED }),
+            ("nofile".to_owned(), Ulimit { soft: 1000, hard: 2000 }),
+        ]
+        .into(),
+        sysctls: [pair("net.core.somaxconn", "777")].into(),
+        extra_hosts: [pair("db.example", "192.0.2.7"), pair("node.example", HOST_GATEWAY)].into(),
+        dns: Dns {
+            servers: vec![Ipv4Addr::new(192, 0, 2, 53).into()],
+            search: vec!["example.org".to_owned()],
+            options: vec!["ndots:3".to_owned()],
+        },
+        logging: Some(Logging { driver: text("json-file"), options: [pair("max-size", "1m")].into() }),
+        ..Setup::default()
+    };
+    let name = engine.run(spec).await;
+    assert_eq!(engine.ended(&name).await, ContainerState::Exited { code: 0, out_of_memory: false });
+    let seen = engine.log(&name, None).await;
+    let lines: Vec<Vec<&str>> = seen.lines().map(|line| line.split_whitespace().collect()).collect();
+    let there = |words: &str| {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        assert!(lines.iter().any(|line| line.starts_with(&words)), "{words:?} is not in\n{seen}");
+    };
+    let mount = |at: &str, kind: &str, options: &[&str]| {
+        let line = lines.iter().find(|line| line.len() > 3 && line[1] == at && line[2] == kind);
+        let found = line.unwrap_or_else(|| panic!("no {kind} at {at} in\n{seen}"))[3];
+        let has = |option: &&str| found.split(',').any(|it| it == *option);
+        assert!(options.iter().all(has), "{at}: {found}");
+    };
+    there("Uid: 1000 1000");
+    there("Gid: 1001 1001");
+    // The right to change owners and no other; none of it in effect, because this is not root.
+    there("CapBnd: 0000000000000001");
+    there("NoNewPrivs: 1");
+    there("Max open files 1000 2000");
+    there("Max core file size 0 unlimited");
+    there("/proc/self/cwd: /srv");
+    there("/proc/1/comm: docker-init");
+    there("192.0.2.7 db.example");
+    assert!(lines.iter().any(|line| line.last() == Some(&"node.example")), "{seen}");
+    there("nameserver 192.0.2.53");
+    there("/etc/resolv.conf: search example.org");
+    there("options ndots:3");
+    there("/proc/sys/kernel/hostname: db");
+    there("/proc/sys/net/core/somaxconn: 777");
+    let root =
+        lines.iter().find(|line| line.get(1) == Some(&"/")).or(lines.iter().find(|line| line.get(2) == Some(&"/")));
+    assert!(root.is_some_and(|line| line.iter().any(|word| word.starts_with("ro,"))), "{seen}");
+    mount("/run/app", "tmpfs", &["rw", "size=65536k"]);
+    mount("/tmp", "tmpfs", &["rw"]);
+    mount("/dev/shm", "tmpfs", &["size=32768k"]);
+    // Other options may be the engine's own.
+    let size = r#"{{index .HostConfig.LogConfig.Config "max-size"}}"#;
+    let format = format!("{{{{.HostConfig.LogConfig.Type}}}} {size} {{{{.Config.Labels.team}}}}");
+    assert_eq!(docker(&["inspect", "--format", &format, &name]), "json-file 1m shop");
+}
+
+#[tokio::test]
+async fn a_terminals_log_is_read_and_an_input_that_stays_open_has_no_end() {
+    let Some(mut engine) = engine().await else { return };
+    let mut spec = engine.spec(Does::Print(3));
+    spec.setup.tty = true;
+    let name = engine.run(spec).await;
+    engine.logged(&name, "line 3\r\n").await;
+    assert_eq!(engine.log(&name, Some(1)).await, "line 3\r\n");
+    let mut spec = engine.spec(Does::Run);
+    spec.args = vec!["cat".to_owned()];
+    let ends = engine.run(spec.clone()).await;
+    spec = ContainerSpec { args: spec.args, ..engine.spec(Does::Run) };
+    spec.setup.stdin = true;
+    let stays = engine.run(spec).await;
+    assert_eq!(engine.ended(&ends).await, ContainerState::Exited { code: 0, out_of_memory: false });
+    assert_eq!(engine.inspect(&stays).await.map(|it| it.state), Some(ContainerState::Running));
+}
+
+#[tokio::test]
+async fn a_request_alone_limits_nothing() {
+    let Some(mut engine) = engine().await else { return };
+    let mut spec = engine.spec(Does::EatTooMuch);
+    spec.limits = Limits::default();
+    let name = engine.run(spec).await;
+    engine.logged(&name, "ate 64 MiB\n").await;
+    let format = "{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.CpuShares}}";
+    assert_eq!(docker(&["inspect", "--format", format, &name]), "0 0 512");
 }
 
 #[tokio::test]

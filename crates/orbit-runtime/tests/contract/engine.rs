@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use orbit_core::model::LogRange;
-use orbit_core::model::{ClusterId, NodeUid, Resources, TaskId};
+use orbit_core::model::{ClusterId, Limits, NodeUid, Resources, TaskId};
 use orbit_core::worker::{
     ContainerSpec, ContainerState, EngineContainer, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
 };
@@ -68,6 +68,7 @@ impl Engine {
         ContainerSpec {
             env: vec![("MODE".to_owned(), "test".to_owned())],
             resources: Resources { cpu_millis: 500, memory_bytes: 32 << 20 },
+            limits: Limits { memory_bytes: Some(32 << 20), ..Limits::default() },
             labels: self.labels(Identity { owner: self.owner, task, spec: 0xfeed }),
             ..orbit_core::testing::container_spec(self.name(&task.to_string()), "")
         }

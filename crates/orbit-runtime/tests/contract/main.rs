@@ -12,8 +12,10 @@ mod fake;
 
 use engine::{Does, Engine, TestEngine, soon, text};
 use futures_util::{FutureExt, StreamExt};
-use orbit_core::model::{ExecRequest, LogRange, Millis, NodeUid, Pull};
-use orbit_core::worker::{ContainerState, EngineContainer, ImageFound, Op, OpErrorKind, OpOutput, OpResult, ProbeOf};
+use orbit_core::model::{ExecRequest, LogRange, Logging, Millis, NodeUid, Protocol, Pull, Security, Setup, Tmpfs};
+use orbit_core::worker::{
+    ContainerState, EngineContainer, ImageFound, Op, OpErrorKind, OpOutput, OpResult, ProbeOf, Published,
+};
 use orbit_runtime::{ExecInput, ExecOutput, Identity};
 
 /// Makes of each function a test against the fake and one against Docker.
@@ -39,6 +41,7 @@ macro_rules! contract {
 contract! {
     the_life_of_a_container_with_every_step_taken_twice
     a_name_is_taken_unless_by_the_same_task_with_the_same_spec
+    how_it_is_set_up_changes_nothing_in_the_life_of_a_container
     an_image_that_is_absent_is_missing_and_cannot_be_had
     an_image_goes_by_its_reference_if_it_is_the_one_that_is_meant_and_no_container_is_of_it
     a_pull_that_hangs_ends_at_its_deadline
@@ -49,6 +52,7 @@ contract! {
     want_of_memory_is_told_apart_from_a_kill
     a_port_is_taken_while_its_holder_runs
     a_port_that_a_process_holds_is_taken
+    a_port_is_taken_for_its_protocol_alone
     only_the_owners_containers_are_seen
     a_probe_is_answered_by_what_runs_and_by_nobody_for_what_does_not
     a_stop_that_is_ignored_ends_in_a_kill_after_the_grace
@@ -141,6 +145,31 @@ async fn a_name_is_taken_unless_by_the_same_task_with_the_same_spec(mut engine: 
     assert_eq!(engine.fails(Op::Create(Box::new(foreign.clone()))).await, OpErrorKind::NameTaken);
     assert_eq!(engine.inspect(&foreign.name).await, None, "it is not ours to see");
     assert!(engine.foreign_runs(&foreign.name).await);
+}
+
+async fn how_it_is_set_up_changes_nothing_in_the_life_of_a_container(mut engine: impl TestEngine) {
+    let mut spec = engine.spec(Does::Run);
+    let identity = engine.base().identity_of(&spec);
+    let label = ("team".to_owned(), "shop".to_owned());
+    spec.labels.push(label.clone());
+    spec.setup = Setup {
+        init: true,
+        tty: true,
+        stdin: true,
+        hostname: Some("db".to_owned()),
+        tmpfs: vec![Tmpfs { path: "/tmp".to_owned(), size_bytes: Some(1 << 20) }],
+        security: Security { read_only_root: true, ..Security::default() },
+        logging: Some(Logging::default()),
+        ..Setup::default()
+    };
+    let name = engine.run(spec).await;
+    let found = engine.inspect(&name).await.expect("it is there");
+    assert_eq!((found.task, found.spec, found.state), (identity.task, identity.spec, ContainerState::Running));
+    assert_eq!(engine.list(identity.owner).await, [found]);
+    engine.done(Op::Stop { name: name.clone(), grace: Millis::secs(10) }).await;
+    engine.ended(&name).await;
+    engine.done(Op::Remove(name.clone())).await;
+    assert_eq!(engine.inspect(&name).await, None);
 }
 
 async fn an_image_that_is_absent_is_missing_and_cannot_be_had(mut engine: impl TestEngine) {
@@ -270,8 +299,8 @@ async fn want_of_memory_is_told_apart_from_a_kill(mut engine: impl TestEngine) {
 async fn a_port_is_taken_while_its_holder_runs(mut engine: impl TestEngine) {
     let port = engine.free_port();
     let (mut first, mut second) = (engine.spec(Does::Run), engine.spec(Does::Run));
-    first.ports = vec![(80, port)];
-    second.ports = vec![(80, port)];
+    first.ports = vec![Published::tcp(80, port)];
+    second.ports = vec![Published::tcp(80, port)];
     let first = engine.run(first).await;
     let name = second.name.clone();
     engine.create(second).await;
@@ -285,10 +314,26 @@ async fn a_port_is_taken_while_its_holder_runs(mut engine: impl TestEngine) {
 async fn a_port_that_a_process_holds_is_taken(mut engine: impl TestEngine) {
     let port = engine.hold_a_port().await;
     let mut spec = engine.spec(Does::Run);
-    spec.ports = vec![(80, port)];
+    spec.ports = vec![Published::tcp(80, port)];
     let name = spec.name.clone();
     engine.create(spec).await;
     assert_eq!(engine.fails(Op::Start(name)).await, OpErrorKind::PortTaken(Some(port)));
+}
+
+async fn a_port_is_taken_for_its_protocol_alone(mut engine: impl TestEngine) {
+    let port = engine.free_port();
+    let mut of = |protocol| {
+        let mut spec = engine.spec(Does::Run);
+        spec.ports = vec![Published { protocol, ..Published::tcp(53, port) }];
+        spec
+    };
+    let (tcp, udp, both) = (of(Protocol::Tcp), of(Protocol::Udp), of(Protocol::Both));
+    engine.run(tcp).await;
+    engine.run(udp).await;
+    let name = both.name.clone();
+    engine.create(both).await;
+    let taken = engine.fails(Op::Start(name)).await;
+    assert!(matches!(taken, OpErrorKind::PortTaken(named) if named.is_none_or(|named| named == port)), "{taken:?}");
 }
 
 async fn only_the_owners_containers_are_seen(mut engine: impl TestEngine) {

@@ -3,7 +3,7 @@
 use crate::{
     client::path,
     error::Error,
-    format::{NOTHING, age, desired, node_cpu, node_memory, node_state, or_nothing, reason, version},
+    format::{NOTHING, age, desired, node_cpu, node_memory, node_state, or_nothing, protocol, reason, version},
     names,
     session::Session,
     table::{self, pairs},
@@ -18,6 +18,7 @@ use orbit_api::{
 use orbit_core::model::TaskId;
 use orbit_shell::plain;
 use serde::Serialize;
+use serde_json::Value;
 
 /// Show everything about one object
 #[derive(Args)]
@@ -98,6 +99,24 @@ struct Page {
 const VALUE_COLUMN: usize = 14;
 /// So many events are shown; `orbit events` shows all.
 const EVENTS_MAX: usize = 30;
+/// Fields of a manifest of which most say nothing.
+const SETUP: [(&str, &str); 15] = [
+    ("User", "user"),
+    ("Directory", "working_dir"),
+    ("Hostname", "hostname"),
+    ("Init", "init"),
+    ("TTY", "tty"),
+    ("Stdin", "stdin"),
+    ("Tmpfs", "tmpfs"),
+    ("Shm size", "shm_size"),
+    ("Security", "security"),
+    ("Ulimits", "ulimits"),
+    ("Sysctls", "sysctls"),
+    ("Extra hosts", "extra_hosts"),
+    ("DNS", "dns"),
+    ("Logging", "logging"),
+    ("Engine label", "container_labels"),
+];
 
 impl Page {
     fn field(&mut self, name: &str, value: impl std::fmt::Display) {
@@ -154,6 +173,18 @@ impl Page {
         self.manifest(&definition.desired);
     }
 
+    /// What most containers leave as the image and the engine have it.
+    fn setup(&mut self, manifest: &Manifest) {
+        let said = serde_json::to_value(manifest).unwrap_or_default();
+        for (label, key) in SETUP {
+            match said.get(key) {
+                Some(Value::String(text)) => self.field(label, text),
+                Some(value) => self.field(label, value),
+                None => {}
+            }
+        }
+    }
+
     fn manifest(&mut self, manifest: &Manifest) {
         self.field("Labels", pairs(&manifest.labels));
         self.field("Image", &manifest.image);
@@ -176,10 +207,14 @@ impl Page {
             self.field("CPU", or_default(resources.cpu.map(|cpu| cpu.to_string())));
             self.field("Memory", or_default(resources.memory.map(|memory| memory.to_string())));
             self.field_if_any("Pids", &resources.pids.map(|pids| pids.to_string()).unwrap_or_default());
+            let limits = resources.limits.unwrap_or_default();
+            self.field_if_any("CPU limit", &limits.cpu.map(|cpu| cpu.to_string()).unwrap_or_default());
+            self.field_if_any("Memory limit", &limits.memory.map(|memory| memory.to_string()).unwrap_or_default());
         }
+        self.setup(manifest);
         for port in &manifest.ports {
             let host = port.host.map_or("any port of the node".to_string(), |host| format!("port {host} of the node"));
-            self.field("Port", format!("{} {} on {host}", port.name, port.container));
+            self.field("Port", format!("{} {}{} on {host}", port.name, port.container, protocol(port.protocol)));
         }
         if let Some(placement) = &manifest.placement {
             self.field("Strategy", plain(&placement.strategy));
@@ -255,7 +290,7 @@ impl Page {
         self.field_if_any("Reason", &reason(task, true));
         for port in &task.ports {
             let host = port.host.map_or("not chosen yet".to_string(), |host| format!("port {host} of the node"));
-            self.field("Port", format!("{} {} on {host}", port.name, port.container));
+            self.field("Port", format!("{} {}{} on {host}", port.name, port.container, protocol(port.protocol)));
         }
         self.time(session, "Created", &task.created_at);
         if let Some(time) = &task.running_at {

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod completion;
+pub mod compose;
 pub mod context;
 pub mod delete;
 pub mod describe;

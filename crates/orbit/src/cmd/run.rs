@@ -12,7 +12,7 @@ use clap::Args;
 use hyper::{Method, header::HeaderName};
 use orbit_api::{
     Manifest,
-    manifest::{ManifestKind, ManifestPull, ManifestResources},
+    manifest::{ManifestKind, ManifestLimits, ManifestPull, ManifestResources},
     quantity::{Cpu, Memory},
     view::{Submitted, Task},
 };
@@ -37,10 +37,10 @@ pub struct Run {
     /// An environment variable
     #[arg(short, long, value_name = "K=V", value_parser = variable)]
     pub env: Vec<(String, String)>,
-    /// Processors, for example 250m, 0.5 or 2
+    /// Processors that are set aside for it, and no more than it gets: 250m, 0.5 or 2, for example
     #[arg(long, value_parser = Cpu::parse)]
     pub cpu: Option<Cpu>,
-    /// Memory, for example 64Mi
+    /// Memory that is set aside for it, and no more than it gets: 64Mi, for example
     #[arg(long, value_parser = Memory::parse)]
     pub memory: Option<Memory>,
     /// When the image is pulled: missing, always or never [default: missing]
@@ -68,26 +68,17 @@ pub async fn run(session: &mut Session<'_>, args: Run) -> Result<u8, Error> {
 }
 
 fn manifest(args: Run, seed: u64) -> Manifest {
-    let resources = ManifestResources { cpu: args.cpu, memory: args.memory, pids: None };
+    // As with `docker run`, what is said here is a limit.
+    let limits = ManifestLimits { cpu: args.cpu, memory: args.memory };
+    let limits = (limits != ManifestLimits::default()).then_some(limits);
+    let resources = ManifestResources { cpu: args.cpu, memory: args.memory, limits, ..ManifestResources::default() };
+    let name = args.name.unwrap_or_else(|| name_for(&args.image, seed));
     Manifest {
-        kind: ManifestKind::Task,
-        name: args.name.unwrap_or_else(|| name_for(&args.image, seed)),
-        labels: Default::default(),
-        replicas: None,
-        image: args.image,
         pull: args.pull,
-        command: Vec::new(),
         args: args.args,
         env: args.env.into_iter().collect(),
         resources: (resources != ManifestResources::default()).then_some(resources),
-        ports: Vec::new(),
-        placement: None,
-        restart: None,
-        update: None,
-        health: None,
-        ready: None,
-        disconnect: None,
-        stop: None,
+        ..Manifest::new(ManifestKind::Task, name, args.image)
     }
 }
 

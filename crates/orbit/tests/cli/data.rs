@@ -29,6 +29,7 @@ pub fn task(id: &str, actual: &str) -> Value {
     let mut task = json!({
         "id": id, "kind": "service", "name": "web", "slot": 0, "version": 2, "image": "nginx:1.27",
         "node": "worker-1", "desired": "running", "actual": actual, "unreachable": false,
+        "resources": { "cpu": "100m", "memory": "128Mi", "pids": 512, "limits": { "memory": "1Gi" } },
         "ports": [{ "name": "http", "container": 80, "host": 31234 }], "created_at": "2026-03-01T11:57:00Z"
     });
     if actual == "running" {

@@ -49,7 +49,8 @@ fn run_detached_prints_the_id_alone() {
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "1.70.0\n", ""));
     let body = &fake.asked()[0].body;
     assert_eq!(body["env"], json!({"A": "1", "B": "x=y"}));
-    assert_eq!(body["resources"], json!({"cpu": "500m", "memory": "64Mi"}));
+    let both = json!({"cpu": "500m", "memory": "64Mi"});
+    assert_eq!(body["resources"], json!({"cpu": "500m", "memory": "64Mi", "limits": both}));
     assert!(body["name"].as_str().unwrap().starts_with("alpine-"), "{body}");
 }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod compose;
 mod data;
 mod errors;
 mod fake;

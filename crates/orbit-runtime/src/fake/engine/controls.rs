@@ -10,8 +10,8 @@ use crate::{
     op_error,
 };
 use orbit_core::{
-    model::Resources,
-    worker::{ContainerSpec, ContainerState, OpErrorKind, OpKind},
+    model::{Limits, Resources, Setup},
+    worker::{ContainerSpec, ContainerState, OpErrorKind, OpKind, Published},
 };
 use std::collections::BTreeSet;
 
@@ -204,9 +204,11 @@ impl FakeEngine {
             args: Vec::new(),
             env: Vec::new(),
             resources: Resources::ZERO,
+            limits: Limits::default(),
             pids_max: 0,
             stop_signal: None,
-            ports: ports.to_vec(),
+            ports: ports.iter().map(|&(container, host)| Published::tcp(container, host)).collect(),
+            setup: Setup::default(),
             labels: Vec::new(),
         };
         let (state, program) = (ContainerState::Running, Program::Run);

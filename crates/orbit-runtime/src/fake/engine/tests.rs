@@ -18,7 +18,7 @@ fn engine() -> FakeEngine {
 fn spec(name: &str) -> ContainerSpec {
     let owner = Owner { cluster: ClusterId(1), node: NodeUid(2) };
     ContainerSpec {
-        ports: vec![(80, 20_000)],
+        ports: vec![Published::tcp(80, 20_000)],
         labels: Identity { owner, task: TASK, spec: 3 }.labels(),
         ..testing::container_spec(name, "web")
     }

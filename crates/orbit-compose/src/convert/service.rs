@@ -1,0 +1,493 @@
+//! One service as a manifest.
+
+use super::{
+    Findings, Source,
+    fields::{Fields, texts},
+    health::health,
+    ports::ports,
+    units::{cpus, size, span},
+};
+use crate::{
+    dotenv::read_env,
+    yaml::{Map, Value},
+};
+use orbit_api::{
+    Manifest,
+    manifest::{
+        ManifestBackoff, ManifestBounds, ManifestCapabilities, ManifestDns, ManifestKind, ManifestLimits,
+        ManifestLogging, ManifestOnFailure, ManifestPlacement, ManifestPull, ManifestResources, ManifestRestart,
+        ManifestSecurity, ManifestStop, ManifestTmpfs, ManifestUlimit, ManifestUpdate,
+    },
+    quantity::{Cpu, Memory},
+};
+use std::collections::BTreeMap;
+
+/// What is known and cannot be said yet, with the way out.
+const NOT_YET: [(&str, &str); 14] = [
+    ("volumes", "volumes and host paths are not built yet"),
+    ("secrets", "secrets are not built yet"),
+    ("configs", "configs are not built yet"),
+    ("build", "build and push the image, and name it with `image`: docker build -t NAME . && docker push NAME"),
+    ("depends_on", "the order of starts is not built yet: what it needs may not be there when it starts"),
+    ("privileged", "what a node allows is not built yet"),
+    ("devices", "what a node allows is not built yet"),
+    ("gpus", "what a node allows is not built yet"),
+    ("network_mode", "networks are not built yet"),
+    ("pid", "namespaces of others are not built"),
+    ("ipc", "namespaces of others are not built"),
+    ("extends", "repeat what it extends: files are not merged yet"),
+    ("domainname", "write the whole name in `hostname`"),
+    ("mac_address", "it is not carried over: each task would have the same"),
+];
+
+/// The manifest, unless it has no image.
+pub fn service(name: &str, fields: &mut Fields, source: &Source, findings: &mut Findings) -> Option<Manifest> {
+    refuse_what_is_not_built(fields, findings);
+    let is_built = fields.said("build").is_some();
+    let image = fields.text("image", findings);
+    if image.is_none() && !is_built {
+        findings.refuse(fields.line, &fields.path("image"), "an image is needed");
+    }
+    let mut deploy = fields.below("deploy", findings);
+    let (kind, restart) = restart(fields, deploy.as_mut(), findings);
+    let bare = Manifest::new(kind, name, image.clone().unwrap_or_default());
+    let mut manifest = Manifest { restart, ..bare };
+    manifest.pull = fields.parsed("pull_policy", findings, pull);
+    manifest.command = words("entrypoint", fields, findings);
+    manifest.args = words("command", fields, findings);
+    manifest.env = environment(fields, source, findings);
+    set_up(&mut manifest, fields, findings);
+    manifest.ports = ports(fields, findings);
+    manifest.health = health(fields, findings);
+    manifest.stop = stop(fields, findings);
+    manifest.resources = resources(fields, deploy.as_mut(), findings);
+    manifest.placement = placement(fields, deploy.as_mut(), findings);
+    manifest.replicas = replicas(kind, fields, deploy.as_mut(), findings);
+    if let Some(mut deploy) = deploy {
+        let labels = deploy.pairs("labels", &['='], findings);
+        manifest.labels = labels.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect();
+        manifest.update = update(&mut deploy, findings);
+        deploy.refuse_others(findings);
+    }
+    fields.refuse_others(findings);
+    image.is_some().then_some(manifest)
+}
+
+fn refuse_what_is_not_built(fields: &mut Fields, findings: &mut Findings) {
+    for (key, message) in NOT_YET {
+        let Some(node) = fields.take(key) else { continue };
+        let is_nothing = match &node.value {
+            Value::Null => true,
+            Value::List(items) => items.is_empty(),
+            Value::Text(text) => text == "false" || (key == "network_mode" && text == "bridge"),
+            Value::Map(Map(pairs)) => pairs.is_empty(),
+        };
+        if !is_nothing {
+            findings.refuse(node.line, &fields.path(key), message);
+        }
+    }
+    if let Some(node) = fields.said("networks") {
+        findings.note(node.line, &fields.path("networks"), "each task has the network of its node's engine");
+    }
+    if let Some(node) = fields.said("container_name") {
+        let message = "is not carried over: each task has a name of its own";
+        findings.note(node.line, &fields.path("container_name"), message);
+    }
+    // What is only for people, or for other containers of the same network.
+    for key in ["expose", "attach", "annotations"] {
+        let _ = fields.take(key);
+    }
+}
+
+/// Whether it is a service or a run, and what follows when it ends.
+fn restart(
+    fields: &mut Fields,
+    deploy: Option<&mut Fields>,
+    findings: &mut Findings,
+) -> (ManifestKind, Option<ManifestRestart>) {
+    let line = fields.take("restart").map_or(fields.line, |node| node.line);
+    let said = fields.text("restart", findings);
+    let mut policy = deploy.and_then(|deploy| deploy.below("restart_policy", findings));
+    let condition = policy.as_mut().and_then(|policy| policy.text("condition", findings));
+    let delay = policy.as_mut().and_then(|policy| policy.parsed("delay", findings, span));
+    if let Some(policy) = &mut policy {
+        // How long it has to run to have been started well, and how often it is tried: a backoff that grows does both.
+        for key in ["max_attempts", "window"] {
+            if let Some(node) = policy.take(key) {
+                findings.note(node.line, &policy.path(key), "it is tried again and again, later each time");
+            }
+        }
+        policy.refuse_others(findings);
+    }
+    let backoff = delay.map(|initial| ManifestBackoff { initial: Some(initial), ..ManifestBackoff::default() });
+    let service = |backoff: Option<ManifestBackoff>| {
+        let restart = backoff.map(|backoff| ManifestRestart { policy: None, backoff: Some(backoff) });
+        (ManifestKind::Service, restart)
+    };
+    let said = said.or(condition.map(|condition| match &*condition {
+        "none" => "no".to_string(),
+        "any" => "always".to_string(),
+        _ => condition,
+    }));
+    let path = fields.path("restart");
+    match said.as_deref().map(|said| said.split_once(':').map_or(said, |(policy, _)| policy)) {
+        Some("always" | "unless-stopped") => service(backoff),
+        None => {
+            let message =
+                "without it, Compose starts a container once; here it is kept running (`kind: Task` is one run)";
+            findings.note(line, &path, message);
+            service(backoff)
+        }
+        Some("no") => (ManifestKind::Task, None),
+        Some("on-failure") => {
+            let message =
+                "a service is started again also after it ended well; `kind: Task` with `on_failure` is one run";
+            findings.note(line, &path, message);
+            service(backoff)
+        }
+        Some(other) => {
+            findings.refuse(line, &path, format!("`{other:.64}` is no policy"));
+            service(backoff)
+        }
+    }
+}
+
+fn pull(text: &str) -> Result<ManifestPull, String> {
+    match text {
+        "always" => Ok(ManifestPull::Always),
+        "missing" | "if_not_present" => Ok(ManifestPull::Missing),
+        "never" => Ok(ManifestPull::Never),
+        other => Err(format!("`{other:.64}` is none of always, missing and never")),
+    }
+}
+
+/// A command: a text as a shell would split it, or a list.
+fn words(key: &str, fields: &mut Fields, findings: &mut Findings) -> Vec<String> {
+    let Some(node) = fields.said(key) else { return Vec::new() };
+    let words = match (&node.value, texts(node)) {
+        (Value::Text(text), _) => shell_words::split(text).map_err(|error| error.to_string()),
+        (_, Ok(words)) => Ok(words),
+        (_, Err(_)) => Err("a text, or a list of texts, is expected".to_string()),
+    };
+    match words {
+        Ok(words) if words.is_empty() => {
+            findings.refuse(node.line, &fields.path(key), "empty: the image's own cannot be taken away");
+            words
+        }
+        Ok(words) => words,
+        Err(message) => {
+            findings.refuse(node.line, &fields.path(key), message);
+            Vec::new()
+        }
+    }
+}
+
+/// The variables of its files, and over them those of its own.
+fn environment(fields: &mut Fields, source: &Source, findings: &mut Findings) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
+    let path = fields.path("env_file");
+    if let Some(node) = fields.said("env_file") {
+        let items = match &node.value {
+            Value::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        for item in items {
+            let (file, is_required) = match &item.value {
+                Value::Text(file) => (Some(file.clone()), true),
+                Value::Map(map) => {
+                    let mut fields = Fields::of(map, &path, item.line);
+                    let file = fields.text("path", findings);
+                    let is_required = fields.take("required").is_none() || fields.flag("required", findings);
+                    if fields.text("format", findings).is_some_and(|format| format != "raw") {
+                        findings.refuse(item.line, &path, "only the format `raw` is known");
+                    }
+                    fields.refuse_others(findings);
+                    (file, is_required)
+                }
+                _ => (None, true),
+            };
+            let Some(file) = file else {
+                findings.refuse(item.line, &path, "a file is a text, or a map with its `path`");
+                continue;
+            };
+            match (source.read)(&file) {
+                Ok(text) => match read_env(&text, source.variables) {
+                    Ok(found) => env.extend(found),
+                    Err(error) => findings.refuse(item.line, &path, format!("{file}:{error}")),
+                },
+                Err(message) if is_required => findings.refuse(item.line, &path, format!("{file}: {message}")),
+                Err(_) => {}
+            }
+        }
+    }
+    for (name, value) in fields.pairs("environment", &['='], findings) {
+        // Without a value, it has that of whoever converts, or none at all.
+        match value.or_else(|| (source.variables)(&name)) {
+            Some(value) => drop(env.insert(name, value)),
+            None => drop(env.remove(&name)),
+        }
+    }
+    env
+}
+
+/// What most services leave as the image and the engine have it.
+fn set_up(manifest: &mut Manifest, fields: &mut Fields, findings: &mut Findings) {
+    manifest.user = fields.text("user", findings);
+    manifest.working_dir = fields.text("working_dir", findings);
+    manifest.hostname = fields.text("hostname", findings);
+    manifest.init = fields.flag("init", findings);
+    manifest.tty = fields.flag("tty", findings);
+    manifest.stdin = fields.flag("stdin_open", findings);
+    manifest.tmpfs = tmpfs(fields, findings);
+    manifest.shm_size = fields.parsed("shm_size", findings, size);
+    manifest.security = security(fields, findings);
+    manifest.ulimits = ulimits(fields, findings);
+    let all = |pairs: BTreeMap<String, Option<String>>| {
+        pairs.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect::<BTreeMap<String, String>>()
+    };
+    manifest.sysctls = all(fields.pairs("sysctls", &['='], findings));
+    manifest.extra_hosts = extra_hosts(fields, findings);
+    let servers = fields.texts("dns", findings);
+    let (search, options) = (fields.texts("dns_search", findings), fields.texts("dns_opt", findings));
+    let dns = ManifestDns { servers, search, options };
+    manifest.dns = (dns != ManifestDns::default()).then_some(dns);
+    manifest.container_labels = all(fields.pairs("labels", &['='], findings));
+    manifest.logging = fields.below("logging", findings).map(|mut fields| {
+        let driver = fields.text("driver", findings);
+        let options = all(fields.pairs("options", &['='], findings));
+        fields.refuse_others(findings);
+        ManifestLogging { driver, options }
+    });
+}
+
+/// `/run`, or `/run:size=64m,mode=755`.
+fn tmpfs(fields: &mut Fields, findings: &mut Findings) -> Vec<ManifestTmpfs> {
+    let line = fields.take("tmpfs").map_or(fields.line, |node| node.line);
+    let path = fields.path("tmpfs");
+    let mut found = Vec::new();
+    for text in fields.texts("tmpfs", findings) {
+        let (at, options) = text.split_once(':').unwrap_or((&text, ""));
+        let mut folder = ManifestTmpfs { path: at.to_string(), size: None };
+        for option in options.split(',').filter(|option| !option.is_empty()) {
+            match option.split_once('=') {
+                Some(("size", text)) => match size(text) {
+                    Ok(size) => folder.size = Some(size),
+                    Err(message) => findings.refuse(line, &path, message),
+                },
+                // So it is anyway.
+                _ if ["rw", "nosuid", "nodev", "noexec", "mode=1777"].contains(&option) => {}
+                _ => findings.refuse(line, &path, format!("`{option:.64}` is not carried over")),
+            }
+        }
+        found.push(folder);
+    }
+    found
+}
+
+fn security(fields: &mut Fields, findings: &mut Findings) -> Option<ManifestSecurity> {
+    let line = fields.take("security_opt").map_or(fields.line, |node| node.line);
+    let (add, drop) = (fields.texts("cap_add", findings), fields.texts("cap_drop", findings));
+    let capabilities = ManifestCapabilities { add, drop };
+    let mut security = ManifestSecurity {
+        capabilities: (capabilities != ManifestCapabilities::default()).then_some(capabilities),
+        read_only_root: fields.flag("read_only", findings),
+        no_new_privileges: false,
+    };
+    for option in fields.texts("security_opt", findings) {
+        match &*option.replace('=', ":") {
+            "no-new-privileges" | "no-new-privileges:true" => security.no_new_privileges = true,
+            "no-new-privileges:false" => {}
+            _ => findings.refuse(line, &fields.path("security_opt"), format!("`{option:.64}` is not carried over")),
+        }
+    }
+    (security != ManifestSecurity::default()).then_some(security)
+}
+
+fn ulimits(fields: &mut Fields, findings: &mut Findings) -> BTreeMap<String, ManifestUlimit> {
+    let Some(node) = fields.said("ulimits") else { return BTreeMap::new() };
+    let path = fields.path("ulimits");
+    let Value::Map(Map(pairs)) = &node.value else {
+        findings.refuse(node.line, &path, "a map is expected");
+        return BTreeMap::new();
+    };
+    let mut found = BTreeMap::new();
+    for (key, node) in pairs {
+        let path = format!("{path}.{}", key.text);
+        let bounds = match &node.value {
+            Value::Text(text) => text.trim().parse().ok().map(ManifestUlimit::Both),
+            Value::Map(map) => {
+                let mut fields = Fields::of(map, &path, node.line);
+                let (soft, hard) = (fields.number("soft", findings), fields.number("hard", findings));
+                fields.refuse_others(findings);
+                soft.zip(hard).map(|(soft, hard)| ManifestUlimit::Each(ManifestBounds { soft, hard }))
+            }
+            _ => None,
+        };
+        match bounds {
+            Some(bounds) => drop(found.insert(key.text.clone(), bounds)),
+            None => findings.refuse(node.line, &path, "a number, or soft and hard, is expected"),
+        }
+    }
+    found
+}
+
+/// `host=address` or `host:address`, where an address may have colons; or a map.
+fn extra_hosts(fields: &mut Fields, findings: &mut Findings) -> BTreeMap<String, String> {
+    let (line, path) = (fields.take("extra_hosts").map_or(fields.line, |node| node.line), fields.path("extra_hosts"));
+    let mut found = BTreeMap::new();
+    for (host, address) in fields.pairs("extra_hosts", &['=', ':'], findings) {
+        let address = address.unwrap_or_default();
+        let address = address.trim_matches(['[', ']']);
+        if found.insert(host.clone(), address.to_string()).is_some_and(|before| before != address) {
+            findings.refuse(line, &path, format!("`{host:.64}` has two addresses"));
+        }
+    }
+    found
+}
+
+fn stop(fields: &mut Fields, findings: &mut Findings) -> Option<ManifestStop> {
+    let signal = fields.text("stop_signal", findings);
+    let grace = fields.parsed("stop_grace_period", findings, span);
+    // The core's names begin with it, those of Docker may.
+    let signal = signal.map(|signal| if signal.starts_with("SIG") { signal } else { format!("SIG{signal}") });
+    (signal.is_some() || grace.is_some()).then_some(ManifestStop { delay: None, signal, grace })
+}
+
+/// Of the service itself, and of `deploy`, which counts more.
+fn resources(fields: &mut Fields, deploy: Option<&mut Fields>, findings: &mut Findings) -> Option<ManifestResources> {
+    let mut limits = ManifestLimits {
+        cpu: fields.parsed("cpus", findings, cpus),
+        memory: fields.parsed("mem_limit", findings, size),
+    };
+    let mut memory = fields.parsed("mem_reservation", findings, size);
+    let mut cpu: Option<Cpu> = None;
+    let mut pids = fields.number("pids_limit", findings);
+    // A weight among others is what a request is.
+    if let Some(node) = fields.take("cpu_shares") {
+        findings.note(node.line, &fields.path("cpu_shares"), "a request is its weight: set `resources.cpu`");
+    }
+    if let Some(mut resources) = deploy.and_then(|deploy| deploy.below("resources", findings)) {
+        if let Some(mut given) = resources.below("limits", findings) {
+            limits.cpu = given.parsed("cpus", findings, cpus).or(limits.cpu);
+            limits.memory = given.parsed("memory", findings, size).or(limits.memory);
+            pids = given.number("pids", findings).or(pids);
+            given.refuse_others(findings);
+        }
+        if let Some(mut given) = resources.below("reservations", findings) {
+            cpu = given.parsed("cpus", findings, cpus);
+            memory = given.parsed("memory", findings, size).or(memory);
+            given.refuse_others(findings);
+        }
+        resources.refuse_others(findings);
+    }
+    // What is set aside is never more than what it may take.
+    let least =
+        |limit: Option<u64>, request: Option<u64>, default: u64| request.or(limit.filter(|limit| *limit < default));
+    let cpu = least(limits.cpu.map(|it| it.millis), cpu.map(|it| it.millis), orbit_api::manifest::DEFAULT_CPU.millis);
+    let default = orbit_api::manifest::DEFAULT_MEMORY.bytes;
+    let memory = least(limits.memory.map(|it| it.bytes), memory.map(|it| it.bytes), default);
+    let resources = ManifestResources {
+        cpu: cpu.map(|millis| Cpu { millis }),
+        memory: memory.map(|bytes| Memory { bytes }),
+        pids,
+        limits: (limits != ManifestLimits::default()).then_some(limits),
+    };
+    (resources != ManifestResources::default()).then_some(resources)
+}
+
+/// Where it runs: `platform`, and the constraints of a swarm, most of which are Orbit's, too.
+fn placement(fields: &mut Fields, deploy: Option<&mut Fields>, findings: &mut Findings) -> Option<ManifestPlacement> {
+    let mut constraints = Vec::new();
+    if let Some(platform) = fields.text("platform", findings) {
+        let mut parts = platform.split('/');
+        constraints.extend(parts.next().map(|os| format!("node.os == {os}")));
+        constraints.extend(parts.next().map(|arch| format!("node.arch == {arch}")));
+    }
+    if let Some(mut placement) = deploy.and_then(|deploy| deploy.below("placement", findings)) {
+        let line = placement.line;
+        let path = placement.path("constraints");
+        for text in placement.texts("constraints", findings) {
+            let known =
+                [("node.hostname", "node.name"), ("node.platform.os", "node.os"), ("node.platform.arch", "node.arch")];
+            let own = known.iter().fold(text.replace("engine.labels.", "node.labels."), |text, (swarms, ours)| {
+                text.replace(swarms, ours)
+            });
+            let spaced = own.replace("==", " == ").replace("!=", " != ");
+            let own = spaced.split_whitespace().collect::<Vec<_>>().join(" ");
+            match orbit_core::model::Constraint::parse(&own) {
+                Ok(_) => constraints.push(own),
+                Err(message) => findings.refuse(line, &path, message),
+            }
+        }
+        if let Some(node) = placement.take("preferences") {
+            findings.note(node.line, &placement.path("preferences"), "`placement.strategy: spread` spreads over nodes");
+        }
+        placement.refuse_others(findings);
+    }
+    (!constraints.is_empty()).then(|| ManifestPlacement { constraints, ..ManifestPlacement::default() })
+}
+
+fn replicas(
+    kind: ManifestKind,
+    fields: &mut Fields,
+    deploy: Option<&mut Fields>,
+    findings: &mut Findings,
+) -> Option<u32> {
+    let scale = fields.number("scale", findings);
+    let Some(deploy) = deploy else { return scale };
+    let replicas = deploy.number("replicas", findings);
+    if let Some(node) = deploy.take("mode")
+        && node.value != Value::Text("replicated".to_string())
+    {
+        findings.refuse(node.line, &deploy.path("mode"), "only `replicated` is built");
+    }
+    if let Some(node) = deploy.take("endpoint_mode") {
+        findings.note(node.line, &deploy.path("endpoint_mode"), "`orbit endpoints` lists the tasks that serve");
+    }
+    replicas.or(scale).filter(|_| kind == ManifestKind::Service)
+}
+
+/// As a swarm updates.
+fn update(deploy: &mut Fields, findings: &mut Findings) -> Option<ManifestUpdate> {
+    if let Some(node) = deploy.take("rollback_config") {
+        findings.note(node.line, &deploy.path("rollback_config"), "a rollback goes as an update does");
+    }
+    let mut fields = deploy.below("update_config", findings)?;
+    let at_once: u32 = fields.number("parallelism", findings).unwrap_or(1);
+    let is_beside = match fields.text("order", findings).as_deref() {
+        Some("start-first") => true,
+        None | Some("stop-first") => false,
+        Some(other) => {
+            findings.refuse(fields.line, &fields.path("order"), format!("`{other:.64}` is no order"));
+            false
+        }
+    };
+    let on_failure = match fields.text("failure_action", findings).as_deref() {
+        Some("rollback") => ManifestOnFailure::Rollback,
+        None | Some("pause") => ManifestOnFailure::Pause,
+        Some(other) => {
+            let message = format!("`{other:.64}`: an update that fails is held or taken back");
+            findings.refuse(fields.line, &fields.path("failure_action"), message);
+            ManifestOnFailure::Pause
+        }
+    };
+    let min_healthy = fields.parsed("monitor", findings, span);
+    for (key, message) in [
+        ("delay", "the next replica's turn comes when the one before it is stable (`update.min_healthy`)"),
+        ("max_failure_ratio", "a rollout fails by a number of attempts (`update.max_failures`)"),
+    ] {
+        if let Some(node) = fields.take(key) {
+            findings.note(node.line, &fields.path(key), message);
+        }
+    }
+    fields.refuse_others(findings);
+    // None at a time means all at once.
+    let at_once = if at_once == 0 { orbit_core::model::limits::REPLICAS_MAX } else { at_once };
+    Some(ManifestUpdate {
+        max_surge: Some(if is_beside { at_once } else { 0 }),
+        max_unavailable: Some(if is_beside { 0 } else { at_once }),
+        min_healthy,
+        on_failure: Some(on_failure),
+        ..ManifestUpdate::default()
+    })
+}

@@ -1,0 +1,246 @@
+//! A YAML document as a tree that knows its lines and keeps its scalars as they were written: `22:22` is no number, and `off`
+//! no boolean. Anchors, aliases and merge keys (`<<`) are resolved; what they may become is bounded.
+
+use crate::Error;
+use saphyr_parser::{Event, Parser, ScalarStyle};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// So many nodes at most, aliases included: a few lines of aliases can stand for billions.
+const NODES_MAX: usize = 100_000;
+const DEPTH_MAX: usize = 64;
+
+/// A value, and the line on which it begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub line: usize,
+    pub value: Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    Null,
+    /// Any scalar, as it was written.
+    Text(String),
+    List(Vec<Node>),
+    Map(Map),
+}
+
+/// In the order in which it was written; no key stands twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Map(pub Vec<(Key, Node)>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub line: usize,
+    pub text: String,
+}
+
+impl Map {
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.0.iter().find(|(it, _)| it.text == key).map(|(_, node)| node)
+    }
+}
+
+/// What has begun and not ended.
+enum Open {
+    List(Vec<Node>),
+    /// Its pairs, and the key whose value comes next.
+    Map(Vec<(Key, Node)>, Option<Key>),
+}
+
+struct Frame {
+    line: usize,
+    anchor: usize,
+    open: Open,
+}
+
+#[derive(Default)]
+struct Builder {
+    frames: Vec<Frame>,
+    /// What has an anchor, with how many nodes it is.
+    anchors: BTreeMap<usize, (Node, usize)>,
+    nodes: usize,
+    root: Option<Node>,
+}
+
+/// The only document of a text; nothing, if there is none.
+pub fn parse(text: &str) -> Result<Option<Node>, Error> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut builder = Builder::default();
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.map_err(|error| at(error.marker().line(), error.info()))?;
+        let line = span.start.line();
+        builder.take(event, line)?;
+    }
+    Ok(builder.root)
+}
+
+fn at(line: usize, message: impl Into<String>) -> Error {
+    Error { line, message: message.into() }
+}
+
+impl Builder {
+    fn take(&mut self, event: Event, line: usize) -> Result<(), Error> {
+        match event {
+            Event::Scalar(text, style, anchor, _) => {
+                let is_null = style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+                let value = if is_null { Value::Null } else { Value::Text(text.into_owned()) };
+                self.count(1, line)?;
+                self.end(Node { line, value }, anchor)
+            }
+            Event::SequenceStart(anchor, _) => self.begin(line, anchor, Open::List(Vec::new())),
+            Event::MappingStart(anchor, _) => self.begin(line, anchor, Open::Map(Vec::new(), None)),
+            Event::SequenceEnd | Event::MappingEnd => {
+                let Some(Frame { line, anchor, open }) = self.frames.pop() else { return Ok(()) };
+                let value = match open {
+                    Open::List(items) => Value::List(items),
+                    Open::Map(pairs, _) => Value::Map(merged(pairs)?),
+                };
+                self.end(Node { line, value }, anchor)
+            }
+            Event::Alias(anchor) => {
+                let known = self.anchors.get(&anchor).cloned();
+                let (node, nodes) = known.ok_or_else(|| at(line, "an alias of what has not ended yet"))?;
+                self.count(nodes, line)?;
+                self.end(node, 0)
+            }
+            Event::DocumentStart(_) if self.root.is_some() => Err(at(line, "a compose file has one document")),
+            _ => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, line: usize, anchor: usize, open: Open) -> Result<(), Error> {
+        if self.frames.len() >= DEPTH_MAX {
+            return Err(at(line, format!("deeper than {DEPTH_MAX} levels")));
+        }
+        self.count(1, line)?;
+        self.frames.push(Frame { line, anchor, open });
+        Ok(())
+    }
+
+    fn count(&mut self, more: usize, line: usize) -> Result<(), Error> {
+        self.nodes = self.nodes.saturating_add(more);
+        if self.nodes > NODES_MAX { Err(at(line, format!("more than {NODES_MAX} values"))) } else { Ok(()) }
+    }
+
+    fn end(&mut self, node: Node, anchor: usize) -> Result<(), Error> {
+        if anchor > 0 {
+            self.anchors.insert(anchor, (node.clone(), size(&node)));
+        }
+        match self.frames.last_mut().map(|frame| &mut frame.open) {
+            None => self.root = Some(node),
+            Some(Open::List(items)) => items.push(node),
+            Some(Open::Map(pairs, awaited)) => match awaited.take() {
+                Some(key) => pairs.push((key, node)),
+                None => {
+                    let line = node.line;
+                    let text = match node.value {
+                        Value::Text(text) => text,
+                        Value::Null => "null".to_string(),
+                        _ => return Err(at(line, "a key is a text")),
+                    };
+                    *awaited = Some(Key { line, text });
+                }
+            },
+        }
+        Ok(())
+    }
+}
+
+fn size(node: &Node) -> usize {
+    1 + match &node.value {
+        Value::Null | Value::Text(_) => 0,
+        Value::List(items) => items.iter().map(size).sum(),
+        Value::Map(Map(pairs)) => pairs.iter().map(|(_, node)| size(node)).sum(),
+    }
+}
+
+/// Takes in what `<<` names: a map, or several, of which the first that has a key counts; what stands beside it counts more.
+fn merged(pairs: Vec<(Key, Node)>) -> Result<Map, Error> {
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    let mut seen = BTreeSet::new();
+    for (key, node) in pairs {
+        if key.text == "<<" {
+            others.push(node);
+        } else if seen.insert(key.text.clone()) {
+            own.push((key, node));
+        } else {
+            return Err(at(key.line, format!("`{:.64}` stands twice", key.text)));
+        }
+    }
+    for Node { line, value } in others {
+        let maps = match value {
+            Value::Map(map) => vec![map],
+            Value::List(items) => items
+                .into_iter()
+                .map(|item| match item.value {
+                    Value::Map(map) => Ok(map),
+                    _ => Err(at(item.line, "`<<` takes maps")),
+                })
+                .collect::<Result<_, _>>()?,
+            _ => return Err(at(line, "`<<` takes a map, or a list of maps")),
+        };
+        for (key, node) in maps.into_iter().flat_map(|Map(pairs)| pairs) {
+            if seen.insert(key.text.clone()) {
+                own.push((key, node));
+            }
+        }
+    }
+    Ok(Map(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(node: &Node) -> String {
+        match &node.value {
+            Value::Null => "null".into(),
+            Value::Text(text) => format!("{text:?}"),
+            Value::List(items) => format!("[{}]", Vec::from_iter(items.iter().map(shown)).join(", ")),
+            Value::Map(Map(pairs)) => {
+                let pairs = pairs.iter().map(|(key, node)| format!("{}: {}", key.text, shown(node)));
+                format!("{{{}}}", Vec::from_iter(pairs).join(", "))
+            }
+        }
+    }
+    fn read(text: &str) -> String {
+        parse(text).map_or_else(|error| error.to_string(), |node| node.map_or("nothing".into(), |node| shown(&node)))
+    }
+
+    #[test]
+    fn a_scalar_is_what_was_written() {
+        let text = "a: 22:22\nb: off\nc: 0.75\nd: 012\ne: ~\nf: 'null'\ng: \"x\\ty\"\nh: |\n  two\n  lines\n";
+        let all = r#"{a: "22:22", b: "off", c: "0.75", d: "012", e: null, f: "null", g: "x\ty", h: "two\nlines\n"}"#;
+        assert_eq!(read(text), all);
+        assert_eq!(read("---\na:\n"), "{a: null}");
+        assert_eq!(read(""), "nothing");
+    }
+
+    #[test]
+    fn anchors_and_merges_are_resolved_and_what_stands_beside_counts_more() {
+        let text = "x-a: &a {p: 1, q: 1}\nx-b: &b {q: 2, r: 2}\nc:\n  <<: [*a, *b]\n  p: 3\nd: *a\n";
+        let all = r#"{x-a: {p: "1", q: "1"}, x-b: {q: "2", r: "2"}, c: {p: "3", q: "1", r: "2"}, d: {p: "1", q: "1"}}"#;
+        assert_eq!(read(text), all);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        assert_eq!(read("a: 1\na: 2"), "2: `a` stands twice");
+        assert_eq!(read("a: 1\n---\nb: 2"), "2: a compose file has one document");
+        assert_eq!(read("a:\n  <<: text"), "2: `<<` takes a map, or a list of maps");
+        assert!(read("a: [1,\n").contains(": "), "{}", read("a: [1,\n"));
+    }
+
+    #[test]
+    fn a_few_lines_do_not_become_billions_nor_a_deep_hole() {
+        let bomb: String =
+            (1..10).map(|n| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(", "))).collect();
+        assert!(read(&format!("a0: &a0 x\n{bomb}")).contains("more than 100000 values"));
+        let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(read(&nested(60)), nested(60));
+        assert_eq!(read(&nested(70)), "1: deeper than 64 levels");
+        // What the parser itself does not take is refused, too.
+        assert!(read(&nested(100_000)).starts_with("1: "));
+    }
+}
