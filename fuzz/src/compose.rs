@@ -18,7 +18,7 @@ pub fn compose(data: &[u8]) {
     };
     let read = |file: &str| if file.len() < 8 { Ok(env.to_string()) } else { Err("there is none".to_string()) };
     let profiles = BTreeSet::from(["a".to_string()]);
-    let source = Source { text, project: "p", profiles: &profiles, variables: &variables, read: &read };
+    let source = Source { text, project: None, folder: "p", profiles: &profiles, variables: &variables, read: &read };
     let converted = convert(&source);
     let again = convert(&source);
     let (converted, again) = match (converted, again) {

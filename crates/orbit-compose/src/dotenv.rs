@@ -4,6 +4,10 @@ use crate::{
     Error,
     interpolate::{Variables, Wrong, interpolate},
 };
+use std::collections::BTreeMap;
+
+/// So many bytes of values are taken of a file.
+const BYTES_MAX: usize = 4 << 20;
 
 /// Reads the variables of a file, in its order. A value may name those before it, and `variables`.
 ///
@@ -12,6 +16,7 @@ use crate::{
 pub fn read_env(text: &str, variables: &Variables) -> Result<Vec<(String, String)>, Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
     let mut found: Vec<(String, String)> = Vec::new();
+    let (mut latest, mut bytes) = (BTreeMap::new(), 0);
     let (mut rest, mut line) = (&*text, 1);
     while !rest.is_empty() {
         let at = line;
@@ -50,20 +55,33 @@ pub fn read_env(text: &str, variables: &Variables) -> Result<Vec<(String, String
         let value = match is_literal {
             true => value,
             false => {
-                let known = |it: &str| {
-                    let before = found.iter().rev().find(|(name, _)| name == it);
-                    before.map(|(_, value)| value.clone()).or_else(|| variables(it))
-                };
+                let known = |it: &str| latest.get(it).cloned().or_else(|| variables(it));
                 let mut wrong = Vec::new();
                 let value = interpolate(&value, &known, &mut wrong);
-                if let Some(Wrong::Form(message)) = wrong.iter().find(|it| matches!(it, Wrong::Form(_))) {
-                    return fail(format!("the value of `{name}`: {message}"));
+                match wrong.into_iter().next() {
+                    Some(Wrong::Form(message)) => return fail(format!("the value of `{name}`: {message}")),
+                    Some(Wrong::Needed(other, message)) => {
+                        return fail(format!("the value of `{name}`: {other} has no value: {message}"));
+                    }
+                    // A dollar that is meant as one stands between single quotes.
+                    Some(Wrong::Missing(other)) => {
+                        return fail(format!("the value of `{name}`: {other} has no value and no default"));
+                    }
+                    None => value,
                 }
-                value
             }
         };
+        bytes += value.len();
+        if bytes > BYTES_MAX {
+            return fail(format!("more than {BYTES_MAX} bytes"));
+        }
+        latest.insert(name.to_string(), value.clone());
         found.push((name.to_string(), value));
         // Behind a second quote there may be a comment.
+        let behind = rest[end..].split('\n').next().unwrap_or_default().trim_start();
+        if !behind.is_empty() && !behind.starts_with('#') {
+            return fail(format!("`{behind:.64}` stands behind the value of `{name}`"));
+        }
         let skipped = rest[end..].find('\n').map_or(rest.len(), |newline| end + newline + 1);
         line += rest[..skipped].matches('\n').count();
         rest = &rest[skipped..];
@@ -126,10 +144,7 @@ mod tests {
         );
         is("A='$HOME \\n' # x\nB=\"a\\n\\\"b\\\" \\$X\"\n", &[("A", "$HOME \\n"), ("B", "a\n\"b\" $X")]);
         is("A=\"two\nlines\"\nB=2", &[("A", "two\nlines"), ("B", "2")]);
-        is(
-            "A=$HOME/x\nB=${A}/y\nC=${NONE:-z}\nD=$NONE\n",
-            &[("A", "/root/x"), ("B", "/root/x/y"), ("C", "z"), ("D", "")],
-        );
+        is("A=$HOME/x\nB=${A}/y\nC=${NONE:-z}\n", &[("A", "/root/x"), ("B", "/root/x/y"), ("C", "z")]);
         is("HOME\nNONE\nserver.port=80\nA=\r\n", &[("HOME", "/root"), ("server.port", "80"), ("A", "")]);
         is("\u{feff}A=é", &[("A", "é")]);
     }
@@ -139,6 +154,8 @@ mod tests {
         assert_eq!(read("A=1\n\nno name"), Err("3: `no name` sets nothing: NAME=VALUE".into()));
         assert_eq!(read("A=\"1\n2\nB=3"), Err("1: the value of `A` has no second \"".into()));
         assert_eq!(read("A=\"1\n2\"\n=3"), Err("3: `` is not the name of a variable".into()));
+        assert_eq!(read("A=$B"), Err("1: the value of `A`: B has no value and no default".into()));
+        assert_eq!(read("A='x'yz"), Err("1: `yz` stands behind the value of `A`".into()));
         assert_eq!(read("A=${B"), Err("1: the value of `A`: `${` without its `}`".into()));
     }
 

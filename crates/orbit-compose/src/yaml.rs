@@ -5,8 +5,9 @@ use crate::Error;
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// So many nodes at most, aliases included: a few lines of aliases can stand for billions.
+/// So many nodes and bytes of texts at most, aliases included: a few lines of aliases can stand for billions.
 const NODES_MAX: usize = 100_000;
+pub const BYTES_MAX: usize = 16 << 20;
 const DEPTH_MAX: usize = 64;
 
 /// A value, and the line on which it begins.
@@ -57,9 +58,10 @@ struct Frame {
 #[derive(Default)]
 struct Builder {
     frames: Vec<Frame>,
-    /// What has an anchor, with how many nodes it is.
-    anchors: BTreeMap<usize, (Node, usize)>,
+    /// What has an anchor, with its nodes and bytes.
+    anchors: BTreeMap<usize, (Node, (usize, usize))>,
     nodes: usize,
+    bytes: usize,
     root: Option<Node>,
 }
 
@@ -84,8 +86,8 @@ impl Builder {
         match event {
             Event::Scalar(text, style, anchor, _) => {
                 let is_null = style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+                self.count((1, text.len()), line)?;
                 let value = if is_null { Value::Null } else { Value::Text(text.into_owned()) };
-                self.count(1, line)?;
                 self.end(Node { line, value }, anchor)
             }
             Event::SequenceStart(anchor, _) => self.begin(line, anchor, Open::List(Vec::new())),
@@ -99,9 +101,11 @@ impl Builder {
                 self.end(Node { line, value }, anchor)
             }
             Event::Alias(anchor) => {
-                let known = self.anchors.get(&anchor).cloned();
-                let (node, nodes) = known.ok_or_else(|| at(line, "an alias of what has not ended yet"))?;
-                self.count(nodes, line)?;
+                let Some((_, size)) = self.anchors.get(&anchor) else {
+                    return Err(at(line, "an alias of what has not ended yet"));
+                };
+                self.count(*size, line)?;
+                let node = self.anchors[&anchor].0.clone();
                 self.end(node, 0)
             }
             Event::DocumentStart(_) if self.root.is_some() => Err(at(line, "a compose file has one document")),
@@ -113,19 +117,26 @@ impl Builder {
         if self.frames.len() >= DEPTH_MAX {
             return Err(at(line, format!("deeper than {DEPTH_MAX} levels")));
         }
-        self.count(1, line)?;
+        self.count((1, 0), line)?;
         self.frames.push(Frame { line, anchor, open });
         Ok(())
     }
 
-    fn count(&mut self, more: usize, line: usize) -> Result<(), Error> {
-        self.nodes = self.nodes.saturating_add(more);
-        if self.nodes > NODES_MAX { Err(at(line, format!("more than {NODES_MAX} values"))) } else { Ok(()) }
+    fn count(&mut self, (nodes, bytes): (usize, usize), line: usize) -> Result<(), Error> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.nodes > NODES_MAX {
+            return Err(at(line, format!("more than {NODES_MAX} values")));
+        }
+        if self.bytes > BYTES_MAX { Err(at(line, format!("more than {BYTES_MAX} bytes"))) } else { Ok(()) }
     }
 
     fn end(&mut self, node: Node, anchor: usize) -> Result<(), Error> {
         if anchor > 0 {
-            self.anchors.insert(anchor, (node.clone(), size(&node)));
+            // What is kept for its aliases takes as much again.
+            let size = size(&node);
+            self.count(size, node.line)?;
+            self.anchors.insert(anchor, (node.clone(), size));
         }
         match self.frames.last_mut().map(|frame| &mut frame.open) {
             None => self.root = Some(node),
@@ -147,11 +158,16 @@ impl Builder {
     }
 }
 
-fn size(node: &Node) -> usize {
-    1 + match &node.value {
-        Value::Null | Value::Text(_) => 0,
-        Value::List(items) => items.iter().map(size).sum(),
-        Value::Map(Map(pairs)) => pairs.iter().map(|(_, node)| size(node)).sum(),
+/// How many nodes it is, and how many bytes of texts, keys among them.
+fn size(node: &Node) -> (usize, usize) {
+    let plus = |(nodes, bytes): (usize, usize), more: (usize, usize)| (nodes + more.0, bytes + more.1);
+    match &node.value {
+        Value::Null => (1, 0),
+        Value::Text(text) => (1, text.len()),
+        Value::List(items) => items.iter().map(size).fold((1, 0), plus),
+        Value::Map(Map(pairs)) => {
+            pairs.iter().fold((1, 0), |sum, (key, node)| plus(plus(sum, size(node)), (0, key.text.len())))
+        }
     }
 }
 
@@ -237,6 +253,8 @@ mod tests {
         let bomb: String =
             (1..10).map(|n| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(", "))).collect();
         assert!(read(&format!("a0: &a0 x\n{bomb}")).contains("more than 100000 values"));
+        let texts = format!("a: &a {}\nb: [{}]", "x".repeat(100_000), vec!["*a"; 1000].join(", "));
+        assert!(read(&texts).contains("more than 16777216 bytes"));
         let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert_eq!(read(&nested(60)), nested(60));
         assert_eq!(read(&nested(70)), "1: deeper than 64 levels");

@@ -113,7 +113,12 @@ impl<'a> Fields<'a> {
                         Some((key, value)) => (key, Some(value.to_string())),
                         None => (&**text, None),
                     };
-                    pairs.insert(key.to_string(), value);
+                    let value = value.clone();
+                    if let Some(before) = pairs.insert(key.to_string(), value.clone())
+                        && before != value
+                    {
+                        findings.refuse(item.line, &path, format!("`{key:.64}` stands twice, with another value"));
+                    }
                 }
             }
             _ => findings.refuse(node.line, &path, "a map, or a list of KEY=VALUE, is expected"),

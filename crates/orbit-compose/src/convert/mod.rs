@@ -18,8 +18,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Source<'a> {
     /// The compose file.
     pub text: &'a str,
-    /// The project's name, where the file does not say.
-    pub project: &'a str,
+    /// The project's name, whatever the file says.
+    pub project: Option<&'a str>,
+    /// The project's name, where nobody says.
+    pub folder: &'a str,
     /// The profiles that are chosen; `*` is all of them.
     pub profiles: &'a BTreeSet<String>,
     /// The value of a variable: of the environment, or of `.env`.
@@ -62,7 +64,8 @@ pub fn convert(source: &Source) -> Result<Converted, Error> {
     };
     // What Compose itself does not read any more.
     let _ = top.take("version");
-    let named = top.text("name", &mut findings).unwrap_or_else(|| source.project.to_string());
+    let own = top.text("name", &mut findings);
+    let named = source.project.map(str::to_string).or(own).unwrap_or_else(|| source.folder.to_string());
     refuse_objects(&mut top, &mut findings);
     top.refuse_others(&mut findings);
 
@@ -159,9 +162,17 @@ fn is_chosen(fields: &mut Fields, profiles: &BTreeSet<String>, findings: &mut Fi
 fn put_variables(root: &mut Node, variables: &Variables, findings: &mut Findings) -> Result<(), Error> {
     let mut missing: BTreeMap<String, usize> = BTreeMap::new();
     let mut needed = Vec::new();
+    let mut bytes = 0;
     walk(root, &mut |line, text| {
+        if bytes > yaml::BYTES_MAX {
+            return String::new();
+        }
         let mut wrong = Vec::new();
         let put = interpolate(text, variables, &mut wrong);
+        bytes += put.len();
+        if bytes > yaml::BYTES_MAX {
+            wrong.push(Wrong::Form(format!("with its variables, more than {} bytes", yaml::BYTES_MAX)));
+        }
         for wrong in wrong {
             match wrong {
                 Wrong::Missing(name) => {

@@ -3,6 +3,7 @@
 use super::{Findings, fields::Fields};
 use crate::yaml::{Map, Node, Value};
 use orbit_api::manifest::{ManifestPort, ManifestProtocol};
+use orbit_core::model::limits::ITEMS_MAX;
 
 /// So many ports at most come of one range.
 const RANGE_MAX: u16 = 256;
@@ -36,6 +37,10 @@ pub fn ports(fields: &mut Fields, findings: &mut Findings) -> Vec<ManifestPort> 
         };
         let Some(range) = range else { continue };
         match each(&range) {
+            Ok(found) if ports.len() + found.len() > ITEMS_MAX => {
+                findings.refuse(item.line, &path, format!("more than {ITEMS_MAX} ports"));
+                break;
+            }
             Ok(found) => found.into_iter().for_each(|port| add(&mut ports, port)),
             Err(message) => findings.refuse(item.line, &path, message),
         }

@@ -43,9 +43,8 @@ const NOT_YET: [(&str, &str); 14] = [
 /// The manifest, unless it has no image.
 pub fn service(name: &str, fields: &mut Fields, source: &Source, findings: &mut Findings) -> Option<Manifest> {
     refuse_what_is_not_built(fields, findings);
-    let is_built = fields.said("build").is_some();
     let image = fields.text("image", findings);
-    if image.is_none() && !is_built {
+    if image.is_none() {
         findings.refuse(fields.line, &fields.path("image"), "an image is needed");
     }
     let mut deploy = fields.below("deploy", findings);
@@ -124,11 +123,13 @@ fn restart(
         let restart = backoff.map(|backoff| ManifestRestart { policy: None, backoff: Some(backoff) });
         (ManifestKind::Service, restart)
     };
-    let said = said.or(condition.map(|condition| match &*condition {
+    // Of the two, Compose takes that of `deploy`.
+    let condition = condition.map(|condition| match &*condition {
         "none" => "no".to_string(),
         "any" => "always".to_string(),
         _ => condition,
-    }));
+    });
+    let said = condition.or(said);
     let path = fields.path("restart");
     match said.as_deref().map(|said| said.split_once(':').map_or(said, |(policy, _)| policy)) {
         Some("always" | "unless-stopped") => service(backoff),
@@ -140,8 +141,8 @@ fn restart(
         }
         Some("no") => (ManifestKind::Task, None),
         Some("on-failure") => {
-            let message =
-                "a service is started again also after it ended well; `kind: Task` with `on_failure` is one run";
+            let message = "a service is started again however it ended, and as often as it takes; `kind: Task` with \
+                           `on_failure` is one run";
             findings.note(line, &path, message);
             service(backoff)
         }
@@ -165,6 +166,10 @@ fn pull(text: &str) -> Result<ManifestPull, String> {
 fn words(key: &str, fields: &mut Fields, findings: &mut Findings) -> Vec<String> {
     let Some(node) = fields.said(key) else { return Vec::new() };
     let words = match (&node.value, texts(node)) {
+        // A shell would take it for a comment, and Compose does not.
+        (Value::Text(text), _) if text.split_whitespace().any(|word| word.starts_with('#')) => {
+            Err("a word that begins with `#`: write the command as a list".to_string())
+        }
         (Value::Text(text), _) => shell_words::split(text).map_err(|error| error.to_string()),
         (_, Ok(words)) => Ok(words),
         (_, Err(_)) => Err("a text, or a list of texts, is expected".to_string()),
@@ -198,8 +203,8 @@ fn environment(fields: &mut Fields, source: &Source, findings: &mut Findings) ->
                     let mut fields = Fields::of(map, &path, item.line);
                     let file = fields.text("path", findings);
                     let is_required = fields.take("required").is_none() || fields.flag("required", findings);
-                    if fields.text("format", findings).is_some_and(|format| format != "raw") {
-                        findings.refuse(item.line, &path, "only the format `raw` is known");
+                    if let Some(format) = fields.text("format", findings) {
+                        findings.refuse(item.line, &path, format!("the format `{format:.64}` is not carried over"));
                     }
                     fields.refuse_others(findings);
                     (file, is_required)
@@ -331,18 +336,11 @@ fn ulimits(fields: &mut Fields, findings: &mut Findings) -> BTreeMap<String, Man
     found
 }
 
-/// `host=address` or `host:address`, where an address may have colons; or a map.
+/// One address for each name: `host=address` or `host:address`, where an address may have colons; or a map.
 fn extra_hosts(fields: &mut Fields, findings: &mut Findings) -> BTreeMap<String, String> {
-    let (line, path) = (fields.take("extra_hosts").map_or(fields.line, |node| node.line), fields.path("extra_hosts"));
-    let mut found = BTreeMap::new();
-    for (host, address) in fields.pairs("extra_hosts", &['=', ':'], findings) {
-        let address = address.unwrap_or_default();
-        let address = address.trim_matches(['[', ']']);
-        if found.insert(host.clone(), address.to_string()).is_some_and(|before| before != address) {
-            findings.refuse(line, &path, format!("`{host:.64}` has two addresses"));
-        }
-    }
-    found
+    let own = |address: Option<String>| address.unwrap_or_default().trim_matches(['[', ']']).to_string();
+    let pairs = fields.pairs("extra_hosts", &['=', ':'], findings);
+    pairs.into_iter().map(|(host, address)| (host, own(address))).collect()
 }
 
 fn stop(fields: &mut Fields, findings: &mut Findings) -> Option<ManifestStop> {
@@ -402,6 +400,9 @@ fn placement(fields: &mut Fields, deploy: Option<&mut Fields>, findings: &mut Fi
         let mut parts = platform.split('/');
         constraints.extend(parts.next().map(|os| format!("node.os == {os}")));
         constraints.extend(parts.next().map(|arch| format!("node.arch == {arch}")));
+        if let Some(variant) = parts.next() {
+            findings.note(fields.line, &fields.path("platform"), format!("`{variant:.64}` is not asked of a node"));
+        }
     }
     if let Some(mut placement) = deploy.and_then(|deploy| deploy.below("placement", findings)) {
         let line = placement.line;
@@ -444,7 +445,16 @@ fn replicas(
     if let Some(node) = deploy.take("endpoint_mode") {
         findings.note(node.line, &deploy.path("endpoint_mode"), "`orbit endpoints` lists the tasks that serve");
     }
-    replicas.or(scale).filter(|_| kind == ManifestKind::Service)
+    match replicas.or(scale) {
+        Some(replicas) if kind == ManifestKind::Task => {
+            if replicas != 1 {
+                let message = "what is not started again is one run: it has no replicas";
+                findings.refuse(deploy.line, &deploy.path("replicas"), message);
+            }
+            None
+        }
+        replicas => replicas,
+    }
 }
 
 /// As a swarm updates.

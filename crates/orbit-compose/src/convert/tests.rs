@@ -27,7 +27,7 @@ fn read(file: &str) -> Result<String, String> {
 
 fn converted(text: &str, profiles: &[&str]) -> String {
     let profiles = profiles.iter().map(ToString::to_string).collect();
-    let source = Source { text, project: "shop", profiles: &profiles, variables: &known, read: &read };
+    let source = Source { text, project: None, folder: "shop", profiles: &profiles, variables: &known, read: &read };
     match convert(&source) {
         Err(error) => format!("error {error}\n"),
         Ok(Converted { manifests, findings }) => {

@@ -38,7 +38,8 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// What a worker has to understand at least to carry it out in full, as in [`SPEC_LEVEL`].
+    /// What a worker has to understand at least to carry it out in full, as in [`SPEC_LEVEL`]. Limits of their own do not count:
+    /// an older worker takes the request for the limit, as it always did, and an update of Orbit is not held up by that.
     pub fn level(&self) -> u32 {
         let is_first = self.container.setup == Setup::default() && self.container.ports.iter().all(Port::is_plain);
         if is_first { 0 } else { 1 }

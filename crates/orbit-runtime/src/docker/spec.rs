@@ -124,7 +124,7 @@ fn log_config(said: Option<&Logging>, machine: &Machine) -> Option<HostConfigLog
         // In units of a KiB, of which it takes one at least.
         let size = (machine.log_bytes / LOG_FILES / 1024).max(1);
         options.insert(LOG_SIZE_MAX.to_owned(), format!("{size}k"));
-        options.insert("max-file".to_owned(), LOG_FILES.to_string());
+        options.entry("max-file".to_owned()).or_insert_with(|| LOG_FILES.to_string());
     } else if said.is_none() {
         return None;
     }

@@ -50,6 +50,9 @@ pub struct Convert {
 }
 
 const FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
+/// What Compose merges into those.
+const OVERRIDES: [&str; 4] =
+    ["compose.override.yaml", "compose.override.yml", "docker-compose.override.yaml", "docker-compose.override.yml"];
 /// So many bytes of a file are read at most.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
@@ -61,11 +64,16 @@ pub fn compose(session: &mut Session<'_>, command: Compose) -> Result<u8, Error>
 
 fn print_converted(session: &mut Session<'_>, args: Convert) -> Result<u8, Error> {
     let (name, text, folder) = compose_file(session, args.file.as_deref())?;
+    if args.file.is_none()
+        && let Some(other) = OVERRIDES.iter().find(|file| Path::new(file).is_file())
+    {
+        session.say(&format!("warning: {other} is here and is not read: files are not merged yet"));
+    }
     let variables = variables(&args.env_files, &folder, session.env)?;
-    let project = args.project.clone().unwrap_or_else(|| project_of(&folder));
     let source = Source {
         text: &text,
-        project: &project,
+        project: args.project.as_deref(),
+        folder: &project_of(&folder),
         profiles: &args.profiles.iter().cloned().collect::<BTreeSet<String>>(),
         variables: &|name: &str| variables.get(name).cloned(),
         read: &|file: &str| read(&folder.join(file)),
@@ -92,8 +100,11 @@ fn print_converted(session: &mut Session<'_>, args: Convert) -> Result<u8, Error
 fn compose_file(session: &mut Session<'_>, file: Option<&Path>) -> Result<(String, String, PathBuf), Error> {
     if file == Some(Path::new("-")) {
         let mut text = String::new();
-        let read = session.stdin.take(FILE_BYTES_MAX).read_to_string(&mut text);
+        let read = session.stdin.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
         read.map_err(|error| Error::usage(format!("standard input: {error}")))?;
+        if text.len() as u64 > FILE_BYTES_MAX {
+            return Err(Error::usage(format!("standard input: larger than {FILE_BYTES_MAX} bytes")));
+        }
         return Ok(("-".to_string(), text, PathBuf::from(".")));
     }
     let found = || FILES.iter().map(PathBuf::from).find(|file| file.is_file());
@@ -135,7 +146,9 @@ fn variables(
         let read = read_env(&text, &|name| known.get(name).cloned()).map_err(|error| at(error.to_string()))?;
         found.extend(read.iter().cloned());
         for (name, value) in read {
-            known.entry(name).or_insert(value);
+            if !env.contains_key(&name) {
+                known.insert(name, value);
+            }
         }
     }
     found.extend(env.clone());
