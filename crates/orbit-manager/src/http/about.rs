@@ -97,6 +97,8 @@ mod tests {
             json!({ "placement": { "strategy": "spread", "constraints": ["node.arch == amd64"] } }),
             json!({ "restart": { "policy": "on_failure", "backoff": { "initial": "1s", "max": "5m", "reset_after": "10m" } } }),
             json!({ "stop": { "grace": "10s" } }),
+            json!({ "ports": [{ "name": "dns", "container": 53, "protocol": "both", "host_ip": "127.0.0.1" }] }),
+            json!({ "resources": { "limits": { "memory": "1Gi" } }, "ulimits": { "nofile": 9, "core": { "soft": 0, "hard": -1 } } }),
             json!({ "ready": { "command": ["well"], "interval": "5s", "timeout": "2s", "retries": 3, "start_period": "0s" } }),
             json!({ "kind": "Task" }),
         ];
@@ -112,7 +114,7 @@ mod tests {
             json!({ "resources": { "cpu": {} } }),
             json!({ "ports": [{ "container": 80 }] }),
             json!({ "ports": [{ "name": "http", "container": 70000 }] }),
-            json!({ "ports": [{ "name": "http", "container": 80, "protocol": "udp" }] }),
+            json!({ "ports": [{ "name": "http", "container": 80, "protocol": "sctp" }] }),
             json!({ "placement": { "strategy": "random" } }),
             json!({ "restart": { "policy": "sometimes" } }),
             json!({ "restart": { "backoff": { "first": "1s" } } }),
