@@ -2,7 +2,7 @@
 
 use crate::{
     Error,
-    interpolate::{Variables, Wrong, interpolate},
+    interpolate::{Variables, interpolate},
 };
 use std::collections::BTreeMap;
 
@@ -58,15 +58,9 @@ pub fn read_env(text: &str, variables: &Variables) -> Result<Vec<(String, String
                 let known = |it: &str| latest.get(it).cloned().or_else(|| variables(it));
                 let mut wrong = Vec::new();
                 let value = interpolate(&value, &known, &mut wrong);
-                match wrong.into_iter().next() {
-                    Some(Wrong::Form(message)) => return fail(format!("the value of `{name}`: {message}")),
-                    Some(Wrong::Needed(other, message)) => {
-                        return fail(format!("the value of `{name}`: {other} has no value: {message}"));
-                    }
-                    // A dollar that is meant as one stands between single quotes.
-                    Some(Wrong::Missing(other)) => {
-                        return fail(format!("the value of `{name}`: {other} has no value and no default"));
-                    }
+                // Also where one is missing: a dollar that is meant as one stands between single quotes.
+                match wrong.first() {
+                    Some(wrong) => return fail(format!("the value of `{name}`: {wrong}")),
                     None => value,
                 }
             }

@@ -1,6 +1,8 @@
 //! Variables in a compose file: `$V`, `${V}`, `${V:-else}`, `${V?message}`, `${V:+then}`, with defaults in defaults. `$$` is a
 //! dollar, and so is one that names nothing: `$(date)`.
 
+use std::fmt;
+
 /// The value of a variable, if it has one.
 pub type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
@@ -18,6 +20,17 @@ pub enum Wrong {
     Needed(String, String),
     /// What stands there is none of the forms.
     Form(String),
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Wrong::Missing(name) => write!(f, "{name} has no value and no default"),
+            Wrong::Needed(name, message) if message.is_empty() => write!(f, "{name} has no value"),
+            Wrong::Needed(name, message) => write!(f, "{name} has no value: {message}"),
+            Wrong::Form(message) => f.write_str(message),
+        }
+    }
 }
 
 /// Puts in the values. What is missing is empty, and in `wrong`.

@@ -113,7 +113,6 @@ impl<'a> Fields<'a> {
                         Some((key, value)) => (key, Some(value.to_string())),
                         None => (&**text, None),
                     };
-                    let value = value.clone();
                     if let Some(before) = pairs.insert(key.to_string(), value.clone())
                         && before != value
                     {
@@ -124,6 +123,12 @@ impl<'a> Fields<'a> {
             _ => findings.refuse(node.line, &path, "a map, or a list of KEY=VALUE, is expected"),
         }
         pairs
+    }
+
+    /// The same, where a key without a value has an empty one.
+    pub fn map(&mut self, key: &str, findings: &mut Findings) -> BTreeMap<String, String> {
+        let pairs = self.pairs(key, &['='], findings);
+        pairs.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect()
     }
 
     /// A map below a field.

@@ -178,11 +178,7 @@ fn put_variables(root: &mut Node, variables: &Variables, findings: &mut Findings
                 Wrong::Missing(name) => {
                     missing.entry(name).or_insert(line);
                 }
-                Wrong::Needed(name, message) if message.is_empty() => {
-                    needed.push((line, format!("{name} has no value")))
-                }
-                Wrong::Needed(name, message) => needed.push((line, format!("{name} has no value: {message}"))),
-                Wrong::Form(message) => needed.push((line, message)),
+                wrong => needed.push((line, wrong.to_string())),
             }
         }
         put

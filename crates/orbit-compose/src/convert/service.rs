@@ -4,6 +4,7 @@ use super::{
     Findings, Source,
     fields::{Fields, texts},
     health::health,
+    is_empty,
     ports::ports,
     units::{cpus, size, span},
 };
@@ -63,8 +64,7 @@ pub fn service(name: &str, fields: &mut Fields, source: &Source, findings: &mut 
     manifest.placement = placement(fields, deploy.as_mut(), findings);
     manifest.replicas = replicas(kind, fields, deploy.as_mut(), findings);
     if let Some(mut deploy) = deploy {
-        let labels = deploy.pairs("labels", &['='], findings);
-        manifest.labels = labels.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect();
+        manifest.labels = deploy.map("labels", findings);
         manifest.update = update(&mut deploy, findings);
         deploy.refuse_others(findings);
     }
@@ -75,13 +75,9 @@ pub fn service(name: &str, fields: &mut Fields, source: &Source, findings: &mut 
 fn refuse_what_is_not_built(fields: &mut Fields, findings: &mut Findings) {
     for (key, message) in NOT_YET {
         let Some(node) = fields.take(key) else { continue };
-        let is_nothing = match &node.value {
-            Value::Null => true,
-            Value::List(items) => items.is_empty(),
-            Value::Text(text) => text == "false" || (key == "network_mode" && text == "bridge"),
-            Value::Map(Map(pairs)) => pairs.is_empty(),
-        };
-        if !is_nothing {
+        let says_no =
+            matches!(&node.value, Value::Text(text) if text == "false" || (key == "network_mode" && text == "bridge"));
+        if !says_no && !is_empty(&node.value) {
             findings.refuse(node.line, &fields.path(key), message);
         }
     }
@@ -247,19 +243,16 @@ fn set_up(manifest: &mut Manifest, fields: &mut Fields, findings: &mut Findings)
     manifest.shm_size = fields.parsed("shm_size", findings, size);
     manifest.security = security(fields, findings);
     manifest.ulimits = ulimits(fields, findings);
-    let all = |pairs: BTreeMap<String, Option<String>>| {
-        pairs.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect::<BTreeMap<String, String>>()
-    };
-    manifest.sysctls = all(fields.pairs("sysctls", &['='], findings));
+    manifest.sysctls = fields.map("sysctls", findings);
     manifest.extra_hosts = extra_hosts(fields, findings);
     let servers = fields.texts("dns", findings);
     let (search, options) = (fields.texts("dns_search", findings), fields.texts("dns_opt", findings));
     let dns = ManifestDns { servers, search, options };
     manifest.dns = (dns != ManifestDns::default()).then_some(dns);
-    manifest.container_labels = all(fields.pairs("labels", &['='], findings));
+    manifest.container_labels = fields.map("labels", findings);
     manifest.logging = fields.below("logging", findings).map(|mut fields| {
         let driver = fields.text("driver", findings);
-        let options = all(fields.pairs("options", &['='], findings));
+        let options = fields.map("options", findings);
         fields.refuse_others(findings);
         ManifestLogging { driver, options }
     });

@@ -8,28 +8,15 @@ pub fn size(text: &str) -> Result<Memory, String> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
     let (number, unit) = lower.split_at(digits);
-    let shift = match unit.trim() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
+    let unit = match unit.trim() {
+        "" | "b" => "",
+        "k" | "kb" | "kib" => "Ki",
+        "m" | "mb" | "mib" => "Mi",
+        "g" | "gb" | "gib" => "Gi",
+        "t" | "tb" | "tib" => "Ti",
         _ => return Err(wrong()),
     };
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let whole: u64 = whole.parse().map_err(|_| wrong())?;
-    let part = part.get(..part.len().min(6)).unwrap_or_default();
-    let thousandths: u64 = if part.is_empty() { 0 } else { part.parse().map_err(|_| wrong())? };
-    let unit = 1u64 << shift;
-    let bytes = whole.checked_mul(unit).ok_or_else(wrong)?;
-    let scale = 10u64.pow(part.len() as u32);
-    Ok(Memory {
-        bytes: bytes
-            .checked_add(
-                u64::try_from(u128::from(unit) * u128::from(thousandths) / u128::from(scale)).map_err(|_| wrong())?,
-            )
-            .ok_or_else(wrong)?,
-    })
+    Memory::parse(&format!("{number}{unit}")).map_err(|_| wrong())
 }
 
 pub fn cpus(text: &str) -> Result<Cpu, String> {

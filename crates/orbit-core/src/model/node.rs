@@ -39,8 +39,8 @@ pub struct Versions {
     pub worker: String,
     /// The container engine's, with its name.
     pub engine: String,
-    /// The highest [`SPEC_LEVEL`](super::SPEC_LEVEL) of a spec that its worker carries out in full: an older one would leave out, without a word,
-    /// what it does not know.
+    /// The highest [`SPEC_LEVEL`](super::SPEC_LEVEL) of a spec that its worker carries out in full: an older one would leave
+    /// out, without a word, what it does not know.
     pub spec_level: u32,
 }
 

@@ -390,7 +390,7 @@ fn check_path(field: &str, path: &str) -> Result<(), Rejection> {
 }
 
 /// A path inside a container at which something is mounted.
-pub(super) fn check_mount_path(field: &str, path: &str) -> Result<(), Rejection> {
+fn check_mount_path(field: &str, path: &str) -> Result<(), Rejection> {
     check_path(field, path)?;
     if path.contains(':') {
         return Err(Rejection::invalid(field, format!("`{}` has a `:`, which no engine takes here", excerpt(path))));

@@ -99,12 +99,7 @@ fn print_converted(session: &mut Session<'_>, args: Convert) -> Result<u8, Error
 /// The name of the compose file, its text, and the folder from which it names others.
 fn compose_file(session: &mut Session<'_>, file: Option<&Path>) -> Result<(String, String, PathBuf), Error> {
     if file == Some(Path::new("-")) {
-        let mut text = String::new();
-        let read = session.stdin.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
-        read.map_err(|error| Error::usage(format!("standard input: {error}")))?;
-        if text.len() as u64 > FILE_BYTES_MAX {
-            return Err(Error::usage(format!("standard input: larger than {FILE_BYTES_MAX} bytes")));
-        }
+        let text = bounded(&mut *session.stdin).map_err(|error| Error::usage(format!("standard input: {error}")))?;
         return Ok(("-".to_string(), text, PathBuf::from(".")));
     }
     let found = || FILES.iter().map(PathBuf::from).find(|file| file.is_file());
@@ -116,14 +111,14 @@ fn compose_file(session: &mut Session<'_>, file: Option<&Path>) -> Result<(Strin
     Ok((name, text, folder))
 }
 
-/// A file, up to a bound.
 fn read(file: &Path) -> Result<String, String> {
-    let read = || {
-        let mut text = String::new();
-        fs::File::open(file)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
-        Ok(text)
-    };
-    let text = read().map_err(|error: std::io::Error| error.to_string())?;
+    bounded(fs::File::open(file).map_err(|error| error.to_string())?)
+}
+
+/// A text, up to a bound.
+fn bounded(from: impl Read) -> Result<String, String> {
+    let mut text = String::new();
+    from.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
     match text.len() as u64 > FILE_BYTES_MAX {
         true => Err(format!("larger than {FILE_BYTES_MAX} bytes")),
         false => Ok(text),
