@@ -184,6 +184,7 @@ impl<'a> Draws<'a> {
             port_range: self.of(&range),
             address: None,
             pinned_ports: None,
+            allowed: [].into(),
             versions: Default::default(),
         }
     }

@@ -144,7 +144,7 @@ impl Chaos {
         if options.crowded {
             return self.partition(worker, options);
         }
-        match random.below(17) {
+        match random.below(18) {
             0 if options.outages => {
                 now(Input::ManagerCrash { down_ms: random.between(50, 8000), durable: random.below(8) })
             }
@@ -194,6 +194,9 @@ impl Chaos {
                     true => Input::StartsNothing { worker, ms },
                     false => Input::WorkerDiskFull { worker, ms },
                 })
+            }
+            17 if options.outages => {
+                now(Input::Allow { worker, more: random.chance(600), down_ms: random.between(50, 4000) })
             }
             10 if options.disk_faults => now(Input::DiskFull { ms: random.between(10, 5000) }),
             12 if options.twins => {

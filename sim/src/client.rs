@@ -158,6 +158,7 @@ impl Client {
                     pinned: pinned.then_some(8080),
                     spread: random.chance(400),
                     zone: zone.then(|| ["a", "b"][random.below(2)].to_string()),
+                    asks: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 2, 3][(bits >> 56) as usize % 16],
                     grace_ms: [0, 2000, 2000, 20_000][random.below(4)],
                     delay_ms: [0, 0, 1000, 5000][random.below(4)],
                     pull: [0, 0, 0, 1][random.below(4)],
@@ -419,6 +420,22 @@ fn draw_update(random: &mut Random) -> WantUpdate {
     }
 }
 
+/// What every machine's operator allows who allows something, in the order of the words.
+pub(crate) fn allowed() -> [Grant; 2] {
+    [Grant::Capability("NET_ADMIN".to_string()), Grant::HostPath("/srv".to_string())]
+}
+
+fn asking(asks: u8) -> Setup {
+    let mut setup = Setup::default();
+    if asks & 1 != 0 {
+        setup.security.capabilities_added.insert("NET_ADMIN".to_string());
+    }
+    if asks & 2 != 0 {
+        setup.host.mounts.push(HostMount { host: "/srv/data".into(), path: "/data".into(), read_only: false });
+    }
+    setup
+}
+
 fn definition(want: &Want) -> Definition {
     let policy = match (want.once, want.never_again) {
         (false, _) => RestartPolicy::Always,
@@ -466,7 +483,7 @@ fn definition(want: &Want) -> Definition {
                 ports: chosen.chain(pinned).collect(),
                 probes: Probes { health: probe(want.probes & 1 != 0), ready: probe(want.probes & 2 != 0) },
                 stop: Stop { delay: Millis(want.delay_ms), ..Stop::within(Millis(want.grace_ms)) },
-                setup: Setup::default(),
+                setup: asking(want.asks),
             },
             placement: Placement {
                 strategy: if want.spread { Strategy::Spread } else { Strategy::Binpack },

@@ -74,6 +74,8 @@ pub enum Input {
     StartsNothing { worker: usize, ms: u64 },
     /// A worker's disk has no room for a while.
     WorkerDiskFull { worker: usize, ms: u64 },
+    /// An operator allows more on a worker's machine, or nothing any more: its process is started again, with that.
+    Allow { worker: usize, more: bool, down_ms: u64 },
     /// Not a fault: at this time, so many containers of an object run, over all engines.
     Expect { name: String, running: usize },
     /// Not a fault: at this time, a worker's node is said to be drained, or not.
@@ -232,6 +234,9 @@ pub struct Want {
     pub spread: bool,
     /// Only on nodes whose label `zone` is this.
     pub zone: Option<String>,
+    /// What it asks of the operator of its node: 1 a capability, 2 a folder, 3 both, 0 nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub asks: u8,
     /// How long a container has between the stop signal and the kill, in milliseconds.
     pub grace_ms: u64,
     /// Between the order to stop and the stop signal, in milliseconds. Scripts from before it could be said have none.
@@ -258,6 +263,10 @@ pub struct Want {
     /// What follows when its node is silent.
     #[serde(default)]
     pub disconnect: WantDisconnect,
+}
+
+fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 /// What becomes of a task whose node is silent, as a user of the simulator wants it.
@@ -324,6 +333,7 @@ impl Want {
             pinned: None,
             spread: true,
             zone: None,
+            asks: 0,
             grace_ms: 2000,
             delay_ms: 0,
             pull: 0,
@@ -382,6 +392,7 @@ impl Input {
             Input::HoldPort { .. } => Fault::PortTakenByStranger,
             Input::StartsNothing { .. } => Fault::StartsNothing,
             Input::WorkerDiskFull { .. } => Fault::WorkerDiskFull,
+            Input::Allow { .. } => Fault::AllowChanged,
             Input::Strike { point, strike, .. } => match (point, strike) {
                 (Point::ManagerAction, _) => Fault::ManagerCrashAtAction,
                 (Point::WorkerAction, _) => Fault::WorkerCrashAtAction,

@@ -67,6 +67,7 @@ named! {
         PortTakenByStranger "port taken by a stranger",
         StartsNothing "machine starts nothing",
         WorkerDiskFull "worker's disk full",
+        AllowChanged "operator allows something else",
         NameTwin "second worker of a name",
         StateCopied "worker's state directory copied",
     }
@@ -117,6 +118,8 @@ named! {
         PullTimeout "task ended: pull timed out",
         StartFailed "task ended: start failed",
         CreateFailed "task ended: create failed",
+        NotAllowed "task ended: its node's operator had taken his word back",
+        WaitsForWord "task waits for a node whose operator allows what it asks for",
         StoppedUnstarted "task stopped before it was started",
         BackoffAtCap "backoff at its cap",
         TwoVersions "two versions of a service at once",

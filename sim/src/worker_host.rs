@@ -1,7 +1,7 @@
 //! A worker's machine in its host: a ledger on disk, a Docker engine beside it, and a process that
 //! can crash before any of its actions.
 
-use crate::random::Random;
+use crate::{client::allowed, random::Random};
 use orbit_core::{
     model::*,
     worker::{Action, BootId, Config, Event, ImageCollection, Ledger, OpId, Worker},
@@ -70,6 +70,7 @@ impl WorkerHost {
                 port_range: (20_000, 20_099),
                 address: None,
                 pinned_ports: None,
+                allowed: allowed_first(index),
                 versions: Versions { spec_level: SPEC_LEVEL, ..Versions::default() },
             },
             pull_deadline: Millis::secs(20),
@@ -101,6 +102,16 @@ impl WorkerHost {
             drift_ppm,
             random,
         }
+    }
+
+    /// What its operator allows, whatever its process knows of that yet.
+    pub fn allowed(&self) -> &[Grant] {
+        &self.config.info.allowed
+    }
+
+    /// The operator writes down what is allowed: everything that there is, or nothing. Its next process reads it.
+    pub fn allow(&mut self, more: bool) {
+        self.config.info.allowed = if more { allowed().into() } else { [].into() };
     }
 
     /// It or its engine is not there, or does not do at once what it is told, until then.
@@ -183,6 +194,11 @@ impl WorkerHost {
         // Rounded up, so that it is due on its own clock by then.
         Some(u64::try_from(world).unwrap_or(u64::MAX - 2).saturating_add(1 + self.booted_at))
     }
+}
+
+/// One machine of three is nobody's who allows anything.
+fn allowed_first(index: usize) -> Box<[Grant]> {
+    if index % 3 == 2 { [].into() } else { allowed().into() }
 }
 
 /// The name of a worker's node.

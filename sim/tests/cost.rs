@@ -127,6 +127,7 @@ fn hello(n: u64) -> ToManager {
         port_range: (20_000, 29_999),
         address: None,
         pinned_ports: None,
+        allowed: [].into(),
         versions: Default::default(),
     };
     ToManager::Register(Hello {

@@ -5,6 +5,7 @@
 //! validation, and [`Manifest::of`] the way back.
 
 mod definition;
+mod host_access;
 mod read;
 mod setup;
 mod strict;
@@ -12,12 +13,13 @@ mod strict;
 mod tests;
 
 use crate::quantity::{Cpu, Memory, Span};
+pub use host_access::{ManifestDevice, ManifestNetwork, ManifestVolume};
 pub use read::{ReadError, read_all, read_documents, read_json};
 use serde::{Deserialize, Serialize};
 use setup::is_false;
 pub use setup::{
     ManifestBounds, ManifestCapabilities, ManifestDns, ManifestLimits, ManifestLogging, ManifestSecurity,
-    ManifestTmpfs, ManifestUlimit,
+    ManifestTmpfs, ManifestUlimit, ManifestUnconfined,
 };
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -86,6 +88,9 @@ pub struct Manifest {
     /// What is set aside for it, and what it may take at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ManifestResources>,
+    /// Folders and files of its node, where the node's operator allows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<ManifestVolume>,
     /// Folders in memory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tmpfs: Vec<ManifestTmpfs>,
@@ -95,6 +100,12 @@ pub struct Manifest {
     /// What its processes may not do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security: Option<ManifestSecurity>,
+    /// Devices of its node, where the node's operator allows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<ManifestDevice>,
+    /// In which network it is; in one of its engine if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<ManifestNetwork>,
     /// Bounds of the kernel on each of its processes, for example `{nofile: 65536}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ulimits: BTreeMap<String, ManifestUlimit>,

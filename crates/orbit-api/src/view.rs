@@ -317,6 +317,9 @@ pub struct Node {
     /// Of its container engine, for example `Docker 28.2.2`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub engine_version: String,
+    /// What its operator allows beyond what every container has, for example `host:/srv`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<String>,
     /// What tasks may use in all.
     pub allocatable: Amount,
     /// What its tasks hold.

@@ -12,7 +12,7 @@ mod dotenv;
 mod interpolate;
 mod yaml;
 
-pub use convert::{Source, convert};
+pub use convert::{Source, convert, is_compose};
 pub use dotenv::read_env;
 use orbit_api::Manifest;
 use std::fmt;

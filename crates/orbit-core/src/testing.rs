@@ -54,6 +54,7 @@ pub fn node(uid: NodeUid, name: impl Into<String>) -> NodeInfo {
         port_range: (20_000, 20_099),
         address: None,
         pinned_ports: None,
+        allowed: [].into(),
         versions: Default::default(),
     }
 }

@@ -42,6 +42,7 @@ fn hello(n: u64, cpu_millis: u64, disk: &str) -> ToManager {
             port_range: (20_000, 20_009),
             address: None,
             pinned_ports: None,
+            allowed: [].into(),
             versions: Default::default(),
         },
         inventory: vec![],

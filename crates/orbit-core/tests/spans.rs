@@ -14,6 +14,7 @@ fn config() -> Config {
         port_range: (20_000, 20_099),
         address: None,
         pinned_ports: None,
+        allowed: [].into(),
         versions: Default::default(),
     };
     let (pull_deadline, resync_every) = (Millis::secs(20), Millis::secs(30));

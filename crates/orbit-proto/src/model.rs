@@ -472,12 +472,14 @@ impl From<&NodeInfo> for v1::NodeInfo {
             worker_version: n.versions.worker.clone(),
             engine_version: n.versions.engine.clone(),
             spec_level: n.versions.spec_level,
+            allowed: n.allowed.iter().map(ToString::to_string).collect(),
         }
     }
 }
 impl TryFrom<v1::NodeInfo> for NodeInfo {
     type Error = DecodeError;
     fn try_from(n: v1::NodeInfo) -> Result<Self> {
+        ascending("allowed", &n.allowed, String::clone)?;
         Ok(NodeInfo {
             uid: NodeUid(n.uid),
             name: n.name,
@@ -489,6 +491,8 @@ impl TryFrom<v1::NodeInfo> for NodeInfo {
             address: address("address", &n.address)?,
             pinned_ports: n.pinned_ports.map(|ports| port_ranges(ports.ranges).within("pinned_ports")).transpose()?,
             versions: Versions { worker: n.worker_version, engine: n.engine_version, spec_level: n.spec_level },
+            // A later version may know more words: whoever does not know one gives nothing for it.
+            allowed: n.allowed.iter().filter_map(|word| word.parse().ok()).collect(),
         })
     }
 }

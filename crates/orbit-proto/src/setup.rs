@@ -49,6 +49,55 @@ pub(crate) fn setup_of(setup: &Setup) -> Option<v1::Setup> {
         dns_options: dns.options.clone(),
         logging: logging.as_ref().map(|it| v1::Logging { driver: it.driver.clone(), options: pairs(&it.options) }),
         labels: pairs(labels),
+        host: host_of(&setup.host),
+    })
+}
+
+/// Nothing where nothing is given.
+fn host_of(access: &HostAccess) -> Option<v1::HostAccess> {
+    let HostAccess { mounts, devices, network, privileged, seccomp_unconfined, apparmor_unconfined } = access;
+    let mount = |HostMount { host, path, read_only }: &HostMount| v1::HostMount {
+        host: host.clone(),
+        path: path.clone(),
+        read_only: *read_only,
+    };
+    let device = |Device { host, path, access }: &Device| v1::Device {
+        host: host.clone(),
+        path: path.clone(),
+        access: access.clone(),
+    };
+    let network = match network {
+        Network::Bridge => v1::Network::Unspecified,
+        Network::Host => v1::Network::Host,
+        Network::None => v1::Network::None,
+    };
+    (*access != HostAccess::default()).then(|| v1::HostAccess {
+        mounts: mounts.iter().map(mount).collect(),
+        devices: devices.iter().map(device).collect(),
+        network: network.into(),
+        privileged: *privileged,
+        seccomp_unconfined: *seccomp_unconfined,
+        apparmor_unconfined: *apparmor_unconfined,
+    })
+}
+
+/// The way back.
+fn host(access: Option<v1::HostAccess>) -> Result<HostAccess> {
+    let Some(it) = access else { return Ok(HostAccess::default()) };
+    let mount = |v1::HostMount { host, path, read_only }| HostMount { host, path, read_only };
+    let device = |v1::Device { host, path, access }| Device { host, path, access };
+    Ok(HostAccess {
+        mounts: it.mounts.into_iter().map(mount).collect(),
+        devices: it.devices.into_iter().map(device).collect(),
+        network: match v1::Network::try_from(it.network) {
+            Ok(v1::Network::Unspecified) => Network::Bridge,
+            Ok(v1::Network::Host) => Network::Host,
+            Ok(v1::Network::None) => Network::None,
+            Err(_) => return Err(DecodeError::new(format!("{} is not known", it.network)).within("network")),
+        },
+        privileged: it.privileged,
+        seccomp_unconfined: it.seccomp_unconfined,
+        apparmor_unconfined: it.apparmor_unconfined,
     })
 }
 
@@ -91,5 +140,6 @@ pub(crate) fn setup(setup: Option<v1::Setup>) -> Result<Setup> {
         dns: Dns { servers: servers.collect::<Result<_>>()?, search: it.dns_search, options: it.dns_options },
         logging: it.logging.map(logging).transpose().within("logging")?,
         labels: map("labels", it.labels)?,
+        host: host(it.host).within("host")?,
     })
 }

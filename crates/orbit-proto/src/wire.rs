@@ -102,6 +102,7 @@ impl TryFrom<v1::Hello> for Hello {
         }
         let pinned = h.info.as_ref().and_then(|info| info.pinned_ports.as_ref());
         at_most(limits::ITEMS_MAX, "info.pinned_ports", pinned.map_or(&[], |pinned| &pinned.ranges[..]))?;
+        at_most(limits::ITEMS_MAX, "info.allowed", h.info.as_ref().map_or(&[], |info| &info.allowed[..]))?;
         at_most(limits::ITEMS_MAX, "info.labels", h.info.as_ref().map_or(&[], |info| &info.labels[..]))?;
         Ok(Hello {
             cluster: h.cluster.map(ClusterId),

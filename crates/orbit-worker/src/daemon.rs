@@ -3,7 +3,7 @@
 use crate::{Error, Parts, driver::run_measured, exposition, metrics::Metrics};
 use clap::Parser;
 use orbit_core::{
-    model::{Millis, NodeInfo, NodeUid, Resources, SPEC_LEVEL, Versions, check_labels, check_name},
+    model::{Grant, Millis, NodeInfo, NodeUid, Resources, SPEC_LEVEL, Versions, check_labels, check_name, limits},
     worker::{self, FreeSpace},
 };
 use orbit_runtime::{ContainerRuntime, EngineInfo, docker::DockerRuntime};
@@ -96,6 +96,11 @@ pub struct Config {
     /// several times. The ports on which Orbit listens can never be pinned. [default: none]
     #[arg(long = "pinned-ports", value_name = "PORT|FIRST-LAST", value_parser = ports_of, value_delimiter = ',')]
     pub pinned_ports: Vec<(u16, u16)>,
+    /// What a container may have of this machine beyond what each has anyway; may be given several times: host:/PATH (that, and
+    /// all below it), docker-socket, devices, host-network, capability:NAME, unconfined or privileged. With most of them,
+    /// whoever may start containers may do all that root may here. [default: nothing]
+    #[arg(long = "allow", value_name = "WHAT")]
+    pub allow: Vec<Grant>,
     /// The address of this machine on which tasks publish their ports. Only this machine reaches them unless this
     /// names another address (0.0.0.0: all addresses).
     #[arg(long, env = "ORBIT_PUBLISH", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDRESS")]
@@ -156,6 +161,11 @@ impl Config {
         }
         ranges
     }
+    /// What is allowed, once each, in the order of the words.
+    fn allowed(&self) -> Box<[Grant]> {
+        let by_word: BTreeMap<String, &Grant> = self.allow.iter().map(|grant| (grant.to_string(), grant)).collect();
+        by_word.into_values().cloned().collect()
+    }
     fn label_map(&self) -> BTreeMap<String, String> {
         self.labels.iter().cloned().collect()
     }
@@ -167,6 +177,12 @@ impl Settings for Config {
         check_labels("--label", &self.label_map()).map_err(|error| error.to_string())?;
         match () {
             () if self.managers.is_empty() => Err("--manager: a worker has one at least".to_string()),
+            () if self.allow.len() > limits::ITEMS_MAX => {
+                Err(format!("--allow: {} are more than {}", self.allow.len(), limits::ITEMS_MAX))
+            }
+            () if self.allow.iter().map(|it| it.to_string().len()).sum::<usize>() > limits::LABELS_BYTES_MAX => {
+                Err(format!("--allow: more than {} bytes", limits::LABELS_BYTES_MAX))
+            }
             () if self.own_ports().iter().any(|port| (self.ports.0..=self.ports.1).contains(port)) => {
                 let own = self.own_ports().iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
                 Err(format!("--ports: {}-{} holds a port on which Orbit listens ({own})", self.ports.0, self.ports.1))
@@ -265,7 +281,11 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()>) -> Result<(),
     supervisor::ready("waits for the container engine");
     let runtime = DockerRuntime::from_env(config.publish)
         .with_credentials(config.registry_auth.clone())
-        .with_log_bytes(config.container_log_mib << 20);
+        .with_log_bytes(config.container_log_mib << 20)
+        .with_allowed(&config.allow);
+    if config.allow.iter().any(Grant::is_root) {
+        tracing::warn!("--allow: whoever may start containers may do all that root may on this machine");
+    }
     let runtime = Arc::new(runtime);
     let engine = tokio::select! { biased;
         () = &mut stop => return Ok(()),
@@ -353,6 +373,7 @@ fn worker_config(config: &Config, engine: EngineInfo) -> worker::Config {
             },
             port_range: config.ports,
             pinned_ports: Some(config.pinnable().into()),
+            allowed: config.allowed(),
             versions: Versions {
                 worker: env!("CARGO_PKG_VERSION").to_string(),
                 engine: engine.version.chars().filter(|c| matches!(c, ' '..='~')).take(NAME_CHARS_MAX).collect(),
@@ -436,8 +457,25 @@ mod tests {
     fn the_file_says_it_as_a_list() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("worker.toml");
-        std::fs::write(&file, "pinned_ports = [\"80\", \"8000-8999\"]\n").unwrap();
+        let text = "pinned_ports = [\"80\", \"8000-8999\"]\nallow = [\"host:/srv/a,b\", \"devices\"]\n";
+        std::fs::write(&file, text).unwrap();
         let read = config(&["--config", file.to_str().unwrap()]).unwrap();
         assert_eq!(read.pinnable(), [(80, 80), (8000, 8999)]);
+        assert_eq!(read.allow, [Grant::HostPath("/srv/a,b".into()), Grant::Devices]);
+    }
+
+    #[test]
+    fn what_is_allowed_is_said_once_each_in_order_and_nothing_by_default() {
+        let allowed = |args: &[&str]| config(args).map(|config| config.allowed());
+        assert_eq!(allowed(&[]), Ok([].into()));
+        let [socket, net] = [Grant::DockerSocket, Grant::Capability("NET_ADMIN".into())];
+        let twice = ["--allow", "docker-socket", "--allow", "capability:NET_ADMIN", "--allow=docker-socket"];
+        assert_eq!(allowed(&twice), Ok([net, socket].into()));
+        for (bad, said) in
+            [("root", "`root`"), ("host:srv", "absolute"), ("host:/a/../etc", "`..`"), ("capability:", "NET_ADMIN")]
+        {
+            let refusal = allowed(&["--allow", bad]).unwrap_err();
+            assert!(refusal.contains(said) && refusal.contains("--allow"), "{refusal}");
+        }
     }
 }

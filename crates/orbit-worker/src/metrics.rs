@@ -233,6 +233,7 @@ mod tests {
             port_range: (20_000, 20_099),
             address: None,
             pinned_ports: None,
+            allowed: [].into(),
             versions: Default::default(),
         };
         let (pull_deadline, resync_every) = (Millis::secs(10), Millis::secs(30));

@@ -1,20 +1,25 @@
-//! Manifests from files: all of them are read and checked before the first is sent.
+//! Manifests from files, also from compose files: all of them are read and checked before the first is sent.
 
 use crate::{
+    compose::{ComposeArgs, LABEL_PROJECT, manifests},
     error::{Error, Kind},
     session::Session,
+    text::{bounded, read_text},
 };
 use orbit_api::{
     Manifest,
     manifest::{ManifestKind, read_documents},
 };
-use std::collections::BTreeMap;
+use orbit_compose::is_compose;
+use std::{collections::BTreeMap, path::Path};
 
 /// A manifest and where it stands.
 pub struct Document {
     pub manifest: Manifest,
     /// `web.yaml`, or `web.yaml: document 2` where there are several.
     pub place: String,
+    /// The project of the compose file in which it stands.
+    pub project: Option<String>,
 }
 
 impl Document {
@@ -33,7 +38,7 @@ impl Document {
 }
 
 /// Reads all files; says everything that is wrong in them, not only the first.
-pub fn read(session: &mut Session, files: &[String]) -> Result<Vec<Document>, Error> {
+pub fn read(session: &mut Session<'_>, files: &[String], compose: &ComposeArgs) -> Result<Vec<Document>, Error> {
     let mut documents = Vec::new();
     let mut wrong = Vec::new();
     let mut all = Vec::new();
@@ -45,6 +50,7 @@ pub fn read(session: &mut Session, files: &[String]) -> Result<Vec<Document>, Er
     }
     for file in &all {
         match text_of(session, file) {
+            Ok(text) if is_compose(&text) => convert(session, (file, &text), compose, &mut documents, &mut wrong),
             Ok(text) => parse(file, &text, &mut documents, &mut wrong),
             Err(error) => wrong.push(error),
         }
@@ -80,13 +86,34 @@ fn below(file: &str) -> Result<Vec<String>, String> {
 
 fn text_of(session: &mut Session, file: &str) -> Result<String, String> {
     let read = match file {
-        "-" => {
-            let mut text = String::new();
-            session.stdin.read_to_string(&mut text).map(|_| text)
-        }
-        file => std::fs::read_to_string(file),
+        "-" => bounded(&mut *session.stdin),
+        file => read_text(Path::new(file)),
     };
     read.map_err(|e| format!("{}: {e}", shown(file)))
+}
+
+/// A compose file, whose services are manifests.
+fn convert(
+    session: &mut Session<'_>,
+    (file, text): (&str, &str),
+    args: &ComposeArgs,
+    documents: &mut Vec<Document>,
+    wrong: &mut Vec<String>,
+) {
+    let folder = if file == "-" { Path::new(".") } else { Path::new(file).parent().unwrap_or(Path::new("")) };
+    match manifests(session, (shown(file), text), folder, args) {
+        Ok(manifests) => {
+            for manifest in manifests {
+                let place = shown(file).to_string();
+                let project = manifest.labels.get(LABEL_PROJECT).cloned();
+                match manifest.definition() {
+                    Ok(_) => documents.push(Document { manifest, place, project }),
+                    Err(rejection) => wrong.push(format!("{place}: {}: {rejection}", manifest.name)),
+                }
+            }
+        }
+        Err(what) => wrong.push(what),
+    }
 }
 
 fn shown(file: &str) -> &str {
@@ -106,13 +133,13 @@ fn parse(file: &str, text: &str, documents: &mut Vec<Document>, wrong: &mut Vec<
             Ok(manifest)
         });
         match checked {
-            Ok(manifest) => documents.push(Document { manifest, place }),
+            Ok(manifest) => documents.push(Document { manifest, place, project: None }),
             Err(what) => wrong.push(format!("{place}: {what}")),
         }
     }
 }
 
 /// As [`read`]; without files, nothing.
-pub fn read_if_any(session: &mut Session, files: &[String]) -> Result<Vec<Document>, Error> {
-    if files.is_empty() { Ok(Vec::new()) } else { read(session, files) }
+pub fn read_if_any(session: &mut Session<'_>, files: &[String], compose: &ComposeArgs) -> Result<Vec<Document>, Error> {
+    if files.is_empty() { Ok(Vec::new()) } else { read(session, files, compose) }
 }

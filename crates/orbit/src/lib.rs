@@ -10,6 +10,7 @@ mod args;
 mod cli;
 mod client;
 mod cmd;
+mod compose;
 pub mod dev;
 mod error;
 mod files;
@@ -23,6 +24,7 @@ mod session;
 mod settings;
 mod table;
 mod target;
+mod text;
 mod wait;
 
 use clap::{CommandFactory, FromArgMatches};

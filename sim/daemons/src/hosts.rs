@@ -191,6 +191,7 @@ async fn work(machine: &Arc<Machine>, n: u8, runtime: Engine, options: &Options)
             port_range: (20_000, 20_099),
             address: None,
             pinned_ports: None,
+            allowed: [].into(),
             versions: Default::default(),
         },
         pull_deadline: Millis::secs(20),

@@ -2,7 +2,10 @@
 
 use super::Check;
 use orbit_core::{
-    model::{Assignment, Desired, Fence, HistoryEvent, Reason, Task, TaskId, TaskReport, TaskState, Uid, What},
+    model::{
+        Assignment, Desired, Fence, Grant, HistoryEvent, HostMount, Reason, Setup, Task, TaskId, TaskReport, TaskState,
+        Uid, What,
+    },
     state::Cluster,
     worker::{Op, Worker},
 };
@@ -16,6 +19,33 @@ pub(crate) fn is_ours(engine: &FakeEngine, request: &Op) -> Check {
         Some(container) if container.identity.is_none() => Err(("I31", format!("{request:?} is not ours"))),
         _ => Ok(()),
     }
+}
+
+/// W: what a worker creates or starts asks for nothing that the operator of its machine does not allow (I47).
+pub(crate) fn is_allowed(engine: &FakeEngine, allowed: &[Grant], request: &Op) -> Check {
+    let setup = match request {
+        Op::Create(spec) => &spec.setup,
+        Op::Start(name) => match engine.container(name) {
+            Some(container) => &container.spec.setup,
+            None => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    match is_within(allowed, setup) {
+        true => Ok(()),
+        false => Err(("I47", format!("{request:?} asks for more than {allowed:?}"))),
+    }
+}
+
+/// Whether what users of this world ask for, a capability and a folder, is among what is allowed.
+pub(super) fn is_within(allowed: &[Grant], setup: &Setup) -> bool {
+    let is_named = |name: &String| allowed.contains(&Grant::Capability(name.clone()));
+    let is_below = |mount: &HostMount| {
+        let covers =
+            |grant: &Grant| matches!(grant, Grant::HostPath(root) if mount.host.starts_with(&format!("{root}/")));
+        allowed.iter().any(covers)
+    };
+    setup.security.capabilities_added.iter().all(is_named) && setup.host.mounts.iter().all(is_below)
 }
 
 /// W: an image that a worker removes was not there before it was pulled, and no task that it was told to run refers to it (I46). (One that has

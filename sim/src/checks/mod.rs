@@ -17,7 +17,7 @@ mod tests;
 
 pub use engines::EngineWatch;
 pub(crate) use engines::ends;
-pub(crate) use engines::{alone, asked, builds_are_told, is_ours, is_unneeded, same_bytes};
+pub(crate) use engines::{alone, asked, builds_are_told, is_allowed, is_ours, is_unneeded, same_bytes};
 pub use fences::FenceWatch;
 pub(crate) use fences::forgotten;
 use orders::task_of;

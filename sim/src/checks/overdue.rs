@@ -1,6 +1,6 @@
 //! What should have been done by now.
 
-use super::{Check, rollouts::shall_be};
+use super::{Check, engines::is_within, rollouts::shall_be};
 use orbit_core::{manager::Manager, model::*, reconciler::Outage, state::Cluster};
 
 /// So long after its time a plan may still be under way, in milliseconds.
@@ -111,6 +111,7 @@ fn has_room_without(gone: Option<TaskId>, cluster: &Cluster, node: &Node, spec: 
         && node.availability == Availability::Active
         && node.disk_full_since.is_none()
         && spec.placement.constraints.iter().all(|constraint| node.meets(constraint))
+        && is_within(&node.info.allowed, &spec.container.setup)
         && used.plus(spec.container.resources).fits_in(node.info.allocatable)
         && pinned.iter().all(|port| is_free(*port) && node.info.may_pin(*port))
         && chosen >= spec.container.ports.len() - pinned.len()

@@ -1,7 +1,9 @@
 //! What the manager decides, held against what it could know.
 
 use super::{
-    Check, is_silent,
+    Check,
+    engines::is_within,
+    is_silent,
     overdue::{has_room, places_after},
     rollouts::{may_stand_alone, of_the_right_version, shall_be, stands_alone},
 };
@@ -414,7 +416,7 @@ fn only_begins(action: &Action) -> Check {
     }
 }
 
-/// S: after a committed plan: what it placed meets its constraints (I18), and where nothing had changed
+/// S: after a committed plan: what it placed meets its constraints (I18) and is allowed there (I47), and where nothing had changed
 /// since it was made, it was carried out whole (I24).
 pub(crate) fn committed(cluster: &Cluster, entry: &Entry) -> Check {
     let Command::Plan(plan) = &entry.command else { return Ok(()) };
@@ -444,6 +446,9 @@ pub(crate) fn committed(cluster: &Cluster, entry: &Entry) -> Check {
         let spec = cluster.spec_of(task);
         if let Some(constraint) = spec.placement.constraints.iter().find(|constraint| !node.meets(constraint)) {
             return Err(("I18", format!("{} is on {}, which is not {constraint}", task.id, node.info.name)));
+        }
+        if !is_within(&node.info.allowed, &spec.container.setup) {
+            return Err(("I47", format!("{} asks for more than the operator of {} allows", task.id, node.info.name)));
         }
     }
     Ok(())

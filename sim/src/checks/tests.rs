@@ -31,6 +31,7 @@ fn snapshot(task: Task) -> Snapshot {
         port_range: (20_000, 20_099),
         address: None,
         pinned_ports: None,
+        allowed: [].into(),
         versions: Default::default(),
     };
     let node = |id, name: &str| {

@@ -60,7 +60,8 @@ impl World {
             | Input::Twin { worker, .. }
             | Input::HoldPort { worker, .. }
             | Input::StartsNothing { worker, .. }
-            | Input::WorkerDiskFull { worker, .. } => somebody(worker),
+            | Input::WorkerDiskFull { worker, .. }
+            | Input::Allow { worker, .. } => somebody(worker),
             _ => true,
         };
         if !victim {
@@ -197,6 +198,13 @@ impl World {
                 host.disk_full_until = host.disk_full_until.max(self.now + ms);
                 self.look_at_disk(worker, 0);
                 self.look_at_disk(worker, ms);
+            }
+            Input::Allow { worker, more, down_ms } => {
+                self.tally_fault(&input);
+                self.workers[worker].allow(more);
+                if self.workers[worker].machine.is_some() {
+                    self.worker_crash(worker, false, down_ms);
+                }
             }
             Input::Twin { worker, copied, ms } => self.twin(worker, copied, ms, &input),
             Input::Strike { .. } => unreachable!("strikes are filed by what they hit"),

@@ -46,6 +46,8 @@ impl World {
                     let is_told = |task| order(task).is_some_and(|order| order.desired == Desired::Stopped);
                     self.fences.asks(worker, &request, is_told, self.now)?;
                     checks::is_ours(&self.workers[worker].engine, &request)?;
+                    let host = &self.workers[worker];
+                    checks::is_allowed(&host.engine, host.allowed(), &request)?;
                     if let Some(machine) = &self.workers[worker].machine {
                         checks::is_unneeded(&self.workers[worker].engine, machine, &request)?;
                     }

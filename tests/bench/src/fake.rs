@@ -33,6 +33,7 @@ pub fn worker<R: ContainerRuntime + 'static>(
                 port_range: (20_000, 20_100),
                 address: None,
                 pinned_ports: None,
+                allowed: [].into(),
                 versions: Default::default(),
             },
             pull_deadline: Millis::secs(10),

@@ -36,6 +36,7 @@ impl Probe {
             port_range: (1, 1),
             address: None,
             pinned_ports: None,
+            allowed: [].into(),
             versions: Default::default(),
         };
         let hello = Hello {

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod allow;
 mod cli;
 mod daemons;
 mod dev;

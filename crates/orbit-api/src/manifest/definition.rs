@@ -3,8 +3,8 @@
 use super::*;
 use orbit_core::model::{
     Constraint, Container, Definition, Disconnect, Fence, Keep, Kind, Millis, OnFailure, Placement, Port, Probe,
-    ProbeAsk, ProbeKind, Probes, Protocol, Pull, Rejection, Resources, Restart, RestartPolicy, Spec, Stop, Strategy,
-    Update,
+    ProbeAsk, ProbeKind, Probes, Protocol, Pull, Rejection, Resources, Restart, RestartPolicy, Setup, Spec, Stop,
+    Strategy, Update,
 };
 use std::net::IpAddr;
 
@@ -51,7 +51,7 @@ impl Manifest {
                     ports: self.ports.iter().enumerate().map(|(i, port)| port.port(i)).collect::<Result<_, _>>()?,
                     stop: self.stop(),
                     probes: self.probes()?,
-                    setup: self.setup()?,
+                    setup: Setup { host: self.host_access(), ..self.setup()? },
                 },
                 placement: self.placement()?,
                 restart: self.restart(kind),
@@ -81,9 +81,12 @@ impl Manifest {
             tty: false,
             stdin: false,
             resources: None,
+            volumes: Vec::new(),
             tmpfs: Vec::new(),
             shm_size: None,
             security: None,
+            devices: Vec::new(),
+            network: None,
             ulimits: BTreeMap::new(),
             sysctls: BTreeMap::new(),
             extra_hosts: BTreeMap::new(),
@@ -258,7 +261,7 @@ impl Manifest {
                 signal: spec.container.stop.signal.clone(),
                 grace: span(spec.container.stop.grace),
             }),
-            ..bare.with_setup(&spec.container)
+            ..bare.with_setup(&spec.container).with_host_access(spec.container.setup.host.clone())
         }
     }
 }

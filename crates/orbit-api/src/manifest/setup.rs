@@ -2,7 +2,7 @@
 
 use super::{Manifest, ManifestResources};
 use crate::quantity::{Cpu, Memory};
-use orbit_core::model::{Container, Dns, Limits, Logging, Rejection, Security, Setup, Tmpfs, Ulimit};
+use orbit_core::model::{Container, Dns, HostAccess, Limits, Logging, Rejection, Security, Setup, Tmpfs, Ulimit};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,7 +33,7 @@ pub struct ManifestTmpfs {
     pub size: Option<Memory>,
 }
 
-/// What the processes of a container may not do.
+/// What the processes of a container may do, and may not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestSecurity {
@@ -46,13 +46,32 @@ pub struct ManifestSecurity {
     /// No program gives more rights to who starts it, also not a setuid one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub no_new_privileges: bool,
+    /// They may do all that root may on the node, where the node's operator allows it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub privileged: bool,
+    /// The filter of system calls. Without one where the node's operator allows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<ManifestUnconfined>,
+    /// The profile of AppArmor. Without one where the node's operator allows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apparmor: Option<ManifestUnconfined>,
+}
+
+/// That something does not confine a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ManifestUnconfined {
+    /// As the engine does it.
+    Default,
+    /// Not at all.
+    Unconfined,
 }
 
 /// The rights of root that a container has, by the names of Linux, with `CAP_` before them or without.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestCapabilities {
-    /// These are left, also where all are dropped.
+    /// These it has, also where all are dropped. More than a container has anyway only where the node's operator allows it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub add: Vec<String>,
     /// These it has not; `ALL` are all.
@@ -137,6 +156,8 @@ impl ManifestLimits {
 }
 
 impl Manifest {
+    /// All but what it says of its node.
+    ///
     /// # Errors
     /// What is written as no address.
     pub(super) fn setup(&self) -> Result<Setup, Rejection> {
@@ -158,6 +179,7 @@ impl Manifest {
             dns: self.dns.as_ref().map(ManifestDns::dns).transpose()?.unwrap_or_default(),
             logging: self.logging.as_ref().map(logging),
             labels: self.container_labels.clone(),
+            host: HostAccess::default(),
         })
     }
 
@@ -211,7 +233,7 @@ impl ManifestSecurity {
         let Security { capabilities_added, capabilities_dropped, read_only_root, no_new_privileges } = security;
         let [add, drop] = [capabilities_added, capabilities_dropped].map(Vec::from_iter);
         let capabilities = (!add.is_empty() || !drop.is_empty()).then_some(ManifestCapabilities { add, drop });
-        Some(ManifestSecurity { capabilities, read_only_root, no_new_privileges })
+        Some(ManifestSecurity { capabilities, read_only_root, no_new_privileges, ..ManifestSecurity::default() })
     }
 }
 

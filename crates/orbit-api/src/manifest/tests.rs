@@ -53,6 +53,8 @@ security:
   no_new_privileges: true
 ulimits: { nofile: 65536, memlock: -1, nproc: { soft: 100, hard: 200 } }
 sysctls: { net.core.somaxconn: 1024 }
+volumes: [{ host: /srv/media, path: /media, read_only: true }, { host: /srv/db, path: /data }]
+devices: [{ host: /dev/dri }, { host: /dev/ttyUSB0, path: /dev/serial, access: rw }]
 extra_hosts: { host.docker.internal: host-gateway, db_2: 192.0.2.7 }
 dns: { servers: [192.0.2.53], search: [example.org], options: [\"ndots:2\"] }
 logging: { driver: json-file, options: { max-size: 10m, max-file: \"3\" } }
@@ -74,11 +76,57 @@ fn how_a_container_is_set_up_is_read_as_compose_files_have_it() {
     assert_eq!(ulimit("nofile"), Some((65_536, 65_536)));
     assert_eq!([ulimit("memlock"), ulimit("nproc")], [Some((-1, -1)), Some((100, 200))]);
     assert_eq!(setup.sysctls.get("net.core.somaxconn").map(String::as_str), Some("1024"));
+    let mounts = setup.host.mounts.iter().map(|it| (it.host.as_str(), it.path.as_str(), it.read_only));
+    assert_eq!(Vec::from_iter(mounts), [("/srv/media", "/media", true), ("/srv/db", "/data", false)]);
+    let devices = setup.host.devices.iter().map(|it| (it.host.as_str(), it.path.as_str(), it.access.as_str()));
+    assert_eq!(Vec::from_iter(devices), [("/dev/dri", "/dev/dri", "rwm"), ("/dev/ttyUSB0", "/dev/serial", "rw")]);
     // What is printed is read as the same.
     let printed = Manifest::of(&definition);
     assert_eq!(printed.definition().unwrap(), definition);
     let json = serde_json::to_string(&printed).unwrap();
     assert_eq!(read_json::<Manifest>(json.as_bytes()).unwrap().definition().unwrap(), definition);
+}
+
+#[test]
+fn what_reaches_beyond_a_container_is_said_in_words_of_its_own() {
+    let definition = |said: &str| {
+        let text = format!("kind: Service\nname: web\nimage: a\n{said}");
+        read_all(&text).unwrap().remove(0).definition()
+    };
+    let asks = |said: &str| {
+        let definition = definition(said).unwrap();
+        // What is printed is read as the same.
+        assert_eq!(Manifest::of(&definition).definition().as_ref(), Ok(&definition), "{said}");
+        let asks = definition.spec.asks();
+        asks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    for (said, asked) in [
+        ("network: bridge", ""),
+        ("network: none", ""),
+        ("network: host", "host-network"),
+        ("security: { privileged: true }", "privileged"),
+        ("security: { seccomp: unconfined }", "unconfined"),
+        ("security: { apparmor: unconfined }", "unconfined"),
+        ("security: { apparmor: default, seccomp: default }", ""),
+        ("security: { capabilities: { add: [CAP_SYS_TIME, chown] } }", "capability:SYS_TIME"),
+        ("security: { capabilities: { add: [all] }, privileged: true }", "privileged"),
+        ("devices: [{ host: /dev/dri }]", "devices"),
+        ("volumes: [{ host: /srv, path: /a }, { host: /var/run/docker.sock, path: /b }]", "docker-socket host:/srv"),
+    ] {
+        assert_eq!(asks(said), asked, "{said}");
+    }
+    for (said, field) in [
+        ("volumes: [{ host: /srv/../etc, path: /a }]", "volumes[0].host"),
+        ("volumes: [{ host: /srv, path: /run/x }]\ntmpfs: [{ path: /run/x }]", "volumes[0].path"),
+        ("devices: [{ host: /etc/shadow }]", "devices[0].host"),
+        ("network: none\nports: [{ name: a, container: 80 }]", "ports[0]"),
+        ("network: host\nports: [{ name: a, container: 80 }]", "ports[0].host"),
+        ("network: host\nports: [{ name: a, container: 80, host: 81 }]", "ports[0].host"),
+        ("network: host\nports: [{ name: a, container: 80, host: 80, host_ip: 127.0.0.1 }]", "ports[0].host_ip"),
+        ("network: host\nsysctls: { net.core.somaxconn: 1 }", "sysctls"),
+    ] {
+        assert_eq!(definition(said).map_err(|refusal| refusal.field).unwrap_err(), field, "{said}");
+    }
 }
 
 #[test]
@@ -262,8 +310,14 @@ fn what_is_wrong_is_said_with_its_place() {
         (&format!("{base}tmpfs: [{{ path: /a/../b }}]"), "a folder out of the folder"),
         (&format!("{base}tmpfs: [/tmp]"), "a folder as compose has it"),
         (&format!("{base}shm_size: 1"), "no shared memory to speak of"),
-        (&format!("{base}security: {{ capabilities: {{ add: [NET_ADMIN] }} }}"), "a capability that reaches out"),
-        (&format!("{base}security: {{ privileged: true }}"), "all of them at once"),
+        (&format!("{base}security: {{ capabilities: {{ add: [FLY] }} }}"), "a capability that there is not"),
+        (&format!("{base}volumes: [{{ host: data, path: /data }}]"), "a volume that is no path"),
+        (&format!("{base}volumes: [{{ host: /srv/../etc, path: /data }}]"), "a path that leads elsewhere"),
+        (&format!("{base}volumes: [{{ host: /srv, path: / }}]"), "a volume over everything"),
+        (&format!("{base}devices: [{{ host: /etc/shadow }}]"), "a device that is none"),
+        (&format!("{base}network: mine"), "a network that there is not"),
+        (&format!("{base}network: host\nports: [{{ name: a, container: 80 }}]"), "a port of a node without its number"),
+        (&format!("{base}security: {{ root: true }}"), "a right that there is not"),
         (&format!("{base}ulimits: {{ nofile: {{ soft: 2, hard: 1 }} }}"), "a soft limit above the hard one"),
         (&format!("{base}ulimits: {{ nofile: many }}"), "a limit that is no number"),
         (&format!("{base}ulimits: {{ nofile: {{ soft: 2 }} }}"), "half a limit"),

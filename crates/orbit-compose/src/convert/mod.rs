@@ -2,6 +2,7 @@
 
 mod fields;
 mod health;
+mod host;
 mod ports;
 mod service;
 mod units;
@@ -12,6 +13,7 @@ use crate::{
     yaml::{self, Key, Map, Node, Value},
 };
 use fields::Fields;
+use orbit_core::model::Grant;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a compose file is read with.
@@ -43,6 +45,17 @@ impl Findings {
     fn note(&mut self, line: usize, path: &str, message: impl Into<String>) {
         self.0.push(Finding { line, path: path.to_string(), is_refused: false, message: message.into() });
     }
+}
+
+/// Whether a text is a compose file rather than manifests: a map with `services`, of no kind.
+pub fn is_compose(text: &str) -> bool {
+    // Manifests may be many and large, and are not read twice.
+    let Ok(Some(Node { value: Value::Map(map), .. })) =
+        (if text.contains("services") { yaml::parse(text) } else { Ok(None) })
+    else {
+        return false;
+    };
+    map.get("services").is_some() && map.get("kind").is_none()
 }
 
 /// Reads a compose file, and gives the manifests of the services that the profiles choose.
@@ -84,8 +97,9 @@ pub fn convert(source: &Source) -> Result<Converted, Error> {
         }
         let Some(manifest) = service::service(&name, &mut fields, source, &mut findings) else { continue };
         let manifest = orbit_api::Manifest { labels: with_project(manifest.labels, &named), ..manifest };
-        if let Err(rejection) = manifest.definition() {
-            findings.refuse(key.line, &path, rejection.to_string());
+        match manifest.definition() {
+            Ok(definition) => note_asks(&definition.spec.asks(), key.line, &path, &mut findings),
+            Err(rejection) => findings.refuse(key.line, &path, rejection.to_string()),
         }
         manifests.push(manifest);
     }
@@ -95,6 +109,16 @@ pub fn convert(source: &Source) -> Result<Converted, Error> {
     }
     findings.0.sort();
     Ok(Converted { manifests, findings: findings.0 })
+}
+
+/// With Compose, whoever starts containers may do all that root may on his machine; here its operator says what.
+fn note_asks(asks: &[Grant], line: usize, path: &str, findings: &mut Findings) {
+    if !asks.is_empty() {
+        let words = Vec::from_iter(asks.iter().map(|asked| format!("`{asked}`"))).join(", ");
+        let message =
+            format!("runs where the node's operator allows {words} (`allow` of the worker), and has it there");
+        findings.note(line, path, message);
+    }
 }
 
 /// The label by which the objects of a project are found.
@@ -108,7 +132,7 @@ fn with_project(mut labels: BTreeMap<String, String>, project: &str) -> BTreeMap
 /// Objects beside the services.
 fn refuse_objects(top: &mut Fields, findings: &mut Findings) {
     for (key, message) in [
-        ("volumes", "volumes are not built yet"),
+        ("volumes", "named volumes are not built yet"),
         ("configs", "configs are not built yet"),
         ("secrets", "secrets are not built yet"),
         ("include", "name each file by itself: files are not merged yet"),

@@ -4,6 +4,7 @@ use super::{
     Findings, Source,
     fields::{Fields, texts},
     health::health,
+    host::{devices, network, volumes},
     is_empty,
     ports::ports,
     units::{cpus, size, span},
@@ -17,23 +18,19 @@ use orbit_api::{
     manifest::{
         ManifestBackoff, ManifestBounds, ManifestCapabilities, ManifestDns, ManifestKind, ManifestLimits,
         ManifestLogging, ManifestOnFailure, ManifestPlacement, ManifestPull, ManifestResources, ManifestRestart,
-        ManifestSecurity, ManifestStop, ManifestTmpfs, ManifestUlimit, ManifestUpdate,
+        ManifestSecurity, ManifestStop, ManifestTmpfs, ManifestUlimit, ManifestUnconfined, ManifestUpdate,
     },
     quantity::{Cpu, Memory},
 };
 use std::collections::BTreeMap;
 
 /// What is known and cannot be said yet, with the way out.
-const NOT_YET: [(&str, &str); 14] = [
-    ("volumes", "volumes and host paths are not built yet"),
+const NOT_YET: [(&str, &str); 10] = [
     ("secrets", "secrets are not built yet"),
     ("configs", "configs are not built yet"),
     ("build", "build and push the image, and name it with `image`: docker build -t NAME . && docker push NAME"),
     ("depends_on", "the order of starts is not built yet: what it needs may not be there when it starts"),
-    ("privileged", "what a node allows is not built yet"),
-    ("devices", "what a node allows is not built yet"),
-    ("gpus", "what a node allows is not built yet"),
-    ("network_mode", "networks are not built yet"),
+    ("gpus", "GPUs are not built yet; a folder of devices may do (`devices`)"),
     ("pid", "namespaces of others are not built"),
     ("ipc", "namespaces of others are not built"),
     ("extends", "repeat what it extends: files are not merged yet"),
@@ -58,6 +55,7 @@ pub fn service(name: &str, fields: &mut Fields, source: &Source, findings: &mut 
     manifest.env = environment(fields, source, findings);
     set_up(&mut manifest, fields, findings);
     manifest.ports = ports(fields, findings);
+    network(&mut manifest, fields, findings);
     manifest.health = health(fields, findings);
     manifest.stop = stop(fields, findings);
     manifest.resources = resources(fields, deploy.as_mut(), findings);
@@ -75,9 +73,7 @@ pub fn service(name: &str, fields: &mut Fields, source: &Source, findings: &mut 
 fn refuse_what_is_not_built(fields: &mut Fields, findings: &mut Findings) {
     for (key, message) in NOT_YET {
         let Some(node) = fields.take(key) else { continue };
-        let says_no =
-            matches!(&node.value, Value::Text(text) if text == "false" || (key == "network_mode" && text == "bridge"));
-        if !says_no && !is_empty(&node.value) {
+        if !is_empty(&node.value) {
             findings.refuse(node.line, &fields.path(key), message);
         }
     }
@@ -240,6 +236,8 @@ fn set_up(manifest: &mut Manifest, fields: &mut Fields, findings: &mut Findings)
     manifest.tty = fields.flag("tty", findings);
     manifest.stdin = fields.flag("stdin_open", findings);
     manifest.tmpfs = tmpfs(fields, findings);
+    volumes(manifest, fields, findings);
+    manifest.devices = devices(fields, findings);
     manifest.shm_size = fields.parsed("shm_size", findings, size);
     manifest.security = security(fields, findings);
     manifest.ulimits = ulimits(fields, findings);
@@ -289,12 +287,15 @@ fn security(fields: &mut Fields, findings: &mut Findings) -> Option<ManifestSecu
     let mut security = ManifestSecurity {
         capabilities: (capabilities != ManifestCapabilities::default()).then_some(capabilities),
         read_only_root: fields.flag("read_only", findings),
-        no_new_privileges: false,
+        privileged: fields.flag("privileged", findings),
+        ..ManifestSecurity::default()
     };
     for option in fields.texts("security_opt", findings) {
         match &*option.replace('=', ":") {
             "no-new-privileges" | "no-new-privileges:true" => security.no_new_privileges = true,
             "no-new-privileges:false" => {}
+            "seccomp:unconfined" => security.seccomp = Some(ManifestUnconfined::Unconfined),
+            "apparmor:unconfined" => security.apparmor = Some(ManifestUnconfined::Unconfined),
             _ => findings.refuse(line, &fields.path("security_opt"), format!("`{option:.64}` is not carried over")),
         }
     }

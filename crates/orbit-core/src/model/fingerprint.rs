@@ -194,6 +194,33 @@ impl Fingerprint {
             it.map(options);
         });
         self.map(labels);
+        // As it was before this could be said.
+        if setup.host != HostAccess::default() {
+            self.host_access(&setup.host);
+        }
+    }
+
+    fn host_access(&mut self, access: &HostAccess) {
+        let HostAccess { mounts, devices, network, privileged, seccomp_unconfined, apparmor_unconfined } = access;
+        self.text("host");
+        self.count(mounts.len());
+        for HostMount { host, path, read_only } in mounts {
+            self.text(host);
+            self.text(path);
+            self.byte((*read_only).into());
+        }
+        self.count(devices.len());
+        for Device { host, path, access } in devices {
+            self.texts(&[host.clone(), path.clone(), access.clone()]);
+        }
+        self.byte(match network {
+            Network::Bridge => 0,
+            Network::Host => 1,
+            Network::None => 2,
+        });
+        for flag in [privileged, seccomp_unconfined, apparmor_unconfined] {
+            self.byte((*flag).into());
+        }
     }
 
     fn placement(&mut self, Placement { strategy, constraints }: &Placement) {
@@ -393,13 +420,27 @@ mod tests {
             },
             logging: Some(Logging { driver: Some("local".into()), options: map("max-size", "1m") }),
             labels: map("e", "f"),
+            host: HostAccess::default(),
+        }
+    }
+
+    /// Everything of its machine that can be given.
+    fn given() -> HostAccess {
+        HostAccess {
+            mounts: vec![HostMount { host: "/srv".into(), path: "/data".into(), read_only: true }],
+            devices: vec![Device { host: "/dev/a".into(), path: "/dev/b".into(), access: "r".into() }],
+            network: Network::Host,
+            privileged: true,
+            seccomp_unconfined: true,
+            apparmor_unconfined: true,
         }
     }
 
     #[test]
     fn whatever_is_set_up_in_another_way_has_another_fingerprint() {
         let (all, none) = (set_up(), Setup::default());
-        let changes: [fn(&mut Setup, &Setup); 22] = [
+        let all = Setup { host: given(), ..all };
+        let changes: [fn(&mut Setup, &Setup); 32] = [
             |it, to| it.user = to.user.clone(),
             |it, to| it.working_dir = to.working_dir.clone(),
             |it, to| it.hostname = to.hostname.clone(),
@@ -422,6 +463,16 @@ mod tests {
             |it, to| it.dns.options = to.dns.options.clone(),
             |it, to| it.logging = to.logging.clone(),
             |it, to| it.labels = to.labels.clone(),
+            |it, to| it.host = to.host.clone(),
+            |it, to| it.host.mounts = to.host.mounts.clone(),
+            |it, _| it.host.mounts.iter_mut().for_each(|mount| mount.read_only = false),
+            |it, to| it.host.devices = to.host.devices.clone(),
+            |it, _| it.host.devices.iter_mut().for_each(|device| device.access = "w".into()),
+            |it, to| it.host.network = to.host.network,
+            |it, _| it.host.network = Network::None,
+            |it, to| it.host.privileged = to.host.privileged,
+            |it, to| it.host.seccomp_unconfined = to.host.seccomp_unconfined,
+            |it, to| it.host.apparmor_unconfined = to.host.apparmor_unconfined,
         ];
         let changed = |change: &fn(&mut Setup, &Setup)| {
             let mut setup = all.clone();
@@ -459,6 +510,8 @@ mod tests {
         assert_eq!(found, ["f9395f52cd55223a", "0bacf22adbe34113", "1cc92b46c00d468a"]);
         let found = [of_setup(Setup::default()), of_setup(set_up())].map(fingerprint);
         assert_eq!(found, ["f5bdff5f9073fa43", "63c9e30b8f60d4de"]);
+        let found = [Setup::default(), set_up()].map(|setup| fingerprint(of_setup(Setup { host: given(), ..setup })));
+        assert_eq!(found, ["5e1ccc23ce23afaf", "f77c0019511c27ec"]);
         let port = |protocol, host_ip| Port { protocol, host_ip, ..Port::tcp("dns", 53, Some(53)) };
         let local = Some("127.0.0.1".parse().expect("an address"));
         let ports = [port(Protocol::Udp, None), port(Protocol::Both, None), port(Protocol::Tcp, local)];

@@ -1,6 +1,6 @@
 //! A node: a machine with a Docker engine and a worker.
 
-use super::{Attribute, Constraint, NodeId, NodeUid, Resources, TaskId, Time, Uid};
+use super::{Attribute, Constraint, Grant, NodeId, NodeUid, Resources, TaskId, Time, Uid};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -28,6 +28,8 @@ pub struct NodeInfo {
     /// Which ports beyond that range a spec may pin, in ranges with both ends included. `None`: any, as a worker that is
     /// older than the question had it.
     pub pinned_ports: Option<Box<[(u16, u16)]>>,
+    /// What its operator allows beyond what every container has, in order. As the worker said: it holds to that itself, too.
+    pub allowed: Box<[Grant]>,
     /// Which programs work there, for people.
     pub versions: Versions,
 }
@@ -49,6 +51,10 @@ impl NodeInfo {
     pub fn may_pin(&self, port: u16) -> bool {
         let holds = |&(first, last): &(u16, u16)| (first..=last).contains(&port);
         self.pinned_ports.as_ref().is_none_or(|ranges| ranges.iter().any(holds)) || holds(&self.port_range)
+    }
+    /// The first thing that is asked for and that its operator does not allow.
+    pub fn forbids<'a>(&self, asks: &'a [Grant]) -> Option<&'a Grant> {
+        asks.iter().find(|asked| !self.allowed.iter().any(|allowed| allowed.covers(asked)))
     }
 }
 

@@ -3,9 +3,10 @@
 //! The words are those of Docker and of compose files, because that is where people bring them from.
 
 use super::{
-    Bytes, Rejection,
+    ALL_CAPABILITIES, Bytes, Grant, HostAccess, Network, Rejection,
     limits::{self, map_bytes, words_bytes},
-    validate::{check_count, check_labels, check_string, check_text, excerpt},
+    paths::{check_mount_path, check_path},
+    validate::{check_count, check_labels, check_line, check_string, excerpt},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,6 +46,8 @@ pub struct Setup {
     pub logging: Option<Logging>,
     /// Labels of the container, for other tools that look at the engine.
     pub labels: BTreeMap<String, String>,
+    /// What of its machine it is given.
+    pub host: HostAccess,
 }
 
 /// What a task may take at most. What is not said is not limited: a request says how much is set aside for a task, and no more.
@@ -116,13 +119,11 @@ pub struct Logging {
 
 /// The address of the node, as containers see it.
 pub const HOST_GATEWAY: &str = "host-gateway";
-/// Each capability there is.
-pub const ALL_CAPABILITIES: &str = "ALL";
 /// No bound at all.
 pub const UNLIMITED: i64 = -1;
 
 /// What a container has without a word about it (Docker's documentation, "Runtime privilege and Linux capabilities"). More than
-/// that reaches out of the container, and would need the word of the node's operator.
+/// that reaches beyond the container, and needs the word of its node's operator.
 const CAPABILITIES_GIVEN: [&str; 14] = [
     "AUDIT_WRITE",
     "CHOWN",
@@ -218,7 +219,21 @@ impl Setup {
         let logging = self.logging.as_ref().map_or(0, |it| option(&it.driver) + map_bytes(&it.options));
         let ulimits: usize = self.ulimits.keys().map(|name| name.len() + 24).sum();
         let texts = option(&self.user) + option(&self.working_dir) + option(&self.hostname);
-        texts + tmpfs + capabilities + maps + dns + logging + ulimits
+        texts + tmpfs + capabilities + maps + dns + logging + ulimits + self.host.bytes()
+    }
+
+    /// Everything that it asks of the operator of its node, in order.
+    pub fn asks(&self) -> Vec<Grant> {
+        let mut asks = self.host.asks();
+        // Who may do all that root may has each of them.
+        if !self.host.privileged {
+            let added = self.security.capabilities_added.iter();
+            let beyond = added.filter(|name| !CAPABILITIES_GIVEN.contains(&name.as_str()));
+            asks.extend(beyond.cloned().map(Grant::Capability));
+        }
+        asks.sort();
+        asks.dedup();
+        asks
     }
 
     pub(super) fn validate(&self) -> Result<(), Rejection> {
@@ -243,6 +258,7 @@ impl Setup {
         }
         check_count("extra_hosts", self.extra_hosts.len())?;
         self.dns.validate()?;
+        self.validate_host_access()?;
         self.logging.iter().try_for_each(Logging::validate)?;
         check_labels("container_labels", &self.labels)?;
         match self.labels.keys().find(|key| key.starts_with(LABELS_OF_ORBIT)) {
@@ -265,6 +281,23 @@ impl Setup {
             }
         }
         self.shm_bytes.iter().try_for_each(|size| check_size("shm_size", *size))
+    }
+
+    fn validate_host_access(&self) -> Result<(), Rejection> {
+        self.host.validate()?;
+        for (i, mount) in self.host.mounts.iter().enumerate() {
+            if let Some(j) = self.tmpfs.iter().position(|folder| folder.path == mount.path) {
+                let message = format!("`{}` is mounted by tmpfs[{j}] already", excerpt(&mount.path));
+                return Err(Rejection::invalid(format!("volumes[{i}].path"), message));
+            }
+        }
+        if self.host.network == Network::Host
+            && let Some(name) = self.sysctls.keys().find(|name| name.starts_with("net."))
+        {
+            let message = format!("`{}` is the machine's own in its own network", excerpt(name));
+            return Err(Rejection::invalid("sysctls", message));
+        }
+        Ok(())
     }
 
     fn validate_kernel(&self) -> Result<(), Rejection> {
@@ -316,16 +349,7 @@ impl Security {
                 return Err(Rejection::invalid(field, format!("`{name}` is both added and dropped")));
             }
         }
-        match added.iter().find(|name| !CAPABILITIES_GIVEN.contains(&name.as_str())) {
-            Some(name) => {
-                let message = format!(
-                    "`{name}` is more than a container has without a word about it ({}); no node can allow it yet",
-                    CAPABILITIES_GIVEN.join(", ")
-                );
-                Err(Rejection::invalid("security.capabilities.add", message))
-            }
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -368,39 +392,6 @@ impl Logging {
             check_line(&format!("logging.options.{}", excerpt(key)), value)?;
         }
         Ok(())
-    }
-}
-
-/// A text of one line.
-fn check_line(field: &str, text: &str) -> Result<(), Rejection> {
-    check_text(field, text.len(), text, limits::STRING_BYTES_MAX)?;
-    match text.chars().any(char::is_control) {
-        true => Err(Rejection::invalid(field, "a control character is not allowed")),
-        false => Ok(()),
-    }
-}
-
-/// A path inside a container.
-fn check_path(field: &str, path: &str) -> Result<(), Rejection> {
-    check_line(field, path)?;
-    match path.starts_with('/') {
-        true => Ok(()),
-        false => Err(Rejection::invalid(field, format!("`{}` is not an absolute path", excerpt(path)))),
-    }
-}
-
-/// A path inside a container at which something is mounted.
-fn check_mount_path(field: &str, path: &str) -> Result<(), Rejection> {
-    check_path(field, path)?;
-    if path.contains(':') {
-        return Err(Rejection::invalid(field, format!("`{}` has a `:`, which no engine takes here", excerpt(path))));
-    }
-    if path.split('/').any(|part| part == ".." || part == ".") {
-        return Err(Rejection::invalid(field, format!("`{}` leads through `.` or `..`", excerpt(path))));
-    }
-    match path.split('/').all(str::is_empty) {
-        true => Err(Rejection::invalid(field, "nothing can be mounted over the container's root")),
-        false => Ok(()),
     }
 }
 
@@ -471,6 +462,7 @@ mod tests {
             Setup { shm_bytes: Some(256 << 20), ..Setup::default() },
             capabilities(["CHOWN", "NET_BIND_SERVICE"], ["ALL"]),
             capabilities([], ["NET_RAW"]),
+            capabilities(["NET_ADMIN"], ["ALL"]),
             ulimit("nofile", 1024, 65_536),
             ulimit("memlock", -1, -1),
             ulimit("core", 0, -1),
@@ -506,8 +498,6 @@ mod tests {
                 "tmpfs[0]",
             ),
             (Setup { shm_bytes: Some(u64::MAX), ..Setup::default() }, "shm_size", "1024Ti"),
-            (capabilities(["NET_ADMIN"], []), "security.capabilities.add", "no node can allow it yet"),
-            (capabilities(["ALL"], []), "security.capabilities.add", "no node can allow it yet"),
             (capabilities(["FLY"], []), "security.capabilities.add", "`FLY`"),
             (capabilities([], ["CAP_KILL"]), "security.capabilities.drop", "`CAP_KILL`"),
             (capabilities(["KILL"], ["KILL"]), "security.capabilities.add", "both"),

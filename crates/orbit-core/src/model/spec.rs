@@ -1,6 +1,6 @@
 //! What a user asks for: the content of a manifest in the core's own units.
 
-use super::{Container, Disconnect, Fence, Kind, Millis, Placement, Port, Restart, Setup, Update};
+use super::{Container, Disconnect, Fence, Grant, HostAccess, Kind, Millis, Placement, Port, Restart, Setup, Update};
 use std::collections::BTreeMap;
 
 /// An object as its user submitted it.
@@ -21,8 +21,8 @@ pub struct Definition {
 }
 
 /// What a spec may say at most, as this version of Orbit understands it: 1 has [`Setup`], and ports of other
-/// protocols and addresses.
-pub const SPEC_LEVEL: u32 = 1;
+/// protocols and addresses; 2 has what asks for the word of a node's operator, and [`Network`].
+pub const SPEC_LEVEL: u32 = 2;
 
 /// What runs in a slot, where, and what follows when it ends or its node is silent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,8 +41,16 @@ impl Spec {
     /// What a worker has to understand at least to carry it out in full, as in [`SPEC_LEVEL`]. Limits of their own do not count:
     /// an older worker takes the request for the limit, as it always did, and an update of Orbit is not held up by that.
     pub fn level(&self) -> u32 {
-        let is_first = self.container.setup == Setup::default() && self.container.ports.iter().all(Port::is_plain);
-        if is_first { 0 } else { 1 }
+        let Container { setup, ports, .. } = &self.container;
+        match () {
+            () if setup.host != HostAccess::default() || !setup.asks().is_empty() => 2,
+            () if *setup != Setup::default() || !ports.iter().all(Port::is_plain) => 1,
+            () => 0,
+        }
+    }
+    /// Everything that it asks of the operator of its node, in order.
+    pub fn asks(&self) -> Vec<Grant> {
+        self.container.setup.asks()
     }
     /// About how many bytes it takes in a message.
     pub fn bytes(&self) -> usize {

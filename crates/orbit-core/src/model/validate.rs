@@ -119,6 +119,7 @@ impl Container {
         check_variables("env", &self.env)?;
         self.validate_resources()?;
         self.validate_ports()?;
+        self.validate_network()?;
         self.setup.validate()?;
         self.probes.iter().try_for_each(|(kind, probe)| probe.validate(kind.as_str(), &self.ports))?;
         self.stop.validate()
@@ -162,6 +163,32 @@ impl Container {
             let [limit, request, most] = [limit, self.resources.memory_bytes, limits::MEMORY_BYTES_MAX].map(Bytes);
             let message = format!("{limit} is not between {request}, which is requested, and {most}");
             return Err(Rejection::invalid("resources.limits.memory", message));
+        }
+        Ok(())
+    }
+
+    /// Where nothing is published, because its network is the machine's or none at all.
+    fn validate_network(&self) -> Result<(), Rejection> {
+        let network = self.setup.host.network;
+        for (i, port) in self.ports.iter().enumerate() {
+            match network {
+                Network::Bridge => {}
+                Network::None => {
+                    return Err(Rejection::invalid(format!("ports[{i}]"), "without a network it has no ports"));
+                }
+                Network::Host if port.host != Some(port.container) => {
+                    let message = format!(
+                        "in the network of its machine a port is the machine's: `host: {}` reserves it",
+                        port.container
+                    );
+                    return Err(Rejection::invalid(format!("ports[{i}].host"), message));
+                }
+                Network::Host if port.host_ip.is_some() => {
+                    let message = "in the network of its machine it listens where it likes";
+                    return Err(Rejection::invalid(format!("ports[{i}].host_ip"), message));
+                }
+                Network::Host => {}
+            }
         }
         Ok(())
     }
@@ -271,6 +298,15 @@ pub(super) fn check_text(field: &str, bytes: usize, text: &str, max: usize) -> R
         return Err(Rejection::invalid(field, "a NUL character is not allowed"));
     }
     Ok(())
+}
+
+/// Checks a text of one line.
+pub(super) fn check_line(field: &str, text: &str) -> Result<(), Rejection> {
+    check_string(field, text)?;
+    match text.chars().any(char::is_control) {
+        true => Err(Rejection::invalid(field, "a control character is not allowed")),
+        false => Ok(()),
+    }
 }
 
 pub(super) fn check_count(field: &str, count: usize) -> Result<(), Rejection> {

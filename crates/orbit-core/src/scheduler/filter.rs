@@ -17,6 +17,8 @@ pub struct PlacementClass {
     pub chosen_ports: usize,
     /// What a worker has to understand ([`Spec::level`]).
     pub level: u32,
+    /// What the node's operator has to allow ([`Spec::asks`]).
+    pub asks: Vec<Grant>,
     /// Strategy and constraints.
     pub placement: Placement,
     /// Nodes on which the earlier attempts could not be started: they are taken last.
@@ -32,6 +34,7 @@ impl PlacementClass {
             pinned_ports: spec.container.ports.iter().filter_map(|port| port.host).collect(),
             chosen_ports: spec.container.ports.iter().filter(|port| port.host.is_none()).count(),
             level: spec.level(),
+            asks: spec.asks(),
             placement: spec.placement.clone(),
         }
     }
@@ -68,6 +71,8 @@ pub enum Refusal {
     DiskFull,
     /// Its worker would leave out some of what the spec says.
     WorkerTooOld,
+    /// Its operator does not allow this.
+    NotAllowed(Grant),
     /// It does not meet a constraint.
     Constraint(Constraint),
     /// Too little processor time is free.
@@ -105,6 +110,7 @@ impl Refusal {
             Refusal::Cordoned => "cordoned",
             Refusal::DiskFull => "disk",
             Refusal::WorkerTooOld => "worker",
+            Refusal::NotAllowed(_) => "allow",
             Refusal::Constraint(_) => "constraint",
             Refusal::Cpu { .. } => "cpu",
             Refusal::Memory { .. } => "memory",
@@ -122,6 +128,7 @@ impl fmt::Display for Refusal {
             Refusal::WorkerTooOld => {
                 f.write_str("its worker is of an older version, which does not know all that the spec says")
             }
+            Refusal::NotAllowed(asked) => write!(f, "`{asked}` is not among what its operator allows"),
             Refusal::Constraint(constraint) => write!(f, "not {constraint}"),
             Refusal::Cpu { needs, free } => write!(f, "not enough cpu: needs {needs}m, {free}m free"),
             Refusal::Memory { needs, free } => {
@@ -140,20 +147,23 @@ impl fmt::Display for Refusal {
 /// # Errors
 /// The first filter that refuses it.
 pub fn check(node: &Node, class: &PlacementClass, reserved: &Reserved, at: Time) -> Result<(), Refusal> {
-    check_level(node, class.level)?;
+    check_worker(node, class.level, &class.asks)?;
     check_room(node, class.request, &class.placement, reserved)?;
     ports(node, class, reserved, at).map(|_| ())
 }
 
-/// Whether the node's worker understands what a spec of this level says.
+/// Whether the node's worker understands what a spec of this level says, and its operator allows all that it asks for.
 ///
 /// # Errors
-/// It does not.
-pub fn check_level(node: &Node, level: u32) -> Result<(), Refusal> {
-    if level > node.info.versions.spec_level { Err(Refusal::WorkerTooOld) } else { Ok(()) }
+/// The first thing that is not so.
+pub fn check_worker(node: &Node, level: u32, asks: &[Grant]) -> Result<(), Refusal> {
+    if level > node.info.versions.spec_level {
+        return Err(Refusal::WorkerTooOld);
+    }
+    node.info.forbids(asks).map_or(Ok(()), |asked| Err(Refusal::NotAllowed(asked.clone())))
 }
 
-/// The same as [`check`] without ports and what a worker understands.
+/// The same as [`check`] without ports and what a worker understands and may give.
 ///
 /// # Errors
 /// The first filter that refuses it.

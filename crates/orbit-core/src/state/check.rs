@@ -185,6 +185,7 @@ mod tests {
             port_range: (20_000, 20_099),
             address: None,
             pinned_ports: None,
+            allowed: [].into(),
             versions: Default::default(),
         };
         let spec = Spec {

@@ -214,7 +214,14 @@ impl Worker {
                     task.withdraw(TaskState::Failed, end);
                     self.begin_step(id, Step::Remove, actions);
                 } else if task.wants_to_run() {
-                    self.enqueue(now, id, actions);
+                    match self.forbidden(id) {
+                        None => self.enqueue(now, id, actions),
+                        Some(why) => {
+                            let task = self.tasks.get_mut(&id).expect("just looked");
+                            task.withdraw(TaskState::Failed, End::new(Reason::StartFailed, why));
+                            self.begin_step(id, Step::Remove, actions);
+                        }
+                    }
                 } else if task.order.is_some() {
                     let message = with_last_words("stopped before it was started", trouble);
                     let end = End::new(Reason::Stopped, message);
@@ -291,6 +298,14 @@ impl Worker {
         }
     }
 
+    /// What a task asks for that the operator of this machine does not allow, in words. The manager has asked that before; but this
+    /// is not its word, and the operator may have taken it back since.
+    fn forbidden(&self, id: TaskId) -> Option<String> {
+        let asks = self.tasks[&id].order.as_ref()?.spec.asks();
+        let asked = self.config.info.forbids(&asks)?;
+        Some(format!("`{asked}` is not among what the operator of this node allows"))
+    }
+
     /// No container was ever attempted.
     fn drive_new(&mut self, now: Time, id: TaskId, actions: &mut Vec<Action>) {
         let task = self.tasks.get_mut(&id).expect("the caller has looked");
@@ -301,6 +316,10 @@ impl Worker {
             let end = End::new(Reason::Stopped, "stopped before it was created");
             return self.finish(now, id, TaskState::Stopped, end, actions);
         }
+        if let Some(why) = self.forbidden(id) {
+            return self.finish(now, id, TaskState::Failed, End::new(Reason::CreateFailed, why), actions);
+        }
+        let task = self.tasks.get_mut(&id).expect("just looked");
         let order = task.order.as_ref().expect("just looked");
         let is_right = |(reference, found): &(String, ImageFound)| match &order.image {
             ImageBytes::Digest(wanted) => found.digest.as_deref() == Some(wanted),

@@ -282,6 +282,7 @@ impl World {
             port_range: (20_000, 20_002),
             address: None,
             pinned_ports: None,
+            allowed: [].into(),
             versions: Default::default(),
         }
     }

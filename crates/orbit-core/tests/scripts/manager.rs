@@ -6,7 +6,7 @@
 
 use crate::{
     World,
-    words::{Words, bytes, end, found_text, list, probed, span, spec, state, update},
+    words::{Words, bytes, end, found_text, grants, list, probed, span, spec, state, update},
 };
 use orbit_core::{
     manager::*,
@@ -299,7 +299,8 @@ impl Managed {
             },
             port_range: (first.parse().expect("a port"), last.parse().expect("a port")),
             address: None,
-            versions: Versions { spec_level: words.number("level", 1), ..Versions::default() },
+            versions: Versions { spec_level: words.number("level", SPEC_LEVEL), ..Versions::default() },
+            allowed: grants(words.text("allow", "")).into(),
             pinned_ports: words.option("pins").map(|ranges| {
                 let number = |text: &str| text.parse().expect("a port");
                 let range = |text: &str| match text.split_once('-') {

@@ -81,6 +81,31 @@ fn ports(text: &str) -> Vec<Port> {
     text.split(',').filter(|part| !part.is_empty()).enumerate().map(read).collect()
 }
 
+/// `asks=privileged,host:/srv`: what reaches beyond the container, as its operator would write it.
+fn setup(words: &Words) -> Setup {
+    let mut setup = Setup { user: words.option("user").map(str::to_string), ..Setup::default() };
+    for (i, asked) in grants(words.text("asks", "")).into_iter().enumerate() {
+        let Setup { host, security, .. } = &mut setup;
+        match asked {
+            Grant::Privileged => host.privileged = true,
+            Grant::HostNetwork => host.network = Network::Host,
+            Grant::Unconfined => host.seccomp_unconfined = true,
+            Grant::Capability(name) => _ = security.capabilities_added.insert(name),
+            Grant::HostPath(path) => {
+                host.mounts.push(HostMount { host: path, path: format!("/mnt/{i}"), read_only: false });
+            }
+            Grant::Devices | Grant::DockerSocket => panic!("{asked} is not written here yet"),
+        }
+    }
+    setup
+}
+
+/// `privileged,host:/srv`, in the order of the words.
+pub fn grants(text: &str) -> Vec<Grant> {
+    let words: std::collections::BTreeSet<&str> = text.split(',').filter(|word| !word.is_empty()).collect();
+    words.into_iter().map(|word| word.parse().unwrap_or_else(|error| panic!("{error}"))).collect()
+}
+
 /// The spec that a command describes.
 pub fn spec(words: &Words, policy: RestartPolicy) -> Spec {
     let strategy = match words.text("strategy", "binpack") {
@@ -106,7 +131,7 @@ pub fn spec(words: &Words, policy: RestartPolicy) -> Spec {
                 grace: words.span("grace", 10_000),
             },
             probes: Probes { health: probe(words, "health"), ready: probe(words, "ready") },
-            setup: Setup { user: words.option("user").map(str::to_string), ..Setup::default() },
+            setup: setup(words),
             ..orbit_core::testing::container(words.text("image", "web:1").to_string())
         },
         placement: Placement { strategy, constraints: constraints(words.text("where", "").trim_matches('"')) },

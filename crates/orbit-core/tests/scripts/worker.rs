@@ -5,7 +5,7 @@
 
 use crate::{
     World,
-    words::{Words, bytes, end, found_text, list, probed, span, spec, state},
+    words::{Words, bytes, end, found_text, grants, list, probed, span, spec, state},
 };
 use orbit_core::{model::*, worker::*};
 use std::collections::BTreeMap;
@@ -28,6 +28,8 @@ struct Working {
     seq: u64,
     /// What each task was ordered with, to order it again.
     orders: BTreeMap<TaskId, Assignment>,
+    /// What the operator of the machine allows.
+    allowed: Vec<Grant>,
     printed: String,
 }
 
@@ -41,7 +43,7 @@ impl World for Working {
     }
 }
 
-fn machine(ledger: Ledger, boot: u64, nonce: u64) -> Worker {
+fn machine(ledger: Ledger, boot: u64, nonce: u64, allowed: &[Grant]) -> Worker {
     let info = NodeInfo {
         uid: NODE,
         name: "n0".into(),
@@ -52,6 +54,7 @@ fn machine(ledger: Ledger, boot: u64, nonce: u64) -> Worker {
         port_range: (20_000, 20_099),
         address: None,
         pinned_ports: None,
+        allowed: allowed.into(),
         versions: Default::default(),
     };
     let (pull_deadline, resync_every) = (Millis::secs(20), Millis::secs(30));
@@ -111,7 +114,8 @@ impl Working {
         let ledger = Ledger::new(NODE);
         Working {
             now: 1000,
-            worker: machine(ledger.clone(), 1, 1),
+            worker: machine(ledger.clone(), 1, 1, &[]),
+            allowed: Vec::new(),
             ledger,
             ops: BTreeMap::new(),
             link: LinkId(0),
@@ -131,6 +135,10 @@ impl Working {
     fn command(&mut self, words: &Words) {
         match words.verb {
             "world" => *self = Working::new(),
+            "allow" => {
+                self.allowed = grants(words.words.first().unwrap_or(&""));
+                self.restart();
+            }
             "boot" => self.step(Event::Wake),
             "link" if words.word(0) == "up" => self.step(Event::LinkUp(self.link)),
             "link" => self.step(Event::LinkDown(self.link)),
@@ -280,7 +288,7 @@ impl Working {
 
     fn restart(&mut self) {
         self.nonce += 1;
-        self.worker = machine(self.ledger.clone(), self.boot, self.nonce);
+        self.worker = machine(self.ledger.clone(), self.boot, self.nonce, &self.allowed);
         self.ops.clear();
     }
 

@@ -53,6 +53,7 @@ pub fn node(state: View, node: &Node, now: Time) -> view::Node {
         os: node.info.os.clone(),
         worker_version: node.info.versions.worker.clone(),
         engine_version: node.info.versions.engine.clone(),
+        allowed: node.info.allowed.iter().map(ToString::to_string).collect(),
         allocatable: amount(node.info.allocatable),
         used: amount(node.used()),
         tasks: live_tasks(cluster, node),

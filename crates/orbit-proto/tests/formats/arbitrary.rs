@@ -129,6 +129,29 @@ fn dns() -> impl Strategy<Value = Dns> {
         options,
     })
 }
+fn host_access() -> impl Strategy<Value = HostAccess> {
+    let mount = (text(), text(), any::<bool>()).prop_map(|(host, path, read_only)| HostMount { host, path, read_only });
+    let device = (text(), text(), text()).prop_map(|(host, path, access)| Device { host, path, access });
+    let network = proptest::sample::select(Network::ALL.to_vec());
+    (vec(mount, 0..3), vec(device, 0..3), network, any::<[bool; 3]>()).prop_map(
+        |(mounts, devices, network, [privileged, seccomp_unconfined, apparmor_unconfined])| HostAccess {
+            mounts,
+            devices,
+            network,
+            privileged,
+            seccomp_unconfined,
+            apparmor_unconfined,
+        },
+    )
+}
+fn grant() -> impl Strategy<Value = Grant> {
+    let words = [Grant::Privileged, Grant::Devices, Grant::HostNetwork, Grant::DockerSocket, Grant::Unconfined];
+    prop_oneof![
+        proptest::sample::select(words.to_vec()),
+        "[ABD-Z]{1,8}".prop_map(Grant::Capability),
+        "(/[a-z ]{1,4}){1,3}".prop_map(Grant::HostPath),
+    ]
+}
 fn setup() -> BoxedStrategy<Setup> {
     let tmpfs = (text(), of(n64())).prop_map(|(path, size_bytes)| Tmpfs { path, size_bytes });
     let ulimit = (any::<i64>(), any::<i64>()).prop_map(|(soft, hard)| Ulimit { soft, hard });
@@ -136,8 +159,8 @@ fn setup() -> BoxedStrategy<Setup> {
     let texts = (of(text()), of(text()), of(text()), any::<[bool; 3]>());
     let memory = (vec(tmpfs, 0..3), of(n64()));
     let kernel = (security(), proptest::collection::btree_map(text(), ulimit, 0..3), map());
-    let setup = (texts, memory, kernel, map(), dns(), of(logging), map()).prop_map(
-        |(texts, (tmpfs, shm_bytes), (security, ulimits, sysctls), extra_hosts, dns, logging, labels)| {
+    let setup = (texts, memory, kernel, map(), dns(), of(logging), map(), host_access()).prop_map(
+        |(texts, (tmpfs, shm_bytes), (security, ulimits, sysctls), extra_hosts, dns, logging, labels, host)| {
             let (user, working_dir, hostname, [init, tty, stdin]) = texts;
             Setup {
                 user,
@@ -155,6 +178,7 @@ fn setup() -> BoxedStrategy<Setup> {
                 dns,
                 logging,
                 labels,
+                host,
             }
         },
     );
@@ -239,8 +263,14 @@ fn sorted_reports() -> impl Strategy<Value = Vec<TaskReport>> {
 fn info() -> impl Strategy<Value = NodeInfo> {
     let address = || of(any::<std::net::IpAddr>());
     let pinned = || of(vec(any::<(u16, u16)>(), 0..3));
-    (n64(), text(), map(), text(), text(), resources(), any::<(u16, u16)>(), address(), pinned()).prop_map(
-        |(uid, name, labels, arch, os, allocatable, port_range, address, pinned_ports)| NodeInfo {
+    // In the order of their words, as a worker sends them.
+    let allowed = proptest::collection::vec(grant(), 0..3).prop_map(|grants| {
+        let by_word: std::collections::BTreeMap<_, _> = grants.into_iter().map(|it| (it.to_string(), it)).collect();
+        by_word.into_values().collect()
+    });
+    let places = (any::<(u16, u16)>(), address(), pinned());
+    (n64(), text(), map(), text(), text(), resources(), places, allowed).prop_map(
+        |(uid, name, labels, arch, os, allocatable, (port_range, address, pinned_ports), allowed)| NodeInfo {
             uid: NodeUid(uid),
             name,
             labels,
@@ -255,6 +285,7 @@ fn info() -> impl Strategy<Value = NodeInfo> {
                 spec_level: port_range.0.into(),
             },
             pinned_ports: pinned_ports.map(Vec::into_boxed_slice),
+            allowed,
         },
     )
 }

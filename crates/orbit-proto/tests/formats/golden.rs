@@ -57,6 +57,7 @@ pub fn info() -> NodeInfo {
         port_range: (20_000, 29_999),
         address: None,
         pinned_ports: None,
+        allowed: [].into(),
         versions: Default::default(),
     }
 }
@@ -155,6 +156,7 @@ fn setup_entries() -> Vec<Entry> {
         },
         logging: Some(Logging { driver: Some("json-file".into()), options: map(&[("max-size", "1m")]) }),
         labels: map(&[("team", "shop")]),
+        host: HostAccess::default(),
     };
     let whole = Spec { container: Container { limits: Limits::default(), setup, ..spec().container }, ..spec() };
     let limits = Limits { memory_bytes: Some(1 << 30), ..Limits::default() };
@@ -167,6 +169,32 @@ fn setup_entries() -> Vec<Entry> {
     ];
     let little = Spec { container: Container { limits, setup, ports, ..spec().container }, ..spec() };
     numbered([put(Update::ONE_BY_ONE, whole), put(Update::ONE_BY_ONE, little)])
+}
+
+/// A node whose operator allows each thing that there is, and a spec that asks for all of them.
+fn allowed_entries() -> Vec<Entry> {
+    let words = "capability:NET_ADMIN devices docker-socket host-network host:/srv privileged unconfined";
+    let allowed = words.split(' ').map(|word| word.parse().unwrap()).collect();
+    let register = Command::Register(Registration { info: NodeInfo { allowed, ..info() }, inventory: vec![] });
+    let mount = |host: &str, path: &str, read_only| HostMount { host: host.into(), path: path.into(), read_only };
+    let host = HostAccess {
+        mounts: vec![mount("/srv/media", "/media", true), mount("/run/docker.sock", "/run/docker.sock", false)],
+        devices: vec![Device { host: "/dev/dri".into(), path: "/dev/gpu".into(), access: "rw".into() }],
+        network: Network::Host,
+        privileged: true,
+        seccomp_unconfined: true,
+        apparmor_unconfined: true,
+    };
+    let capabilities_added = ["NET_ADMIN".to_string()].into();
+    let setup = |host| {
+        let security = Security { capabilities_added, ..Security::default() };
+        Setup { security, host, ..Setup::default() }
+    };
+    let of = |setup| Spec { container: Container { setup, ..spec().container }, ..spec() };
+    let alone = HostAccess { network: Network::None, ..HostAccess::default() };
+    let puts =
+        [of(setup(host)), of(Setup { host: alone, ..Setup::default() })].map(|spec| put(Update::ONE_BY_ONE, spec));
+    numbered([register].into_iter().chain(puts))
 }
 
 /// One of each command.
@@ -665,6 +693,7 @@ fn entries_of_version_1_are_read_and_written_byte_for_byte() {
     entries_are_kept("entries-settled", settled_entries());
     entries_are_kept("entries-builds", build_entries());
     entries_are_kept("entries-setup", setup_entries());
+    entries_are_kept("entries-allowed", allowed_entries());
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod credentials;
 mod errors;
 mod exec;
 mod kill;
+mod paths;
 mod probe;
 mod spec;
 
@@ -32,7 +33,7 @@ use bollard::{
 use credentials::Credentials;
 use errors::{During, judge};
 use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
-use orbit_core::model::{ExecRequest, LogRange, Millis, Pull, Resources, TaskId, is_pinned, repository};
+use orbit_core::model::{ExecRequest, Grant, LogRange, Millis, Pull, Resources, TaskId, is_pinned, repository};
 use orbit_core::worker::{
     ContainerSpec, ContainerState, EngineContainer, ImageFound, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
 };
@@ -72,6 +73,7 @@ pub struct DockerRuntime {
     published_on: IpAddr,
     credentials: Credentials,
     log_bytes: u64,
+    allowed: Arc<[Grant]>,
     engine: Arc<Mutex<Option<Engine>>>,
     commands: probe::Commands,
 }
@@ -103,6 +105,7 @@ impl DockerRuntime {
             published_on,
             credentials: Credentials::new(None),
             log_bytes: 0,
+            allowed: [].into(),
             engine: Arc::default(),
             commands: probe::Commands::default(),
         }
@@ -120,6 +123,17 @@ impl DockerRuntime {
     #[must_use]
     pub fn with_log_bytes(self, log_bytes: u64) -> DockerRuntime {
         DockerRuntime { log_bytes, ..self }
+    }
+
+    /// Paths of the machine are given to containers where they lead to what its operator allows; without this, none is.
+    #[must_use]
+    pub fn with_allowed(self, allowed: &[Grant]) -> DockerRuntime {
+        DockerRuntime { allowed: allowed.into(), ..self }
+    }
+
+    /// The engine's socket, where it is this machine's.
+    fn socket(&self) -> Option<PathBuf> {
+        self.host.strip_prefix("unix://").map(PathBuf::from)
     }
 
     /// The engine, reached and its version known.
@@ -174,7 +188,9 @@ impl DockerRuntime {
                 ensure_image(&client, &image, pull, deadline, &self.credentials).await
             }
             Op::RemoveImage { image, id } => remove_image(&client, &image, &id).await,
-            Op::Create(spec) => {
+            Op::Create(mut spec) => {
+                let mounts = paths::followed(&spec.setup.host.mounts, &self.allowed, self.socket()).await?;
+                spec.setup.host.mounts = mounts;
                 let machine = Machine {
                     published_on: self.published_on,
                     cpu_millis: capacity.cpu_millis,

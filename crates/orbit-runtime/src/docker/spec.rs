@@ -1,10 +1,10 @@
 //! A container's spec in Docker's words.
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, PortBinding, ResourcesUlimits, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, HostConfig, HostConfigLogConfig, Mount, MountType, PortBinding,
+    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
-use orbit_core::model::{Logging, Tmpfs, Ulimit};
+use orbit_core::model::{Device, HostMount, Logging, Network, Setup, Tmpfs, Ulimit};
 use orbit_core::worker::{ContainerSpec, Published};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -42,6 +42,8 @@ pub fn body(spec: &ContainerSpec, machine: &Machine) -> ContainerCreateBody {
     let memory = spec.limits.memory_bytes.and_then(limit);
     let cpu = spec.limits.cpu_millis.map(|limit| limit.min(machine.cpu_millis).max(CPU_MILLIS_MIN) * NANOS_PER_MILLI);
     let setup = &spec.setup;
+    // Elsewhere than in a network of the engine nothing is published.
+    let ports = if setup.host.network == Network::Bridge { spec.ports.as_slice() } else { &[] };
     ContainerCreateBody {
         user: setup.user.clone(),
         working_dir: setup.working_dir.clone(),
@@ -53,7 +55,7 @@ pub fn body(spec: &ContainerSpec, machine: &Machine) -> ContainerCreateBody {
         cmd: some(&spec.args),
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         // Without this, a port that the image itself does not expose is not published, and nobody says so.
-        exposed_ports: Some(exposed_ports(&spec.ports)),
+        exposed_ports: Some(exposed_ports(ports)),
         stop_signal: spec.stop_signal.clone(),
         labels: Some(spec.labels.iter().cloned().collect()),
         host_config: Some(HostConfig {
@@ -63,7 +65,7 @@ pub fn body(spec: &ContainerSpec, machine: &Machine) -> ContainerCreateBody {
             nano_cpus: cpu.and_then(limit),
             cpu_shares: shares(spec.resources.cpu_millis),
             pids_limit: limit(spec.pids_max.into()),
-            port_bindings: Some(port_bindings(&spec.ports, machine.published_on)),
+            port_bindings: Some(port_bindings(ports, machine.published_on)),
             log_config: log_config(setup.logging.as_ref(), machine),
             init: setup.init.then_some(true),
             tmpfs: (!setup.tmpfs.is_empty()).then(|| setup.tmpfs.iter().map(tmpfs).collect()),
@@ -71,7 +73,11 @@ pub fn body(spec: &ContainerSpec, machine: &Machine) -> ContainerCreateBody {
             cap_add: names(&setup.security.capabilities_added),
             cap_drop: names(&setup.security.capabilities_dropped),
             readonly_rootfs: setup.security.read_only_root.then_some(true),
-            security_opt: setup.security.no_new_privileges.then(|| vec!["no-new-privileges:true".to_owned()]),
+            security_opt: security_options(setup),
+            privileged: setup.host.privileged.then_some(true),
+            network_mode: network_mode(setup.host.network),
+            mounts: (!setup.host.mounts.is_empty()).then(|| setup.host.mounts.iter().map(mount).collect()),
+            devices: (!setup.host.devices.is_empty()).then(|| setup.host.devices.iter().map(device).collect()),
             ulimits: (!setup.ulimits.is_empty()).then(|| setup.ulimits.iter().map(ulimit).collect()),
             sysctls: map(&setup.sysctls),
             extra_hosts: list(setup.extra_hosts.iter().map(|(name, address)| format!("{name}:{address}"))),
@@ -105,6 +111,43 @@ fn names(names: &BTreeSet<String>) -> Option<Vec<String>> {
 
 fn map(pairs: &BTreeMap<String, String>) -> Option<HashMap<String, String>> {
     (!pairs.is_empty()).then(|| pairs.clone().into_iter().collect())
+}
+
+fn security_options(setup: &Setup) -> Option<Vec<String>> {
+    let said = [
+        (setup.security.no_new_privileges, "no-new-privileges:true"),
+        (setup.host.seccomp_unconfined, "seccomp=unconfined"),
+        (setup.host.apparmor_unconfined, "apparmor=unconfined"),
+    ];
+    list(said.into_iter().filter(|(is_said, _)| *is_said).map(|(_, option)| option.to_owned()))
+}
+
+/// Nothing where it is in a network of the engine.
+fn network_mode(network: Network) -> Option<String> {
+    match network {
+        Network::Bridge => None,
+        Network::Host => Some("host".to_owned()),
+        Network::None => Some("none".to_owned()),
+    }
+}
+
+/// A source that is not there is refused by the engine, and not made.
+fn mount(HostMount { host, path, read_only }: &HostMount) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(host.clone()),
+        target: Some(path.clone()),
+        read_only: Some(*read_only),
+        ..Mount::default()
+    }
+}
+
+fn device(Device { host, path, access }: &Device) -> DeviceMapping {
+    DeviceMapping {
+        path_on_host: Some(host.clone()),
+        path_in_container: Some(path.clone()),
+        cgroup_permissions: Some(access.clone()),
+    }
 }
 
 fn tmpfs(Tmpfs { path, size_bytes }: &Tmpfs) -> (String, String) {

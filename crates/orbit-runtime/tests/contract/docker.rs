@@ -5,7 +5,8 @@ use crate::engine::{Does, Engine, LABEL_TEST, TestEngine, soon, text};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use orbit_core::model::{
-    Dns, ExecRequest, HOST_GATEWAY, Limits, LogRange, Logging, Millis, Security, Setup, Tmpfs, UNLIMITED, Ulimit,
+    Device, Dns, ExecRequest, Grant, HOST_GATEWAY, HostAccess, HostMount, Limits, LogRange, Logging, Millis, Network,
+    Security, Setup, Tmpfs, UNLIMITED, Ulimit,
 };
 use orbit_core::worker::{ContainerSpec, ContainerState, Op, OpErrorKind, OpOutput, ProbeOf, Published};
 use orbit_runtime::{ContainerRuntime, ExecInput, ExecOutput, docker::DockerRuntime};
@@ -298,6 +299,98 @@ async fn a_container_is_set_up_as_it_is_described() {
     let size = r#"{{index .HostConfig.LogConfig.Config "max-size"}}"#;
     let format = format!("{{{{.HostConfig.LogConfig.Type}}}} {size} {{{{.Config.Labels.team}}}}");
     assert_eq!(docker(&["inspect", "--format", &format, &name]), "json-file 1m shop");
+}
+
+/// What these files and links are inside a container with this setup.
+async fn seen_inside(engine: &mut Docker, files: &str, setup: Setup) -> String {
+    let mut spec = engine.spec(Does::Run);
+    spec.args = ["print"].into_iter().chain(files.split_whitespace()).map(str::to_owned).collect();
+    spec.setup = setup;
+    let name = engine.run(spec).await;
+    assert_eq!(engine.ended(&name).await, ContainerState::Exited { code: 0, out_of_memory: false });
+    engine.log(&name, None).await
+}
+
+#[tokio::test]
+async fn a_folder_of_the_node_is_given_where_its_operator_allows_it() {
+    let Some(mut engine) = engine().await else { return };
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let at = |path: &str| folder.path().join(path).to_str().expect("a text").to_owned();
+    std::fs::create_dir(at("media")).expect("a folder can be made");
+    std::fs::write(at("media/hello"), "from the node").expect("a file can be made");
+    std::os::unix::fs::symlink("/etc", at("out")).expect("a link can be made");
+    engine.runtime = engine.runtime.clone().with_allowed(&[Grant::HostPath(at(""))]);
+    let mount = |host: String, read_only| HostMount { host, path: "/media".to_owned(), read_only };
+    let of = |mounts| Setup { host: HostAccess { mounts, ..HostAccess::default() }, ..Setup::default() };
+    let seen = seen_inside(&mut engine, "/media/hello /proc/self/mounts", of(vec![mount(at("media"), true)])).await;
+    assert!(seen.contains("/media/hello: from the node"), "{seen}");
+    let line = seen.lines().find(|line| line.split(' ').nth(1) == Some("/media")).expect("it is mounted");
+    assert!(line.split(' ').any(|word| word.starts_with("ro,")), "{line}");
+    // What is not allowed, what leads out of what is, and what is not there: nothing is made of it.
+    for (host, said) in
+        [("/etc".to_owned(), "`host:/etc`"), (at("out"), "leads to `/etc`"), (at("none"), "there is no")]
+    {
+        let mut spec = engine.spec(Does::Run);
+        spec.setup = of(vec![mount(host, false)]);
+        let name = spec.name.clone();
+        let error = engine.perform(Op::Create(spec.into())).await.expect_err(said);
+        assert_eq!(error.kind, OpErrorKind::Refused);
+        assert!(error.message.contains(said), "{error:?}");
+        assert_eq!(engine.inspect(&name).await, None);
+    }
+    assert!(!folder.path().join("none").exists());
+}
+
+#[tokio::test]
+async fn a_container_is_in_the_network_of_its_node_or_in_none_if_it_says_so() {
+    let Some(mut engine) = engine().await else { return };
+    let of = |network| Setup { host: HostAccess { network, ..HostAccess::default() }, ..Setup::default() };
+    let own = std::fs::read_link("/proc/self/ns/net").expect("a link").display().to_string();
+    for (network, is_own) in [(Network::Bridge, false), (Network::Host, true), (Network::None, false)] {
+        let seen = seen_inside(&mut engine, "/proc/self/ns/net /proc/self/net/dev", of(network)).await;
+        assert_eq!(seen.contains(&own), is_own, "{network:?}: {own}\n{seen}");
+        let others =
+            seen.lines().filter(|line| line.contains(": ") && !line.contains("lo:") && !line.contains("/proc"));
+        assert_eq!(others.count() == 0, network == Network::None, "{network:?}: {seen}");
+    }
+    // What listens in the node's network is asked there.
+    let port = engine.free_port();
+    let mut spec = engine.spec(Does::Run);
+    spec.args = Vec::new();
+    spec.env = vec![("PORT".to_owned(), port.to_string())];
+    spec.ports = vec![Published::tcp(port, port)];
+    spec.setup = of(Network::Host);
+    let name = engine.run(spec).await;
+    engine.logged(&name, &format!("listening on port {port}\n")).await;
+    let ask = ProbeOf::Http(port, "/".to_owned());
+    engine.done(Op::Probe { name, ask, timeout: Millis::secs(5) }).await;
+}
+
+#[tokio::test]
+async fn a_container_may_do_more_of_root_if_it_says_so() {
+    let Some(mut engine) = engine().await else { return };
+    let capabilities = |seen: &str| {
+        let line = seen.lines().find_map(|line| line.strip_prefix("CapBnd:")).expect("a line of capabilities");
+        u64::from_str_radix(line.trim(), 16).expect("a number")
+    };
+    let own = capabilities(&std::fs::read_to_string("/proc/1/status").expect("a file"));
+    let names = |name: &str| [name.to_owned()].into();
+    let security =
+        Security { capabilities_added: names("NET_ADMIN"), capabilities_dropped: names("ALL"), ..Security::default() };
+    let setup = Setup { security, ..Setup::default() };
+    let status = "/proc/self/status";
+    assert_eq!(capabilities(&seen_inside(&mut engine, status, setup).await), 1 << 12);
+    let of = |host| Setup { host, ..Setup::default() };
+    let privileged = of(HostAccess { privileged: true, ..HostAccess::default() });
+    assert_eq!(capabilities(&seen_inside(&mut engine, status, privileged).await), own);
+    let unconfined = of(HostAccess { seccomp_unconfined: true, apparmor_unconfined: true, ..HostAccess::default() });
+    let seen = seen_inside(&mut engine, status, unconfined).await;
+    assert!(seen.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "0"])), "{seen}");
+    let device =
+        Device { host: "/dev/null".to_owned(), path: "/dev/nothing".to_owned(), access: Device::ACCESS.to_owned() };
+    let devices = of(HostAccess { devices: vec![device], ..HostAccess::default() });
+    let seen = seen_inside(&mut engine, "/dev/nothing /dev/none", devices).await;
+    assert!(seen.starts_with("/dev/nothing: \n/dev/none: No such file"), "{seen:?}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     args::{Format, selector},
     client::path,
+    compose::{ComposeArgs, LABEL_PROJECT},
     error::{Error, Kind},
     files::{self, Document},
     session::Session,
@@ -34,6 +35,7 @@ Examples:
   orbit apply -f web.yaml -f jobs.yaml --wait --timeout 2m
   orbit apply -f shop/                         # every .yaml, .yml and .json file in it
   orbit apply -f shop/ --prune -l team=shop    # and delete the team's other services
+  orbit apply -f compose.yaml --prune          # and delete the project's other services
   orbit apply -f web.yaml --dry-run            # say what would change, field by field
   orbit apply -f web.yaml --dry-run --exit-code > /dev/null || orbit apply -f web.yaml
   orbit apply -f shop/ -o json                 # one document: what came of each object
@@ -41,7 +43,7 @@ Examples:
   cat web.yaml | orbit apply -f -
   orbit apply -f web.yaml --if-revision 57     # only if nobody changed it since")]
 pub struct Apply {
-    /// A file with manifests in YAML or JSON, or a directory of such files; `-` is standard input
+    /// A file with manifests in YAML or JSON, a compose file, or a directory of such files; `-` is standard input
     #[arg(short, long = "file", value_name = "FILE", required = true)]
     pub files: Vec<String>,
     /// Say what would change, field by field, and change nothing
@@ -50,7 +52,8 @@ pub struct Apply {
     /// With --dry-run: exit with 1 if anything would change
     #[arg(long, requires = "dry_run")]
     pub exit_code: bool,
-    /// Delete the services that are not in the files, among those that -l selects, or among all with --all
+    /// Delete the services that are not in the files, among those that -l selects, among those of the compose file's project, or
+    /// among all with --all
     #[arg(long)]
     pub prune: bool,
     /// With --prune: only services with these labels
@@ -59,6 +62,8 @@ pub struct Apply {
     /// With --prune: all services
     #[arg(long, requires = "prune", conflicts_with = "selector")]
     pub all: bool,
+    #[command(flatten)]
+    pub compose: ComposeArgs,
     #[command(flatten)]
     pub waiting: Waiting,
     /// Change the one service in the files only if this is its revision; 0: only if it does not exist
@@ -71,8 +76,13 @@ pub struct Apply {
 
 pub async fn apply(session: &mut Session<'_>, args: Apply) -> Result<u8, Error> {
     let format = settings::format(args.output, session.env, &session.context)?;
-    let documents = files::read(session, &args.files)?;
+    let documents = files::read(session, &args.files, &args.compose)?;
     let condition = condition(&documents, args.if_revision)?;
+    let of_project = project(&documents).map(|project| format!("{LABEL_PROJECT}={project}"));
+    let args = match args.selector.is_none() && !args.all {
+        true => Apply { selector: of_project, ..args },
+        false => args,
+    };
     if args.prune && args.selector.is_none() && !args.all {
         return Err(Error::usage("--prune: of which services? Choose with -l KEY=VALUE, or say --all"));
     }
@@ -179,6 +189,12 @@ impl Outcome {
             Format::Name | Format::Table | Format::Wide => Ok(()),
         }
     }
+}
+
+/// The project of compose files, if there is nothing else in the files, and but one.
+fn project(documents: &[Document]) -> Option<&String> {
+    let first = documents.first()?.project.as_ref()?;
+    documents.iter().all(|document| document.project.as_ref() == Some(first)).then_some(first)
 }
 
 /// The services that are not in the files, of those that the selector chooses.

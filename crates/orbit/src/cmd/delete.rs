@@ -2,6 +2,7 @@
 
 use crate::{
     client::path,
+    compose::ComposeArgs,
     error::{Error, Kind},
     files, names,
     session::Session,
@@ -19,7 +20,8 @@ Examples:
   orbit delete service web
   orbit delete task import
   orbit delete task 1.57.0
-  orbit delete -f web.yaml")]
+  orbit delete -f web.yaml
+  orbit delete -f compose.yaml                 # what a compose file says")]
 pub struct Delete {
     /// service, task or node; or KIND/NAME
     #[arg(value_name = "KIND", value_parser = TargetParser, required_unless_present = "files")]
@@ -30,11 +32,13 @@ pub struct Delete {
     /// Delete what is described in a file; `-` is standard input
     #[arg(short, long = "file", value_name = "FILE", conflicts_with_all = ["target", "names"])]
     pub files: Vec<String>,
+    #[command(flatten)]
+    pub compose: ComposeArgs,
 }
 
 pub async fn delete(session: &mut Session<'_>, args: Delete) -> Result<u8, Error> {
     let mut objects = Vec::new();
-    for document in files::read_if_any(session, &args.files)? {
+    for document in files::read_if_any(session, &args.files, &args.compose)? {
         let kind = match document.manifest.kind {
             ManifestKind::Service => ObjectKind::Service,
             ManifestKind::Task => ObjectKind::Task,

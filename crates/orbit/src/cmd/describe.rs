@@ -100,16 +100,19 @@ const VALUE_COLUMN: usize = 14;
 /// So many events are shown; `orbit events` shows all.
 const EVENTS_MAX: usize = 30;
 /// Fields of a manifest of which most say nothing.
-const SETUP: [(&str, &str); 15] = [
+const SETUP: [(&str, &str); 18] = [
     ("User", "user"),
     ("Directory", "working_dir"),
     ("Hostname", "hostname"),
     ("Init", "init"),
     ("TTY", "tty"),
     ("Stdin", "stdin"),
+    ("Volumes", "volumes"),
     ("Tmpfs", "tmpfs"),
     ("Shm size", "shm_size"),
     ("Security", "security"),
+    ("Devices", "devices"),
+    ("Network", "network"),
     ("Ulimits", "ulimits"),
     ("Sysctls", "sysctls"),
     ("Extra hosts", "extra_hosts"),
@@ -311,6 +314,7 @@ impl Page {
         self.field("Platform", format!("{}/{}", node.os, node.arch));
         self.field_if_any("Worker", &node.worker_version);
         self.field_if_any("Engine", &node.engine_version);
+        self.field_if_any("Allows", &node.allowed.join(", "));
         self.field("CPU", format!("{} used/allocatable", node_cpu(node)));
         self.field("Memory", format!("{} used/allocatable", node_memory(node)));
         self.field("Tasks", node.tasks);

@@ -7,6 +7,7 @@ mod words;
 
 use crate::{client::Client, error::Error};
 use clap::{Args, CommandFactory, FromArgMatches};
+use orbit_core::model::Grant;
 use orbit_shell::program::{Logs, Settings};
 pub use screen::Screen;
 use std::{
@@ -26,6 +27,7 @@ both daemons; containers keep running, and the next start adopts them.
 Examples:
   orbit dev
   orbit dev --verbose                          # with the daemons' own logs
+  orbit dev --allow host:/srv                  # containers may mount /srv, and what is below it
   orbit dev --listen-workers 0.0.0.0:7071      # other machines may join, on a network that you trust
   orbit dev --state-dir /tmp/orbit --listen 127.0.0.1:8070 --listen-workers 127.0.0.1:8071")]
 pub struct DevArgs {
@@ -41,6 +43,10 @@ pub struct DevArgs {
     /// On which of the machine's addresses tasks publish their ports
     #[arg(long, value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub publish: IpAddr,
+    /// What a container may have of this machine beyond what each has anyway, as `orbit-worker --help` lists it; may be given
+    /// several times
+    #[arg(long, value_name = "WHAT")]
+    pub allow: Vec<Grant>,
     /// Show the daemons' own logs as well
     #[arg(short, long)]
     pub verbose: bool,
@@ -84,6 +90,7 @@ impl DevArgs {
             state_dir: state_dir.join("worker"),
             publish: self.publish,
             pinned_ports: pinnable(self.listen),
+            allow: self.allow,
             logs: self.logs,
             ..built_in()
         };

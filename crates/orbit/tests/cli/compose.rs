@@ -1,6 +1,7 @@
 //! Compose files as manifests: which file is read, with which variables, and what is said of what cannot be carried over.
 
-use crate::{Line, Ran};
+use crate::{Line, Ran, data::*, fake::*};
+use serde_json::json;
 use std::{fs, path::Path};
 
 const COMPOSE: &str = "services:\n  web:\n    image: web:${TAG}\n    restart: always\n    env_file: app.env\n";
@@ -43,13 +44,13 @@ fn a_compose_file_is_printed_as_manifests_that_can_be_applied() {
 
 #[test]
 fn what_cannot_be_said_is_refused_all_of_it_by_its_line() {
-    let text = "services:\n  db:\n    image: postgres\n    restart: always\n    volumes: [data:/data]\n    privileged: true\nvolumes: {data: {}}\n";
+    let text = "services:\n  db:\n    image: postgres\n    restart: always\n    volumes: [data:/data]\n    pid: host\nvolumes: {data: {}}\n";
     let folder = folder(&[("compose.yaml", text)]);
     let file = folder.path().join("compose.yaml");
     let ran = convert(&file, &[], &[]);
-    let said = "FILE:5: services.db.volumes: volumes and host paths are not built yet\n\
-                FILE:6: services.db.privileged: what a node allows is not built yet\n\
-                FILE:7: volumes: volumes are not built yet\n\
+    let said = "FILE:5: services.db.volumes: `data`: named volumes are not built yet\n\
+                FILE:6: services.db.pid: namespaces of others are not built\n\
+                FILE:7: volumes: named volumes are not built yet\n\
                 orbit: FILE: 3 things of it cannot be said; --lenient leaves them out\n";
     assert_eq!((ran.code, ran.err.as_str(), ran.out.as_str()), (2, said, ""));
     let lenient = convert(&file, &[], &["--lenient"]);
@@ -69,4 +70,39 @@ fn a_text_comes_from_standard_input_and_what_is_none_is_said_with_its_line() {
     assert!(ran.err.starts_with("orbit: -:2: "), "{}", ran.err);
     let absent = convert(Path::new("/not-there/compose.yaml"), &[], &[]);
     assert_eq!((absent.code, absent.err.as_str()), (2, "orbit: FILE: No such file or directory (os error 2)\n"));
+}
+
+/// What a manager is asked for that a compose file says.
+#[test]
+fn a_compose_file_is_applied_pruned_and_deleted_as_its_manifests_are() {
+    let text = "name: shop\nservices:\n  web: {image: web, restart: always}\n  once: {image: job, restart: \"no\"}\n";
+    let of_project = "GET /v1/services?selector=project%3Dshop";
+    let fake = Fake::new([
+        ("PUT /v1/services/web", vec![json(201, stored("web", true, true))]),
+        ("POST /v1/tasks", vec![json(201, submitted("once", true))]),
+        (of_project, vec![ok(list(vec![service("web", 1, 1, ""), service("old", 1, 1, "")]))]),
+        ("DELETE /v1/services/web", vec![ok(json!({}))]),
+        ("DELETE /v1/services/old", vec![ok(json!({}))]),
+        ("DELETE /v1/tasks/once", vec![ok(json!({}))]),
+    ]);
+    let line = |args: &[&str]| Line { stdin: text, ..Line::to(&fake) }.run(args);
+    let ran = line(&["apply", "-f", "-", "--prune"]);
+    assert_eq!(ran.out, "service/web created\ntask/once created\nservice/old deleted\n", "{}", ran.err);
+    let body = json!({"kind": "Service", "name": "web", "image": "web", "labels": {"project": "shop"}});
+    assert_eq!(fake.asked()[0].body, body);
+    let ran = line(&["delete", "-f", "-"]);
+    assert_eq!((ran.code, fake.lines().last().map(String::as_str)), (0, Some("DELETE /v1/tasks/once")), "{}", ran.err);
+}
+
+#[test]
+fn nothing_of_a_compose_file_is_sent_that_cannot_all_be_said() {
+    let text =
+        "services:\n  web: {image: web, restart: always}\n  db: {image: db, restart: always, volumes: [data:/data]}\n";
+    let fake = Fake::new([("PUT /v1/services/web", vec![ok(stored("web", true, true))])]);
+    let line = |args: &[&str]| Line { stdin: text, ..Line::to(&fake) }.run(args);
+    let ran = line(&["apply", "-f", "-"]);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("standard input:3: services.db.volumes: "), "{}", ran.err);
+    assert!(ran.err.ends_with("orbit: standard input: 1 thing of it cannot be said; --lenient leaves it out\n"));
+    assert_eq!(fake.lines(), [""; 0]);
 }

@@ -84,7 +84,7 @@ pub fn node(name: &str, state: &str, zone: &str) -> Value {
     json!({
         "name": name, "uid": "00000000000000ff", "state": state, "message": message,
         "labels": { "zone": zone }, "arch": "amd64", "os": "linux",
-        "worker_version": "0.1.0", "engine_version": "Docker 28.2.2",
+        "worker_version": "0.1.0", "engine_version": "Docker 28.2.2", "allowed": ["capability:NET_ADMIN", "host:/srv"],
         "allocatable": { "cpu_millis": 4000, "memory_bytes": 8589934592u64 },
         "used": { "cpu_millis": 250, "memory_bytes": 134217728 },
         "tasks": 1, "registered_at": "2026-02-27T12:00:00Z"

@@ -172,7 +172,7 @@ impl Cluster {
     /// state as it is (invariants I1, I17, I18).
     fn check_target(&self, spec: &Spec, target: &Target) -> Result<(), filter::Refusal> {
         let node = self.node(target.node).ok_or(filter::Refusal::NotReady)?;
-        filter::check_level(node, spec.level())?;
+        filter::check_worker(node, spec.level(), &spec.asks())?;
         filter::check_room(node, spec.container.resources, &spec.placement, &filter::Reserved::default())?;
         filter::check_ports(node, spec, &target.host_ports, self.at)
     }

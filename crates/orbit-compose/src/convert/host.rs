@@ -1,0 +1,199 @@
+//! What of its machine a service is given: folders, devices, the network, more of root's rights.
+
+use super::{Findings, fields::Fields, units::size};
+use crate::yaml::{Map, Node, Value};
+use orbit_api::{
+    Manifest,
+    manifest::{ManifestDevice, ManifestNetwork, ManifestTmpfs, ManifestVolume},
+};
+
+const NAMED: &str = "named volumes are not built yet";
+const OF_PROJECT: &str = "a path of the project, which no node has: put it on each node that may run this, and name it there \
+                          (`/srv/...`), or into the image";
+const ANONYMOUS: &str = "a volume without a name ends with its container here, as what is written beside it does";
+
+/// What the field `volumes` says, into the manifest.
+pub fn volumes(manifest: &mut Manifest, fields: &mut Fields, findings: &mut Findings) {
+    let Some(node) = fields.said("volumes") else { return };
+    let path = fields.path("volumes");
+    let Value::List(items) = &node.value else {
+        findings.refuse(node.line, &path, "a list is expected");
+        return;
+    };
+    for item in items {
+        match &item.value {
+            Value::Text(text) => match short(text) {
+                Ok(Source::Host(volume)) => manifest.volumes.push(volume),
+                Ok(Source::Anonymous) => findings.note(item.line, &path, ANONYMOUS),
+                Err(message) => findings.refuse(item.line, &path, message),
+            },
+            Value::Map(map) => long(map, item, &path, manifest, findings),
+            _ => findings.refuse(item.line, &path, "a text or a map is expected"),
+        }
+    }
+}
+
+/// Where what is mounted comes from.
+#[derive(Debug, PartialEq, Eq)]
+enum Source {
+    Host(ManifestVolume),
+    Anonymous,
+}
+
+/// `[source:]target[:mode]`
+fn short(text: &str) -> Result<Source, String> {
+    let mut parts = text.splitn(3, ':');
+    let (first, target, mode) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+    let Some(target) = target else {
+        return if first.starts_with('/') { Ok(Source::Anonymous) } else { Err(format!("`{text:.64}` is no path")) };
+    };
+    let mut read_only = false;
+    for word in mode.into_iter().flat_map(|mode| mode.split(',')) {
+        match word {
+            "ro" => read_only = true,
+            // How it is cached elsewhere, and labels of SELinux: here it is as the node has it.
+            "rw" | "cached" | "delegated" | "consistent" | "nocopy" | "z" | "Z" => {}
+            other => return Err(format!("`{other:.64}` is not carried over")),
+        }
+    }
+    of_host(first, target, read_only).map(Source::Host)
+}
+
+fn of_host(source: &str, target: &str, read_only: bool) -> Result<ManifestVolume, String> {
+    match source.chars().next() {
+        Some('/') => Ok(ManifestVolume { host: source.to_string(), path: target.to_string(), read_only }),
+        Some('.' | '~') => Err(format!("`{source:.64}` is {OF_PROJECT}")),
+        _ => Err(format!("`{source:.64}`: {NAMED}")),
+    }
+}
+
+fn long(map: &Map, item: &Node, path: &str, manifest: &mut Manifest, findings: &mut Findings) {
+    let mut fields = Fields::of(map, path, item.line);
+    let kind = fields.text("type", findings).unwrap_or_else(|| "volume".to_string());
+    let (source, target) = (fields.text("source", findings), fields.text("target", findings));
+    let read_only = fields.flag("read_only", findings);
+    let _ = fields.take("consistency");
+    let (bind, tmpfs) = (fields.below("bind", findings), fields.below("tmpfs", findings));
+    let _ = fields.take("volume");
+    fields.refuse_others(findings);
+    let Some(target) = target else {
+        findings.refuse(item.line, path, "what is mounted needs its `target`");
+        return;
+    };
+    match (kind.as_str(), source) {
+        ("bind", Some(source)) => {
+            match of_host(&source, &target, read_only) {
+                Ok(volume) => manifest.volumes.push(volume),
+                Err(message) => findings.refuse(item.line, path, message),
+            }
+            if let Some(mut bind) = bind {
+                // Labels of SELinux; and nothing is made on a node, whatever that says.
+                for key in ["selinux", "create_host_path"] {
+                    let _ = bind.take(key);
+                }
+                bind.refuse_others(findings);
+            }
+        }
+        ("tmpfs", _) if read_only => findings.refuse(item.line, path, "a folder in memory that nobody can write to"),
+        ("tmpfs", _) => {
+            let size = tmpfs.and_then(|mut tmpfs| {
+                let size = tmpfs.parsed("size", findings, size);
+                tmpfs.refuse_others(findings);
+                size
+            });
+            manifest.tmpfs.push(ManifestTmpfs { path: target, size });
+        }
+        ("volume", None) => findings.note(item.line, path, ANONYMOUS),
+        ("volume", Some(source)) => findings.refuse(item.line, path, format!("`{source:.64}`: {NAMED}")),
+        ("bind", None) => findings.refuse(item.line, path, "what is bound needs its `source`"),
+        (kind, _) => findings.refuse(item.line, path, format!("`{kind:.64}` is not carried over")),
+    }
+}
+
+/// `HOST[:CONTAINER[:rwm]]`, or a map of the three.
+pub fn devices(fields: &mut Fields, findings: &mut Findings) -> Vec<ManifestDevice> {
+    let Some(node) = fields.said("devices") else { return Vec::new() };
+    let path = fields.path("devices");
+    let Value::List(items) = &node.value else {
+        findings.refuse(node.line, &path, "a list is expected");
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for item in items {
+        match &item.value {
+            // `vendor.com/class=name`, as CDI names them.
+            Value::Text(text) if !text.starts_with('/') => {
+                findings.refuse(item.line, &path, format!("`{text:.64}` is no path"));
+            }
+            Value::Text(text) => {
+                let mut parts = text.splitn(3, ':').map(str::to_string);
+                let host = parts.next().unwrap_or_default();
+                let (path, access) = (parts.next().filter(|path| *path != host), parts.next());
+                found.push(ManifestDevice { host, path, access });
+            }
+            Value::Map(map) => {
+                let mut fields = Fields::of(map, &path, item.line);
+                let host = fields.text("source", findings);
+                let (target, access) = (fields.text("target", findings), fields.text("permissions", findings));
+                fields.refuse_others(findings);
+                match host {
+                    Some(host) => found.push(ManifestDevice { host, path: target, access }),
+                    None => findings.refuse(item.line, &path, "a device needs its `source`"),
+                }
+            }
+            _ => findings.refuse(item.line, &path, "a text or a map is expected"),
+        }
+    }
+    found
+}
+
+/// What the field `network_mode` says. What is not in a network of the engine publishes nothing.
+pub fn network(manifest: &mut Manifest, fields: &mut Fields, findings: &mut Findings) {
+    let Some(node) = fields.said("network_mode") else { return };
+    let path = fields.path("network_mode");
+    let Some(text) = fields.text("network_mode", findings) else { return };
+    manifest.network = match text.as_str() {
+        "bridge" | "default" => return,
+        "host" => Some(ManifestNetwork::Host),
+        "none" => Some(ManifestNetwork::None),
+        other => {
+            findings.refuse(node.line, &path, format!("`{other:.64}`: networks of others are not built yet"));
+            return;
+        }
+    };
+    if !manifest.ports.is_empty() {
+        manifest.ports.clear();
+        let message =
+            "as in Compose, nothing is published then; `ports` with `host` as `container` reserves one of the node's";
+        findings.note(node.line, &path, message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_short_form_is_read() {
+        let host = |text: &str| match short(text) {
+            Ok(Source::Host(ManifestVolume { host, path, read_only })) => format!("{host} {path} {read_only}"),
+            Ok(Source::Anonymous) => "anonymous".to_string(),
+            Err(message) => message.chars().take(24).collect(),
+        };
+        for (text, expected) in [
+            ("/srv/a:/data", "/srv/a /data false"),
+            ("/srv/a:/data:ro", "/srv/a /data true"),
+            ("/srv/a:/data:rw,z", "/srv/a /data false"),
+            ("/srv/a:/data:ro,cached", "/srv/a /data true"),
+            ("/data", "anonymous"),
+            ("/srv/a:/data:rshared", "`rshared` is not carried"),
+            ("data:/data", "`data`: named volumes ar"),
+            ("./data:/data", "`./data` is a path of th"),
+            ("../data:/data", "`../data` is a path of t"),
+            ("~/data:/data", "`~/data` is a path of th"),
+            ("data", "`data` is no path"),
+        ] {
+            assert_eq!(host(text), expected, "{text}");
+        }
+    }
+}
