@@ -18,7 +18,20 @@ pub fn compose(data: &[u8]) {
     };
     let read = |file: &str| if file.len() < 8 { Ok(env.to_string()) } else { Err("there is none".to_string()) };
     let profiles = BTreeSet::from(["a".to_string()]);
-    let source = Source { text, project: None, folder: "p", profiles: &profiles, variables: &variables, read: &read };
+    // Two lines of the same begin another file, which goes over the first.
+    let files = text.splitn(2, "\n#--- next file\n").zip(["a", "b"]);
+    let files: Vec<_> = files.map(|(text, name)| (name.to_string(), text.to_string())).collect();
+    let (files, folder) = (files.as_slice(), "p");
+    let project_directory = env.is_empty().then_some("/srv/p");
+    let source = Source {
+        files,
+        project: None,
+        folder,
+        project_directory,
+        profiles: &profiles,
+        variables: &variables,
+        read: &read,
+    };
     let converted = convert(&source);
     let again = convert(&source);
     let (converted, again) = match (converted, again) {
@@ -29,7 +42,7 @@ pub fn compose(data: &[u8]) {
         }
     };
     assert_eq!(converted.manifests, again.manifests, "the same is read in the same way");
-    assert!(converted.findings.is_sorted(), "findings are in order");
+    assert!(converted.findings.iter().map(|it| &it.file).all(|file| !file.is_empty()), "each has a file");
     if converted.findings.iter().any(|finding| finding.is_refused) {
         return;
     }

@@ -71,7 +71,7 @@ impl WorkerHost {
                 address: None,
                 pinned_ports: None,
                 allowed: allowed_first(index),
-                versions: Versions { spec_level: SPEC_LEVEL, ..Versions::default() },
+                versions: Versions { spec_level: SPEC_LEVEL, ..Versions::default() }.into(),
             },
             pull_deadline: Millis::secs(20),
             starts_max: 3,

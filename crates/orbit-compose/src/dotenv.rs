@@ -26,7 +26,7 @@ pub fn read_env(text: &str, variables: &Variables) -> Result<Vec<(String, String
             (rest, line) = (after, line + 1);
             continue;
         }
-        let fail = |message: String| Err(Error { line: at, message });
+        let fail = |message: String| Err(Error { file: None, line: at, message });
         let trimmed = trimmed.strip_prefix("export ").map_or(trimmed, str::trim_start);
         let Some((name, value)) = trimmed.split_once('=') else {
             // A name alone is passed through, where it has a value.

@@ -9,12 +9,17 @@
 
 mod convert;
 mod dotenv;
+mod findings;
 mod interpolate;
+mod load;
+mod merge;
+mod source;
 mod yaml;
 
-pub use convert::{Source, convert, is_compose};
+pub use convert::{convert, is_compose};
 pub use dotenv::read_env;
 use orbit_api::Manifest;
+pub use source::Source;
 use std::fmt;
 
 /// A compose file that was read.
@@ -29,7 +34,9 @@ pub struct Converted {
 /// Something of a compose file that a manifest does not say, or says in another way.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// Where it stands, from 1.
+    /// In which file it stands, by its name.
+    pub file: String,
+    /// On which line of it, from 1.
     pub line: usize,
     /// Its path, for example `services.web.volumes`.
     pub path: String,
@@ -42,6 +49,8 @@ pub struct Finding {
 /// A text that is no compose file: nothing can be said about its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
+    /// In which file, by its name; nothing where a text has none.
+    pub file: Option<String>,
     /// Where, from 1.
     pub line: usize,
     /// What is wrong.
@@ -50,13 +59,16 @@ pub struct Error {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.line, self.path, self.message)
+        write!(f, "{}:{}: {}: {}", self.file, self.line, self.path, self.message)
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}: {}", self.line, self.message)
+        match &self.file {
+            Some(file) => write!(f, "{file}:{}: {}", self.line, self.message),
+            None => write!(f, "{}: {}", self.line, self.message),
+        }
     }
 }
 

@@ -6,15 +6,32 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// So many nodes and bytes of texts at most, aliases included: a few lines of aliases can stand for billions.
-const NODES_MAX: usize = 100_000;
+pub const NODES_MAX: usize = 100_000;
 pub const BYTES_MAX: usize = 16 << 20;
 const DEPTH_MAX: usize = 64;
 
-/// A value, and the line on which it begins.
+/// Where something stands: in which of the files, and on which line of it, from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub file: usize,
+    pub line: usize,
+}
+
+/// A value, and where it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    pub line: usize,
+    pub at: Place,
+    pub tag: Option<Tag>,
     pub value: Value,
+}
+
+/// What becomes of what another file says of the same field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// It is taken away, and this with it.
+    Reset,
+    /// This is taken in its place, as it is.
+    Override,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +49,7 @@ pub struct Map(pub Vec<(Key, Node)>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
-    pub line: usize,
+    pub at: Place,
     pub text: String,
 }
 
@@ -50,13 +67,15 @@ enum Open {
 }
 
 struct Frame {
-    line: usize,
+    at: Place,
+    tag: Option<Tag>,
     anchor: usize,
     open: Open,
 }
 
 #[derive(Default)]
 struct Builder {
+    file: usize,
     frames: Vec<Frame>,
     /// What has an anchor, with its nodes and bytes.
     anchors: BTreeMap<usize, (Node, (usize, usize))>,
@@ -65,60 +84,76 @@ struct Builder {
     root: Option<Node>,
 }
 
-/// The only document of a text; nothing, if there is none.
-pub fn parse(text: &str) -> Result<Option<Node>, Error> {
+/// The only document of a text; nothing, if there is none. `file` is the number of its file.
+pub fn parse(text: &str, file: usize) -> Result<Option<Node>, Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut builder = Builder::default();
+    let mut builder = Builder { file, ..Builder::default() };
     for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| at(error.marker().line(), error.info()))?;
+        let (event, span) = event.map_err(|error| wrong(error.marker().line(), error.info()))?;
         let line = span.start.line();
         builder.take(event, line)?;
     }
     Ok(builder.root)
 }
 
-fn at(line: usize, message: impl Into<String>) -> Error {
-    Error { line, message: message.into() }
+fn wrong(line: usize, message: impl Into<String>) -> Error {
+    Error { file: None, line, message: message.into() }
+}
+
+/// The two that Compose knows; others are those of YAML, which change nothing here.
+fn tag(tag: Option<&saphyr_parser::Tag>) -> Option<Tag> {
+    match tag.filter(|tag| tag.handle == "!")?.suffix.as_str() {
+        "reset" => Some(Tag::Reset),
+        "override" => Some(Tag::Override),
+        _ => None,
+    }
 }
 
 impl Builder {
     fn take(&mut self, event: Event, line: usize) -> Result<(), Error> {
         match event {
-            Event::Scalar(text, style, anchor, _) => {
+            Event::Scalar(text, style, anchor, own) => {
                 let is_null = style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
                 self.count((1, text.len()), line)?;
                 let value = if is_null { Value::Null } else { Value::Text(text.into_owned()) };
-                self.end(Node { line, value }, anchor)
+                self.end(Node { at: self.at(line), tag: tag(own.as_deref()), value }, anchor)
             }
-            Event::SequenceStart(anchor, _) => self.begin(line, anchor, Open::List(Vec::new())),
-            Event::MappingStart(anchor, _) => self.begin(line, anchor, Open::Map(Vec::new(), None)),
+            Event::SequenceStart(anchor, own) => self.begin(line, tag(own.as_deref()), anchor, Open::List(Vec::new())),
+            Event::MappingStart(anchor, own) => {
+                self.begin(line, tag(own.as_deref()), anchor, Open::Map(Vec::new(), None))
+            }
             Event::SequenceEnd | Event::MappingEnd => {
-                let Some(Frame { line, anchor, open }) = self.frames.pop() else { return Ok(()) };
+                let Some(Frame { at, tag, anchor, open }) = self.frames.pop() else { return Ok(()) };
                 let value = match open {
                     Open::List(items) => Value::List(items),
                     Open::Map(pairs, _) => Value::Map(merged(pairs)?),
                 };
-                self.end(Node { line, value }, anchor)
+                self.end(Node { at, tag, value }, anchor)
             }
             Event::Alias(anchor) => {
                 let Some((_, size)) = self.anchors.get(&anchor) else {
-                    return Err(at(line, "an alias of what has not ended yet"));
+                    return Err(wrong(line, "an alias of what has not ended yet"));
                 };
                 self.count(*size, line)?;
                 let node = self.anchors[&anchor].0.clone();
                 self.end(node, 0)
             }
-            Event::DocumentStart(_) if self.root.is_some() => Err(at(line, "a compose file has one document")),
+            Event::DocumentStart(_) if self.root.is_some() => Err(wrong(line, "a compose file has one document")),
             _ => Ok(()),
         }
     }
 
-    fn begin(&mut self, line: usize, anchor: usize, open: Open) -> Result<(), Error> {
+    fn at(&self, line: usize) -> Place {
+        Place { file: self.file, line }
+    }
+
+    fn begin(&mut self, line: usize, tag: Option<Tag>, anchor: usize, open: Open) -> Result<(), Error> {
         if self.frames.len() >= DEPTH_MAX {
-            return Err(at(line, format!("deeper than {DEPTH_MAX} levels")));
+            return Err(wrong(line, format!("deeper than {DEPTH_MAX} levels")));
         }
         self.count((1, 0), line)?;
-        self.frames.push(Frame { line, anchor, open });
+        let at = self.at(line);
+        self.frames.push(Frame { at, tag, anchor, open });
         Ok(())
     }
 
@@ -126,16 +161,16 @@ impl Builder {
         self.nodes = self.nodes.saturating_add(nodes);
         self.bytes = self.bytes.saturating_add(bytes);
         if self.nodes > NODES_MAX {
-            return Err(at(line, format!("more than {NODES_MAX} values")));
+            return Err(wrong(line, format!("more than {NODES_MAX} values")));
         }
-        if self.bytes > BYTES_MAX { Err(at(line, format!("more than {BYTES_MAX} bytes"))) } else { Ok(()) }
+        if self.bytes > BYTES_MAX { Err(wrong(line, format!("more than {BYTES_MAX} bytes"))) } else { Ok(()) }
     }
 
     fn end(&mut self, node: Node, anchor: usize) -> Result<(), Error> {
         if anchor > 0 {
             // What is kept for its aliases takes as much again.
             let size = size(&node);
-            self.count(size, node.line)?;
+            self.count(size, node.at.line)?;
             self.anchors.insert(anchor, (node.clone(), size));
         }
         match self.frames.last_mut().map(|frame| &mut frame.open) {
@@ -144,13 +179,13 @@ impl Builder {
             Some(Open::Map(pairs, awaited)) => match awaited.take() {
                 Some(key) => pairs.push((key, node)),
                 None => {
-                    let line = node.line;
+                    let at = node.at;
                     let text = match node.value {
                         Value::Text(text) => text,
                         Value::Null => "null".to_string(),
-                        _ => return Err(at(line, "a key is a text")),
+                        _ => return Err(wrong(at.line, "a key is a text")),
                     };
-                    *awaited = Some(Key { line, text });
+                    *awaited = Some(Key { at, text });
                 }
             },
         }
@@ -159,7 +194,7 @@ impl Builder {
 }
 
 /// How many nodes it is, and how many bytes of texts, keys among them.
-fn size(node: &Node) -> (usize, usize) {
+pub fn size(node: &Node) -> (usize, usize) {
     let plus = |(nodes, bytes): (usize, usize), more: (usize, usize)| (nodes + more.0, bytes + more.1);
     match &node.value {
         Value::Null => (1, 0),
@@ -181,20 +216,20 @@ fn merged(pairs: Vec<(Key, Node)>) -> Result<Map, Error> {
         } else if seen.insert(key.text.clone()) {
             own.push((key, node));
         } else {
-            return Err(at(key.line, format!("`{:.64}` stands twice", key.text)));
+            return Err(wrong(key.at.line, format!("`{:.64}` stands twice", key.text)));
         }
     }
-    for Node { line, value } in others {
+    for Node { at, value, .. } in others {
         let maps = match value {
             Value::Map(map) => vec![map],
             Value::List(items) => items
                 .into_iter()
                 .map(|item| match item.value {
                     Value::Map(map) => Ok(map),
-                    _ => Err(at(item.line, "`<<` takes maps")),
+                    _ => Err(wrong(item.at.line, "`<<` takes maps")),
                 })
                 .collect::<Result<_, _>>()?,
-            _ => return Err(at(line, "`<<` takes a map, or a list of maps")),
+            _ => return Err(wrong(at.line, "`<<` takes a map, or a list of maps")),
         };
         for (key, node) in maps.into_iter().flat_map(|Map(pairs)| pairs) {
             if seen.insert(key.text.clone()) {
@@ -205,23 +240,26 @@ fn merged(pairs: Vec<(Key, Node)>) -> Result<Map, Error> {
     Ok(Map(own))
 }
 
+/// A tree on one line.
+#[cfg(test)]
+pub fn shown(node: &Node) -> String {
+    match &node.value {
+        Value::Null => "null".into(),
+        Value::Text(text) => format!("{text:?}"),
+        Value::List(items) => format!("[{}]", Vec::from_iter(items.iter().map(shown)).join(", ")),
+        Value::Map(Map(pairs)) => {
+            let pairs = pairs.iter().map(|(key, node)| format!("{}: {}", key.text, shown(node)));
+            format!("{{{}}}", Vec::from_iter(pairs).join(", "))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn shown(node: &Node) -> String {
-        match &node.value {
-            Value::Null => "null".into(),
-            Value::Text(text) => format!("{text:?}"),
-            Value::List(items) => format!("[{}]", Vec::from_iter(items.iter().map(shown)).join(", ")),
-            Value::Map(Map(pairs)) => {
-                let pairs = pairs.iter().map(|(key, node)| format!("{}: {}", key.text, shown(node)));
-                format!("{{{}}}", Vec::from_iter(pairs).join(", "))
-            }
-        }
-    }
     fn read(text: &str) -> String {
-        parse(text).map_or_else(|error| error.to_string(), |node| node.map_or("nothing".into(), |node| shown(&node)))
+        parse(text, 0).map_or_else(|error| error.to_string(), |node| node.map_or("nothing".into(), |node| shown(&node)))
     }
 
     #[test]

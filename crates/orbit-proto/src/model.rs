@@ -490,7 +490,11 @@ impl TryFrom<v1::NodeInfo> for NodeInfo {
             port_range: (port("port_first", n.port_first)?, port("port_last", n.port_last)?),
             address: address("address", &n.address)?,
             pinned_ports: n.pinned_ports.map(|ports| port_ranges(ports.ranges).within("pinned_ports")).transpose()?,
-            versions: Versions { worker: n.worker_version, engine: n.engine_version, spec_level: n.spec_level },
+            versions: Box::new(Versions {
+                worker: n.worker_version,
+                engine: n.engine_version,
+                spec_level: n.spec_level,
+            }),
             // A later version may know more words: whoever does not know one gives nothing for it.
             allowed: n.allowed.iter().filter_map(|word| word.parse().ok()).collect(),
         })

@@ -374,11 +374,11 @@ fn worker_config(config: &Config, engine: EngineInfo) -> worker::Config {
             port_range: config.ports,
             pinned_ports: Some(config.pinnable().into()),
             allowed: config.allowed(),
-            versions: Versions {
+            versions: Box::new(Versions {
                 worker: env!("CARGO_PKG_VERSION").to_string(),
                 engine: engine.version.chars().filter(|c| matches!(c, ' '..='~')).take(NAME_CHARS_MAX).collect(),
                 spec_level: SPEC_LEVEL,
-            },
+            }),
             // Where only one address publishes, it is that one. Else the manager sees from where this worker dials.
             address: config.advertise.or(Some(config.publish).filter(|publish| !publish.is_unspecified())),
         },

@@ -21,6 +21,9 @@ pub struct ComposeArgs {
     /// Of a compose file: the project's name, which becomes the label `project` [default: the file's `name`, or its directory's]
     #[arg(short, long, value_name = "NAME")]
     pub project: Option<String>,
+    /// Of a compose file: the absolute path at which the project's files are on the nodes; without it, what is mounted of them is refused
+    #[arg(long, value_name = "DIR", value_parser = absolute)]
+    pub project_directory: Option<String>,
     /// Of a compose file: leave out what a manifest cannot say, with a warning
     #[arg(long)]
     pub lenient: bool,
@@ -29,30 +32,33 @@ pub struct ComposeArgs {
 /// The label by which the objects of a project are found.
 pub const LABEL_PROJECT: &str = "project";
 
-/// The manifests of a compose file. Whatever is found on the way is said, by its line.
+/// The manifests of compose files, each with its name and its text; later ones go over the first. Whatever is found on the way is
+/// said, by its line.
 ///
 /// # Errors
-/// How much of it cannot be said, or why it is none, with its name.
+/// How much of them cannot be said, or why one is none, with its name.
 pub fn manifests(
     session: &mut Session<'_>,
-    (name, text): (&str, &str),
+    files: &[(String, String)],
     folder: &Path,
     args: &ComposeArgs,
 ) -> Result<Vec<Manifest>, String> {
     let variables = variables(&args.env_files, folder, session.env)?;
     let source = Source {
-        text,
+        files,
         project: args.project.as_deref(),
         folder: &project_of(folder),
+        project_directory: args.project_directory.as_deref(),
         profiles: &args.profiles.iter().cloned().collect::<BTreeSet<String>>(),
         variables: &|name: &str| variables.get(name).cloned(),
         read: &|file: &str| read_text(&folder.join(file)),
     };
-    let Converted { manifests, findings } = convert(&source).map_err(|error| format!("{name}:{error}"))?;
+    let Converted { manifests, findings } = convert(&source).map_err(|error| error.to_string())?;
     let said = |finding: &Finding| match finding.is_refused && !args.lenient {
-        true => format!("{name}:{finding}"),
-        false => format!("warning: {name}:{finding}"),
+        true => finding.to_string(),
+        false => format!("warning: {finding}"),
     };
+    let name = files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
     let refused = findings.iter().filter(|finding| finding.is_refused).count();
     findings.iter().for_each(|finding| session.say(&said(finding)));
     match refused {
@@ -60,6 +66,13 @@ pub fn manifests(
         _ if args.lenient => Ok(manifests),
         1 => Err(format!("{name}: 1 thing of it cannot be said; --lenient leaves it out")),
         many => Err(format!("{name}: {many} things of it cannot be said; --lenient leaves them out")),
+    }
+}
+
+fn absolute(text: &str) -> Result<String, String> {
+    match text.starts_with('/') {
+        true => Ok(text.to_string()),
+        false => Err("an absolute path is expected, as it is on the nodes".to_string()),
     }
 }
 

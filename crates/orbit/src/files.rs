@@ -101,7 +101,7 @@ fn convert(
     wrong: &mut Vec<String>,
 ) {
     let folder = if file == "-" { Path::new(".") } else { Path::new(file).parent().unwrap_or(Path::new("")) };
-    match manifests(session, (shown(file), text), folder, args) {
+    match manifests(session, &[(shown(file).to_string(), text.to_string())], folder, args) {
         Ok(manifests) => {
             for manifest in manifests {
                 let place = shown(file).to_string();

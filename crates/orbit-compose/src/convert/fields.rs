@@ -1,20 +1,20 @@
 //! The fields of a map, each taken once: what nobody takes is refused by its name.
 
 use super::Findings;
-use crate::yaml::{Map, Node, Value};
+use crate::yaml::{Map, Node, Place, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub struct Fields<'a> {
     map: &'a Map,
     path: String,
     /// Where the map begins.
-    pub line: usize,
+    pub at: Place,
     taken: BTreeSet<&'a str>,
 }
 
 impl<'a> Fields<'a> {
-    pub fn of(map: &'a Map, path: &str, line: usize) -> Fields<'a> {
-        Fields { map, path: path.to_string(), line, taken: BTreeSet::new() }
+    pub fn of(map: &'a Map, path: &str, at: Place) -> Fields<'a> {
+        Fields { map, path: path.to_string(), at, taken: BTreeSet::new() }
     }
 
     /// The path of a field.
@@ -39,7 +39,7 @@ impl<'a> Fields<'a> {
         match &node.value {
             Value::Text(text) => Some(text.clone()),
             _ => {
-                findings.refuse(node.line, &self.path(key), "a text is expected");
+                findings.refuse(node.at, &self.path(key), "a text is expected");
                 None
             }
         }
@@ -52,9 +52,9 @@ impl<'a> Fields<'a> {
         findings: &mut Findings,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let line = self.map.get(key)?.line;
+        let at = self.map.get(key)?.at;
         let text = self.text(key, findings)?;
-        parse(&text).map_err(|message| findings.refuse(line, &self.path(key), message)).ok()
+        parse(&text).map_err(|message| findings.refuse(at, &self.path(key), message)).ok()
     }
 
     pub fn number<T: std::str::FromStr>(&mut self, key: &str, findings: &mut Findings) -> Option<T> {
@@ -75,8 +75,8 @@ impl<'a> Fields<'a> {
         let Some(node) = self.said(key) else { return Vec::new() };
         match texts(node) {
             Ok(texts) => texts,
-            Err(line) => {
-                findings.refuse(line, &self.path(key), "a text, or a list of texts, is expected");
+            Err(at) => {
+                findings.refuse(at, &self.path(key), "a text, or a list of texts, is expected");
                 Vec::new()
             }
         }
@@ -90,7 +90,7 @@ impl<'a> Fields<'a> {
         findings: &mut Findings,
     ) -> BTreeMap<String, Option<String>> {
         let Some(node) = self.said(key) else { return BTreeMap::new() };
-        let path = self.path(key);
+        let (path, are_hosts) = (self.path(key), key == "extra_hosts");
         let mut pairs = BTreeMap::new();
         match &node.value {
             Value::Map(Map(entries)) => {
@@ -98,14 +98,14 @@ impl<'a> Fields<'a> {
                     match &node.value {
                         Value::Null => drop(pairs.insert(key.text.clone(), None)),
                         Value::Text(text) => drop(pairs.insert(key.text.clone(), Some(text.clone()))),
-                        _ => findings.refuse(node.line, &format!("{path}.{}", key.text), "a text is expected"),
+                        _ => findings.refuse(node.at, &format!("{path}.{}", key.text), "a text is expected"),
                     }
                 }
             }
             Value::List(items) => {
                 for item in items {
                     let Value::Text(text) = &item.value else {
-                        findings.refuse(item.line, &path, "a text is expected");
+                        findings.refuse(item.at, &path, "a text is expected");
                         continue;
                     };
                     // Quotes behind the sign belong to the value.
@@ -116,11 +116,16 @@ impl<'a> Fields<'a> {
                     if let Some(before) = pairs.insert(key.to_string(), value.clone())
                         && before != value
                     {
-                        findings.refuse(item.line, &path, format!("`{key:.64}` stands twice, with another value"));
+                        let message = format!("`{key:.64}` stands twice, with another value");
+                        match are_hosts {
+                            // A host may have two addresses, and a manifest has one.
+                            true => findings.refuse(item.at, &path, message),
+                            false => findings.note(item.at, &path, format!("{message}: the last one counts")),
+                        }
                     }
                 }
             }
-            _ => findings.refuse(node.line, &path, "a map, or a list of KEY=VALUE, is expected"),
+            _ => findings.refuse(node.at, &path, "a map, or a list of KEY=VALUE, is expected"),
         }
         pairs
     }
@@ -135,9 +140,9 @@ impl<'a> Fields<'a> {
     pub fn below(&mut self, key: &str, findings: &mut Findings) -> Option<Fields<'a>> {
         let node = self.said(key)?;
         match &node.value {
-            Value::Map(map) => Some(Fields::of(map, &self.path(key), node.line)),
+            Value::Map(map) => Some(Fields::of(map, &self.path(key), node.at)),
             _ => {
-                findings.refuse(node.line, &self.path(key), "a map is expected");
+                findings.refuse(node.at, &self.path(key), "a map is expected");
                 None
             }
         }
@@ -147,17 +152,17 @@ impl<'a> Fields<'a> {
     pub fn refuse_others(&self, findings: &mut Findings) {
         for (key, _) in &self.map.0 {
             if !self.taken.contains(&*key.text) && !key.text.starts_with("x-") {
-                findings.refuse(key.line, &self.path(&key.text), "is not carried over");
+                findings.refuse(key.at, &self.path(&key.text), "is not carried over");
             }
         }
     }
 }
 
-/// One text, or a list of them; else the line of what is none.
-pub fn texts(node: &Node) -> Result<Vec<String>, usize> {
+/// One text, or a list of them; else where what is none stands.
+pub fn texts(node: &Node) -> Result<Vec<String>, Place> {
     let text = |node: &Node| match &node.value {
         Value::Text(text) => Ok(text.clone()),
-        _ => Err(node.line),
+        _ => Err(node.at),
     };
     match &node.value {
         Value::List(items) => items.iter().map(text).collect(),

@@ -23,12 +23,12 @@ pub fn health(fields: &mut Fields, findings: &mut Findings) -> Option<ManifestPr
             Some((first, rest)) if first == "CMD" && !rest.is_empty() => Some(rest.to_vec()),
             Some((first, [command])) if first == "CMD-SHELL" => Some(shell(command.clone())),
             _ => {
-                findings.refuse(node.line, &fields.path("test"), "a list begins with NONE, CMD or CMD-SHELL");
+                findings.refuse(node.at, &fields.path("test"), "a list begins with NONE, CMD or CMD-SHELL");
                 None
             }
         },
-        (Err(line), _) => {
-            findings.refuse(line, &fields.path("test"), "a text, or a list of texts, is expected");
+        (Err(at), _) => {
+            findings.refuse(at, &fields.path("test"), "a text, or a list of texts, is expected");
             None
         }
     });
@@ -46,7 +46,7 @@ pub fn health(fields: &mut Fields, findings: &mut Findings) -> Option<ManifestPr
         if test.is_none() {
             let message =
                 "has no `test`: the image's own check is shown and nothing follows from it; repeat its command";
-            findings.refuse(fields.line, &fields.path("test"), message);
+            findings.refuse(fields.at, &fields.path("test"), message);
         }
         return None;
     };

@@ -8,27 +8,28 @@ use orbit_api::{
 };
 
 const NAMED: &str = "named volumes are not built yet";
-const OF_PROJECT: &str = "a path of the project, which no node has: put it on each node that may run this, and name it there \
-                          (`/srv/...`), or into the image";
+const OF_PROJECT: &str = "a path of the project, which no node has: put the project on each node that may run this, and say where it \
+                          is there with --project-directory";
+const OF_HOME: &str = "a path of somebody's home: name it as it is on the nodes";
 const ANONYMOUS: &str = "a volume without a name ends with its container here, as what is written beside it does";
 
-/// What the field `volumes` says, into the manifest.
-pub fn volumes(manifest: &mut Manifest, fields: &mut Fields, findings: &mut Findings) {
+/// What the field `volumes` says, into the manifest. Paths of the project are below `project` on the nodes.
+pub fn volumes(manifest: &mut Manifest, project: Option<&str>, fields: &mut Fields, findings: &mut Findings) {
     let Some(node) = fields.said("volumes") else { return };
     let path = fields.path("volumes");
     let Value::List(items) = &node.value else {
-        findings.refuse(node.line, &path, "a list is expected");
+        findings.refuse(node.at, &path, "a list is expected");
         return;
     };
     for item in items {
         match &item.value {
-            Value::Text(text) => match short(text) {
+            Value::Text(text) => match short(text, project) {
                 Ok(Source::Host(volume)) => manifest.volumes.push(volume),
-                Ok(Source::Anonymous) => findings.note(item.line, &path, ANONYMOUS),
-                Err(message) => findings.refuse(item.line, &path, message),
+                Ok(Source::Anonymous) => findings.note(item.at, &path, ANONYMOUS),
+                Err(message) => findings.refuse(item.at, &path, message),
             },
-            Value::Map(map) => long(map, item, &path, manifest, findings),
-            _ => findings.refuse(item.line, &path, "a text or a map is expected"),
+            Value::Map(map) => long((map, item, &path), project, manifest, findings),
+            _ => findings.refuse(item.at, &path, "a text or a map is expected"),
         }
     }
 }
@@ -41,7 +42,7 @@ enum Source {
 }
 
 /// `[source:]target[:mode]`
-fn short(text: &str) -> Result<Source, String> {
+fn short(text: &str, project: Option<&str>) -> Result<Source, String> {
     let mut parts = text.splitn(3, ':');
     let (first, target, mode) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
     let Some(target) = target else {
@@ -56,19 +57,40 @@ fn short(text: &str) -> Result<Source, String> {
             other => return Err(format!("`{other:.64}` is not carried over")),
         }
     }
-    of_host(first, target, read_only).map(Source::Host)
+    of_host(first, target, read_only, project).map(Source::Host)
 }
 
-fn of_host(source: &str, target: &str, read_only: bool) -> Result<ManifestVolume, String> {
-    match source.chars().next() {
-        Some('/') => Ok(ManifestVolume { host: source.to_string(), path: target.to_string(), read_only }),
-        Some('.' | '~') => Err(format!("`{source:.64}` is {OF_PROJECT}")),
+fn of_host(source: &str, target: &str, read_only: bool, project: Option<&str>) -> Result<ManifestVolume, String> {
+    let volume = |host: String| ManifestVolume { host, path: target.to_string(), read_only };
+    match (source.chars().next(), project) {
+        (Some('/'), _) => Ok(volume(source.to_string())),
+        (Some('.'), Some(project)) => Ok(volume(below(project, source))),
+        (Some('.'), None) => Err(format!("`{source:.64}` is {OF_PROJECT}")),
+        (Some('~'), _) => Err(format!("`{source:.64}` is {OF_HOME}")),
         _ => Err(format!("`{source:.64}`: {NAMED}")),
     }
 }
 
-fn long(map: &Map, item: &Node, path: &str, manifest: &mut Manifest, findings: &mut Findings) {
-    let mut fields = Fields::of(map, path, item.line);
+/// A path from a folder on, without `.` and `..`.
+fn below(folder: &str, path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in folder.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+fn long(
+    (map, item, path): (&Map, &Node, &str),
+    project: Option<&str>,
+    manifest: &mut Manifest,
+    findings: &mut Findings,
+) {
+    let mut fields = Fields::of(map, path, item.at);
     let kind = fields.text("type", findings).unwrap_or_else(|| "volume".to_string());
     let (source, target) = (fields.text("source", findings), fields.text("target", findings));
     let read_only = fields.flag("read_only", findings);
@@ -77,14 +99,14 @@ fn long(map: &Map, item: &Node, path: &str, manifest: &mut Manifest, findings: &
     let _ = fields.take("volume");
     fields.refuse_others(findings);
     let Some(target) = target else {
-        findings.refuse(item.line, path, "what is mounted needs its `target`");
+        findings.refuse(item.at, path, "what is mounted needs its `target`");
         return;
     };
     match (kind.as_str(), source) {
         ("bind", Some(source)) => {
-            match of_host(&source, &target, read_only) {
+            match of_host(&source, &target, read_only, project) {
                 Ok(volume) => manifest.volumes.push(volume),
-                Err(message) => findings.refuse(item.line, path, message),
+                Err(message) => findings.refuse(item.at, path, message),
             }
             if let Some(mut bind) = bind {
                 // Labels of SELinux; and nothing is made on a node, whatever that says.
@@ -94,7 +116,7 @@ fn long(map: &Map, item: &Node, path: &str, manifest: &mut Manifest, findings: &
                 bind.refuse_others(findings);
             }
         }
-        ("tmpfs", _) if read_only => findings.refuse(item.line, path, "a folder in memory that nobody can write to"),
+        ("tmpfs", _) if read_only => findings.refuse(item.at, path, "a folder in memory that nobody can write to"),
         ("tmpfs", _) => {
             let size = tmpfs.and_then(|mut tmpfs| {
                 let size = tmpfs.parsed("size", findings, size);
@@ -103,10 +125,10 @@ fn long(map: &Map, item: &Node, path: &str, manifest: &mut Manifest, findings: &
             });
             manifest.tmpfs.push(ManifestTmpfs { path: target, size });
         }
-        ("volume", None) => findings.note(item.line, path, ANONYMOUS),
-        ("volume", Some(source)) => findings.refuse(item.line, path, format!("`{source:.64}`: {NAMED}")),
-        ("bind", None) => findings.refuse(item.line, path, "what is bound needs its `source`"),
-        (kind, _) => findings.refuse(item.line, path, format!("`{kind:.64}` is not carried over")),
+        ("volume", None) => findings.note(item.at, path, ANONYMOUS),
+        ("volume", Some(source)) => findings.refuse(item.at, path, format!("`{source:.64}`: {NAMED}")),
+        ("bind", None) => findings.refuse(item.at, path, "what is bound needs its `source`"),
+        (kind, _) => findings.refuse(item.at, path, format!("`{kind:.64}` is not carried over")),
     }
 }
 
@@ -115,7 +137,7 @@ pub fn devices(fields: &mut Fields, findings: &mut Findings) -> Vec<ManifestDevi
     let Some(node) = fields.said("devices") else { return Vec::new() };
     let path = fields.path("devices");
     let Value::List(items) = &node.value else {
-        findings.refuse(node.line, &path, "a list is expected");
+        findings.refuse(node.at, &path, "a list is expected");
         return Vec::new();
     };
     let mut found = Vec::new();
@@ -123,7 +145,7 @@ pub fn devices(fields: &mut Fields, findings: &mut Findings) -> Vec<ManifestDevi
         match &item.value {
             // `vendor.com/class=name`, as CDI names them.
             Value::Text(text) if !text.starts_with('/') => {
-                findings.refuse(item.line, &path, format!("`{text:.64}` is no path"));
+                findings.refuse(item.at, &path, format!("`{text:.64}` is no path"));
             }
             Value::Text(text) => {
                 let mut parts = text.splitn(3, ':').map(str::to_string);
@@ -132,16 +154,16 @@ pub fn devices(fields: &mut Fields, findings: &mut Findings) -> Vec<ManifestDevi
                 found.push(ManifestDevice { host, path, access });
             }
             Value::Map(map) => {
-                let mut fields = Fields::of(map, &path, item.line);
+                let mut fields = Fields::of(map, &path, item.at);
                 let host = fields.text("source", findings);
                 let (target, access) = (fields.text("target", findings), fields.text("permissions", findings));
                 fields.refuse_others(findings);
                 match host {
                     Some(host) => found.push(ManifestDevice { host, path: target, access }),
-                    None => findings.refuse(item.line, &path, "a device needs its `source`"),
+                    None => findings.refuse(item.at, &path, "a device needs its `source`"),
                 }
             }
-            _ => findings.refuse(item.line, &path, "a text or a map is expected"),
+            _ => findings.refuse(item.at, &path, "a text or a map is expected"),
         }
     }
     found
@@ -157,7 +179,7 @@ pub fn network(manifest: &mut Manifest, fields: &mut Fields, findings: &mut Find
         "host" => Some(ManifestNetwork::Host),
         "none" => Some(ManifestNetwork::None),
         other => {
-            findings.refuse(node.line, &path, format!("`{other:.64}`: networks of others are not built yet"));
+            findings.refuse(node.at, &path, format!("`{other:.64}`: networks of others are not built yet"));
             return;
         }
     };
@@ -165,7 +187,7 @@ pub fn network(manifest: &mut Manifest, fields: &mut Fields, findings: &mut Find
         manifest.ports.clear();
         let message =
             "as in Compose, nothing is published then; `ports` with `host` as `container` reserves one of the node's";
-        findings.note(node.line, &path, message);
+        findings.note(node.at, &path, message);
     }
 }
 
@@ -175,7 +197,7 @@ mod tests {
 
     #[test]
     fn each_short_form_is_read() {
-        let host = |text: &str| match short(text) {
+        let read = |text: &str, project| match short(text, project) {
             Ok(Source::Host(ManifestVolume { host, path, read_only })) => format!("{host} {path} {read_only}"),
             Ok(Source::Anonymous) => "anonymous".to_string(),
             Err(message) => message.chars().take(24).collect(),
@@ -190,10 +212,19 @@ mod tests {
             ("data:/data", "`data`: named volumes ar"),
             ("./data:/data", "`./data` is a path of th"),
             ("../data:/data", "`../data` is a path of t"),
-            ("~/data:/data", "`~/data` is a path of th"),
+            ("~/data:/data", "`~/data` is a path of so"),
             ("data", "`data` is no path"),
         ] {
-            assert_eq!(host(text), expected, "{text}");
+            assert_eq!(read(text, None), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("./data:/data:ro", "/srv/app/data /data true"),
+            ("../other:/data", "/srv/other /data false"),
+            (".:/data", "/srv/app /data false"),
+            ("./a/./b/../c:/data", "/srv/app/a/c /data false"),
+            ("/etc/x:/data", "/etc/x /data false"),
+        ] {
+            assert_eq!(read(text, Some("/srv/app/")), expected, "{text}");
         }
     }
 }

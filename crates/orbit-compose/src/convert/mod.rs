@@ -1,4 +1,4 @@
-//! A compose file as manifests: variables first, then each service by itself.
+//! Compose files as manifests: the tree that they are together, and then each service by itself.
 
 mod fields;
 mod health;
@@ -8,72 +8,47 @@ mod service;
 mod units;
 
 use crate::{
-    Converted, Error, Finding,
-    interpolate::{Variables, Wrong, interpolate},
-    yaml::{self, Key, Map, Node, Value},
+    Converted, Error,
+    findings::Findings,
+    load::load,
+    source::Source,
+    yaml::{self, Key, Map, Node, Place, Value},
 };
 use fields::Fields;
 use orbit_core::model::Grant;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a compose file is read with.
-pub struct Source<'a> {
-    /// The compose file.
-    pub text: &'a str,
-    /// The project's name, whatever the file says.
-    pub project: Option<&'a str>,
-    /// The project's name, where nobody says.
-    pub folder: &'a str,
-    /// The profiles that are chosen; `*` is all of them.
-    pub profiles: &'a BTreeSet<String>,
-    /// The value of a variable: of the environment, or of `.env`.
-    pub variables: &'a Variables<'a>,
-    /// The text of a file that the compose file names; the error is for people.
-    pub read: &'a dyn Fn(&str) -> Result<String, String>,
-}
-
-/// What is found on the way.
-#[derive(Default)]
-struct Findings(Vec<Finding>);
-
-impl Findings {
-    /// Something that is not carried over.
-    fn refuse(&mut self, line: usize, path: &str, message: impl Into<String>) {
-        self.0.push(Finding { line, path: path.to_string(), is_refused: true, message: message.into() });
-    }
-    /// Something that is carried over in another way, or need not be.
-    fn note(&mut self, line: usize, path: &str, message: impl Into<String>) {
-        self.0.push(Finding { line, path: path.to_string(), is_refused: false, message: message.into() });
-    }
-}
-
 /// Whether a text is a compose file rather than manifests: a map with `services`, of no kind.
 pub fn is_compose(text: &str) -> bool {
     // Manifests may be many and large, and are not read twice.
     let Ok(Some(Node { value: Value::Map(map), .. })) =
-        (if text.contains("services") { yaml::parse(text) } else { Ok(None) })
+        (if text.contains("services") { yaml::parse(text, 0) } else { Ok(None) })
     else {
         return false;
     };
     map.get("services").is_some() && map.get("kind").is_none()
 }
 
-/// Reads a compose file, and gives the manifests of the services that the profiles choose.
+/// Reads compose files, and gives the manifests of the services that the profiles choose.
 ///
 /// # Errors
 /// The text is no compose file, or a variable that it needs has no value.
 pub fn convert(source: &Source) -> Result<Converted, Error> {
-    let not_one = |line| Error { line, message: "not a compose file: it has no `services`".to_string() };
-    let mut root = yaml::parse(source.text)?.ok_or_else(|| not_one(1))?;
     let mut findings = Findings::default();
-    put_variables(&mut root, source.variables, &mut findings)?;
-    let line = root.line;
-    let Value::Map(map) = root.value else { return Err(not_one(line)) };
-    let mut top = Fields::of(&map, "", line);
-    let Some(services) = top.take("services") else { return Err(not_one(line)) };
-    let line = services.line;
+    let (map, files) = load(source, &mut findings)?;
+    let error = |at: Place, message: &str| Error {
+        file: files.get(at.file).cloned(),
+        line: at.line,
+        message: message.to_string(),
+    };
+    let first = Place { file: 0, line: 1 };
+    let mut top = Fields::of(&map, "", first);
+    let Some(services) = top.take("services") else {
+        return Err(error(first, "not a compose file: it has no `services`"));
+    };
+    let at = services.at;
     let Value::Map(Map(services)) = &services.value else {
-        return Err(Error { line, message: "`services` is a map of names".to_string() });
+        return Err(error(at, "`services` is a map of names"));
     };
     // What Compose itself does not read any more.
     let _ = top.take("version");
@@ -88,36 +63,35 @@ pub fn convert(source: &Source) -> Result<Converted, Error> {
         let Some(name) = name_of(key, &mut names, &mut findings) else { continue };
         let path = format!("services.{}", key.text);
         let Value::Map(map) = &node.value else {
-            findings.refuse(node.line, &path, "a service is a map");
+            findings.refuse(node.at, &path, "a service is a map");
             continue;
         };
-        let mut fields = Fields::of(map, &path, key.line);
+        let mut fields = Fields::of(map, &path, key.at);
         if !is_chosen(&mut fields, source.profiles, &mut findings) {
             continue;
         }
         let Some(manifest) = service::service(&name, &mut fields, source, &mut findings) else { continue };
         let manifest = orbit_api::Manifest { labels: with_project(manifest.labels, &named), ..manifest };
         match manifest.definition() {
-            Ok(definition) => note_asks(&definition.spec.asks(), key.line, &path, &mut findings),
-            Err(rejection) => findings.refuse(key.line, &path, rejection.to_string()),
+            Ok(definition) => note_asks(&definition.spec.asks(), key.at, &path, &mut findings),
+            Err(rejection) => findings.refuse(key.at, &path, rejection.to_string()),
         }
         manifests.push(manifest);
     }
     if manifests.len() > 1 {
         let message = "the services do not find each other by their names yet, as they do in a network of Compose";
-        findings.note(line, "services", message);
+        findings.note(at, "services", message);
     }
-    findings.0.sort();
-    Ok(Converted { manifests, findings: findings.0 })
+    Ok(Converted { manifests, findings: findings.sorted(&files) })
 }
 
 /// With Compose, whoever starts containers may do all that root may on his machine; here its operator says what.
-fn note_asks(asks: &[Grant], line: usize, path: &str, findings: &mut Findings) {
+fn note_asks(asks: &[Grant], at: Place, path: &str, findings: &mut Findings) {
     if !asks.is_empty() {
         let words = Vec::from_iter(asks.iter().map(|asked| format!("`{asked}`"))).join(", ");
         let message =
             format!("runs where the node's operator allows {words} (`allow` of the worker), and has it there");
-        findings.note(line, path, message);
+        findings.note(at, path, message);
     }
 }
 
@@ -135,16 +109,15 @@ fn refuse_objects(top: &mut Fields, findings: &mut Findings) {
         ("volumes", "named volumes are not built yet"),
         ("configs", "configs are not built yet"),
         ("secrets", "secrets are not built yet"),
-        ("include", "name each file by itself: files are not merged yet"),
         ("models", "models are not built"),
     ] {
         let Some(node) = top.take(key) else { continue };
         if !is_empty(&node.value) {
-            findings.refuse(node.line, key, message);
+            findings.refuse(node.at, key, message);
         }
     }
     if let Some(node) = top.take("networks") {
-        findings.note(node.line, "networks", "each task has the network of its node's engine; networks are not made");
+        findings.note(node.at, "networks", "each task has the network of its node's engine; networks are not made");
     }
 }
 
@@ -164,15 +137,15 @@ fn name_of(key: &Key, names: &mut BTreeMap<String, String>, findings: &mut Findi
         key.text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
     let name = name.trim_matches('-').to_string();
     if let Err(rejection) = orbit_core::model::check_name("name", &name) {
-        findings.refuse(key.line, &path, rejection.message);
+        findings.refuse(key.at, &path, rejection.message);
         return None;
     }
     if let Some(other) = names.insert(name.clone(), key.text.clone()) {
-        findings.refuse(key.line, &path, format!("`{other}` is called {name} already"));
+        findings.refuse(key.at, &path, format!("`{other}` is called {name} already"));
         return None;
     }
     if name != key.text {
-        findings.note(key.line, &path, format!("is called {name}: names are lower-case letters, digits and hyphens"));
+        findings.note(key.at, &path, format!("is called {name}: names are lower-case letters, digits and hyphens"));
     }
     Some(name)
 }
@@ -180,56 +153,6 @@ fn name_of(key: &Key, names: &mut BTreeMap<String, String>, findings: &mut Findi
 fn is_chosen(fields: &mut Fields, profiles: &BTreeSet<String>, findings: &mut Findings) -> bool {
     let own = fields.texts("profiles", findings);
     own.is_empty() || profiles.contains("*") || own.iter().any(|profile| profiles.contains(profile))
-}
-
-/// Puts the values of variables into all values; keys have none.
-fn put_variables(root: &mut Node, variables: &Variables, findings: &mut Findings) -> Result<(), Error> {
-    let mut missing: BTreeMap<String, usize> = BTreeMap::new();
-    let mut needed = Vec::new();
-    let mut bytes = 0;
-    walk(root, &mut |line, text| {
-        if bytes > yaml::BYTES_MAX {
-            return String::new();
-        }
-        let mut wrong = Vec::new();
-        let put = interpolate(text, variables, &mut wrong);
-        bytes += put.len();
-        if bytes > yaml::BYTES_MAX {
-            wrong.push(Wrong::Form(format!("with its variables, more than {} bytes", yaml::BYTES_MAX)));
-        }
-        for wrong in wrong {
-            match wrong {
-                Wrong::Missing(name) => {
-                    missing.entry(name).or_insert(line);
-                }
-                wrong => needed.push((line, wrong.to_string())),
-            }
-        }
-        put
-    });
-    if let Some((line, message)) = needed.into_iter().next() {
-        return Err(Error { line, message });
-    }
-    if let Some(line) = missing.values().min() {
-        let names = Vec::from_iter(missing.iter().map(|(name, line)| format!("{name} (line {line})")));
-        let message = format!("without a value and a default, so empty: {}", names.join(", "));
-        findings.refuse(*line, "variables", message);
-    }
-    Ok(())
-}
-
-fn walk(node: &mut Node, put: &mut impl FnMut(usize, &str) -> String) {
-    let line = node.line;
-    match &mut node.value {
-        Value::Null => {}
-        Value::Text(text) => {
-            if text.contains('$') {
-                *text = put(line, text);
-            }
-        }
-        Value::List(items) => items.iter_mut().for_each(|item| walk(item, put)),
-        Value::Map(Map(pairs)) => pairs.iter_mut().for_each(|(_, node)| walk(node, put)),
-    }
 }
 
 #[cfg(test)]

@@ -22,27 +22,27 @@ pub fn ports(fields: &mut Fields, findings: &mut Findings) -> Vec<ManifestPort> 
     let path = fields.path("ports");
     let Some(node) = fields.said("ports") else { return Vec::new() };
     let Value::List(items) = &node.value else {
-        findings.refuse(node.line, &path, "a list of ports is expected");
+        findings.refuse(node.at, &path, "a list of ports is expected");
         return Vec::new();
     };
     let mut ports = Vec::new();
     for item in items {
         let range = match &item.value {
-            Value::Text(text) => short(text).map_err(|message| findings.refuse(item.line, &path, message)).ok(),
+            Value::Text(text) => short(text).map_err(|message| findings.refuse(item.at, &path, message)).ok(),
             Value::Map(map) => long(map, item, &path, findings),
             _ => {
-                findings.refuse(item.line, &path, "a port is a text or a map");
+                findings.refuse(item.at, &path, "a port is a text or a map");
                 None
             }
         };
         let Some(range) = range else { continue };
         match each(&range) {
             Ok(found) if ports.len() + found.len() > ITEMS_MAX => {
-                findings.refuse(item.line, &path, format!("more than {ITEMS_MAX} ports"));
+                findings.refuse(item.at, &path, format!("more than {ITEMS_MAX} ports"));
                 break;
             }
             Ok(found) => found.into_iter().for_each(|port| add(&mut ports, port)),
-            Err(message) => findings.refuse(item.line, &path, message),
+            Err(message) => findings.refuse(item.at, &path, message),
         }
     }
     ports
@@ -67,7 +67,7 @@ fn short(text: &str) -> Result<Range, String> {
 }
 
 fn long(map: &Map, item: &Node, path: &str, findings: &mut Findings) -> Option<Range> {
-    let mut fields = Fields::of(map, path, item.line);
+    let mut fields = Fields::of(map, path, item.at);
     let container = fields.parsed("target", findings, range);
     let host = fields.parsed("published", findings, |text| match text {
         "" => Ok(None),
@@ -80,15 +80,15 @@ fn long(map: &Map, item: &Node, path: &str, findings: &mut Findings) -> Option<R
         // Of a swarm, in which each node leads to all tasks.
         Some("ingress") => {
             let message = "a port leads to the task of its node: `mode: ingress` is not built yet, so it is as `host`";
-            findings.note(item.line, path, message);
+            findings.note(item.at, path, message);
         }
-        Some(other) => findings.refuse(item.line, path, format!("`{other:.64}` is no mode")),
+        Some(other) => findings.refuse(item.at, path, format!("`{other:.64}` is no mode")),
     }
     // What an application speaks there is for people.
     let _ = fields.take("app_protocol");
     fields.refuse_others(findings);
     if container.is_none() {
-        findings.refuse(item.line, path, "a port needs its `target`");
+        findings.refuse(item.at, path, "a port needs its `target`");
     }
     Some(Range { name, host_ip, host: host.flatten(), container: container?, is_udp })
 }

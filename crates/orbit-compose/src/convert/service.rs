@@ -25,7 +25,7 @@ use orbit_api::{
 use std::collections::BTreeMap;
 
 /// What is known and cannot be said yet, with the way out.
-const NOT_YET: [(&str, &str); 10] = [
+const NOT_YET: [(&str, &str); 9] = [
     ("secrets", "secrets are not built yet"),
     ("configs", "configs are not built yet"),
     ("build", "build and push the image, and name it with `image`: docker build -t NAME . && docker push NAME"),
@@ -33,7 +33,6 @@ const NOT_YET: [(&str, &str); 10] = [
     ("gpus", "GPUs are not built yet; a folder of devices may do (`devices`)"),
     ("pid", "namespaces of others are not built"),
     ("ipc", "namespaces of others are not built"),
-    ("extends", "repeat what it extends: files are not merged yet"),
     ("domainname", "write the whole name in `hostname`"),
     ("mac_address", "it is not carried over: each task would have the same"),
 ];
@@ -43,7 +42,7 @@ pub fn service(name: &str, fields: &mut Fields, source: &Source, findings: &mut 
     refuse_what_is_not_built(fields, findings);
     let image = fields.text("image", findings);
     if image.is_none() {
-        findings.refuse(fields.line, &fields.path("image"), "an image is needed");
+        findings.refuse(fields.at, &fields.path("image"), "an image is needed");
     }
     let mut deploy = fields.below("deploy", findings);
     let (kind, restart) = restart(fields, deploy.as_mut(), findings);
@@ -54,6 +53,7 @@ pub fn service(name: &str, fields: &mut Fields, source: &Source, findings: &mut 
     manifest.args = words("command", fields, findings);
     manifest.env = environment(fields, source, findings);
     set_up(&mut manifest, fields, findings);
+    volumes(&mut manifest, source.project_directory, fields, findings);
     manifest.ports = ports(fields, findings);
     network(&mut manifest, fields, findings);
     manifest.health = health(fields, findings);
@@ -74,15 +74,20 @@ fn refuse_what_is_not_built(fields: &mut Fields, findings: &mut Findings) {
     for (key, message) in NOT_YET {
         let Some(node) = fields.take(key) else { continue };
         if !is_empty(&node.value) {
-            findings.refuse(node.line, &fields.path(key), message);
+            findings.refuse(node.at, &fields.path(key), message);
         }
     }
     if let Some(node) = fields.said("networks") {
-        findings.note(node.line, &fields.path("networks"), "each task has the network of its node's engine");
+        findings.note(node.at, &fields.path("networks"), "each task has the network of its node's engine");
+    }
+    for key in ["links", "external_links"] {
+        if let Some(node) = fields.said(key) {
+            findings.note(node.at, &fields.path(key), "other names of services are not built yet");
+        }
     }
     if let Some(node) = fields.said("container_name") {
         let message = "is not carried over: each task has a name of its own";
-        findings.note(node.line, &fields.path("container_name"), message);
+        findings.note(node.at, &fields.path("container_name"), message);
     }
     // What is only for people, or for other containers of the same network.
     for key in ["expose", "attach", "annotations"] {
@@ -96,7 +101,7 @@ fn restart(
     deploy: Option<&mut Fields>,
     findings: &mut Findings,
 ) -> (ManifestKind, Option<ManifestRestart>) {
-    let line = fields.take("restart").map_or(fields.line, |node| node.line);
+    let at = fields.take("restart").map_or(fields.at, |node| node.at);
     let said = fields.text("restart", findings);
     let mut policy = deploy.and_then(|deploy| deploy.below("restart_policy", findings));
     let condition = policy.as_mut().and_then(|policy| policy.text("condition", findings));
@@ -105,7 +110,7 @@ fn restart(
         // How long it has to run to have been started well, and how often it is tried: a backoff that grows does both.
         for key in ["max_attempts", "window"] {
             if let Some(node) = policy.take(key) {
-                findings.note(node.line, &policy.path(key), "it is tried again and again, later each time");
+                findings.note(node.at, &policy.path(key), "it is tried again and again, later each time");
             }
         }
         policy.refuse_others(findings);
@@ -128,18 +133,18 @@ fn restart(
         None => {
             let message =
                 "without it, Compose starts a container once; here it is kept running (`kind: Task` is one run)";
-            findings.note(line, &path, message);
+            findings.note(at, &path, message);
             service(backoff)
         }
         Some("no") => (ManifestKind::Task, None),
         Some("on-failure") => {
             let message = "a service is started again however it ended, and as often as it takes; `kind: Task` with \
                            `on_failure` is one run";
-            findings.note(line, &path, message);
+            findings.note(at, &path, message);
             service(backoff)
         }
         Some(other) => {
-            findings.refuse(line, &path, format!("`{other:.64}` is no policy"));
+            findings.refuse(at, &path, format!("`{other:.64}` is no policy"));
             service(backoff)
         }
     }
@@ -168,12 +173,12 @@ fn words(key: &str, fields: &mut Fields, findings: &mut Findings) -> Vec<String>
     };
     match words {
         Ok(words) if words.is_empty() => {
-            findings.refuse(node.line, &fields.path(key), "empty: the image's own cannot be taken away");
+            findings.refuse(node.at, &fields.path(key), "empty: the image's own cannot be taken away");
             words
         }
         Ok(words) => words,
         Err(message) => {
-            findings.refuse(node.line, &fields.path(key), message);
+            findings.refuse(node.at, &fields.path(key), message);
             Vec::new()
         }
     }
@@ -192,11 +197,11 @@ fn environment(fields: &mut Fields, source: &Source, findings: &mut Findings) ->
             let (file, is_required) = match &item.value {
                 Value::Text(file) => (Some(file.clone()), true),
                 Value::Map(map) => {
-                    let mut fields = Fields::of(map, &path, item.line);
+                    let mut fields = Fields::of(map, &path, item.at);
                     let file = fields.text("path", findings);
                     let is_required = fields.take("required").is_none() || fields.flag("required", findings);
                     if let Some(format) = fields.text("format", findings) {
-                        findings.refuse(item.line, &path, format!("the format `{format:.64}` is not carried over"));
+                        findings.refuse(item.at, &path, format!("the format `{format:.64}` is not carried over"));
                     }
                     fields.refuse_others(findings);
                     (file, is_required)
@@ -204,15 +209,15 @@ fn environment(fields: &mut Fields, source: &Source, findings: &mut Findings) ->
                 _ => (None, true),
             };
             let Some(file) = file else {
-                findings.refuse(item.line, &path, "a file is a text, or a map with its `path`");
+                findings.refuse(item.at, &path, "a file is a text, or a map with its `path`");
                 continue;
             };
             match (source.read)(&file) {
                 Ok(text) => match read_env(&text, source.variables) {
                     Ok(found) => env.extend(found),
-                    Err(error) => findings.refuse(item.line, &path, format!("{file}:{error}")),
+                    Err(error) => findings.refuse(item.at, &path, format!("{file}:{error}")),
                 },
-                Err(message) if is_required => findings.refuse(item.line, &path, format!("{file}: {message}")),
+                Err(message) if is_required => findings.refuse(item.at, &path, format!("{file}: {message}")),
                 Err(_) => {}
             }
         }
@@ -236,7 +241,6 @@ fn set_up(manifest: &mut Manifest, fields: &mut Fields, findings: &mut Findings)
     manifest.tty = fields.flag("tty", findings);
     manifest.stdin = fields.flag("stdin_open", findings);
     manifest.tmpfs = tmpfs(fields, findings);
-    volumes(manifest, fields, findings);
     manifest.devices = devices(fields, findings);
     manifest.shm_size = fields.parsed("shm_size", findings, size);
     manifest.security = security(fields, findings);
@@ -258,21 +262,21 @@ fn set_up(manifest: &mut Manifest, fields: &mut Fields, findings: &mut Findings)
 
 /// `/run`, or `/run:size=64m,mode=755`.
 fn tmpfs(fields: &mut Fields, findings: &mut Findings) -> Vec<ManifestTmpfs> {
-    let line = fields.take("tmpfs").map_or(fields.line, |node| node.line);
+    let at = fields.take("tmpfs").map_or(fields.at, |node| node.at);
     let path = fields.path("tmpfs");
     let mut found = Vec::new();
     for text in fields.texts("tmpfs", findings) {
-        let (at, options) = text.split_once(':').unwrap_or((&text, ""));
-        let mut folder = ManifestTmpfs { path: at.to_string(), size: None };
+        let (target, options) = text.split_once(':').unwrap_or((&text, ""));
+        let mut folder = ManifestTmpfs { path: target.to_string(), size: None };
         for option in options.split(',').filter(|option| !option.is_empty()) {
             match option.split_once('=') {
                 Some(("size", text)) => match size(text) {
                     Ok(size) => folder.size = Some(size),
-                    Err(message) => findings.refuse(line, &path, message),
+                    Err(message) => findings.refuse(at, &path, message),
                 },
                 // So it is anyway.
                 _ if ["rw", "nosuid", "nodev", "noexec", "mode=1777"].contains(&option) => {}
-                _ => findings.refuse(line, &path, format!("`{option:.64}` is not carried over")),
+                _ => findings.refuse(at, &path, format!("`{option:.64}` is not carried over")),
             }
         }
         found.push(folder);
@@ -281,7 +285,7 @@ fn tmpfs(fields: &mut Fields, findings: &mut Findings) -> Vec<ManifestTmpfs> {
 }
 
 fn security(fields: &mut Fields, findings: &mut Findings) -> Option<ManifestSecurity> {
-    let line = fields.take("security_opt").map_or(fields.line, |node| node.line);
+    let at = fields.take("security_opt").map_or(fields.at, |node| node.at);
     let (add, drop) = (fields.texts("cap_add", findings), fields.texts("cap_drop", findings));
     let capabilities = ManifestCapabilities { add, drop };
     let mut security = ManifestSecurity {
@@ -296,7 +300,7 @@ fn security(fields: &mut Fields, findings: &mut Findings) -> Option<ManifestSecu
             "no-new-privileges:false" => {}
             "seccomp:unconfined" => security.seccomp = Some(ManifestUnconfined::Unconfined),
             "apparmor:unconfined" => security.apparmor = Some(ManifestUnconfined::Unconfined),
-            _ => findings.refuse(line, &fields.path("security_opt"), format!("`{option:.64}` is not carried over")),
+            _ => findings.refuse(at, &fields.path("security_opt"), format!("`{option:.64}` is not carried over")),
         }
     }
     (security != ManifestSecurity::default()).then_some(security)
@@ -306,7 +310,7 @@ fn ulimits(fields: &mut Fields, findings: &mut Findings) -> BTreeMap<String, Man
     let Some(node) = fields.said("ulimits") else { return BTreeMap::new() };
     let path = fields.path("ulimits");
     let Value::Map(Map(pairs)) = &node.value else {
-        findings.refuse(node.line, &path, "a map is expected");
+        findings.refuse(node.at, &path, "a map is expected");
         return BTreeMap::new();
     };
     let mut found = BTreeMap::new();
@@ -315,7 +319,7 @@ fn ulimits(fields: &mut Fields, findings: &mut Findings) -> BTreeMap<String, Man
         let bounds = match &node.value {
             Value::Text(text) => text.trim().parse().ok().map(ManifestUlimit::Both),
             Value::Map(map) => {
-                let mut fields = Fields::of(map, &path, node.line);
+                let mut fields = Fields::of(map, &path, node.at);
                 let (soft, hard) = (fields.number("soft", findings), fields.number("hard", findings));
                 fields.refuse_others(findings);
                 soft.zip(hard).map(|(soft, hard)| ManifestUlimit::Each(ManifestBounds { soft, hard }))
@@ -324,7 +328,7 @@ fn ulimits(fields: &mut Fields, findings: &mut Findings) -> BTreeMap<String, Man
         };
         match bounds {
             Some(bounds) => drop(found.insert(key.text.clone(), bounds)),
-            None => findings.refuse(node.line, &path, "a number, or soft and hard, is expected"),
+            None => findings.refuse(node.at, &path, "a number, or soft and hard, is expected"),
         }
     }
     found
@@ -356,7 +360,7 @@ fn resources(fields: &mut Fields, deploy: Option<&mut Fields>, findings: &mut Fi
     let mut pids = fields.number("pids_limit", findings);
     // A weight among others is what a request is.
     if let Some(node) = fields.take("cpu_shares") {
-        findings.note(node.line, &fields.path("cpu_shares"), "a request is its weight: set `resources.cpu`");
+        findings.note(node.at, &fields.path("cpu_shares"), "a request is its weight: set `resources.cpu`");
     }
     if let Some(mut resources) = deploy.and_then(|deploy| deploy.below("resources", findings)) {
         if let Some(mut given) = resources.below("limits", findings) {
@@ -395,11 +399,11 @@ fn placement(fields: &mut Fields, deploy: Option<&mut Fields>, findings: &mut Fi
         constraints.extend(parts.next().map(|os| format!("node.os == {os}")));
         constraints.extend(parts.next().map(|arch| format!("node.arch == {arch}")));
         if let Some(variant) = parts.next() {
-            findings.note(fields.line, &fields.path("platform"), format!("`{variant:.64}` is not asked of a node"));
+            findings.note(fields.at, &fields.path("platform"), format!("`{variant:.64}` is not asked of a node"));
         }
     }
     if let Some(mut placement) = deploy.and_then(|deploy| deploy.below("placement", findings)) {
-        let line = placement.line;
+        let at = placement.at;
         let path = placement.path("constraints");
         for text in placement.texts("constraints", findings) {
             let known =
@@ -411,11 +415,11 @@ fn placement(fields: &mut Fields, deploy: Option<&mut Fields>, findings: &mut Fi
             let own = spaced.split_whitespace().collect::<Vec<_>>().join(" ");
             match orbit_core::model::Constraint::parse(&own) {
                 Ok(_) => constraints.push(own),
-                Err(message) => findings.refuse(line, &path, message),
+                Err(message) => findings.refuse(at, &path, message),
             }
         }
         if let Some(node) = placement.take("preferences") {
-            findings.note(node.line, &placement.path("preferences"), "`placement.strategy: spread` spreads over nodes");
+            findings.note(node.at, &placement.path("preferences"), "`placement.strategy: spread` spreads over nodes");
         }
         placement.refuse_others(findings);
     }
@@ -434,16 +438,16 @@ fn replicas(
     if let Some(node) = deploy.take("mode")
         && node.value != Value::Text("replicated".to_string())
     {
-        findings.refuse(node.line, &deploy.path("mode"), "only `replicated` is built");
+        findings.refuse(node.at, &deploy.path("mode"), "only `replicated` is built");
     }
     if let Some(node) = deploy.take("endpoint_mode") {
-        findings.note(node.line, &deploy.path("endpoint_mode"), "`orbit endpoints` lists the tasks that serve");
+        findings.note(node.at, &deploy.path("endpoint_mode"), "`orbit endpoints` lists the tasks that serve");
     }
     match replicas.or(scale) {
         Some(replicas) if kind == ManifestKind::Task => {
             if replicas != 1 {
                 let message = "what is not started again is one run: it has no replicas";
-                findings.refuse(deploy.line, &deploy.path("replicas"), message);
+                findings.refuse(deploy.at, &deploy.path("replicas"), message);
             }
             None
         }
@@ -454,7 +458,7 @@ fn replicas(
 /// As a swarm updates.
 fn update(deploy: &mut Fields, findings: &mut Findings) -> Option<ManifestUpdate> {
     if let Some(node) = deploy.take("rollback_config") {
-        findings.note(node.line, &deploy.path("rollback_config"), "a rollback goes as an update does");
+        findings.note(node.at, &deploy.path("rollback_config"), "a rollback goes as an update does");
     }
     let mut fields = deploy.below("update_config", findings)?;
     let at_once: u32 = fields.number("parallelism", findings).unwrap_or(1);
@@ -462,7 +466,7 @@ fn update(deploy: &mut Fields, findings: &mut Findings) -> Option<ManifestUpdate
         Some("start-first") => true,
         None | Some("stop-first") => false,
         Some(other) => {
-            findings.refuse(fields.line, &fields.path("order"), format!("`{other:.64}` is no order"));
+            findings.refuse(fields.at, &fields.path("order"), format!("`{other:.64}` is no order"));
             false
         }
     };
@@ -471,7 +475,7 @@ fn update(deploy: &mut Fields, findings: &mut Findings) -> Option<ManifestUpdate
         None | Some("pause") => ManifestOnFailure::Pause,
         Some(other) => {
             let message = format!("`{other:.64}`: an update that fails is held or taken back");
-            findings.refuse(fields.line, &fields.path("failure_action"), message);
+            findings.refuse(fields.at, &fields.path("failure_action"), message);
             ManifestOnFailure::Pause
         }
     };
@@ -481,7 +485,7 @@ fn update(deploy: &mut Fields, findings: &mut Findings) -> Option<ManifestUpdate
         ("max_failure_ratio", "a rollout fails by a number of attempts (`update.max_failures`)"),
     ] {
         if let Some(node) = fields.take(key) {
-            findings.note(node.line, &fields.path(key), message);
+            findings.note(node.at, &fields.path(key), message);
         }
     }
     fields.refuse_others(findings);

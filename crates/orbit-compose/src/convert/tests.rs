@@ -21,19 +21,43 @@ fn read(file: &str) -> Result<String, String> {
         }
         "more.env" => Ok("MODE=test\nEXTRA='$TAG'\n".into()),
         "bad.env" => Ok("A=1\nno name\n".into()),
+        "sub/app.env" => Ok("WHERE=sub\n".into()),
+        "sub/compose.yaml" => Ok("services:\n  cache: {image: cache:$TAG, restart: always, env_file: app.env}\n  db: {image: db, restart: always}\n".into()),
+        "sub/bind.yaml" => Ok("services:\n  cache: {image: cache, restart: always, volumes: ['./data:/data', {type: bind, source: ../up, target: /up}]}\n".into()),
+        "common.yaml" => Ok("services:\n  base: {image: base, restart: always, environment: {A: 1, B: 2}, extends: root}\n  root: {image: root, cap_drop: [ALL], init: true}\n".into()),
+        "circle.yaml" => Ok("include: [circle.yaml]\nservices: {}\n".into()),
         _ => Err("No such file or directory".into()),
     }
 }
 
+/// What stands before such a line is one file, and what follows goes over it.
+const NEXT: &str = "\n#--- next file\n";
+const NAMES: [&str; 2] = ["compose.yaml", "override.yaml"];
+
 fn converted(text: &str, profiles: &[&str]) -> String {
     let profiles = profiles.iter().map(ToString::to_string).collect();
-    let source = Source { text, project: None, folder: "shop", profiles: &profiles, variables: &known, read: &read };
+    let files: Vec<_> = NAMES.map(String::from).into_iter().zip(text.split(NEXT).map(String::from)).collect();
+    let (files, folder) = (files.as_slice(), "shop");
+    // `# project directory: /srv/app` on its first line.
+    let first = text.lines().next().unwrap_or_default();
+    let source = Source {
+        files,
+        project: None,
+        folder,
+        project_directory: first.strip_prefix("# project directory: "),
+        profiles: &profiles,
+        variables: &known,
+        read: &read,
+    };
+    // The first file's name goes without saying.
+    let short = |text: String| text.strip_prefix("compose.yaml:").map(str::to_string).unwrap_or(text);
     match convert(&source) {
-        Err(error) => format!("error {error}\n"),
+        Err(error) => format!("error {}\n", short(error.to_string())),
         Ok(Converted { manifests, findings }) => {
             let mut out = String::new();
             for finding in &findings {
-                out += &format!("{} {finding}\n", if finding.is_refused { "refused" } else { "note" });
+                let word = if finding.is_refused { "refused" } else { "note" };
+                out += &format!("{word} {}\n", short(finding.to_string()));
             }
             for manifest in &manifests {
                 out += &format!("---\n{}", serde_yaml_ng::to_string(manifest).expect("it is data"));

@@ -219,7 +219,7 @@ impl Manager {
         if info.allowed.iter().map(|grant| grant.to_string().len()).sum::<usize>() > limits::LABELS_BYTES_MAX {
             return Err(format!("what its operator allows takes more than {} bytes", limits::LABELS_BYTES_MAX));
         }
-        let Versions { worker, engine, .. } = &info.versions;
+        let Versions { worker, engine, .. } = &*info.versions;
         if [&info.arch, &info.os, worker, engine].iter().any(|text| text.len() > limits::NAME_BYTES_MAX) {
             return Err("the architecture, the system or a version has too long a name".to_string());
         }

@@ -31,7 +31,7 @@ pub struct NodeInfo {
     /// What its operator allows beyond what every container has, in order. As the worker said: it holds to that itself, too.
     pub allowed: Box<[Grant]>,
     /// Which programs work there, for people.
-    pub versions: Versions,
+    pub versions: Box<Versions>,
 }
 
 /// Versions of the programs of a node, as they name themselves; empty where they do not. And what its worker understands.

@@ -299,7 +299,7 @@ impl Managed {
             },
             port_range: (first.parse().expect("a port"), last.parse().expect("a port")),
             address: None,
-            versions: Versions { spec_level: words.number("level", SPEC_LEVEL), ..Versions::default() },
+            versions: Versions { spec_level: words.number("level", SPEC_LEVEL), ..Versions::default() }.into(),
             allowed: grants(words.text("allow", "")).into(),
             pinned_ports: words.option("pins").map(|ranges| {
                 let number = |text: &str| text.parse().expect("a port");

@@ -279,11 +279,11 @@ fn info() -> impl Strategy<Value = NodeInfo> {
             allocatable,
             port_range,
             address,
-            versions: Versions {
+            versions: Box::new(Versions {
                 worker: format!("1.{}", port_range.0),
                 engine: format!("Docker {}", port_range.1),
                 spec_level: port_range.0.into(),
-            },
+            }),
             pinned_ports: pinned_ports.map(Vec::into_boxed_slice),
             allowed,
         },

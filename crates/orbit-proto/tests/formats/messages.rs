@@ -27,7 +27,7 @@ fn failed() -> TaskReport {
 
 /// One of each that a worker says.
 fn to_manager() -> Vec<ToManager> {
-    let versions = Versions { worker: "0.1.0".into(), engine: "Docker 28.2.2".into(), spec_level: 0 };
+    let versions = Versions { worker: "0.1.0".into(), engine: "Docker 28.2.2".into(), spec_level: 0 }.into();
     let pinned_ports = Some([(80, 80), (8000, 8999)].into());
     let address = Some("10.0.0.7".parse().unwrap());
     let hello = Hello {

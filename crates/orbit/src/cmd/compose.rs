@@ -28,12 +28,13 @@ it is left out, with a warning.
 Examples:
   orbit compose convert                        # compose.yaml of this directory
   orbit compose convert -f shop/compose.yaml --profile debug
-  orbit compose convert -f compose.yaml --env-file production.env --lenient > manifests.yaml
-  orbit compose convert | orbit apply -f -")]
+  orbit compose convert -f compose.yaml -f production.yaml | orbit apply -f -
+  orbit compose convert -f compose.yaml --env-file production.env --lenient > manifests.yaml")]
 pub struct Convert {
-    /// The compose file; `-` is standard input [default: compose.yaml, compose.yml, docker-compose.yaml or docker-compose.yml]
-    #[arg(short, long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
+    /// The compose file; `-` is standard input; several go over each other, in their order [default: compose.yaml, compose.yml,
+    /// docker-compose.yaml or docker-compose.yml, and the file with `override` in its name beside it]
+    #[arg(short, long = "file", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub reading: ComposeArgs,
 }
@@ -50,30 +51,39 @@ pub fn compose(session: &mut Session<'_>, command: Compose) -> Result<u8, Error>
 }
 
 fn print_converted(session: &mut Session<'_>, args: Convert) -> Result<u8, Error> {
-    let (name, text, folder) = compose_file(session, args.file.as_deref())?;
-    if args.file.is_none()
-        && let Some(other) = OVERRIDES.iter().find(|file| Path::new(file).is_file())
-    {
-        session.say(&format!("warning: {other} is here and is not read: files are not merged yet"));
-    }
-    let manifests = manifests(session, (&name, &text), &folder, &args.reading).map_err(Error::usage)?;
+    let (files, folder) = compose_files(session, args.files)?;
+    let manifests = manifests(session, &files, &folder, &args.reading).map_err(Error::usage)?;
     for manifest in &manifests {
         session.print(&format!("---\n{}", yaml(manifest)?))?;
     }
     Ok(0)
 }
 
-/// The name of the compose file, its text, and the folder from which it names others.
-fn compose_file(session: &mut Session<'_>, file: Option<&Path>) -> Result<(String, String, PathBuf), Error> {
-    if file == Some(Path::new("-")) {
-        let text = bounded(&mut *session.stdin).map_err(|error| Error::usage(format!("standard input: {error}")))?;
-        return Ok(("-".to_string(), text, PathBuf::from(".")));
+/// The compose files with their names, and the folder from which they name others: that of the first.
+fn compose_files(session: &mut Session<'_>, files: Vec<PathBuf>) -> Result<(Vec<(String, String)>, PathBuf), Error> {
+    let files = if files.is_empty() { here()? } else { files };
+    let folder = files.first().and_then(|file| file.parent()).map(Path::to_path_buf).unwrap_or_default();
+    let mut found = Vec::new();
+    for file in &files {
+        let name = file.display().to_string();
+        found.push(match name.as_str() {
+            "-" => {
+                let text = bounded(&mut *session.stdin);
+                (name, text.map_err(|error| Error::usage(format!("standard input: {error}")))?)
+            }
+            _ => {
+                let text = read_text(file).map_err(|error| Error::usage(format!("{name}: {error}")))?;
+                (name, text)
+            }
+        });
     }
-    let found = || FILES.iter().map(PathBuf::from).find(|file| file.is_file());
-    let file = file.map(Path::to_path_buf).or_else(found);
-    let file = file.ok_or_else(|| Error::usage(format!("none of {} is here: name one with -f", FILES.join(", "))))?;
-    let name = file.display().to_string();
-    let text = read_text(&file).map_err(|error| Error::usage(format!("{name}: {error}")))?;
-    let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
-    Ok((name, text, folder))
+    Ok((found, if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder }))
+}
+
+/// Those that Compose takes of a folder.
+fn here() -> Result<Vec<PathBuf>, Error> {
+    let there = |names: [&str; 4]| names.map(PathBuf::from).into_iter().find(|file| file.is_file());
+    let first = there(FILES);
+    let first = first.ok_or_else(|| Error::usage(format!("none of {} is here: name one with -f", FILES.join(", "))))?;
+    Ok([first].into_iter().chain(there(OVERRIDES)).collect())
 }
