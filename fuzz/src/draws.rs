@@ -99,6 +99,15 @@ impl<'a> Draws<'a> {
         if self.one_in(4) { [("disk".to_string(), self.of(&["ssd", "hdd"]).to_string())].into() } else { [].into() }
     }
 
+    fn after(&mut self) -> Vec<After> {
+        let draws = self.below(8);
+        let after = |it: &mut Self| {
+            let kind = it.of(&[Kind::Service, Kind::Task]);
+            let until = it.of(&Until::ALL.into_iter().filter(|until| until.is_of(kind)).collect::<Vec<_>>());
+            After { kind, name: it.of(&["a", "b", "web", "once"]).to_string(), until }
+        };
+        if draws == 0 { vec![after(self)] } else { Vec::new() }
+    }
     fn disconnect(&mut self) -> Disconnect {
         if self.bool() {
             return Disconnect::default();
@@ -165,6 +174,7 @@ impl<'a> Draws<'a> {
             placement: Placement { strategy: self.of(&[Strategy::Binpack, Strategy::Spread]), constraints },
             restart,
             disconnect: self.disconnect(),
+            after: self.after(),
         }
     }
     pub fn stop(&mut self) -> Stop {

@@ -4,7 +4,7 @@
 //! acknowledged last, or, where no answer came, either that or what was asked for since (I10).
 
 use crate::{
-    input::{Ask, If, Order, Roll, Want, WantDisconnect, WantUpdate},
+    input::{Ask, If, Order, Roll, Want, WantAfter, WantDisconnect, WantUpdate},
     options::DEADLINE_MS_MAX,
     random::Random,
 };
@@ -158,6 +158,7 @@ impl Client {
                     pinned: pinned.then_some(8080),
                     spread: random.chance(400),
                     zone: zone.then(|| ["a", "b"][random.below(2)].to_string()),
+                    after: draw_after(bits, names),
                     asks: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 2, 3][(bits >> 56) as usize % 16],
                     grace_ms: [0, 2000, 2000, 20_000][random.below(4)],
                     delay_ms: [0, 0, 1000, 5000][random.below(4)],
@@ -420,9 +421,25 @@ fn draw_update(random: &mut Random) -> WantUpdate {
     }
 }
 
+/// Most wait for nobody.
+fn draw_after(bits: u64, names: usize) -> Option<Box<WantAfter>> {
+    let (once, started, number) = (bits >> 10 & 3 == 0, bits >> 12 & 1 == 0, (bits >> 14) as usize % names.max(1));
+    let name = format!("{}{number}", if once { "once" } else { "web" });
+    (bits >> 20 & 7 == 0).then(|| Box::new(WantAfter { once, name, started }))
+}
+
 /// What every machine's operator allows who allows something, in the order of the words.
 pub(crate) fn allowed() -> [Grant; 2] {
     [Grant::Capability("NET_ADMIN".to_string()), Grant::HostPath("/srv".to_string())]
+}
+
+fn after(want: &WantAfter) -> After {
+    let until = match (want.started, want.once) {
+        (true, _) => Until::Started,
+        (false, false) => Until::Healthy,
+        (false, true) => Until::Complete,
+    };
+    After { kind: kind_of(want.once), name: want.name.clone(), until }
 }
 
 fn asking(asks: u8) -> Setup {
@@ -495,6 +512,7 @@ fn definition(want: &Want) -> Definition {
                 keep: if want.disconnect.original { Keep::Original } else { Keep::Replacement },
                 fence: [Fence::None, Fence::Timed, Fence::Confirmed][usize::from(want.disconnect.fence) % 3],
             },
+            after: want.after.iter().map(|want| after(want)).collect(),
         },
     }
 }

@@ -234,6 +234,9 @@ pub struct Want {
     pub spread: bool,
     /// Only on nodes whose label `zone` is this.
     pub zone: Option<String>,
+    /// What has to be there before it is placed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Box<WantAfter>>,
     /// What it asks of the operator of its node: 1 a capability, 2 a folder, 3 both, 0 nothing.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub asks: u8,
@@ -267,6 +270,18 @@ pub struct Want {
 
 fn is_zero(number: &u8) -> bool {
     *number == 0
+}
+
+/// Another object that has to be there first, as a user of the simulator wants it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WantAfter {
+    /// A task definition.
+    pub once: bool,
+    /// Its name.
+    pub name: String,
+    /// It has started. Otherwise a service is healthy, and a run complete.
+    pub started: bool,
 }
 
 /// What becomes of a task whose node is silent, as a user of the simulator wants it.
@@ -333,6 +348,7 @@ impl Want {
             pinned: None,
             spread: true,
             zone: None,
+            after: None,
             asks: 0,
             grace_ms: 2000,
             delay_ms: 0,

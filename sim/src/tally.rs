@@ -120,6 +120,8 @@ named! {
         CreateFailed "task ended: create failed",
         NotAllowed "task ended: its node's operator had taken his word back",
         WaitsForWord "task waits for a node whose operator allows what it asks for",
+        WaitsForOthers "task waits for another object",
+        CameInTurn "task placed after what it had waited for",
         StoppedUnstarted "task stopped before it was started",
         BackoffAtCap "backoff at its cap",
         TwoVersions "two versions of a service at once",

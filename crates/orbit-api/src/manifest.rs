@@ -4,6 +4,7 @@
 //! built yet. [`read_all`] and its siblings read a text; [`Manifest::definition`] gives the core's own units, after its
 //! validation, and [`Manifest::of`] the way back.
 
+mod after;
 mod definition;
 mod host_access;
 mod read;
@@ -13,6 +14,7 @@ mod strict;
 mod tests;
 
 use crate::quantity::{Cpu, Memory, Span};
+pub use after::{ManifestAfter, ManifestUntil};
 pub use host_access::{ManifestDevice, ManifestNetwork, ManifestVolume};
 pub use read::{ReadError, read_all, read_documents, read_json};
 use serde::{Deserialize, Serialize};
@@ -127,6 +129,9 @@ pub struct Manifest {
     /// Published ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<ManifestPort>,
+    /// What has to be there before its tasks are placed, as long as its version has not been stable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<ManifestAfter>,
     /// Where tasks may and should run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<ManifestPlacement>,

@@ -27,6 +27,7 @@ pub fn spec(image: impl Into<String>) -> Spec {
         placement: Placement::default(),
         restart: Restart::with_policy(RestartPolicy::Always),
         disconnect: Disconnect::default(),
+        after: vec![],
     }
 }
 

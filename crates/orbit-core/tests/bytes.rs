@@ -23,6 +23,7 @@ fn large(name: &str, salt: usize) -> Definition {
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Always),
             disconnect: Disconnect::default(),
+            after: vec![],
         },
     }
 }

@@ -78,6 +78,7 @@ fn a_plan_holds_the_placements_the_ports_and_why_the_rest_found_no_node() {
             },
             restart: Restart::with_policy(RestartPolicy::Always),
             disconnect: Disconnect::default(),
+            after: vec![],
         },
     };
     let put = Put { definition, condition: Condition::None, keeps_replicas: false, idempotency_key: None };

@@ -39,6 +39,7 @@ fn order(probe: Probe) -> Assignment {
         placement: Placement::default(),
         restart: Restart::with_policy(RestartPolicy::Always),
         disconnect: Disconnect::default(),
+        after: vec![],
     };
     Assignment {
         task: TaskId { epoch: 1, index: 1, ordinal: 0 },

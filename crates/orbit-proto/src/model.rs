@@ -76,6 +76,7 @@ enumeration!(
 enumeration!(RolloutState, RolloutState { Running, Paused, Canary, Failed, Done });
 enumeration!(RolloutStep, RolloutStep { Extend, AwaitPromotion, Fail, Finish });
 enumeration!(Kind, Kind { Service, Task });
+enumeration!(Until, Until { Started, Healthy, Complete });
 enumeration!(Strategy, Strategy { Binpack, Spread });
 enumeration!(RestartPolicy, RestartPolicy { Always, OnFailure, Never });
 enumeration!(Desired, Desired { Running, Stopped });
@@ -193,6 +194,7 @@ impl From<&Spec> for v1::Spec {
             disconnect: disconnect_of(s.disconnect),
             limits: limits_of(&s.container),
             setup: setup_of(&s.container.setup),
+            after: s.after.iter().map(Into::into).collect(),
         }
     }
 }
@@ -221,6 +223,27 @@ impl TryFrom<v1::Spec> for Spec {
             placement: need("placement", s.placement)?,
             restart: need("restart", s.restart)?,
             disconnect: disconnect(s.disconnect).within("disconnect")?,
+            after: each("after", s.after)?,
+        })
+    }
+}
+
+impl From<&After> for v1::AfterObject {
+    fn from(a: &After) -> Self {
+        v1::AfterObject {
+            kind: number::<_, v1::Kind>(a.kind),
+            name: a.name.clone(),
+            until: number::<_, v1::Until>(a.until),
+        }
+    }
+}
+impl TryFrom<v1::AfterObject> for After {
+    type Error = DecodeError;
+    fn try_from(a: v1::AfterObject) -> Result<Self> {
+        Ok(After {
+            kind: named::<v1::Kind, _>("kind", a.kind)?,
+            name: a.name,
+            until: named::<v1::Until, _>("until", a.until)?,
         })
     }
 }

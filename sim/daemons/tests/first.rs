@@ -28,6 +28,7 @@ fn web(replicas: u32, idempotency_key: Option<String>) -> Request {
             placement: Placement { strategy: Strategy::Spread, constraints: vec![] },
             restart: Restart::with_policy(RestartPolicy::Always),
             disconnect: Default::default(),
+            after: vec![],
         },
     };
     Request::Put(Put { definition, condition: Condition::None, keeps_replicas: false, idempotency_key })

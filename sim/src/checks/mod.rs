@@ -5,6 +5,7 @@
 
 mod engines;
 mod fences;
+mod order;
 mod orders;
 mod overdue;
 mod pending;
@@ -20,6 +21,7 @@ pub(crate) use engines::ends;
 pub(crate) use engines::{alone, asked, builds_are_told, is_allowed, is_ours, is_unneeded, same_bytes};
 pub use fences::FenceWatch;
 pub(crate) use fences::forgotten;
+pub(crate) use order::{early, none_placed};
 use orders::task_of;
 pub(crate) use orders::{OrderWatch, left_first};
 pub(crate) use overdue::{not_due_yet, overdue};

@@ -2,13 +2,14 @@
 
 use super::{
     is_silent,
+    order::may_come,
     overdue::{has_room, places_after},
     rollouts::{shall_be, specs, stands_alone},
 };
 use crate::client::IMAGES_GOOD;
 use orbit_core::{model::*, state::Cluster, worker::Ledger};
 use orbit_runtime::fake::FakeEngine;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// What can be seen of a worker from outside.
 #[derive(Clone, Copy, Debug)]
@@ -171,6 +172,7 @@ impl World<'_> {
             && !is_used_up(cluster, workload);
         comes_to_rest(&spec.container.image)
             && others
+            && may_come(cluster, workload, task.slot, shall_be(cluster, workload, task.slot))
             && cluster.nodes().any(|other| has_room(cluster, other, spec, self.at))
     }
 
@@ -197,9 +199,11 @@ impl World<'_> {
         // What serves is not stopped for a version that has no place.
         let has_no_place = |(number, slot): &(u32, &Slot), at: Time| {
             let serving = cluster.attempts(slot).find(|task| task.is_live() && task.serves());
-            let spec = workload.spec(shall_be(cluster, workload, *number));
-            !self.serves(workload, *number, slot)
-                && serving.zip(spec).is_some_and(|(old, spec)| places_after(old, cluster, spec, at).next().is_none())
+            let version = shall_be(cluster, workload, *number);
+            let waits = !may_come(cluster, workload, *number, version);
+            let nowhere =
+                |(old, spec): (&Task, &Arc<Spec>)| waits || places_after(old, cluster, spec, at).next().is_none();
+            !self.serves(workload, *number, slot) && serving.zip(workload.spec(version)).is_some_and(nowhere)
         };
         let slots = (0..workload.wanted()).zip(&workload.slots);
         let kept: Vec<_> = slots.filter(|slot| has_no_place(slot, self.at)).collect();
@@ -239,9 +243,16 @@ impl World<'_> {
     /// What finds no node has a reason of today.
     fn unplaced(&self, workload: &Workload, pending: &mut Vec<String>) {
         let cluster = self.cluster;
-        let waiting = || cluster.pending_of(workload.uid).filter_map(|id| cluster.task(id)).map(|t| cluster.spec_of(t));
-        if waiting().next().is_none() {
+        let unplaced = || cluster.pending_of(workload.uid).filter_map(|id| cluster.task(id));
+        if unplaced().next().is_none() {
             return;
+        }
+        // Some wait for others, and not for a node.
+        let may_come = |task: &&Task| may_come(cluster, workload, task.slot, task.version);
+        let waiting = || unplaced().filter(may_come).map(|task| cluster.spec_of(task));
+        let says_order = |d: &Decision| d.refusals.iter().any(|refusals| refusals.filter == "after");
+        if waiting().next().is_none() && !workload.decision.as_ref().is_some_and(says_order) {
+            pending.push(format!("{} waits for others and nobody says so (I30)", workload.name));
         }
         // It will be tried again when the port is free. The reason that was written down may be an older one.
         let fits = |node: &Node, at: Time| waiting().any(|spec| has_room(cluster, node, spec, at));

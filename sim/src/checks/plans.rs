@@ -4,6 +4,7 @@ use super::{
     Check,
     engines::is_within,
     is_silent,
+    order::may_come,
     overdue::{has_room, places_after},
     rollouts::{may_stand_alone, of_the_right_version, shall_be, stands_alone},
 };
@@ -332,6 +333,9 @@ fn followed(cluster: &Cluster, plan: &Plan, stop: TaskId, at: Time, holds: &dyn 
     let fail =
         |what: &str| Err(("I43", format!("{stop} of {} serves, and what follows it has no {what}", workload.name)));
     let Some(version) = workload.version(shall_be(cluster, workload, task.slot)) else { return fail("version") };
+    if !may_come(cluster, workload, task.slot, version.number) {
+        return fail("turn: it waits for others");
+    }
     // Of two that leave the slot, one leaves its place to what follows.
     let leaving = cluster.attempts(slot).filter(|it| plan.stops.contains(&it.id));
     let mut places = leaving.flat_map(|it| places_after(it, cluster, &version.spec, at)).peekable();
@@ -416,7 +420,7 @@ fn only_begins(action: &Action) -> Check {
     }
 }
 
-/// S: after a committed plan: what it placed meets its constraints (I18) and is allowed there (I47), and where nothing had changed
+/// S: after a committed plan: what it placed meets its constraints (I18) is allowed there (I47), and where nothing had changed
 /// since it was made, it was carried out whole (I24).
 pub(crate) fn committed(cluster: &Cluster, entry: &Entry) -> Check {
     let Command::Plan(plan) = &entry.command else { return Ok(()) };

@@ -16,6 +16,7 @@ fn spec(image: &str) -> Spec {
         placement: Placement::default(),
         restart: Restart::with_policy(RestartPolicy::Always),
         disconnect: Disconnect::default(),
+        after: vec![],
     }
 }
 

@@ -45,6 +45,7 @@ impl World {
         }
         let cluster = self.managers[ONLY].machine.as_ref().map(|machine| machine.cluster());
         let stale = entry.as_ref().and_then(|entry| Some(Stale::before(cluster?, entry)));
+        let early = entry.as_ref().and_then(|entry| Some(checks::early(cluster?, entry))).unwrap_or_default();
         let actions = self.managers[ONLY].step(self.now, event);
         if let Some(entry) = entry
             && let Some(machine) = &self.managers[ONLY].machine
@@ -53,6 +54,7 @@ impl World {
             stale.map_or(Ok(()), |stale| stale.after(machine.cluster()))?;
             self.watch.look(machine.cluster())?;
             checks::committed(machine.cluster(), &entry)?;
+            checks::none_placed(machine.cluster(), &early)?;
             checks::kept(machine.cluster(), &entry)?;
             self.excused.extend(replaced_while(machine.cluster(), &entry, |node| {
                 self.workers.iter().enumerate().any(|(nth, host)| host.is_shaken() && node_name(nth) == node)

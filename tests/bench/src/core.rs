@@ -88,6 +88,7 @@ fn service(n: u32, replicas: usize) -> Definition {
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Always),
             disconnect: Disconnect::default(),
+            after: vec![],
         },
     }
 }

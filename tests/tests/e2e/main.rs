@@ -18,6 +18,7 @@ mod input;
 mod machine;
 mod monitoring;
 mod openapi;
+mod order;
 mod person;
 mod pull;
 mod rest;

@@ -56,6 +56,7 @@ impl Manifest {
                 placement: self.placement()?,
                 restart: self.restart(kind),
                 disconnect: self.disconnect(),
+                after: self.after.iter().enumerate().map(|(i, after)| after.after(i)).collect::<Result<_, _>>()?,
             },
         };
         definition.validate()?;
@@ -94,6 +95,7 @@ impl Manifest {
             logging: None,
             container_labels: BTreeMap::new(),
             ports: Vec::new(),
+            after: Vec::new(),
             placement: None,
             restart: None,
             update: None,
@@ -209,6 +211,7 @@ impl Manifest {
             env: spec.container.env.clone(),
             resources: Some(ManifestResources::of(&spec.container)),
             ports: spec.container.ports.iter().map(ManifestPort::of).collect(),
+            after: spec.after.iter().map(ManifestAfter::of).collect(),
             placement: Some(ManifestPlacement {
                 strategy: match spec.placement.strategy {
                     Strategy::Binpack => ManifestStrategy::Binpack,

@@ -8,7 +8,7 @@ use crate::did_you_mean;
 use orbit_core::model::Rejection;
 use serde::{
     Deserialize,
-    de::{DeserializeOwned, DeserializeSeed},
+    de::{DeserializeOwned, DeserializeSeed, IgnoredAny},
 };
 
 /// Why a file is no list of manifests. One sentence, with the line where it is known.
@@ -42,12 +42,17 @@ pub fn read_documents(text: &str) -> Vec<(usize, Result<Manifest, ReadError>)> {
     // Some editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let documents = || serde_yaml_ng::Deserializer::from_str(text);
-    for (number, ((document, strict), again)) in (1..).zip(documents().zip(documents()).zip(documents())) {
+    let documents = documents().zip(documents()).zip(documents().zip(documents()));
+    for (number, ((whole, document), (strict, again))) in (1..).zip(documents) {
+        // Behind a document that it could not read to its end the parser goes on in the middle of it, and knows less and less.
+        if let Err(error) = IgnoredAny::deserialize(whole) {
+            manifests.push((number, Err(ReadError(error.to_string()))));
+            break;
+        }
         let form = Form::of(document);
         let mut wrong = None;
         if let Err(error) = Strict::document(form.nulls(), &mut wrong).deserialize(strict) {
             let Some(wrong) = wrong else {
-                // The parser goes on after a document that it could not read to its end, and says so twice.
                 manifests.push((number, Err(ReadError(error.to_string()))));
                 break;
             };

@@ -130,6 +130,30 @@ fn what_reaches_beyond_a_container_is_said_in_words_of_its_own() {
 }
 
 #[test]
+fn what_has_to_be_there_first_is_said_by_its_name_and_how_far() {
+    let definition = |said: &str| {
+        let text = format!("kind: Service\nname: web\nimage: a\nafter: {said}");
+        read_all(&text).unwrap().remove(0).definition()
+    };
+    let said = "[{ service: db, until: started }, { service: cache }, { task: migrate }]";
+    let found = definition(said).unwrap();
+    let after: Vec<_> = found.spec.after.iter().map(ToString::to_string).collect();
+    assert_eq!(after, ["service `db` is started", "service `cache` is healthy", "task `migrate` is complete"]);
+    assert_eq!(Manifest::of(&found).definition().as_ref(), Ok(&found));
+    for (said, field) in [
+        ("[{}]", "after[0]"),
+        ("[{ service: a, task: b }]", "after[0]"),
+        ("[{ service: web }]", "after[0].service"),
+        ("[{ service: A }]", "after[0].service"),
+        ("[{ service: db, until: complete }]", "after[0].until"),
+        ("[{ task: db, until: healthy }]", "after[0].until"),
+        ("[{ task: db }, { task: db, until: started }]", "after[1].task"),
+    ] {
+        assert_eq!(definition(said).map_err(|refusal| refusal.field).unwrap_err(), field, "{said}");
+    }
+}
+
+#[test]
 fn a_request_is_no_limit() {
     let limits = |resources: &str| {
         let text = format!("kind: Service\nname: web\nimage: a\nresources: {resources}");

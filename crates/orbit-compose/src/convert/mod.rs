@@ -3,6 +3,7 @@
 mod fields;
 mod health;
 mod host;
+mod order;
 mod ports;
 mod service;
 mod units;
@@ -16,6 +17,7 @@ use crate::{
 };
 use fields::Fields;
 use orbit_core::model::Grant;
+use order::Order;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether a text is a compose file rather than manifests: a map with `services`, of no kind.
@@ -59,6 +61,7 @@ pub fn convert(source: &Source) -> Result<Converted, Error> {
 
     let mut names = BTreeMap::new();
     let mut manifests = Vec::new();
+    let order = Order::of_services(services, source);
     for (key, node) in services {
         let Some(name) = name_of(key, &mut names, &mut findings) else { continue };
         let path = format!("services.{}", key.text);
@@ -70,7 +73,7 @@ pub fn convert(source: &Source) -> Result<Converted, Error> {
         if !is_chosen(&mut fields, source.profiles, &mut findings) {
             continue;
         }
-        let Some(manifest) = service::service(&name, &mut fields, source, &mut findings) else { continue };
+        let Some(manifest) = service::service(&name, &mut fields, (source, &order), &mut findings) else { continue };
         let manifest = orbit_api::Manifest { labels: with_project(manifest.labels, &named), ..manifest };
         match manifest.definition() {
             Ok(definition) => note_asks(&definition.spec.asks(), key.at, &path, &mut findings),
@@ -130,12 +133,16 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
+fn name_of_text(text: &str) -> String {
+    let name: String =
+        text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    name.trim_matches('-').to_string()
+}
+
 /// The name of an object: compose files have underscores, dots and capitals in theirs.
 fn name_of(key: &Key, names: &mut BTreeMap<String, String>, findings: &mut Findings) -> Option<String> {
     let path = format!("services.{}", key.text);
-    let name: String =
-        key.text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
-    let name = name.trim_matches('-').to_string();
+    let name = name_of_text(&key.text);
     if let Err(rejection) = orbit_core::model::check_name("name", &name) {
         findings.refuse(key.at, &path, rejection.message);
         return None;

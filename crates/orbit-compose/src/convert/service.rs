@@ -6,6 +6,7 @@ use super::{
     health::health,
     host::{devices, network, volumes},
     is_empty,
+    order::Order,
     ports::ports,
     units::{cpus, size, span},
 };
@@ -17,19 +18,19 @@ use orbit_api::{
     Manifest,
     manifest::{
         ManifestBackoff, ManifestBounds, ManifestCapabilities, ManifestDns, ManifestKind, ManifestLimits,
-        ManifestLogging, ManifestOnFailure, ManifestPlacement, ManifestPull, ManifestResources, ManifestRestart,
-        ManifestSecurity, ManifestStop, ManifestTmpfs, ManifestUlimit, ManifestUnconfined, ManifestUpdate,
+        ManifestLogging, ManifestOnFailure, ManifestPlacement, ManifestPolicy, ManifestPull, ManifestResources,
+        ManifestRestart, ManifestSecurity, ManifestStop, ManifestTmpfs, ManifestUlimit, ManifestUnconfined,
+        ManifestUpdate,
     },
     quantity::{Cpu, Memory},
 };
 use std::collections::BTreeMap;
 
 /// What is known and cannot be said yet, with the way out.
-const NOT_YET: [(&str, &str); 9] = [
+const NOT_YET: [(&str, &str); 8] = [
     ("secrets", "secrets are not built yet"),
     ("configs", "configs are not built yet"),
     ("build", "build and push the image, and name it with `image`: docker build -t NAME . && docker push NAME"),
-    ("depends_on", "the order of starts is not built yet: what it needs may not be there when it starts"),
     ("gpus", "GPUs are not built yet; a folder of devices may do (`devices`)"),
     ("pid", "namespaces of others are not built"),
     ("ipc", "namespaces of others are not built"),
@@ -38,14 +39,22 @@ const NOT_YET: [(&str, &str); 9] = [
 ];
 
 /// The manifest, unless it has no image.
-pub fn service(name: &str, fields: &mut Fields, source: &Source, findings: &mut Findings) -> Option<Manifest> {
+pub fn service(
+    name: &str,
+    fields: &mut Fields,
+    (source, order): (&Source, &Order),
+    findings: &mut Findings,
+) -> Option<Manifest> {
     refuse_what_is_not_built(fields, findings);
     let image = fields.text("image", findings);
     if image.is_none() {
         findings.refuse(fields.at, &fields.path("image"), "an image is needed");
     }
     let mut deploy = fields.below("deploy", findings);
-    let (kind, restart) = restart(fields, deploy.as_mut(), findings);
+    let (kind, restart) = match order.is_run(name) {
+        true => single_run(fields, deploy.as_mut(), findings),
+        false => restart(fields, deploy.as_mut(), findings),
+    };
     let bare = Manifest::new(kind, name, image.clone().unwrap_or_default());
     let mut manifest = Manifest { restart, ..bare };
     manifest.pull = fields.parsed("pull_policy", findings, pull);
@@ -54,6 +63,7 @@ pub fn service(name: &str, fields: &mut Fields, source: &Source, findings: &mut 
     manifest.env = environment(fields, source, findings);
     set_up(&mut manifest, fields, findings);
     volumes(&mut manifest, source.project_directory, fields, findings);
+    manifest.after = order.of(name, fields, findings);
     manifest.ports = ports(fields, findings);
     network(&mut manifest, fields, findings);
     manifest.health = health(fields, findings);
@@ -148,6 +158,28 @@ fn restart(
             service(backoff)
         }
     }
+}
+
+/// Others wait for its good end, so it runs once, and is tried again where it says so.
+fn single_run(
+    fields: &mut Fields,
+    deploy: Option<&mut Fields>,
+    findings: &mut Findings,
+) -> (ManifestKind, Option<ManifestRestart>) {
+    let node = fields.take("restart").map_or(fields.at, |node| node.at);
+    let said = fields.text("restart", findings);
+    let policy = deploy.and_then(|deploy| deploy.below("restart_policy", findings));
+    let condition = policy.and_then(|mut policy| policy.text("condition", findings));
+    let again = match condition.or(said).as_deref().map(|said| said.split(':').next().unwrap_or(said)) {
+        None | Some("no" | "none") => None,
+        Some("on-failure") => Some(ManifestPolicy::OnFailure),
+        Some(_) => {
+            let message = "others wait for its good end: it runs once, and again only after a failure";
+            findings.note(node, &fields.path("restart"), message);
+            Some(ManifestPolicy::OnFailure)
+        }
+    };
+    (ManifestKind::Task, again.map(|policy| ManifestRestart { policy: Some(policy), backoff: None }))
 }
 
 fn pull(text: &str) -> Result<ManifestPull, String> {

@@ -49,6 +49,8 @@ pub(super) struct Planner {
     paced: BTreeMap<Uid, Time>,
     /// Workloads with tasks that are not stopped, because what follows them has no place.
     no_place: BTreeMap<Uid, NoPlace>,
+    /// Objects that classes wait for which found no node, and workloads whose tasks are not stopped for what would wait.
+    prerequisites: BTreeMap<(Kind, String), Awaiting>,
     /// Where the successors of tasks go that were told to stop for them, by slot.
     promises: Promises,
     /// The images that are waited for before what serves is stopped.
@@ -61,6 +63,13 @@ struct NoPlace {
     classes: BTreeSet<PlacementClass>,
     /// The tasks that they follow, by node: room on one of them may be enough beside what such a task gives back.
     olds: BTreeMap<NodeId, Vec<(PlacementClass, TaskId)>>,
+}
+
+/// Who waits for an object.
+#[derive(Clone, Debug, Default)]
+struct Awaiting {
+    classes: BTreeSet<PlacementClass>,
+    workloads: BTreeSet<Uid>,
 }
 
 /// A task that wants a node.
@@ -106,6 +115,7 @@ impl Planner {
     /// Something happened to these.
     pub fn touch(&mut self, cluster: &Cluster, touched: &Touched) {
         self.dirty.extend(&touched.workloads);
+        self.wake_awaiting(cluster, touched.workloads.iter().chain(&touched.forgetful));
         self.changed_nodes.extend(&touched.nodes);
         if touched.reach_changed {
             self.nodes_differ = true;
@@ -113,6 +123,30 @@ impl Planner {
         for id in &touched.nodes {
             let first = cluster.node(*id).and_then(|node| node.quarantined_ports.values().min());
             self.quarantined.extend(first.map(|until| (*until, *id)));
+        }
+    }
+
+    /// Looks again at who waits for these: they may have come far enough, or not be there any more.
+    fn wake_awaiting<'a>(&mut self, cluster: &Cluster, touched: impl Iterator<Item = &'a Uid>) {
+        if self.prerequisites.is_empty() {
+            return;
+        }
+        for workload in touched.filter_map(|uid| cluster.workload(*uid)) {
+            let waiting = self.prerequisites.remove(&(workload.kind, workload.name.to_string()));
+            let Some(Awaiting { classes, workloads }) = waiting else { continue };
+            self.dirty.extend(workloads);
+            self.dirty.extend(classes.iter().filter_map(|class| self.blocked.remove(class)).flatten());
+        }
+    }
+
+    /// Remembers what a class waits for that found no node, and whom to look at again then.
+    fn remember_order(&mut self, class: &PlacementClass, workload: Option<Uid>) {
+        for After { kind, name, .. } in &class.after {
+            let awaiting = self.prerequisites.entry((*kind, name.clone())).or_default();
+            match workload {
+                Some(uid) => _ = awaiting.workloads.insert(uid),
+                None => _ = awaiting.classes.insert(class.clone()),
+            }
         }
     }
 
@@ -300,7 +334,10 @@ impl Planner {
         plan.rollouts.extend(rollout.map(|step| (uid, workload.version, step)));
         for ((version, failed_on), of_version) in wanted {
             let spec = workload.spec(version).expect("a target is a version that is remembered").clone();
-            let class = PlacementClass { failed_on, ..PlacementClass::of(&spec) };
+            // What a version waits for is the same in all slots; and of what runs once there is one.
+            let slot = of_version.first().and_then(|request| slot_of(cluster, plan, request)).unwrap_or_default();
+            let after = cluster.waits_for(workload, slot, version).to_vec();
+            let class = PlacementClass { failed_on, after, ..PlacementClass::of(&spec) };
             // Spreading counts the tasks of one service, so services are not mixed there.
             let scope = (class.placement.strategy == Strategy::Spread).then_some(uid);
             requests.entry((class, scope)).or_default().push(PlacementRequests { uid, spec, requests: of_version });
@@ -324,6 +361,7 @@ impl Planner {
             }
             waits.classes.insert(class);
         }
+        waits.classes.iter().for_each(|class| self.remember_order(class, Some(workload.uid)));
         let refusals = waits.classes.first().map(|class| rooms.with(|scheduler| scheduler.refusals(class)));
         let unplaced = u32::from(refusals.is_some());
         if unplaced > 0 {
@@ -388,6 +426,7 @@ impl Planner {
             }
             if counts.1 > 0 {
                 self.blocked.entry(class.clone()).or_default().insert(uid);
+                self.remember_order(class, None);
             }
             let decision = Decision {
                 parent: cluster.index,

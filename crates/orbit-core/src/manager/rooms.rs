@@ -166,7 +166,8 @@ pub fn failed_on(cluster: &Cluster, workload: &Workload, slot: u32, version: u32
 /// The placement class of the next attempt in a slot.
 pub fn class_of(cluster: &Cluster, workload: &Workload, slot: u32, version: u32) -> PlacementClass {
     let spec = workload.spec(version).expect("a target is a version that is remembered");
-    PlacementClass { failed_on: failed_on(cluster, workload, slot, version), ..PlacementClass::of(spec) }
+    let after = cluster.waits_for(workload, slot, version).to_vec();
+    PlacementClass { failed_on: failed_on(cluster, workload, slot, version), after, ..PlacementClass::of(spec) }
 }
 
 /// How many tasks of a workload are on each node to stay. Those of a slot that is being filled go, and so do those of another

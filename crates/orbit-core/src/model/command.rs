@@ -364,6 +364,8 @@ pub enum Answer {
 pub struct Touched {
     /// Workloads whose slots may need work. Sorted, without repetition.
     pub workloads: Vec<Uid>,
+    /// Workloads of which an attempt was forgotten: they may have come less far for who waits for them. Sorted, without repetition.
+    pub forgetful: Vec<Uid>,
     /// Tasks of which a node has to be told, with the node. Sorted, without repetition.
     pub tasks: Vec<(NodeId, TaskId)>,
     /// Nodes that may now have room, or lost it from sight. Sorted, without repetition.
@@ -378,6 +380,8 @@ impl Touched {
     pub(crate) fn finish(mut self) -> Touched {
         self.workloads.sort_unstable();
         self.workloads.dedup();
+        self.forgetful.sort_unstable();
+        self.forgetful.dedup();
         self.tasks.sort_unstable();
         self.tasks.dedup();
         self.nodes.sort_unstable();

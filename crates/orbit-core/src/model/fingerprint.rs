@@ -102,7 +102,7 @@ impl Fingerprint {
     }
 
     fn spec(&mut self, spec: &Spec) {
-        let Spec { container, placement, restart, disconnect } = spec;
+        let Spec { container, placement, restart, disconnect, after } = spec;
         let Container { image, pull, command, args, env, resources, limits, pids_max, ports, stop, probes, setup } =
             container;
         self.text(image);
@@ -151,6 +151,18 @@ impl Fingerprint {
         }
         if *setup != Setup::default() {
             self.setup(setup);
+        }
+        if !after.is_empty() {
+            self.text("after");
+            self.count(after.len());
+        }
+        for After { kind, name, until } in after {
+            self.byte(match kind {
+                Kind::Service => 0,
+                Kind::Task => 1,
+            });
+            self.text(name);
+            self.text(until.as_str());
         }
     }
 
@@ -352,6 +364,7 @@ mod tests {
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Always),
             disconnect: Disconnect::default(),
+            after: vec![],
         }
     }
 
@@ -384,6 +397,7 @@ mod tests {
             },
             restart: Restart { jitter_percent: Some(20), ..Restart::with_policy(RestartPolicy::Always) },
             disconnect: Disconnect { replace_after: Some(Millis::secs(60)), keep: Keep::Original, fence: Fence::Timed },
+            after: vec![],
         }
     }
 
@@ -512,6 +526,15 @@ mod tests {
         assert_eq!(found, ["f5bdff5f9073fa43", "63c9e30b8f60d4de"]);
         let found = [Setup::default(), set_up()].map(|setup| fingerprint(of_setup(Setup { host: given(), ..setup })));
         assert_eq!(found, ["5e1ccc23ce23afaf", "f77c0019511c27ec"]);
+        let waits = |kind, until| Spec { after: vec![After { kind, name: "db".into(), until }], ..bare() };
+        let waiting = [
+            waits(Kind::Service, Until::Started),
+            waits(Kind::Service, Until::Healthy),
+            waits(Kind::Task, Until::Started),
+            waits(Kind::Task, Until::Complete),
+        ];
+        let found = ["a91b4f839070fa9d", "fa4d532a6a78a0a9", "e41df97ec2b1fbb4", "eb63a0fe4ce4293a"];
+        assert_eq!(waiting.map(fingerprint), found);
         let port = |protocol, host_ip| Port { protocol, host_ip, ..Port::tcp("dns", 53, Some(53)) };
         let local = Some("127.0.0.1".parse().expect("an address"));
         let ports = [port(Protocol::Udp, None), port(Protocol::Both, None), port(Protocol::Tcp, local)];

@@ -1,6 +1,7 @@
 //! The nouns: what is replicated, what is written to the log, and what crosses the wire.
 
 mod actor;
+mod after;
 mod command;
 mod container;
 mod disconnect;
@@ -32,6 +33,7 @@ mod validate;
 mod workload;
 
 pub use actor::*;
+pub use after::*;
 pub use command::*;
 pub use container::*;
 pub use disconnect::*;

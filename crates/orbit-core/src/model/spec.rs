@@ -1,6 +1,8 @@
 //! What a user asks for: the content of a manifest in the core's own units.
 
-use super::{Container, Disconnect, Fence, Grant, HostAccess, Kind, Millis, Placement, Port, Restart, Setup, Update};
+use super::{
+    After, Container, Disconnect, Fence, Grant, HostAccess, Kind, Millis, Placement, Port, Restart, Setup, Update,
+};
 use std::collections::BTreeMap;
 
 /// An object as its user submitted it.
@@ -35,6 +37,8 @@ pub struct Spec {
     pub restart: Restart,
     /// What follows when its node is not heard.
     pub disconnect: Disconnect,
+    /// What has to be there before its tasks are placed, as long as this version has not been stable.
+    pub after: Vec<After>,
 }
 
 impl Spec {
@@ -54,7 +58,7 @@ impl Spec {
     }
     /// About how many bytes it takes in a message.
     pub fn bytes(&self) -> usize {
-        256 + self.container.bytes()
+        256 + self.container.bytes() + self.after.iter().map(|it| it.name.len() + 8).sum::<usize>()
     }
     /// Without what only a start needs: for a node that keeps no more than the logs of a task.
     pub fn without_contents(&self) -> Spec {

@@ -1,6 +1,7 @@
 //! Checks what a user submits against the [`limits`]. Every refusal names the field by its path in the manifest.
 
 use super::{
+    after::check_after,
     limits::{map_bytes, words_bytes},
     *,
 };
@@ -20,6 +21,7 @@ impl Definition {
         }
         self.update.validate()?;
         self.spec.validate()?;
+        check_after(&self.spec.after, self.kind, &self.name)?;
         self.check_bytes()
     }
 

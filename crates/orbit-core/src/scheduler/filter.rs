@@ -21,12 +21,14 @@ pub struct PlacementClass {
     pub asks: Vec<Grant>,
     /// Strategy and constraints.
     pub placement: Placement,
+    /// What has to be there before one is placed ([`Cluster::waits_for`](crate::state::Cluster::waits_for)).
+    pub after: Vec<After>,
     /// Nodes on which the earlier attempts could not be started: they are taken last.
     pub failed_on: BTreeSet<NodeId>,
 }
 
 impl PlacementClass {
-    /// The class of a spec's tasks, for the first attempt in a slot.
+    /// The class of a spec's tasks, for the first attempt in a slot, where everything is there that they wait for.
     pub fn of(spec: &Spec) -> PlacementClass {
         PlacementClass {
             failed_on: BTreeSet::new(),
@@ -36,6 +38,7 @@ impl PlacementClass {
             level: spec.level(),
             asks: spec.asks(),
             placement: spec.placement.clone(),
+            after: Vec::new(),
         }
     }
 }

@@ -54,13 +54,22 @@ impl<'a> Scheduler<'a> {
 
     /// Whether one task of the class fits on the node now; false of a node that was forgotten.
     pub fn fits(&self, class: &PlacementClass, node: NodeId) -> bool {
-        let Some(node) = self.cluster.node(node) else { return false };
+        self.cluster.node(node).is_some_and(|node| self.takes(class, node)) && !self.waits(class)
+    }
+
+    /// Whether a task of the class fits on the node now, whatever it waits for.
+    fn takes(&self, class: &PlacementClass, node: &Node) -> bool {
         filter::check(node, class, &self.reserved[self.node_place(node.id)], self.at).is_ok()
+    }
+
+    /// Whether tasks of the class wait for something that is not there yet.
+    fn waits(&self, class: &PlacementClass) -> bool {
+        self.cluster.unmet(&class.after).is_some()
     }
 
     /// The node of `old`, if a task of the class would fit on it with `old` gone.
     pub fn place_instead(&self, class: &PlacementClass, old: &Task) -> Option<NodeId> {
-        let own = self.cluster.node_of(old).filter(|own| {
+        let own = self.cluster.node_of(old).filter(|_| !self.waits(class)).filter(|own| {
             let given_back = filter::GivenBack {
                 resources: self.cluster.spec_of(old).container.resources,
                 ports: old.host_ports.clone(),
@@ -113,6 +122,10 @@ impl<'a> Scheduler<'a> {
     /// Why no node takes a task of the class: how many nodes each filter refused, and its explanation for the
     /// node that came nearest.
     pub fn refusals(&self, class: &PlacementClass) -> Vec<Refusals> {
+        if let Some(unmet) = self.cluster.unmet(&class.after) {
+            let nodes = u32::try_from(self.cluster.nodes().count()).unwrap_or(u32::MAX);
+            return vec![Refusals { filter: "after".to_string(), nodes, example: self.cluster.why_not_come(unmet) }];
+        }
         let mut by_filter: BTreeMap<&'static str, (u32, u64, String)> = BTreeMap::new();
         for node in self.cluster.nodes() {
             let Err(refusal) = filter::check(node, class, &self.reserved[self.node_place(node.id)], self.at) else {
@@ -138,7 +151,8 @@ impl<'a> Scheduler<'a> {
     }
 
     fn candidates(&self, class: &PlacementClass) -> impl Iterator<Item = &'a Node> {
-        self.cluster.nodes().filter(move |node| self.fits(class, node.id))
+        let waits = self.waits(class);
+        self.cluster.nodes().filter(move |node| !waits && self.takes(class, node))
     }
 
     /// Whether a node is taken only after all others: tasks could not be started on it lately, or those of this class.

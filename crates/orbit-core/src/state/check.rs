@@ -199,6 +199,7 @@ mod tests {
             placement: Placement::default(),
             restart: Restart::with_policy(RestartPolicy::Never),
             disconnect: Disconnect::default(),
+            after: vec![],
         };
         let (kind, name, labels) = (Kind::Task, "job".to_string(), BTreeMap::new());
         let definition = Definition { kind, name, labels, replicas: 1, update: Update::ONE_BY_ONE, spec };

@@ -10,6 +10,7 @@ mod cluster;
 mod history;
 mod keys;
 mod nodes;
+mod order;
 mod snapshot;
 mod tasks;
 

@@ -267,6 +267,7 @@ impl World {
                         _ => Fence::None,
                     },
                 },
+                after: vec![],
             },
         }
     }

@@ -186,6 +186,7 @@ impl World {
                 keep: Keep::Replacement,
                 fence: if a % 4 == 3 { Fence::Timed } else { Fence::None },
             },
+            after: vec![],
         };
         let stop = b.is_multiple_of(4);
         let order = Assignment {

@@ -100,6 +100,15 @@ fn setup(words: &Words) -> Setup {
     setup
 }
 
+/// `db/healthy`, `once/complete` or `task/once/started`: what has to be there first.
+fn after(text: &str) -> After {
+    let (kind, rest) = text.strip_prefix("task/").map_or((Kind::Service, text), |rest| (Kind::Task, rest));
+    let (name, until) = rest.split_once('/').expect("a name, and how far");
+    let until = *Until::ALL.iter().find(|it| it.as_str() == until).expect("how far");
+    let kind = if until == Until::Complete { Kind::Task } else { kind };
+    After { kind, name: name.to_string(), until }
+}
+
 /// `privileged,host:/srv`, in the order of the words.
 pub fn grants(text: &str) -> Vec<Grant> {
     let words: std::collections::BTreeSet<&str> = text.split(',').filter(|word| !word.is_empty()).collect();
@@ -151,6 +160,7 @@ pub fn spec(words: &Words, policy: RestartPolicy) -> Spec {
                 _ => Fence::None,
             },
         },
+        after: words.text("await", "").split(',').filter(|it| !it.is_empty()).map(after).collect(),
     }
 }
 

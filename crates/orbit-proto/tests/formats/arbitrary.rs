@@ -194,10 +194,13 @@ pub fn spec() -> BoxedStrategy<Spec> {
         keep: if original { Keep::Original } else { Keep::Replacement },
         fence,
     });
-    let last = (stop(), probes(), disconnect, limits(), setup());
+    let kind = proptest::sample::select(vec![Kind::Service, Kind::Task]);
+    let until = proptest::sample::select(Until::ALL.to_vec());
+    let after = (kind, text(), until).prop_map(|(kind, name, until)| After { kind, name, until });
+    let last = (stop(), probes(), disconnect, limits(), setup(), vec(after, 0..3));
     (first, n32(), vec(port(), 0..3), placement(), restart(), last)
         .prop_map(|(first, pids_max, ports, placement, restart, last)| {
-            let (stop, probes, disconnect, limits, setup) = last;
+            let (stop, probes, disconnect, limits, setup, after) = last;
             let (image, pull, command, args, env, resources) = first;
             Spec {
                 container: Container {
@@ -217,6 +220,7 @@ pub fn spec() -> BoxedStrategy<Spec> {
                 placement,
                 restart,
                 disconnect,
+                after,
             }
         })
         .boxed()

@@ -35,6 +35,7 @@ pub fn spec() -> Spec {
         },
         restart: Restart::with_policy(RestartPolicy::OnFailure),
         disconnect: Disconnect::default(),
+        after: vec![],
     }
 }
 
@@ -195,6 +196,17 @@ fn allowed_entries() -> Vec<Entry> {
     let puts =
         [of(setup(host)), of(Setup { host: alone, ..Setup::default() })].map(|spec| put(Update::ONE_BY_ONE, spec));
     numbered([register].into_iter().chain(puts))
+}
+
+/// A spec whose tasks wait for others.
+fn after_entries() -> Vec<Entry> {
+    let after = |kind, name: &str, until| After { kind, name: name.into(), until };
+    let after = vec![
+        after(Kind::Service, "db", Until::Healthy),
+        after(Kind::Service, "cache", Until::Started),
+        after(Kind::Task, "migrate", Until::Complete),
+    ];
+    numbered([put(Update::ONE_BY_ONE, Spec { after, ..spec() })])
 }
 
 /// One of each command.
@@ -694,6 +706,7 @@ fn entries_of_version_1_are_read_and_written_byte_for_byte() {
     entries_are_kept("entries-builds", build_entries());
     entries_are_kept("entries-setup", setup_entries());
     entries_are_kept("entries-allowed", allowed_entries());
+    entries_are_kept("entries-after", after_entries());
 }
 
 #[test]

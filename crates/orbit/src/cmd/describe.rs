@@ -100,7 +100,8 @@ const VALUE_COLUMN: usize = 14;
 /// So many events are shown; `orbit events` shows all.
 const EVENTS_MAX: usize = 30;
 /// Fields of a manifest of which most say nothing.
-const SETUP: [(&str, &str); 18] = [
+const SETUP: [(&str, &str); 19] = [
+    ("After", "after"),
     ("User", "user"),
     ("Directory", "working_dir"),
     ("Hostname", "hostname"),

@@ -47,9 +47,22 @@ pub fn notice_plan(tally: &mut Tally, cluster: &Cluster, plan: &orbit_core::mode
     }
     if plan.decisions.iter().any(|(_, decision)| decision.unplaced > 0) {
         tally.reach(Situation::Unplaced);
+        let refused = || plan.decisions.iter().flat_map(|(_, decision)| &decision.refusals);
+        for (filter, situation) in [("allow", Situation::WaitsForWord), ("after", Situation::WaitsForOthers)] {
+            if refused().any(|refusals| refusals.filter == filter) {
+                tally.reach(situation);
+            }
+        }
         if cluster.nodes().any(|node| node.availability.is_draining() && cluster.tasks_left(node.id) > 0) {
             tally.reach(Situation::DrainBlocked);
         }
+    }
+    let has_waited = |place: &Place| {
+        let task = cluster.task(place.task);
+        task.is_some_and(|task| !cluster.spec_of(task).after.is_empty())
+    };
+    if plan.places.iter().any(has_waited) {
+        tally.reach(Situation::CameInTurn);
     }
     let serving = |create: &&Create| {
         let workload = cluster.workload(create.workload);

@@ -2,9 +2,12 @@
 
 use super::*;
 use crate::scheduler::filter;
+use std::collections::BTreeSet;
 
 impl Cluster {
     pub(super) fn apply_plan(&mut self, plan: &Plan, touched: &mut Touched) {
+        // As the planner asked: what this plan itself forgets of others takes nobody's turn away.
+        let early = self.early(plan);
         for id in &plan.stops {
             if let Some(key) = self.tasks.key(*id) {
                 self.stop_task(key, touched);
@@ -16,12 +19,16 @@ impl Cluster {
         for (ordinal, create) in plan.creates.iter().enumerate() {
             let ordinal = u32::try_from(ordinal).expect("a plan is bounded");
             touched.workloads.push(create.workload);
-            if !self.apply_create(ordinal, create, touched) {
+            let is_early = create.target.is_some() && early.contains(&(create.workload, create.version));
+            if is_early || !self.apply_create(ordinal, create, touched) {
                 self.refuse(create.target.as_ref(), touched);
             }
         }
         for place in &plan.places {
-            if !self.apply_place(place, touched) {
+            let task = self.task(place.task).map(|task| (task.workload, task.version));
+            let is_early = task.is_some_and(|of| early.contains(&of));
+            touched.workloads.extend(task.filter(|_| is_early).map(|(uid, _)| uid));
+            if is_early || !self.apply_place(place, touched) {
                 self.refuse(Some(&place.target), touched);
             }
         }
@@ -41,6 +48,25 @@ impl Cluster {
                 self.refuse(None, touched);
             }
         }
+    }
+
+    /// Of which workloads and versions a plan would place tasks though others have not come so far (invariant I48).
+    fn early(&self, plan: &Plan) -> BTreeSet<(Uid, u32)> {
+        let created = plan.creates.iter().filter(|it| it.target.is_some()).map(|it| (it.workload, it.slot, it.version));
+        let pending = plan.places.iter().filter_map(|place| self.task(place.task));
+        let placed = pending.map(|task| (task.workload, task.slot, task.version));
+        let (mut early, mut last) = (BTreeSet::new(), None);
+        for (uid, slot, version) in created.chain(placed) {
+            // What a version waits for is the same in all its slots.
+            if last.replace((uid, version)) == Some((uid, version)) {
+                continue;
+            }
+            let workload = self.workloads.get(&uid);
+            if workload.is_some_and(|workload| self.unmet(self.waits_for(workload, slot, version)).is_some()) {
+                early.insert((uid, version));
+            }
+        }
+        early
     }
 
     /// A part of a plan had become stale. What it would have taken there is free for others, who were
@@ -78,6 +104,7 @@ impl Cluster {
         }
         let uid = task.workload;
         touched.tasks.extend(task.node.map(|node| (node, id)));
+        touched.forgetful.push(uid);
         self.remove_task(key);
         self.refresh_finished(uid);
     }

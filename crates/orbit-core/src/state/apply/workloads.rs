@@ -27,6 +27,7 @@ impl Cluster {
         self.check_slots(before, existing.map_or(put.definition.replicas, |workload| put.replicas_of(workload)))?;
         if existing.is_none_or(|workload| *workload.current().spec != put.definition.spec) {
             self.check_spec_bytes(&put.definition.spec)?;
+            self.check_order(&put.definition)?;
         }
         if let Some(workload) = existing
             && !kind.rules().rolls_out
