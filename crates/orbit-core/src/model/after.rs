@@ -2,7 +2,7 @@
 
 use super::{
     Kind, Rejection,
-    validate::{check_count, check_name, excerpt},
+    validate::{check_name, excerpt},
 };
 use std::fmt;
 
@@ -56,23 +56,24 @@ impl fmt::Display for After {
     }
 }
 
-/// Checks what an object of this kind and name waits for.
-pub(super) fn check_after(after: &[After], kind: Kind, name: &str) -> Result<(), Rejection> {
-    check_count("after", after.len())?;
-    for (i, it) in after.iter().enumerate() {
-        let field = format!("after[{i}].{}", it.kind);
-        check_name(&field, &it.name)?;
-        if !it.until.is_of(it.kind) {
-            let message = format!("a {} is never {}", it.kind, it.until.as_str());
+impl After {
+    /// Checks the i-th of those that an object of this kind and name waits for, behind those before it.
+    pub(super) fn validate(&self, i: usize, before: &[After], kind: Kind, name: &str) -> Result<(), Rejection> {
+        let field = format!("after[{i}].{}", self.kind);
+        check_name(&field, &self.name)?;
+        if !self.until.is_of(self.kind) {
+            let message = format!("a {} is never {}", self.kind, self.until.as_str());
             return Err(Rejection::invalid(format!("after[{i}].until"), message));
         }
-        if (it.kind, it.name.as_str()) == (kind, name) {
+        if (self.kind, self.name.as_str()) == (kind, name) {
             return Err(Rejection::invalid(field, "it would wait for itself"));
         }
-        if let Some(j) = after[..i].iter().position(|other| (other.kind, &other.name) == (it.kind, &it.name)) {
-            let message = format!("`{}` stands in after[{j}] already", excerpt(&it.name));
-            return Err(Rejection::invalid(field, message));
+        match before.iter().position(|other| (other.kind, &other.name) == (self.kind, &self.name)) {
+            Some(j) => {
+                let message = format!("`{}` stands in after[{j}] already", excerpt(&self.name));
+                Err(Rejection::invalid(field, message))
+            }
+            None => Ok(()),
         }
     }
-    Ok(())
 }

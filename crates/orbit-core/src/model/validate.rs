@@ -1,7 +1,6 @@
 //! Checks what a user submits against the [`limits`]. Every refusal names the field by its path in the manifest.
 
 use super::{
-    after::check_after,
     limits::{map_bytes, words_bytes},
     *,
 };
@@ -21,7 +20,10 @@ impl Definition {
         }
         self.update.validate()?;
         self.spec.validate()?;
-        check_after(&self.spec.after, self.kind, &self.name)?;
+        check_count("after", self.spec.after.len())?;
+        for (i, after) in self.spec.after.iter().enumerate() {
+            after.validate(i, &self.spec.after[..i], self.kind, &self.name)?;
+        }
         self.check_bytes()
     }
 
