@@ -23,7 +23,7 @@ pub struct Definition {
 }
 
 /// What a spec may say at most, as this version of Orbit understands it: 1 has [`Setup`], and ports of other
-/// protocols and addresses; 2 has what asks for the word of a node's operator, and [`Network`].
+/// protocols and addresses; 2 has what asks for the word of a node's operator, and [`Network`](super::Network).
 pub const SPEC_LEVEL: u32 = 2;
 
 /// What runs in a slot, where, and what follows when it ends or its node is silent.
