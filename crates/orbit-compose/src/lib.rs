@@ -27,6 +27,8 @@ use std::fmt;
 pub struct Converted {
     /// One for each service that is chosen, in the order of the file.
     pub manifests: Vec<Manifest>,
+    /// The names of all services of the files as objects, also of those that are not chosen or cannot be said.
+    pub services: Vec<String>,
     /// What differs, in the order of the lines.
     pub findings: Vec<Finding>,
 }

@@ -6,6 +6,7 @@
 
 use crate::{
     Error,
+    dotenv::read_env,
     findings::Findings,
     interpolate::{Wrong, interpolate},
     merge::merge,
@@ -36,7 +37,7 @@ pub fn load(source: &Source, findings: &mut Findings) -> Result<(Map, Vec<String
     };
     let mut whole: Option<Map> = None;
     for (name, text) in source.files {
-        let own = loader.file(name, text, "")?;
+        let own = loader.file(name, text, "", &BTreeMap::new())?;
         whole = Some(match whole {
             None => own,
             Some(under) => over(under, own),
@@ -68,8 +69,9 @@ struct Loader<'a, 'b> {
 }
 
 impl Loader<'_, '_> {
-    /// One file and all that it needs. `folder` is where the paths in it begin, from that of the project.
-    fn file(&mut self, name: &str, text: &str, folder: &str) -> Result<Map, Error> {
+    /// One file and all that it needs. `folder` is where the paths in it begin, from that of the project; `own` are its variables,
+    /// beside those of the project, which count more.
+    fn file(&mut self, name: &str, text: &str, folder: &str, own: &BTreeMap<String, String>) -> Result<Map, Error> {
         let file = self.names.len();
         self.names.push(name.to_string());
         let first = Place { file, line: 1 };
@@ -86,7 +88,7 @@ impl Loader<'_, '_> {
         };
         self.count(&map, at)?;
         for (_, node) in &mut map.0 {
-            self.put_variables(node)?;
+            self.put_variables(node, own)?;
         }
         self.open.push(name.to_string());
         set_folder(&mut map, folder);
@@ -116,22 +118,23 @@ impl Loader<'_, '_> {
     }
 
     /// Puts the values of variables into all values; keys have none.
-    fn put_variables(&mut self, node: &mut Node) -> Result<(), Error> {
+    fn put_variables(&mut self, node: &mut Node, own: &BTreeMap<String, String>) -> Result<(), Error> {
         let at = node.at;
         match &mut node.value {
             Value::Null => Ok(()),
-            Value::Text(text) => self.put_into(text, at),
-            Value::List(items) => items.iter_mut().try_for_each(|item| self.put_variables(item)),
-            Value::Map(Map(pairs)) => pairs.iter_mut().try_for_each(|(_, node)| self.put_variables(node)),
+            Value::Text(text) => self.put_into(text, at, own),
+            Value::List(items) => items.iter_mut().try_for_each(|item| self.put_variables(item, own)),
+            Value::Map(Map(pairs)) => pairs.iter_mut().try_for_each(|(_, node)| self.put_variables(node, own)),
         }
     }
 
-    fn put_into(&mut self, text: &mut String, at: Place) -> Result<(), Error> {
+    fn put_into(&mut self, text: &mut String, at: Place, own: &BTreeMap<String, String>) -> Result<(), Error> {
         if !text.contains('$') {
             return Ok(());
         }
         let mut wrong = Vec::new();
-        *text = interpolate(text, self.source.variables, &mut wrong);
+        let variables = |name: &str| (self.source.variables)(name).or_else(|| own.get(name).cloned());
+        *text = interpolate(text, &variables, &mut wrong);
         self.bytes = self.bytes.saturating_add(text.len());
         if self.bytes > yaml::BYTES_MAX {
             return Err(self.error(at, format!("with its variables, more than {} bytes", yaml::BYTES_MAX)));
@@ -155,10 +158,13 @@ impl Loader<'_, '_> {
         };
         for item in items {
             let mut included: Option<Map> = None;
-            for path in self.included(&item) {
-                let path = join(folder, &path);
-                let text = self.read(&path, item.at)?;
-                let own = self.file(&path, &text, folder_of(&path))?;
+            let paths: Vec<String> = self.included(&item).iter().map(|path| join(folder, path)).collect();
+            // Of several, the first says where all are at home.
+            let home = paths.first().map(|path| folder_of(path)).unwrap_or_default();
+            let variables = self.variables_of(home, item.at)?;
+            for path in &paths {
+                let text = self.read(path, item.at)?;
+                let own = self.file(path, &text, home, &variables)?;
                 included = Some(match included {
                     None => own,
                     Some(under) => over(under, own),
@@ -167,6 +173,19 @@ impl Loader<'_, '_> {
             included.into_iter().for_each(|included| self.take_in(map, included));
         }
         Ok(())
+    }
+
+    /// What stands in `.env` beside a file that is included, if there is one.
+    fn variables_of(&self, folder: &str, at: Place) -> Result<BTreeMap<String, String>, Error> {
+        let path = join(folder, ".env");
+        match (self.source.read)(&path) {
+            Ok(text) if !folder.is_empty() => {
+                let found = read_env(&text, self.source.variables);
+                let found = found.map_err(|error| self.error(at, format!("{path}:{error}")))?;
+                Ok(found.into_iter().collect())
+            }
+            _ => Ok(BTreeMap::new()),
+        }
     }
 
     /// The files of one line: a text, or a map with one `path` or several, of which later ones go over the earlier.
@@ -241,7 +260,8 @@ impl Loader<'_, '_> {
             self.findings.refuse(at, &path, "the name of a service, or a map with its `service`, is expected");
             return Ok(());
         };
-        let other = match file.map(|file| join(folder, &file)) {
+        let file = file.map(|file| join(folder, &file)).filter(|file| self.open.last() != Some(file));
+        let other = match file {
             // Of the same file, perhaps with another service under it.
             None => {
                 chain.push(name.to_string());
@@ -254,7 +274,7 @@ impl Loader<'_, '_> {
             Some(file) => {
                 if !self.extended.contains_key(&file) {
                     let text = self.read(&file, at)?;
-                    let other = self.file(&file, &text, folder_of(&file))?;
+                    let other = self.file(&file, &text, folder_of(&file), &BTreeMap::new())?;
                     self.extended.insert(file.clone(), other);
                 }
                 service(&self.extended[&file], &base).cloned()
@@ -267,7 +287,7 @@ impl Loader<'_, '_> {
         self.count(&Map(vec![(Key { at, text: base }, under.clone())]), at)?;
         if let Some(own) = services_mut(map).find(|(key, _)| key.text == name).map(|(_, node)| node) {
             let over = std::mem::replace(own, Node { at, tag: None, value: Value::Null });
-            *own = merge(under, over, name);
+            *own = merge(under, over, &mut vec!["services".to_string(), name.to_string()]);
         }
         Ok(())
     }
@@ -276,7 +296,7 @@ impl Loader<'_, '_> {
 /// One file over another.
 fn over(under: Map, over: Map) -> Map {
     let node = |map: Map| Node { at: Place::default(), tag: None, value: Value::Map(map) };
-    match merge(node(under), node(over), "").value {
+    match merge(node(under), node(over), &mut Vec::new()).value {
         Value::Map(map) => map,
         _ => Map::default(),
     }
@@ -354,7 +374,10 @@ fn move_files(node: &mut Node, folder: &str, field: &str) {
     match &mut node.value {
         Value::Null => {}
         Value::Text(path) if field == "source" && !path.starts_with('.') => {}
-        Value::Text(path) if field == "source" => *path = format!("./{}", join(folder, path)),
+        Value::Text(path) if field == "source" => {
+            let joined = join(folder, path);
+            *path = if joined.starts_with('/') { joined } else { format!("./{joined}") };
+        }
         Value::Text(path) => *path = join(folder, path),
         Value::List(items) => items.iter_mut().for_each(|item| move_files(item, folder, field)),
         Value::Map(Map(pairs)) => {

@@ -3,48 +3,77 @@
 //! As the [Compose specification](https://github.com/compose-spec/compose-spec/blob/main/13-merge.md) has it: maps are merged
 //! key by key, lists are joined, and some fields are taken whole. `!reset` takes a field away, `!override` takes it as it is.
 
-use crate::yaml::{Key, Map, Node, Tag, Value};
+use crate::yaml::{Key, Map, Node, Place, Tag, Value};
 
-/// Fields of a service that are taken whole.
-const WHOLE: [&str; 3] = ["command", "entrypoint", "test"];
-/// Fields that are a map or a list of `KEY=VALUE`.
-const PAIRS: [&str; 8] =
-    ["environment", "labels", "annotations", "sysctls", "extra_hosts", "args", "depends_on", "networks"];
+/// Fields of a service that are a map or a list of `KEY=VALUE`.
+const PAIRS: [&str; 6] = ["environment", "labels", "annotations", "sysctls", "depends_on", "networks"];
+/// Fields of a service that are a text or a list.
+const LISTS: [&str; 4] = ["env_file", "dns", "dns_search", "tmpfs"];
 
-/// The first tree with what the second says over it. `key` is that of the field.
-pub fn merge(under: Node, over: Node, key: &str) -> Node {
-    let at = over.at;
+/// The first tree with what the second says over it. `path` is where both stand in a compose file.
+pub fn merge(under: Node, over: Node, path: &mut Vec<String>) -> Node {
+    let (at, key) = (over.at, path.last().cloned().unwrap_or_default());
+    let is_field = is_field(path);
+    let one = |at, value| vec![Node { at, value, tag: None }];
+    let (from, is_pairs, is_list) = (under.at, is_field && PAIRS.contains(&&*key), is_field && LISTS.contains(&&*key));
     let value = match (under.value, over.value) {
-        (_, value) if over.tag == Some(Tag::Override) || WHOLE.contains(&key) => value,
+        (_, value) if over.tag == Some(Tag::Override) || is_whole(path) => value,
+        // A variable without a value has that of whoever reads the file.
+        (_, Value::Null) if path.len() == 4 && path[2] == "environment" => Value::Null,
         (under, Value::Null) => under,
-        (Value::Map(Map(under)), Value::Map(Map(over))) => match key {
-            "logging" if differs(&under, &over, "driver") => Value::Map(Map(over)),
-            _ => Value::Map(merge_maps(under, over)),
+        // A host may have several addresses.
+        (under, over) if is_field && key == "extra_hosts" => {
+            Value::List(joined(hosts(under, from), hosts(over, at), &key))
+        }
+        (Value::Map(Map(under)), Value::Map(Map(over))) => match is_field && key == "logging" {
+            true if differs(&under, &over, "driver") => Value::Map(Map(over)),
+            _ => Value::Map(merge_maps(under, over, path)),
         },
-        (under, over) if PAIRS.contains(&key) => match (pairs(under, key), pairs(over, key)) {
-            (Ok(under), Ok(over)) => Value::Map(merge_maps(under, over)),
+        (under, over) if is_pairs => match (pairs(under), pairs(over)) {
+            (Ok(under), Ok(over)) => Value::Map(merge_maps(under, over, path)),
             (_, Ok(over)) => Value::Map(Map(over)),
             (_, Err(over)) => over,
         },
-        (Value::List(under), Value::List(over)) => Value::List(joined(under, over, key)),
-        // One text is a list of one.
-        (Value::List(under), text @ Value::Text(_)) if is_list(key) => {
-            Value::List(joined(under, vec![Node { at, value: text, tag: None }], key))
-        }
-        (text @ Value::Text(_), Value::List(over)) if is_list(key) => {
-            Value::List(joined(vec![Node { at: under.at, value: text, tag: None }], over, key))
+        (Value::List(under), Value::List(over)) => Value::List(joined(under, over, &key)),
+        (Value::List(under), text @ Value::Text(_)) if is_list => Value::List(joined(under, one(at, text), &key)),
+        (text @ Value::Text(_), Value::List(over)) if is_list => Value::List(joined(one(from, text), over, &key)),
+        (first @ Value::Text(_), text @ Value::Text(_)) if is_list => {
+            Value::List(joined(one(from, first), one(at, text), &key))
         }
         (_, over) => over,
     };
     Node { at, value, tag: None }
 }
 
-/// Fields that may be a text or a list.
-fn is_list(key: &str) -> bool {
-    ["env_file", "dns", "dns_search", "tmpfs", "profiles"].contains(&key)
+/// Whether it is a field of a service.
+fn is_field(path: &[String]) -> bool {
+    path.len() == 3 && path[0] == "services"
 }
 
-fn merge_maps(under: Vec<(Key, Node)>, over: Vec<(Key, Node)>) -> Map {
+/// Whether it is taken whole: what a service runs, and how it is asked whether it is well.
+fn is_whole(path: &[String]) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    matches!(path[..], ["services", _, "command" | "entrypoint"] | ["services", _, "healthcheck", "test"])
+}
+
+/// Hosts with their addresses, as a list.
+fn hosts(value: Value, at: Place) -> Vec<Node> {
+    match value {
+        Value::List(items) => items,
+        Value::Map(Map(pairs)) => pairs
+            .into_iter()
+            .map(|(key, node)| match node.value {
+                Value::Text(address) => {
+                    Node { at: key.at, tag: None, value: Value::Text(format!("{}={address}", key.text)) }
+                }
+                _ => node,
+            })
+            .collect(),
+        other => vec![Node { at, value: other, tag: None }],
+    }
+}
+
+fn merge_maps(under: Vec<(Key, Node)>, over: Vec<(Key, Node)>, path: &mut Vec<String>) -> Map {
     let mut merged = under;
     for (key, node) in over {
         let place = merged.iter().position(|(it, _)| it.text == key.text);
@@ -53,7 +82,9 @@ fn merge_maps(under: Vec<(Key, Node)>, over: Vec<(Key, Node)>) -> Map {
             (None, Some(Tag::Reset)) => {}
             (Some(place), _) => {
                 let (_, under) = merged.remove(place);
-                let node = merge(under, node, &key.text);
+                path.push(key.text.clone());
+                let node = merge(under, node, path);
+                path.pop();
                 merged.insert(place, (key, node));
             }
             (None, _) => merged.push((key, node)),
@@ -67,9 +98,8 @@ fn differs(under: &[(Key, Node)], over: &[(Key, Node)], key: &str) -> bool {
     matches!((of(under), of(over)), (Some(under), Some(over)) if under != over)
 }
 
-/// A list of `KEY=VALUE` as a map; of hosts also of `HOST:ADDRESS`.
-fn pairs(value: Value, key: &str) -> Result<Vec<(Key, Node)>, Value> {
-    let separators: &[char] = if key == "extra_hosts" { &['=', ':'] } else { &['='] };
+/// A list of `KEY=VALUE` as a map.
+fn pairs(value: Value) -> Result<Vec<(Key, Node)>, Value> {
     match value {
         Value::Map(Map(pairs)) => Ok(pairs),
         Value::Null => Ok(Vec::new()),
@@ -77,7 +107,7 @@ fn pairs(value: Value, key: &str) -> Result<Vec<(Key, Node)>, Value> {
             let mut found: Vec<(Key, Node)> = Vec::new();
             for Node { at, value, .. } in items {
                 let Value::Text(text) = value else { continue };
-                let (key, value) = match text.split_once(separators) {
+                let (key, value) = match text.split_once('=') {
                     Some((key, value)) => (key.to_string(), Value::Text(value.to_string())),
                     None => (text, Value::Null),
                 };
@@ -132,7 +162,8 @@ mod tests {
 
     fn merged(under: &str, over: &str) -> String {
         let tree = |text: &str, file| parse(text, file).expect("it is read").expect("something");
-        shown(&merge(tree(under, 0), tree(over, 1), "web"))
+        let mut path = ["services", "test"].map(String::from).to_vec();
+        shown(&merge(tree(under, 0), tree(over, 1), &mut path))
     }
 
     #[test]
@@ -151,9 +182,30 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_one_map_however_they_are_written() {
-        let all = r#"{extra_hosts: {a: "1.2.3.4", b: "::1", c: "::2"}}"#;
-        assert_eq!(merged("{extra_hosts: ['a:1.2.3.4', 'b=::1']}", "{extra_hosts: {c: '::2'}}"), all);
+    fn one_text_is_a_list_of_one_and_both_are_read() {
+        assert_eq!(merged("{env_file: a}", "{env_file: b}"), r#"{env_file: ["a", "b"]}"#);
+        assert_eq!(merged("{tmpfs: [/a]}", "{tmpfs: /b}"), r#"{tmpfs: ["/a", "/b"]}"#);
+    }
+
+    #[test]
+    fn a_variable_without_a_value_has_that_of_who_reads_the_file() {
+        assert_eq!(merged("{environment: [A=1]}", "{environment: [A]}"), "{environment: {A: null}}");
+        assert_eq!(merged("{environment: {A: 1}}", "{environment: {A: }}"), "{environment: {A: null}}");
+    }
+
+    #[test]
+    fn each_address_of_a_host_stays() {
+        let all = r#"{extra_hosts: ["a:1.2.3.4", "a=::1", "b=::2"]}"#;
+        assert_eq!(merged("{extra_hosts: ['a:1.2.3.4']}", "{extra_hosts: {a: '::1', b: '::2'}}"), all);
+    }
+
+    #[test]
+    fn only_a_field_of_a_service_is_taken_whole_and_no_service_of_its_name() {
+        let (under, over) =
+            ("{services: {command: {a: 1, command: [x]}}}", "{services: {command: {b: 2, command: [y]}}}");
+        let tree = |text: &str, file| parse(text, file).expect("it is read").expect("something");
+        let all = r#"{services: {command: {a: "1", command: ["y"], b: "2"}}}"#;
+        assert_eq!(shown(&merge(tree(under, 0), tree(over, 1), &mut Vec::new())), all);
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub struct Place {
     pub line: usize,
 }
 
-/// A value, and where it begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A value, and where it begins. Two are equal that say the same, wherever they stand.
+#[derive(Clone, Debug, Eq)]
 pub struct Node {
     pub at: Place,
     pub tag: Option<Tag>,
@@ -47,10 +47,22 @@ pub enum Value {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Map(pub Vec<(Key, Node)>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq)]
 pub struct Key {
     pub at: Place,
     pub text: String,
+}
+
+impl PartialEq for Node {
+    fn eq(&self, other: &Node) -> bool {
+        self.value == other.value
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        self.text == other.text
+    }
 }
 
 impl Map {

@@ -33,7 +33,7 @@ pub struct ComposeArgs {
 pub const LABEL_PROJECT: &str = "project";
 
 /// The manifests of compose files, each with its name and its text; later ones go over the first. Whatever is found on the way is
-/// said, by its line.
+/// said, by its line. With them come the names of all services of the files.
 ///
 /// # Errors
 /// How much of them cannot be said, or why one is none, with its name.
@@ -42,7 +42,7 @@ pub fn manifests(
     files: &[(String, String)],
     folder: &Path,
     args: &ComposeArgs,
-) -> Result<Vec<Manifest>, String> {
+) -> Result<(Vec<Manifest>, Vec<String>), String> {
     let variables = variables(&args.env_files, folder, session.env)?;
     let source = Source {
         files,
@@ -53,7 +53,7 @@ pub fn manifests(
         variables: &|name: &str| variables.get(name).cloned(),
         read: &|file: &str| read_text(&folder.join(file)),
     };
-    let Converted { manifests, findings } = convert(&source).map_err(|error| error.to_string())?;
+    let Converted { manifests, services, findings } = convert(&source).map_err(|error| error.to_string())?;
     let said = |finding: &Finding| match finding.is_refused && !args.lenient {
         true => finding.to_string(),
         false => format!("warning: {finding}"),
@@ -62,8 +62,8 @@ pub fn manifests(
     let refused = findings.iter().filter(|finding| finding.is_refused).count();
     findings.iter().for_each(|finding| session.say(&said(finding)));
     match refused {
-        0 => Ok(manifests),
-        _ if args.lenient => Ok(manifests),
+        0 => Ok((manifests, services)),
+        _ if args.lenient => Ok((manifests, services)),
         1 => Err(format!("{name}: 1 thing of it cannot be said; --lenient leaves it out")),
         many => Err(format!("{name}: {many} things of it cannot be said; --lenient leaves them out")),
     }

@@ -11,7 +11,7 @@ use orbit_api::{
     manifest::{ManifestKind, read_documents},
 };
 use orbit_compose::is_compose;
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, rc::Rc};
 
 /// A manifest and where it stands.
 pub struct Document {
@@ -20,6 +20,8 @@ pub struct Document {
     pub place: String,
     /// The project of the compose file in which it stands.
     pub project: Option<String>,
+    /// All services of that file, also those that are not chosen now.
+    pub services: Rc<[String]>,
 }
 
 impl Document {
@@ -102,12 +104,13 @@ fn convert(
 ) {
     let folder = if file == "-" { Path::new(".") } else { Path::new(file).parent().unwrap_or(Path::new("")) };
     match manifests(session, &[(shown(file).to_string(), text.to_string())], folder, args) {
-        Ok(manifests) => {
+        Ok((manifests, services)) => {
+            let services: Rc<[String]> = services.into();
             for manifest in manifests {
                 let place = shown(file).to_string();
                 let project = manifest.labels.get(LABEL_PROJECT).cloned();
                 match manifest.definition() {
-                    Ok(_) => documents.push(Document { manifest, place, project }),
+                    Ok(_) => documents.push(Document { manifest, place, project, services: services.clone() }),
                     Err(rejection) => wrong.push(format!("{place}: {}: {rejection}", manifest.name)),
                 }
             }
@@ -133,7 +136,7 @@ fn parse(file: &str, text: &str, documents: &mut Vec<Document>, wrong: &mut Vec<
             Ok(manifest)
         });
         match checked {
-            Ok(manifest) => documents.push(Document { manifest, place, project: None }),
+            Ok(manifest) => documents.push(Document { manifest, place, project: None, services: [].into() }),
             Err(what) => wrong.push(format!("{place}: {what}")),
         }
     }

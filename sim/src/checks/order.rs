@@ -30,7 +30,8 @@ pub(super) fn may_come(cluster: &Cluster, workload: &Workload, slot: u32, versio
     let Some(spec) = workload.spec(version).filter(|spec| !spec.after.is_empty()) else { return true };
     let own = cluster.tasks().filter(|task| task.workload == workload.uid && task.slot == slot);
     let has_run = workload.kind == Kind::Task && own.into_iter().any(|task| task.running_at.is_some());
-    workload.stable == Some(version) || has_run || spec.after.iter().all(|after| has_come(cluster, after))
+    let was_stable = workload.version(version).is_some_and(|version| version.was_stable);
+    was_stable || has_run || spec.after.iter().all(|after| has_come(cluster, after))
 }
 
 fn has_come(cluster: &Cluster, After { kind, name, until }: &After) -> bool {
@@ -40,6 +41,6 @@ fn has_come(cluster: &Cluster, After { kind, name, until }: &After) -> bool {
     match until {
         Until::Started => tasks.any(|task| task.running_at.is_some()),
         Until::Healthy => tasks.any(Task::serves),
-        Until::Complete => tasks.max_by_key(|task| task.id).is_some_and(|task| task.state == TaskState::Complete),
+        Until::Complete => tasks.any(|task| task.state == TaskState::Complete),
     }
 }

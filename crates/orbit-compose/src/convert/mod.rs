@@ -20,15 +20,14 @@ use orbit_core::model::Grant;
 use order::Order;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Whether a text is a compose file rather than manifests: a map with `services`, of no kind.
+/// Whether a text is a compose file rather than manifests: a map with `services` or what it includes, of no kind.
 pub fn is_compose(text: &str) -> bool {
     // Manifests may be many and large, and are not read twice.
-    let Ok(Some(Node { value: Value::Map(map), .. })) =
-        (if text.contains("services") { yaml::parse(text, 0) } else { Ok(None) })
-    else {
+    let may_be = text.contains("services") || text.contains("include");
+    let Ok(Some(Node { value: Value::Map(map), .. })) = (if may_be { yaml::parse(text, 0) } else { Ok(None) }) else {
         return false;
     };
-    map.get("services").is_some() && map.get("kind").is_none()
+    (map.get("services").is_some() || map.get("include").is_some()) && map.get("kind").is_none()
 }
 
 /// Reads compose files, and gives the manifests of the services that the profiles choose.
@@ -85,7 +84,8 @@ pub fn convert(source: &Source) -> Result<Converted, Error> {
         let message = "the services do not find each other by their names yet, as they do in a network of Compose";
         findings.note(at, "services", message);
     }
-    Ok(Converted { manifests, findings: findings.sorted(&files) })
+    let services = services.iter().map(|(key, _)| name_of_text(&key.text)).collect();
+    Ok(Converted { manifests, services, findings: findings.sorted(&files) })
 }
 
 /// With Compose, whoever starts containers may do all that root may on his machine; here its operator says what.

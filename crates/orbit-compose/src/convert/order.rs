@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Order {
     /// Those that are chosen, and whether each runs once.
     runs: BTreeMap<String, bool>,
+    /// Those of which a file says how they are asked whether they are well.
+    checked: BTreeSet<String>,
     /// Those that are there, and not chosen.
     others: BTreeSet<String>,
 }
@@ -31,6 +33,9 @@ impl Order {
             if !is_chosen(&mut fields, source.profiles, unsaid) {
                 order.others.insert(name);
                 continue;
+            }
+            if fields.below("healthcheck", unsaid).is_some_and(|mut check| !check.flag("disable", unsaid)) {
+                order.checked.insert(name.clone());
             }
             let dependencies = dependencies(&mut fields, unsaid).into_iter();
             awaited.extend(dependencies.filter(|it| it.until == Until::Complete).map(|it| name_of_text(&it.name)));
@@ -73,6 +78,12 @@ impl Order {
             if other == name {
                 findings.refuse(at, &path, "it would wait for itself");
                 continue;
+            }
+            if until == Until::Healthy && !self.checked.contains(&other) {
+                let message = format!(
+                    "`{written:.64}` has no `healthcheck` here, and its image's own is not waited for: it is healthy once it runs"
+                );
+                findings.note(at, &path, message);
             }
             let until = match (until, runs_once) {
                 (Until::Started, _) => ManifestUntil::Started,

@@ -166,20 +166,33 @@ fn single_run(
     deploy: Option<&mut Fields>,
     findings: &mut Findings,
 ) -> (ManifestKind, Option<ManifestRestart>) {
-    let node = fields.take("restart").map_or(fields.at, |node| node.at);
+    let at = fields.take("restart").map_or(fields.at, |node| node.at);
     let said = fields.text("restart", findings);
-    let policy = deploy.and_then(|deploy| deploy.below("restart_policy", findings));
-    let condition = policy.and_then(|mut policy| policy.text("condition", findings));
+    let mut policy = deploy.and_then(|deploy| deploy.below("restart_policy", findings));
+    let condition = policy.as_mut().and_then(|policy| policy.text("condition", findings));
+    let delay = policy.as_mut().and_then(|policy| policy.parsed("delay", findings, span));
+    let mut bounded = said.as_ref().filter(|said| said.contains(':')).map(|_| at);
+    if let Some(policy) = &mut policy {
+        for key in ["max_attempts", "window"] {
+            bounded = policy.take(key).map(|node| node.at).or(bounded);
+        }
+        policy.refuse_others(findings);
+    }
+    let path = fields.path("restart");
+    if let Some(at) = bounded {
+        findings.note(at, &path, "after a failure it is tried again and again, later each time");
+    }
     let again = match condition.or(said).as_deref().map(|said| said.split(':').next().unwrap_or(said)) {
         None | Some("no" | "none") => None,
         Some("on-failure") => Some(ManifestPolicy::OnFailure),
         Some(_) => {
             let message = "others wait for its good end: it runs once, and again only after a failure";
-            findings.note(node, &fields.path("restart"), message);
+            findings.note(at, &path, message);
             Some(ManifestPolicy::OnFailure)
         }
     };
-    (ManifestKind::Task, again.map(|policy| ManifestRestart { policy: Some(policy), backoff: None }))
+    let backoff = delay.map(|initial| ManifestBackoff { initial: Some(initial), ..ManifestBackoff::default() });
+    (ManifestKind::Task, again.map(|policy| ManifestRestart { policy: Some(policy), backoff }))
 }
 
 fn pull(text: &str) -> Result<ManifestPull, String> {

@@ -21,6 +21,8 @@ fn read(file: &str) -> Result<String, String> {
         }
         "more.env" => Ok("MODE=test\nEXTRA='$TAG'\n".into()),
         "bad.env" => Ok("A=1\nno name\n".into()),
+        "sub/.env" => Ok("OF_SUB=from-sub\nTAG=never\n".into()),
+        "sub/with-env.yaml" => Ok("services:\n  a: {image: \"a:$OF_SUB-$TAG\", restart: always}\n".into()),
         "sub/app.env" => Ok("WHERE=sub\n".into()),
         "sub/compose.yaml" => Ok("services:\n  cache: {image: cache:$TAG, restart: always, env_file: app.env}\n  db: {image: db, restart: always}\n".into()),
         "sub/bind.yaml" => Ok("services:\n  cache: {image: cache, restart: always, volumes: ['./data:/data', {type: bind, source: ../up, target: /up}]}\n".into()),
@@ -53,7 +55,7 @@ fn converted(text: &str, profiles: &[&str]) -> String {
     let short = |text: String| text.strip_prefix("compose.yaml:").map(str::to_string).unwrap_or(text);
     match convert(&source) {
         Err(error) => format!("error {}\n", short(error.to_string())),
-        Ok(Converted { manifests, findings }) => {
+        Ok(Converted { manifests, findings, .. }) => {
             let mut out = String::new();
             for finding in &findings {
                 let word = if finding.is_refused { "refused" } else { "note" };

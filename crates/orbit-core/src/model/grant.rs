@@ -33,6 +33,12 @@ pub enum Grant {
 pub const ALL_CAPABILITIES: &str = "ALL";
 /// Where engines listen. It is asked for by its own word, whatever paths are allowed.
 const DOCKER_SOCKETS: [&str; 2] = ["/run/docker.sock", "/var/run/docker.sock"];
+/// With one of these, a container is its machine's root, or can become it.
+const ROOTS_CAPABILITIES: [&str; 8] =
+    [ALL_CAPABILITIES, "BPF", "DAC_READ_SEARCH", "MAC_ADMIN", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO"];
+/// And who may write in one of these.
+const ROOTS_PATHS: [&str; 11] =
+    ["/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/root", "/run", "/sys", "/usr", "/var/lib/docker"];
 const CAPABILITY: &str = "capability:";
 const HOST_PATH: &str = "host:";
 /// Those that are a word.
@@ -45,11 +51,14 @@ const WORDS: [(&str, Grant); 5] = [
 ];
 
 impl Grant {
-    /// What a path of the machine takes to be given to a container.
-    pub fn of_path(path: &str) -> Grant {
-        match DOCKER_SOCKETS.iter().any(|socket| is_same(socket, path)) {
-            true => Grant::DockerSocket,
-            false => Grant::HostPath(path.to_string()),
+    /// What a path of the machine takes to be given to a container: the engine's socket its own word, and a folder in which that
+    /// is, both.
+    pub fn of_path(path: &str) -> Vec<Grant> {
+        let own = Grant::HostPath(path.to_string());
+        match () {
+            () if DOCKER_SOCKETS.iter().any(|socket| is_same(socket, path)) => vec![Grant::DockerSocket],
+            () if DOCKER_SOCKETS.iter().any(|socket| is_within(socket, path)) => vec![Grant::DockerSocket, own],
+            () => vec![own],
         }
     }
 
@@ -57,8 +66,8 @@ impl Grant {
     pub fn is_root(&self) -> bool {
         match self {
             Grant::Privileged | Grant::Devices | Grant::DockerSocket => true,
-            Grant::Capability(name) => name == ALL_CAPABILITIES || name == "SYS_ADMIN",
-            Grant::HostPath(path) => is_same(path, "/"),
+            Grant::Capability(name) => ROOTS_CAPABILITIES.contains(&name.as_str()),
+            Grant::HostPath(path) => ROOTS_PATHS.iter().any(|own| is_within(own, path) || is_within(path, own)),
             Grant::HostNetwork | Grant::Unconfined => false,
         }
     }
@@ -135,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_path_covers_itself_and_what_is_below_and_nothing_beside() {
-        let covers = |allowed: &str, path: &str| grant(allowed).covers(&Grant::of_path(path));
+        let covers = |allowed: &str, path: &str| grant(allowed).covers(&Grant::HostPath(path.to_string()));
         for path in ["/srv", "/srv/", "/srv/media", "//srv/media/x"] {
             assert!(covers("host:/srv", path) && covers("host:/srv/", path), "{path}");
         }
@@ -148,8 +157,17 @@ mod tests {
     #[test]
     fn the_engines_socket_is_given_by_its_own_word() {
         for socket in ["/run/docker.sock", "/var/run/docker.sock", "/var//run/docker.sock"] {
-            assert_eq!(Grant::of_path(socket), Grant::DockerSocket, "{socket}");
+            assert_eq!(Grant::of_path(socket), [Grant::DockerSocket], "{socket}");
         }
+        for folder in ["/", "/run", "/var/run/", "/var"] {
+            let both = [Grant::DockerSocket, Grant::HostPath(folder.to_string())];
+            assert_eq!(Grant::of_path(folder), both, "{folder}");
+        }
+        assert_eq!(Grant::of_path("/var/lib"), [Grant::HostPath("/var/lib".into())]);
+        for (word, is_root) in [("host:/", true), ("host:/run", true), ("host:/etc/x", true), ("host:/srv", false)] {
+            assert_eq!(grant(word).is_root(), is_root, "{word}");
+        }
+        assert!(grant("capability:SYS_MODULE").is_root() && !grant("capability:NET_ADMIN").is_root());
         assert!(!grant("host:/").covers(&Grant::DockerSocket));
         assert!(grant("docker-socket").covers(&Grant::DockerSocket));
     }

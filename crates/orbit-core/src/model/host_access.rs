@@ -80,7 +80,7 @@ impl HostAccess {
     /// Everything that it asks of the machine's operator, in any order.
     pub(super) fn asks(&self) -> Vec<Grant> {
         let HostAccess { mounts, devices, network, privileged, seccomp_unconfined, apparmor_unconfined } = self;
-        let mut asks: Vec<Grant> = mounts.iter().map(|mount| Grant::of_path(&mount.host)).collect();
+        let mut asks: Vec<Grant> = mounts.iter().flat_map(|mount| Grant::of_path(&mount.host)).collect();
         if *network == Network::Host {
             asks.push(Grant::HostNetwork);
         }

@@ -9,6 +9,7 @@ pub mod filter;
 use crate::{cost, model::*, state::Cluster};
 use filter::{PlacementClass, Refusal, Reserved};
 use std::{
+    cell::RefCell,
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
 };
@@ -26,6 +27,8 @@ pub struct Scheduler<'a> {
     at: Time,
     /// What this plan has reserved so far, by the node's place in the table.
     reserved: Vec<Reserved>,
+    /// Whether there is something that is waited for, as far as that was asked: the state is the same for the whole plan.
+    waits: RefCell<BTreeMap<Vec<After>, bool>>,
 }
 
 /// The result of placing tasks of one class.
@@ -40,7 +43,7 @@ impl<'a> Scheduler<'a> {
     /// A scheduler over a state, at a time.
     pub fn new(cluster: &'a Cluster, at: Time) -> Self {
         cost::rows(cluster.nodes.len());
-        Scheduler { cluster, at, reserved: vec![Reserved::default(); cluster.nodes.len()] }
+        Scheduler { cluster, at, reserved: vec![Reserved::default(); cluster.nodes.len()], waits: RefCell::default() }
     }
 
     /// Places up to `count` tasks of a class. `own` counts the tasks that the same service has on
@@ -64,7 +67,15 @@ impl<'a> Scheduler<'a> {
 
     /// Whether tasks of the class wait for something that is not there yet.
     fn waits(&self, class: &PlacementClass) -> bool {
-        self.cluster.unmet(&class.after).is_some()
+        if class.after.is_empty() {
+            return false;
+        }
+        let known = self.waits.borrow().get(&class.after).copied();
+        known.unwrap_or_else(|| {
+            let waits = self.cluster.unmet(&class.after).is_some();
+            self.waits.borrow_mut().insert(class.after.clone(), waits);
+            waits
+        })
     }
 
     /// The node of `old`, if a task of the class would fit on it with `old` gone.

@@ -18,7 +18,8 @@ impl Cluster {
             let slot = workload.slots.get(slot as usize);
             slot.is_some_and(|slot| self.attempts(slot).any(|task| task.running_at.is_some()))
         };
-        match workload.stable == Some(version) || (workload.kind.rules().runs_to_end && has_run()) {
+        let was_stable = workload.version(version).is_some_and(|it| it.was_stable);
+        match was_stable || (workload.kind.rules().runs_to_end && has_run()) {
             true => &[],
             false => &spec.after,
         }
@@ -36,7 +37,8 @@ impl Cluster {
         match after.until {
             Until::Started => attempts.any(|task| task.running_at.is_some()),
             Until::Healthy => attempts.any(Task::serves),
-            Until::Complete => attempts.next().is_some_and(|newest| newest.state == TaskState::Complete),
+            // Also of one that was given up and came to its end after all.
+            Until::Complete => attempts.any(|task| task.state == TaskState::Complete),
         }
     }
 

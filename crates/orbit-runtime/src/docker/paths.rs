@@ -45,9 +45,15 @@ fn follow(mount: HostMount, allowed: &[Grant], socket: &Path) -> Result<HostMoun
         _ => refused(format!("`{name}` on this node: {error}")),
     })?;
     let Some(text) = place.to_str() else { return Err(refused(format!("`{name}` leads to what is no text"))) };
-    let is_engines = std::fs::canonicalize(socket).is_ok_and(|socket| socket == place);
-    let asked = if is_engines { Grant::DockerSocket } else { Grant::of_path(text) };
-    if !allowed.iter().any(|grant| gives(grant, &asked, &place)) {
+    // The socket itself, or a folder in which it is.
+    let holds_socket = std::fs::canonicalize(socket).is_ok_and(|socket| socket.starts_with(&place));
+    let is_folder = place.is_dir();
+    let asks = match (holds_socket, is_folder) {
+        (true, false) => vec![Grant::DockerSocket],
+        (true, true) => vec![Grant::DockerSocket, Grant::HostPath(text.to_owned())],
+        (false, _) => Grant::of_path(text),
+    };
+    if let Some(asked) = asks.iter().find(|asked| !allowed.iter().any(|grant| gives(grant, asked, &place))) {
         let message =
             format!("`{name}` leads to `{text}`, and `{asked}` is not among what the operator of this node allows");
         return Err(refused(message));
@@ -135,6 +141,10 @@ mod tests {
             assert!(it.follow(&["host:/"], path).unwrap_err().contains("`docker-socket` is not among"), "{path}");
             assert_eq!(it.follow(&["docker-socket"], path), Ok("$engine.sock".to_owned()));
         }
+        // And a folder in which it is, both.
+        assert!(it.follow(&["host:$"], "").unwrap_err().contains("`docker-socket` is not among"));
+        assert!(it.follow(&["docker-socket"], "").unwrap_err().contains("is not among"));
+        assert!(it.follow(&["host:$", "docker-socket"], "").is_ok());
     }
 
     #[tokio::test]

@@ -201,8 +201,8 @@ fn project(documents: &[Document]) -> Option<&String> {
 async fn surplus(session: &Session<'_>, documents: &[Document], selector: Option<&str>) -> Result<Vec<String>, Error> {
     let query: Vec<_> = selector.map(|selector| ("selector", selector)).into_iter().collect();
     let there: List<Service> = session.client.list("services", &query).await?;
-    let kept =
-        |name: &str| documents.iter().any(|d| d.manifest.kind == ManifestKind::Service && d.manifest.name == name);
+    let is_it = |d: &Document, name: &str| d.manifest.kind == ManifestKind::Service && d.manifest.name == name;
+    let kept = |name: &str| documents.iter().any(|d| is_it(d, name) || d.services.iter().any(|it| it == name));
     Ok(there.items.into_iter().map(|service| service.name).filter(|name| !kept(name)).collect())
 }
 

@@ -52,7 +52,7 @@ pub fn compose(session: &mut Session<'_>, command: Compose) -> Result<u8, Error>
 
 fn print_converted(session: &mut Session<'_>, args: Convert) -> Result<u8, Error> {
     let (files, folder) = compose_files(session, args.files)?;
-    let manifests = manifests(session, &files, &folder, &args.reading).map_err(Error::usage)?;
+    let (manifests, _) = manifests(session, &files, &folder, &args.reading).map_err(Error::usage)?;
     for manifest in &manifests {
         session.print(&format!("---\n{}", yaml(manifest)?))?;
     }
