@@ -16,7 +16,7 @@ mod merge;
 mod source;
 mod yaml;
 
-pub use convert::{convert, is_compose};
+pub use convert::{LABEL_PROJECT, convert, is_compose};
 pub use dotenv::read_env;
 use orbit_api::Manifest;
 pub use source::Source;

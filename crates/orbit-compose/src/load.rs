@@ -11,7 +11,7 @@ use crate::{
     interpolate::{Wrong, interpolate},
     merge::merge,
     source::Source,
-    yaml::{self, Key, Map, NODES_MAX, Node, Place, Tag, Value},
+    yaml::{self, Key, Map, NODES_MAX, Node, Place, Tag, Value, texts},
 };
 use std::collections::BTreeMap;
 
@@ -190,14 +190,6 @@ impl Loader<'_, '_> {
 
     /// The files of one line: a text, or a map with one `path` or several, of which later ones go over the earlier.
     fn included(&mut self, item: &Node) -> Vec<String> {
-        let texts = |node: &Node| match &node.value {
-            Value::Text(text) => Some(vec![text.clone()]),
-            Value::List(items) => items
-                .iter()
-                .map(|item| if let Value::Text(text) = &item.value { Some(text.clone()) } else { None })
-                .collect(),
-            Value::Null | Value::Map(_) => None,
-        };
         let paths = match &item.value {
             Value::Map(map) => {
                 for (key, node) in map.0.iter().filter(|(key, _)| key.text != "path") {
@@ -205,9 +197,9 @@ impl Loader<'_, '_> {
                         "is not carried over: what is included has the folder and the variables of its own place";
                     self.findings.refuse(node.at, &format!("include.{}", key.text), message);
                 }
-                map.get("path").and_then(texts)
+                map.get("path").and_then(|node| texts(node).ok())
             }
-            Value::Text(_) => texts(item),
+            Value::Text(_) => texts(item).ok(),
             Value::Null | Value::List(_) => None,
         };
         paths.unwrap_or_else(|| {
@@ -247,20 +239,16 @@ impl Loader<'_, '_> {
         if chain.len() > FILES_MAX {
             return Err(self.error(at, "it extends too long a row of services"));
         }
-        let field = |map: &Map, key: &str| match map.get(key).map(|node| &node.value) {
-            Some(Value::Text(text)) => Some(text.clone()),
-            _ => None,
-        };
         let (file, base) = match &extends.value {
             Value::Text(base) => (None, Some(base.clone())),
-            Value::Map(map) => (field(map, "file"), field(map, "service")),
+            Value::Map(map) => (map.text("file"), map.text("service").map(str::to_string)),
             Value::Null | Value::List(_) => (None, None),
         };
         let Some(base) = base else {
             self.findings.refuse(at, &path, "the name of a service, or a map with its `service`, is expected");
             return Ok(());
         };
-        let file = file.map(|file| join(folder, &file)).filter(|file| self.open.last() != Some(file));
+        let file = file.map(|file| join(folder, file)).filter(|file| self.open.last() != Some(file));
         let other = match file {
             // Of the same file, perhaps with another service under it.
             None => {

@@ -137,13 +137,9 @@ fn joined(under: Vec<Node>, over: Vec<Node>, key: &str) -> Vec<Node> {
 
 /// What an item of a list is told apart by, where that is not the whole of it.
 fn identity(item: &Node, key: &str) -> Option<String> {
-    let field = |map: &Map, key: &str| match map.get(key).map(|node| &node.value) {
-        Some(Value::Text(text)) => Some(text.clone()),
-        _ => None,
-    };
     match (key, &item.value) {
         ("volumes" | "configs" | "secrets" | "devices", Value::Map(map)) => {
-            field(map, "target").or_else(|| field(map, "source"))
+            map.text("target").or_else(|| map.text("source")).map(str::to_string)
         }
         ("volumes" | "devices", Value::Text(text)) => {
             let mut parts = text.splitn(3, ':');

@@ -69,6 +69,13 @@ impl Map {
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.0.iter().find(|(it, _)| it.text == key).map(|(_, node)| node)
     }
+    /// A field that is a text.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        match &self.get(key)?.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
 }
 
 /// What has begun and not ended.
@@ -202,6 +209,18 @@ impl Builder {
             },
         }
         Ok(())
+    }
+}
+
+/// One text, or a list of them; else where what is none stands.
+pub fn texts(node: &Node) -> Result<Vec<String>, Place> {
+    let text = |node: &Node| match &node.value {
+        Value::Text(text) => Ok(text.clone()),
+        _ => Err(node.at),
+    };
+    match &node.value {
+        Value::List(items) => items.iter().map(text).collect(),
+        _ => Ok(vec![text(node)?]),
     }
 }
 

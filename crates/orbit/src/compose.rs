@@ -29,9 +29,6 @@ pub struct ComposeArgs {
     pub lenient: bool,
 }
 
-/// The label by which the objects of a project are found.
-pub const LABEL_PROJECT: &str = "project";
-
 /// The manifests of compose files, each with its name and its text; later ones go over the first. Whatever is found on the way is
 /// said, by its line. With them come the names of all services of the files.
 ///

@@ -1,7 +1,7 @@
 //! Manifests from files, also from compose files: all of them are read and checked before the first is sent.
 
 use crate::{
-    compose::{ComposeArgs, LABEL_PROJECT, manifests},
+    compose::{ComposeArgs, manifests},
     error::{Error, Kind},
     session::Session,
     text::{bounded, read_text},
@@ -10,7 +10,7 @@ use orbit_api::{
     Manifest,
     manifest::{ManifestKind, read_documents},
 };
-use orbit_compose::is_compose;
+use orbit_compose::{LABEL_PROJECT, is_compose};
 use std::{collections::BTreeMap, path::Path, rc::Rc};
 
 /// A manifest and where it stands.

@@ -1,7 +1,7 @@
 //! The fields of a map, each taken once: what nobody takes is refused by its name.
 
 use super::Findings;
-use crate::yaml::{Map, Node, Place, Value};
+use crate::yaml::{Map, Node, Place, Value, texts};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub struct Fields<'a> {
@@ -155,17 +155,5 @@ impl<'a> Fields<'a> {
                 findings.refuse(key.at, &self.path(&key.text), "is not carried over");
             }
         }
-    }
-}
-
-/// One text, or a list of them; else where what is none stands.
-pub fn texts(node: &Node) -> Result<Vec<String>, Place> {
-    let text = |node: &Node| match &node.value {
-        Value::Text(text) => Ok(text.clone()),
-        _ => Err(node.at),
-    };
-    match &node.value {
-        Value::List(items) => items.iter().map(text).collect(),
-        _ => Ok(vec![text(node)?]),
     }
 }

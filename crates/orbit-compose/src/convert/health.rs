@@ -1,7 +1,7 @@
 //! The health check of a service.
 
-use super::{Findings, fields::Fields, fields::texts, units::span};
-use crate::yaml::Value;
+use super::{Findings, fields::Fields, units::span};
+use crate::yaml::{Value, texts};
 use orbit_api::{manifest::ManifestProbe, quantity::Span};
 
 /// Compose's own, where a file does not say; Orbit's are shorter.

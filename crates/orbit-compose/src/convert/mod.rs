@@ -5,6 +5,7 @@ mod health;
 mod host;
 mod order;
 mod ports;
+mod restart;
 mod service;
 mod units;
 
@@ -99,7 +100,7 @@ fn note_asks(asks: &[Grant], at: Place, path: &str, findings: &mut Findings) {
 }
 
 /// The label by which the objects of a project are found.
-const LABEL_PROJECT: &str = "project";
+pub const LABEL_PROJECT: &str = "project";
 
 fn with_project(mut labels: BTreeMap<String, String>, project: &str) -> BTreeMap<String, String> {
     labels.entry(LABEL_PROJECT.to_string()).or_insert_with(|| project.to_string());

@@ -1,6 +1,6 @@
 //! What has to be there before a service: `depends_on`.
 
-use super::{Findings, fields::Fields, is_chosen, name_of_text};
+use super::{Findings, fields::Fields, is_chosen, name_of_text, restart::Restart};
 use crate::{
     source::Source,
     yaml::{Key, Map, Node, Place, Value},
@@ -39,14 +39,9 @@ impl Order {
             }
             let dependencies = dependencies(&mut fields, unsaid).into_iter();
             awaited.extend(dependencies.filter(|it| it.until == Until::Complete).map(|it| name_of_text(&it.name)));
-            let says_no = |text: Option<String>| matches!(text.as_deref(), Some("no" | "none"));
-            let policy = fields.below("deploy", unsaid).and_then(|mut deploy| deploy.below("restart_policy", unsaid));
-            let condition = policy.and_then(|mut policy| policy.text("condition", unsaid));
-            let runs_once = match condition {
-                Some(condition) => says_no(Some(condition)),
-                None => says_no(fields.text("restart", unsaid)),
-            };
-            order.runs.insert(name, runs_once);
+            let mut deploy = fields.below("deploy", unsaid);
+            let restart = Restart::of(&mut fields, deploy.as_mut(), unsaid);
+            order.runs.insert(name, restart.is_no());
         }
         for name in awaited {
             order.runs.entry(name).and_modify(|runs_once| *runs_once = true);

@@ -2,25 +2,25 @@
 
 use super::{
     Findings, Source,
-    fields::{Fields, texts},
+    fields::Fields,
     health::health,
     host::{devices, network, volumes},
     is_empty,
     order::Order,
     ports::ports,
+    restart::Restart,
     units::{cpus, size, span},
 };
 use crate::{
     dotenv::read_env,
-    yaml::{Map, Value},
+    yaml::{Map, Value, texts},
 };
 use orbit_api::{
     Manifest,
     manifest::{
-        ManifestBackoff, ManifestBounds, ManifestCapabilities, ManifestDns, ManifestKind, ManifestLimits,
-        ManifestLogging, ManifestOnFailure, ManifestPlacement, ManifestPolicy, ManifestPull, ManifestResources,
-        ManifestRestart, ManifestSecurity, ManifestStop, ManifestTmpfs, ManifestUlimit, ManifestUnconfined,
-        ManifestUpdate,
+        ManifestBounds, ManifestCapabilities, ManifestDns, ManifestKind, ManifestLimits, ManifestLogging,
+        ManifestOnFailure, ManifestPlacement, ManifestPull, ManifestResources, ManifestSecurity, ManifestStop,
+        ManifestTmpfs, ManifestUlimit, ManifestUnconfined, ManifestUpdate,
     },
     quantity::{Cpu, Memory},
 };
@@ -51,9 +51,10 @@ pub fn service(
         findings.refuse(fields.at, &fields.path("image"), "an image is needed");
     }
     let mut deploy = fields.below("deploy", findings);
+    let restart = Restart::of(fields, deploy.as_mut(), findings);
     let (kind, restart) = match order.is_run(name) {
-        true => single_run(fields, deploy.as_mut(), findings),
-        false => restart(fields, deploy.as_mut(), findings),
+        true => (ManifestKind::Task, restart.of_run(findings)),
+        false => (ManifestKind::Service, restart.of_service(findings)),
     };
     let bare = Manifest::new(kind, name, image.clone().unwrap_or_default());
     let mut manifest = Manifest { restart, ..bare };
@@ -103,96 +104,6 @@ fn refuse_what_is_not_built(fields: &mut Fields, findings: &mut Findings) {
     for key in ["expose", "attach", "annotations"] {
         let _ = fields.take(key);
     }
-}
-
-/// Whether it is a service or a run, and what follows when it ends.
-fn restart(
-    fields: &mut Fields,
-    deploy: Option<&mut Fields>,
-    findings: &mut Findings,
-) -> (ManifestKind, Option<ManifestRestart>) {
-    let at = fields.take("restart").map_or(fields.at, |node| node.at);
-    let said = fields.text("restart", findings);
-    let mut policy = deploy.and_then(|deploy| deploy.below("restart_policy", findings));
-    let condition = policy.as_mut().and_then(|policy| policy.text("condition", findings));
-    let delay = policy.as_mut().and_then(|policy| policy.parsed("delay", findings, span));
-    if let Some(policy) = &mut policy {
-        // How long it has to run to have been started well, and how often it is tried: a backoff that grows does both.
-        for key in ["max_attempts", "window"] {
-            if let Some(node) = policy.take(key) {
-                findings.note(node.at, &policy.path(key), "it is tried again and again, later each time");
-            }
-        }
-        policy.refuse_others(findings);
-    }
-    let backoff = delay.map(|initial| ManifestBackoff { initial: Some(initial), ..ManifestBackoff::default() });
-    let service = |backoff: Option<ManifestBackoff>| {
-        let restart = backoff.map(|backoff| ManifestRestart { policy: None, backoff: Some(backoff) });
-        (ManifestKind::Service, restart)
-    };
-    // Of the two, Compose takes that of `deploy`.
-    let condition = condition.map(|condition| match &*condition {
-        "none" => "no".to_string(),
-        "any" => "always".to_string(),
-        _ => condition,
-    });
-    let said = condition.or(said);
-    let path = fields.path("restart");
-    match said.as_deref().map(|said| said.split_once(':').map_or(said, |(policy, _)| policy)) {
-        Some("always" | "unless-stopped") => service(backoff),
-        None => {
-            let message =
-                "without it, Compose starts a container once; here it is kept running (`kind: Task` is one run)";
-            findings.note(at, &path, message);
-            service(backoff)
-        }
-        Some("no") => (ManifestKind::Task, None),
-        Some("on-failure") => {
-            let message = "a service is started again however it ended, and as often as it takes; `kind: Task` with \
-                           `on_failure` is one run";
-            findings.note(at, &path, message);
-            service(backoff)
-        }
-        Some(other) => {
-            findings.refuse(at, &path, format!("`{other:.64}` is no policy"));
-            service(backoff)
-        }
-    }
-}
-
-/// Others wait for its good end, so it runs once, and is tried again where it says so.
-fn single_run(
-    fields: &mut Fields,
-    deploy: Option<&mut Fields>,
-    findings: &mut Findings,
-) -> (ManifestKind, Option<ManifestRestart>) {
-    let at = fields.take("restart").map_or(fields.at, |node| node.at);
-    let said = fields.text("restart", findings);
-    let mut policy = deploy.and_then(|deploy| deploy.below("restart_policy", findings));
-    let condition = policy.as_mut().and_then(|policy| policy.text("condition", findings));
-    let delay = policy.as_mut().and_then(|policy| policy.parsed("delay", findings, span));
-    let mut bounded = said.as_ref().filter(|said| said.contains(':')).map(|_| at);
-    if let Some(policy) = &mut policy {
-        for key in ["max_attempts", "window"] {
-            bounded = policy.take(key).map(|node| node.at).or(bounded);
-        }
-        policy.refuse_others(findings);
-    }
-    let path = fields.path("restart");
-    if let Some(at) = bounded {
-        findings.note(at, &path, "after a failure it is tried again and again, later each time");
-    }
-    let again = match condition.or(said).as_deref().map(|said| said.split(':').next().unwrap_or(said)) {
-        None | Some("no" | "none") => None,
-        Some("on-failure") => Some(ManifestPolicy::OnFailure),
-        Some(_) => {
-            let message = "others wait for its good end: it runs once, and again only after a failure";
-            findings.note(at, &path, message);
-            Some(ManifestPolicy::OnFailure)
-        }
-    };
-    let backoff = delay.map(|initial| ManifestBackoff { initial: Some(initial), ..ManifestBackoff::default() });
-    (ManifestKind::Task, again.map(|policy| ManifestRestart { policy: Some(policy), backoff }))
 }
 
 fn pull(text: &str) -> Result<ManifestPull, String> {

@@ -227,13 +227,16 @@ impl Setup {
         let mut asks = self.host.asks();
         // Who may do all that root may has each of them.
         if !self.host.privileged {
-            let added = self.security.capabilities_added.iter();
-            let beyond = added.filter(|name| !CAPABILITIES_GIVEN.contains(&name.as_str()));
-            asks.extend(beyond.cloned().map(Grant::Capability));
+            asks.extend(self.capabilities_beyond().cloned().map(Grant::Capability));
         }
         asks.sort();
         asks.dedup();
         asks
+    }
+
+    /// The capabilities that a container has not anyway.
+    pub(super) fn capabilities_beyond(&self) -> impl Iterator<Item = &String> {
+        self.security.capabilities_added.iter().filter(|name| !CAPABILITIES_GIVEN.contains(&name.as_str()))
     }
 
     pub(super) fn validate(&self) -> Result<(), Rejection> {

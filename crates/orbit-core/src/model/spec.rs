@@ -47,7 +47,7 @@ impl Spec {
     pub fn level(&self) -> u32 {
         let Container { setup, ports, .. } = &self.container;
         match () {
-            () if setup.host != HostAccess::default() || !setup.asks().is_empty() => 2,
+            () if setup.host != HostAccess::default() || setup.capabilities_beyond().next().is_some() => 2,
             () if *setup != Setup::default() || !ports.iter().all(Port::is_plain) => 1,
             () => 0,
         }

@@ -46,12 +46,10 @@ fn follow(mount: HostMount, allowed: &[Grant], socket: &Path) -> Result<HostMoun
     })?;
     let Some(text) = place.to_str() else { return Err(refused(format!("`{name}` leads to what is no text"))) };
     // The socket itself, or a folder in which it is.
-    let holds_socket = std::fs::canonicalize(socket).is_ok_and(|socket| socket.starts_with(&place));
-    let is_folder = place.is_dir();
-    let asks = match (holds_socket, is_folder) {
-        (true, false) => vec![Grant::DockerSocket],
-        (true, true) => vec![Grant::DockerSocket, Grant::HostPath(text.to_owned())],
-        (false, _) => Grant::of_path(text),
+    let asks = match std::fs::canonicalize(socket) {
+        Ok(socket) if socket == place => vec![Grant::DockerSocket],
+        Ok(socket) if socket.starts_with(&place) => vec![Grant::DockerSocket, Grant::HostPath(text.to_owned())],
+        _ => Grant::of_path(text),
     };
     if let Some(asked) = asks.iter().find(|asked| !allowed.iter().any(|grant| gives(grant, asked, &place))) {
         let message =

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     args::{Format, selector},
     client::path,
-    compose::{ComposeArgs, LABEL_PROJECT},
+    compose::ComposeArgs,
     error::{Error, Kind},
     files::{self, Document},
     session::Session,
@@ -25,6 +25,7 @@ use orbit_api::{
     manifest::ManifestKind,
     view::{AppliedItem, List, Service, Stored, Submitted},
 };
+use orbit_compose::LABEL_PROJECT;
 use serde::Serialize;
 
 /// Create or change the objects that files describe

@@ -55,10 +55,10 @@ impl Cluster {
         let created = plan.creates.iter().filter(|it| it.target.is_some()).map(|it| (it.workload, it.slot, it.version));
         let pending = plan.places.iter().filter_map(|place| self.task(place.task));
         let placed = pending.map(|task| (task.workload, task.slot, task.version));
-        let (mut early, mut asked, mut last) = (BTreeSet::new(), BTreeSet::new(), None);
+        let (mut early, mut asked) = (BTreeSet::new(), BTreeSet::new());
         for (uid, slot, version) in created.chain(placed) {
             // What a version waits for is the same in all its slots.
-            if last.replace((uid, version)) == Some((uid, version)) || !asked.insert((uid, version)) {
+            if !asked.insert((uid, version)) {
                 continue;
             }
             let workload = self.workloads.get(&uid);
