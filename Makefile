@@ -71,7 +71,7 @@ replay: cargo ## one seed with every event: SEED=n, LEVEL=pure or daemons
 	$(if $(SEED),,$(error SEED=n is needed: the seed to replay))
 	$(SIM_$(LEVEL)) replay $(SEED)
 
-bugs: cargo ## SEEDS=1000 seeds at most to find each mutation of sim/mutations, each built in a copy of the tree
+bugs: cargo ## SEEDS=1000 seeds at most to find each mutation of sim/mutations, built in a copy of the tree
 	@SEEDS=$(if $(filter command line environment,$(origin SEEDS)),$(SEEDS),1000) sim/bugs
 
 mutants: cargo ## N=40 machine-made mutants of the core, drawn with SEED=s; what kills each is kept in sim/LEDGER.md

@@ -1,11 +1,12 @@
 //! How good is the simulator? Each hand-made mutation is built, and seeds run until one fails.
 
 use crate::{
-    judge::{Judge, Verdict},
+    judge::{Judge, Programs, Verdict},
     mutation::{Level, Mutation},
+    together::{NONE, Together},
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     process::ExitCode,
     time::{Duration, Instant},
@@ -61,8 +62,47 @@ fn judge_level(
     if mutations.is_empty() {
         return Ok(Vec::new());
     }
-    let programs = judge.build(level)?;
-    let clean = judge.judge(&programs)?;
+    let (mut together, mut changed) = (Together::default(), Vec::new());
+    for (number, mutation) in (NONE + 1..).zip(&mutations) {
+        let texts = mutation.patch.apply(|path| judge.copy.read(path)).map_err(|error| broken(mutation, &error))?;
+        together.add(number, &texts, |path| judge.copy.read(path))?;
+        changed.push((number, mutation, texts));
+    }
+    // A build replaces the programs of the one before.
+    let mut verdicts = judge.build_together(level, &mut together, |programs| {
+        without_mutation(judge, level, programs, seeds)?;
+        let mut verdicts = BTreeMap::new();
+        for (number, mutation, _) in &changed {
+            if programs.mutants.contains(number) {
+                let verdict = judge.judge(programs, *number)?;
+                print(mutation, &verdict, None, in_full);
+                verdicts.insert(*number, verdict);
+            }
+        }
+        Ok(verdicts)
+    })?;
+    for (number, mutation, texts) in &changed {
+        if !verdicts.contains_key(number) {
+            let verdict = judge.copy.changed(texts, || {
+                let programs = judge.build(level).map_err(|refused| broken(mutation, &refused.said))?;
+                let verdict = judge.judge(&programs, NONE)?;
+                print(mutation, &verdict, Some(programs.took), in_full);
+                Ok::<_, String>(verdict)
+            })??;
+            verdicts.insert(*number, verdict);
+        }
+    }
+    // Both are in the order of the numbers.
+    Ok(mutations.into_iter().zip(verdicts.into_values()).map(|(mutation, verdict)| Row { mutation, verdict }).collect())
+}
+
+fn broken(mutation: &Mutation, error: &str) -> String {
+    format!("sim/mutations/{}.patch: {error}", mutation.name)
+}
+
+/// Nothing fails without a mutation, or what is found says nothing of any.
+fn without_mutation(judge: &Judge, level: Level, programs: &Programs, seeds: u64) -> Result<(), String> {
+    let clean = judge.judge(programs, NONE)?;
     if let Some(test) = clean.by_core {
         return Err(format!("without a mutation, the core's own test `{test}` fails"));
     }
@@ -74,46 +114,41 @@ fn judge_level(
     }
     let [build, tests, hunt] = [programs.took, clean.tests_took, clean.hunt_took].map(|took| took.as_secs_f64());
     println!("level {level}, without a mutation: none of {seeds} seeds fails, nor a test of the core");
-    println!("CPU s: build {build:.0}, tests {tests:.0}, seeds {hunt:.0}\n");
+    println!(
+        "CPU s: build of {} mutations together {build:.0}, tests {tests:.0}, seeds {hunt:.0}\n",
+        programs.mutants.len()
+    );
     println!(
         "{:<28}{:<15}{:<12}{:>6}  {:<14}{:>9}{:>9}{:>9}",
         "mutation", "place", "core tests", "seeds", "invariant", "build s", "tests s", "seeds s"
     );
-    let mut rows = Vec::new();
-    for mutation in mutations {
-        let broken = |error: String| format!("sim/mutations/{}.patch: {error}", mutation.name);
-        let texts = mutation.patch.apply(|path| judge.copy.read(path)).map_err(broken)?;
-        let (verdict, build_took) = judge.copy.changed(&texts, || {
-            let programs = judge.build(level).map_err(broken)?;
-            Ok::<_, String>((judge.judge(&programs)?, programs.took))
-        })??;
-        let row = Row { mutation, verdict };
-        row.print(build_took);
-        if in_full {
-            println!("{}", row.mutation.about);
-            row.verdict.by_simulator.iter().for_each(|found| println!("{}", found.failure));
-            row.verdict.scripts.iter().for_each(|script| println!("the kept script {script} fails"));
-        }
-        rows.push(row);
+    Ok(())
+}
+
+/// A line of the table; without a time of the build if it was built together with others.
+fn print(mutation: &Mutation, verdict: &Verdict, build_took: Option<Duration>, in_full: bool) {
+    let Mutation { name, place, level, .. } = mutation;
+    let by_core = match (level, &verdict.by_core) {
+        (Level::Daemons, _) => "-",
+        (Level::Pure, Some(test)) => test,
+        (Level::Pure, None) => "no",
+    };
+    let (seed, invariant) = match &verdict.by_simulator {
+        Some(found) => (found.seed.to_string(), &*found.invariant),
+        None => ("-".to_string(), "not found"),
+    };
+    let seconds = |took: Duration| format!("{:.1}", took.as_secs_f64());
+    let build = build_took.map_or("-".into(), seconds);
+    let [tests, hunt] = [verdict.tests_took, verdict.hunt_took].map(seconds);
+    println!("{name:<28}{place:<15}{by_core:<12}{seed:>6}  {invariant:<14}{build:>9}{tests:>9}{hunt:>9}");
+    if in_full {
+        println!("{}", mutation.about);
+        verdict.by_simulator.iter().for_each(|found| println!("{}", found.failure));
+        verdict.scripts.iter().for_each(|script| println!("the kept script {script} fails"));
     }
-    Ok(rows)
 }
 
 impl Row {
-    fn print(&self, build_took: Duration) {
-        let Row { mutation: Mutation { name, place, level, .. }, verdict } = self;
-        let by_core = match (level, &verdict.by_core) {
-            (Level::Daemons, _) => "-",
-            (Level::Pure, Some(test)) => test,
-            (Level::Pure, None) => "no",
-        };
-        let (seed, invariant) = match &verdict.by_simulator {
-            Some(found) => (found.seed.to_string(), &*found.invariant),
-            None => ("-".to_string(), "not found"),
-        };
-        let [build, tests, hunt] = [build_took, verdict.tests_took, verdict.hunt_took].map(|took| took.as_secs_f64());
-        println!("{name:<28}{place:<15}{by_core:<12}{seed:>6}  {invariant:<14}{build:>9.1}{tests:>9.1}{hunt:>9.1}");
-    }
     /// The first seed that finds it; one that none finds is worse than any.
     fn seed(&self) -> u64 {
         self.verdict.by_simulator.as_ref().map_or(u64::MAX, |found| found.seed)

@@ -1,12 +1,14 @@
 //! Draws machine-made mutants, judges them, and keeps what was seen.
 
 use crate::{
-    judge::Judge,
+    judge::{Judge, Programs, Verdict},
     ledger::{Ledger, Row},
-    mutant::Catalog,
+    mutant::{Catalog, Mutant},
     mutation::Level,
+    together::{NONE, Together},
 };
 use std::{
+    collections::BTreeMap,
     path::Path,
     process::{Command, ExitCode},
     time::Instant,
@@ -22,46 +24,50 @@ pub fn draw(repository: &Path, count: usize, seed: u64, seeds: u64) -> Result<Ex
     let mut ledger = Ledger::of(repository)?;
     let judge = Judge::new(repository, seeds)?;
     let judged = judged(repository)?;
-    let clean = judge.judge(&judge.build(Level::Pure)?)?;
-    if let Some(test) = clean.by_core {
-        return Err(format!("without a mutant, the core's own test `{test}` fails"));
-    }
-    if let Some(found) = clean.by_simulator {
-        return Err(format!("without a mutant, seed {}: {}\n{}", found.seed, found.invariant, found.failure));
-    }
-    println!("without a mutant: no test of the core fails, nor any of {seeds} seeds\n");
+    let mut drawn = catalog.draw(seed);
     let (mut done, mut broken) = (0, 0);
-    for mutant in catalog.draw(seed) {
-        if done == count {
+    while done < count {
+        // Those that do not compile are none, and others are drawn for them.
+        let batch: Vec<&Mutant> = drawn.by_ref().take(count - done).collect();
+        if batch.is_empty() {
             break;
         }
-        let (key, path) = (&mutant.key, mutant.path());
-        let original = judge.copy.read(&path).map_err(|error| format!("{path}: {error}"))?;
-        let text = mutant.change.apply(&original);
-        let begun = Instant::now();
-        let verdict = judge.copy.changed(&[(path, text)], || {
-            // What does not compile is no mutant.
-            let Ok(programs) = judge.build(Level::Pure) else { return Ok(None) };
-            judge.judge(&programs).map(Some)
-        })??;
-        let Some(verdict) = verdict else {
-            broken += 1;
-            continue;
+        let mut together = Together::default();
+        let mut changed = BTreeMap::new();
+        for (number, mutant) in (NONE + 1..).zip(batch) {
+            let path = mutant.path();
+            let original = judge.copy.read(&path).map_err(|error| format!("{path}: {error}"))?;
+            let texts = [(path, mutant.change.apply(&original))];
+            let alone = !together.add(number, &texts, |path| judge.copy.read(path))?;
+            changed.insert(number, (mutant, texts, alone));
+        }
+        let mut keep = |mutant: &Mutant, verdict: Verdict| {
+            done += 1;
+            let outcome = ledger.keep(&mutant.key, Row::new(mutant, &verdict, seeds, &judged))?;
+            print(done, mutant, &verdict, &outcome.to_string());
+            Ok::<_, String>(())
         };
-        done += 1;
-        let row = Row::new(mutant, &verdict, seeds, &judged);
-        let outcome = ledger.keep(key, row)?;
-        let found = verdict.by_simulator.map(|found| format!(" (seed {}: {})", found.seed, found.invariant));
-        println!(
-            "{done:>3}. {}:{} {}: {} {}\n     {outcome}{}, {:.0} s",
-            key.file,
-            mutant.change.line,
-            key.function,
-            key.operator,
-            key.change,
-            found.unwrap_or_default(),
-            begun.elapsed().as_secs_f64()
-        );
+        let built = judge.build_together(Level::Pure, &mut together, |programs| {
+            without_mutant(&judge, programs, seeds)?;
+            for number in &programs.mutants {
+                keep(changed[number].0, judge.judge(programs, *number)?)?;
+            }
+            Ok(programs.mutants.clone())
+        })?;
+        for (number, (mutant, texts, alone)) in &changed {
+            if !alone {
+                broken += usize::from(!built.contains(number));
+                continue;
+            }
+            let verdict = judge.copy.changed(texts, || {
+                let Ok(programs) = judge.build(Level::Pure) else { return Ok(None) };
+                judge.judge(&programs, NONE).map(Some)
+            })??;
+            match verdict {
+                Some(verdict) => keep(mutant, verdict)?,
+                None => broken += 1,
+            }
+        }
     }
     println!(
         "\n{done} mutants of seed {seed} in {:.1} minutes; {broken} more did not compile",
@@ -69,6 +75,28 @@ pub fn draw(repository: &Path, count: usize, seed: u64, seeds: u64) -> Result<Ex
     );
     println!("sim/LEDGER.md: {}", ledger.score());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Nothing fails without a mutant, or what is found says nothing of any.
+fn without_mutant(judge: &Judge, programs: &Programs, seeds: u64) -> Result<(), String> {
+    let clean = judge.judge(programs, NONE)?;
+    if let Some(test) = clean.by_core {
+        return Err(format!("without a mutant, the core's own test `{test}` fails"));
+    }
+    if let Some(found) = clean.by_simulator {
+        return Err(format!("without a mutant, seed {}: {}\n{}", found.seed, found.invariant, found.failure));
+    }
+    let count = programs.mutants.len();
+    println!("{count} mutants in one build; without one, no test of the core fails, nor any of {seeds} seeds\n");
+    Ok(())
+}
+
+fn print(count: usize, mutant: &Mutant, verdict: &Verdict, outcome: &str) {
+    let Mutant { key, change } = mutant;
+    println!("{count:>3}. {}:{} {}: {} {}", key.file, change.line, key.function, key.operator, key.change);
+    let found = verdict.by_simulator.as_ref().map(|found| format!(" (seed {}: {})", found.seed, found.invariant));
+    let took = (verdict.tests_took + verdict.hunt_took).as_secs_f64();
+    println!("     {outcome}{}, CPU {took:.0} s", found.unwrap_or_default());
 }
 
 /// The present commit and date.

@@ -4,6 +4,7 @@ use crate::{
     copy::Copy,
     mutation::Level,
     process::{self, Ended},
+    together::{Together, VARIABLE},
 };
 use std::{
     collections::BTreeSet,
@@ -27,10 +28,26 @@ pub struct Judge {
     seeds: u64,
 }
 
+/// What the compiler does not take.
+#[derive(Debug, Default)]
+pub struct Refused {
+    pub said: String,
+    /// The places of its errors: file and line.
+    at: Vec<(String, usize)>,
+}
+
+impl From<String> for Refused {
+    fn from(said: String) -> Refused {
+        Refused { said, at: Vec::new() }
+    }
+}
+
 /// What was built.
 pub struct Programs {
     /// The processor time of the build.
     pub took: Duration,
+    /// The mutants that are in it, by number.
+    pub mutants: BTreeSet<u32>,
     /// The core's own tests; none at the level of the daemons.
     core_tests: Vec<PathBuf>,
     simulator: PathBuf,
@@ -73,7 +90,7 @@ impl Judge {
     ///
     /// # Errors
     /// What the compiler says.
-    pub fn build(&self, level: Level) -> Result<Programs, String> {
+    pub fn build(&self, level: Level) -> Result<Programs, Refused> {
         match level {
             Level::Pure => {
                 // The same packages both times: else their dependencies have other features, and the core is compiled
@@ -86,11 +103,13 @@ impl Judge {
                 core_tests.retain(|program| name(program) != "orbit_sim");
                 let args = [["build", "--bin", "orbit-sim"].as_slice(), &packages].concat();
                 let (simulator, simulator_took) = self.cargo("", &args)?;
-                Ok(Programs { took: tests_took + simulator_took, core_tests, simulator: only(simulator)? })
+                let took = tests_took + simulator_took;
+                Ok(Programs { took, mutants: BTreeSet::new(), core_tests, simulator: only(simulator)? })
             }
             Level::Daemons => {
                 let (simulator, took) = self.cargo("sim/daemons", &["build"])?;
-                Ok(Programs { took, core_tests: Vec::new(), simulator: only(simulator)? })
+                let (mutants, core_tests) = (BTreeSet::new(), Vec::new());
+                Ok(Programs { took, mutants, core_tests, simulator: only(simulator)? })
             }
         }
     }
@@ -105,8 +124,42 @@ impl Judge {
         Ok(names.filter(|name| name != NOT_ASKED).collect())
     }
 
+    /// Builds many mutants at once and does something with the programs, which are there until then. Those that the
+    /// compiler does not take are taken out.
+    ///
+    /// # Errors
+    /// What the compiler says of what no mutant changes.
+    pub fn build_together<T>(
+        &self,
+        level: Level,
+        together: &mut Together,
+        then: impl FnOnce(&Programs) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let mut then = Some(then);
+        loop {
+            let texts = together.texts(|path| self.copy.read(path))?;
+            let done = self.copy.changed(&texts.files, || match self.build(level) {
+                Ok(programs) => {
+                    let programs = Programs { mutants: together.numbers(), ..programs };
+                    then.take().map(|then| then(&programs)).ok_or_else(Refused::default)
+                }
+                Err(refused) => Err(refused),
+            })?;
+            let refused = match done {
+                Ok(done) => return done,
+                Err(refused) => refused,
+            };
+            let at_fault: BTreeSet<u32> =
+                refused.at.iter().filter_map(|(path, line)| texts.owner(path, *line)).collect();
+            if at_fault.is_empty() {
+                return Err(refused.said);
+            }
+            at_fault.into_iter().for_each(|number| together.remove(number));
+        }
+    }
+
     /// Runs cargo in a folder of the copy; gives the programs that it made.
-    fn cargo(&self, folder: &str, args: &[&str]) -> Result<(Vec<PathBuf>, Duration), String> {
+    fn cargo(&self, folder: &str, args: &[&str]) -> Result<(Vec<PathBuf>, Duration), Refused> {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         // The flags of the simulated level are in its folder, and others would replace them.
         for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"] {
@@ -114,40 +167,40 @@ impl Judge {
         }
         let built = if folder.is_empty() { "target" } else { "madsim" };
         command.current_dir(self.copy.root().join(folder)).args(args).arg("--target-dir").arg(self.target.join(built));
-        command.args(["--locked", "--profile", "mutants", "--message-format", "json-render-diagnostics"]);
+        command.args(["--locked", "--profile", "mutants", "--message-format", "json"]);
         let ended = process::run(&mut command)?;
+        let messages = ended.stdout.lines().filter_map(|line| serde_json::from_str(line).ok());
         if !ended.well() {
-            return Err(ended.stderr);
+            return Err(refused(messages, &ended.stderr));
         }
-        let program = |line: &str| {
-            let message: serde_json::Value = serde_json::from_str(line).ok()?;
-            Some(PathBuf::from(message.get("executable")?.as_str()?))
-        };
-        Ok((ended.stdout.lines().filter_map(program).collect(), ended.took))
+        let program = |message: serde_json::Value| Some(PathBuf::from(message.get("executable")?.as_str()?));
+        Ok((messages.filter_map(program).collect(), ended.took))
     }
 
+    /// Judges the mutant of this number, or what the programs are by themselves.
+    ///
     /// # Errors
     /// A program cannot be started.
-    pub fn judge(&self, programs: &Programs) -> Result<Verdict, String> {
+    pub fn judge(&self, programs: &Programs, mutant: u32) -> Result<Verdict, String> {
         let (mut by_core, mut tests_took) = (None, Duration::ZERO);
         for program in &programs.core_tests {
-            let ended = self.test(program)?;
+            let ended = self.test(program, mutant)?;
             tests_took += ended.took;
             if !ended.well() {
                 by_core = Some(name(program));
                 break;
             }
         }
-        let (by_simulator, hunt_took) = self.hunt(&programs.simulator)?;
+        let (by_simulator, hunt_took) = self.hunt(&programs.simulator, mutant)?;
         let scripts = match programs.core_tests.is_empty() {
             true => BTreeSet::new(),
-            false => self.kept_scripts(&programs.simulator)?,
+            false => self.kept_scripts(&programs.simulator, mutant)?,
         };
         Ok(Verdict { by_core, by_simulator, scripts, tests_took, hunt_took })
     }
 
-    fn test(&self, program: &Path) -> Result<Ended, String> {
-        let mut command = process::bounded(program, TEST_MAX);
+    fn test(&self, program: &Path, mutant: u32) -> Result<Ended, String> {
+        let mut command = of_mutant(process::bounded(program, TEST_MAX), mutant);
         // The same cases every time, and none made smaller: whether one fails is all that is asked.
         command.env("PROPTEST_RNG_SEED", "1").env("PROPTEST_MAX_SHRINK_ITERS", "0");
         command.env("INSTA_UPDATE", "no").env("INSTA_WORKSPACE_ROOT", self.copy.root());
@@ -156,15 +209,15 @@ impl Judge {
     }
 
     /// The kept scripts that fail, or in which the program ends.
-    fn kept_scripts(&self, simulator: &Path) -> Result<BTreeSet<String>, String> {
-        let mut command = process::bounded(simulator, TEST_MAX);
+    fn kept_scripts(&self, simulator: &Path, mutant: u32) -> Result<BTreeSet<String>, String> {
+        let mut command = of_mutant(process::bounded(simulator, TEST_MAX), mutant);
         command.arg("kept").arg(self.copy.root().join("sim/testdata"));
         Ok(not_held(&process::run(&mut command)?.stdout))
     }
 
-    fn hunt(&self, simulator: &Path) -> Result<(Option<Found>, Duration), String> {
+    fn hunt(&self, simulator: &Path, mutant: u32) -> Result<(Option<Found>, Duration), String> {
         let hunt = |from: u64, seeds: u64| {
-            let mut command = process::bounded(simulator, HUNT_MAX);
+            let mut command = of_mutant(process::bounded(simulator, HUNT_MAX), mutant);
             command.args(["hunt", "--from", &from.to_string(), "--seeds", &seeds.to_string()]);
             process::run(&mut command)
         };
@@ -188,6 +241,30 @@ impl Judge {
         // It takes several of them together, for instance to use up the memory.
         Ok((candidates.last().map(|seed| aborts(*seed, &ended)), ended.took))
     }
+}
+
+/// A program in which this mutant is in force.
+fn of_mutant(mut program: Command, number: u32) -> Command {
+    program.env(VARIABLE, number.to_string());
+    program
+}
+
+/// What the compiler has printed, in JSON, and what cargo says besides.
+fn refused(messages: impl Iterator<Item = serde_json::Value>, cargo: &str) -> Refused {
+    let mut refused = Refused::default();
+    for message in messages.filter_map(|mut message| message.get_mut("message").map(serde_json::Value::take)) {
+        if message["level"] != "error" {
+            continue;
+        }
+        refused.said += message["rendered"].as_str().unwrap_or_default();
+        let spans = message["spans"].as_array().into_iter().flatten().filter(|span| span["is_primary"] == true);
+        let place = |span: &serde_json::Value| {
+            Some((span["file_name"].as_str()?.to_string(), span["line_start"].as_u64()? as usize))
+        };
+        refused.at.extend(spans.filter_map(place));
+    }
+    refused.said += cargo;
+    refused
 }
 
 /// What the hunt has printed.
@@ -239,6 +316,20 @@ mod tests {
         assert_eq!(said(&ended("found 3 hangs\n")), Some(hangs));
         assert_eq!(said(&ended("none\n")), None);
         assert_eq!(said(&ended("")), None);
+    }
+
+    #[test]
+    fn the_places_of_errors_are_read() {
+        let message = |level: &str, line: u64| {
+            let spans = serde_json::json!([
+                { "file_name": "a.rs", "line_start": line, "is_primary": true },
+                { "file_name": "b.rs", "line_start": 1, "is_primary": false },
+            ]);
+            serde_json::json!({ "message": { "level": level, "rendered": "no\n", "spans": spans } })
+        };
+        let other = serde_json::json!({ "executable": "x" });
+        let refused = refused([message("warning", 3), other, message("error", 5)].into_iter(), "cargo\n");
+        assert_eq!((refused.said.as_str(), refused.at), ("no\ncargo\n", vec![("a.rs".to_string(), 5)]));
     }
 
     #[test]

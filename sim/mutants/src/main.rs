@@ -13,6 +13,7 @@ mod mutation;
 mod operators;
 mod patch;
 mod process;
+mod together;
 
 use clap::{Parser, Subcommand};
 use mutation::{Level, Mutation};
