@@ -2,7 +2,7 @@
 
 use crate::{
     input::{Harm, Input, Point, Step, Strike},
-    options::Options,
+    options::{LATE_MS_MAX, Options},
     random::Random,
 };
 
@@ -116,7 +116,7 @@ impl Chaos {
             Point::WorkerAction => Strike::Crash { down_ms: random.between(50, 20_000), durable: 0 },
             Point::Up | Point::Down if draw < self.lose => Strike::Lose,
             Point::Up | Point::Down if draw < self.lose + self.double => Strike::Double,
-            Point::Up | Point::Down => Strike::Late { ms: random.between(1000, 30_000) },
+            Point::Up | Point::Down => Strike::Late { ms: random.between(1000, LATE_MS_MAX) },
             Point::Engine => match random.below(5) {
                 0 => Strike::Lose,
                 1 => Strike::Late { ms: random.between(100, 8000) },
@@ -144,7 +144,7 @@ impl Chaos {
         if options.crowded {
             return self.partition(worker, options);
         }
-        match random.below(18) {
+        match random.below(19) {
             0 if options.outages => {
                 now(Input::ManagerCrash { down_ms: random.between(50, 8000), durable: random.below(8) })
             }
@@ -195,6 +195,7 @@ impl Chaos {
                     false => Input::WorkerDiskFull { worker, ms },
                 })
             }
+            18 if options.container_faults => now(Input::PruneVolumes { worker }),
             17 if options.outages => {
                 now(Input::Allow { worker, more: random.chance(600), down_ms: random.between(50, 4000) })
             }

@@ -4,7 +4,7 @@
 //! acknowledged last, or, where no answer came, either that or what was asked for since (I10).
 
 use crate::{
-    input::{Ask, If, Order, Roll, Want, WantAfter, WantDisconnect, WantUpdate},
+    input::{Ask, If, Order, Roll, Want, WantAfter, WantDisconnect, WantUpdate, WantVolume},
     options::DEADLINE_MS_MAX,
     random::Random,
 };
@@ -56,6 +56,8 @@ pub enum News {
     ForgetWaits,
     /// A spec was refused that cannot satisfy its fence.
     FenceRefused,
+    /// A volume was given up.
+    VolumeRemoved,
 }
 
 /// The users of one cluster.
@@ -70,6 +72,8 @@ pub struct Client {
     revisions: BTreeMap<Object, u64>,
     outstanding: BTreeMap<RequestId, Outstanding>,
     forgetting: BTreeSet<RequestId>,
+    /// Who gives up a volume.
+    removing: BTreeSet<RequestId>,
     /// Every request with a key, to be sent again.
     puts: BTreeMap<String, Put>,
     answers: BTreeMap<String, Answer>,
@@ -91,6 +95,7 @@ impl Client {
         self.waiting.clear();
         self.repeated.clear();
         self.forgetting.clear();
+        self.removing.clear();
         for (_, Outstanding { object, wishes, key, stale, ask, .. }) in std::mem::take(&mut self.outstanding) {
             asks.push(ask);
             if !stale {
@@ -138,6 +143,7 @@ impl Client {
             }
             (_, 4) => Ask::Stop { nth: random.below(64) },
             (_, 5) if random.chance(200) => Ask::Forget { worker: random.below(workers) },
+            (_, 5) if random.chance(100) => Ask::RemoveVolume { number: random.below(VOLUMES) as u8 },
             (_, 5) if random.chance(250) => {
                 let deadline = random.chance(500).then(|| random.between(0, 30_000));
                 let orders = [Order::Uncordon, Order::Cordon, Order::Drain { deadline_ms: deadline }];
@@ -147,6 +153,9 @@ impl Client {
                 let image = images[random.below(images.len())].to_string();
                 let replicas = if once { 1 } else { random.below(6) as u32 };
                 let bits = random.bits();
+                let volume = draw_volume(bits);
+                // What is one task's alone is not asked for by several.
+                let replicas = if volume.is_some_and(|it| !it.shared) { replicas.min(1) } else { replicas };
                 let (chosen, pinned, zone) = (random.chance(400), random.chance(100), random.chance(150));
                 Ask::Put(Want {
                     once,
@@ -159,6 +168,7 @@ impl Client {
                     spread: random.chance(400),
                     zone: zone.then(|| ["a", "b"][random.below(2)].to_string()),
                     after: draw_after(bits, names),
+                    volume,
                     asks: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 2, 3][(bits >> 56) as usize % 16],
                     grace_ms: [0, 2000, 2000, 20_000][random.below(4)],
                     delay_ms: [0, 0, 1000, 5000][random.below(4)],
@@ -192,6 +202,10 @@ impl Client {
             Ask::Forget { worker } => {
                 self.forgetting.insert(id);
                 Request::Forget { name: node_name(*worker) }
+            }
+            Ask::RemoveVolume { number } => {
+                self.removing.insert(id);
+                Request::RemoveVolume { name: volume_name(*number) }
             }
             Ask::Availability { worker, order } => {
                 let order = match order {
@@ -321,6 +335,9 @@ impl Client {
                 (_, answer) => Ok(answer.is_ok().then_some(News::Repeated)),
             };
         }
+        if self.removing.remove(&id) {
+            return Ok(result.is_ok().then_some(News::VolumeRemoved));
+        }
         if self.forgetting.remove(&id) {
             let waits = |rejection: &Rejection| rejection.code == Code::Conflict && rejection.message.contains("fence");
             return Ok(match result {
@@ -421,6 +438,20 @@ fn draw_update(random: &mut Random) -> WantUpdate {
     }
 }
 
+/// So many volumes are known.
+const VOLUMES: usize = 2;
+
+/// Most use none.
+fn draw_volume(bits: u64) -> Option<WantVolume> {
+    let shared =
+        [None, Some(false), Some(false), Some(true)][usize::from(bits >> 24 & 3 == 0) * (bits >> 26 & 3) as usize];
+    shared.map(|shared| WantVolume { number: (bits >> 28) as u8 % VOLUMES as u8, shared })
+}
+
+fn volume_name(number: u8) -> String {
+    format!("vol{number}")
+}
+
 /// Most wait for nobody.
 fn draw_after(bits: u64, names: usize) -> Option<Box<WantAfter>> {
     let (once, started, number) = (bits >> 10 & 3 == 0, bits >> 12 & 1 == 0, (bits >> 14) as usize % names.max(1));
@@ -440,6 +471,11 @@ fn after(want: &WantAfter) -> After {
         (false, true) => Until::Complete,
     };
     After { kind: kind_of(want.once), name: want.name.clone(), until }
+}
+
+fn mount(want: &WantVolume) -> VolumeMount {
+    let access = if want.shared { Access::Shared } else { Access::Exclusive };
+    VolumeMount { volume: volume_name(want.number), path: "/vol".into(), read_only: false, access }
 }
 
 fn asking(asks: u8) -> Setup {
@@ -500,7 +536,7 @@ fn definition(want: &Want) -> Definition {
                 ports: chosen.chain(pinned).collect(),
                 probes: Probes { health: probe(want.probes & 1 != 0), ready: probe(want.probes & 2 != 0) },
                 stop: Stop { delay: Millis(want.delay_ms), ..Stop::within(Millis(want.grace_ms)) },
-                setup: asking(want.asks),
+                setup: Setup { volumes: want.volume.iter().map(mount).collect(), ..asking(want.asks) },
             },
             placement: Placement {
                 strategy: if want.spread { Strategy::Spread } else { Strategy::Binpack },

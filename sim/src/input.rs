@@ -64,6 +64,9 @@ pub enum Input {
     /// Whatever of ours does not run is removed, as `docker container prune` does; whether its
     /// events are told.
     Prune { worker: usize, told: bool },
+    /// Whatever of ours does not run is removed, and then the volumes that no container has, as `docker system prune
+    /// --volumes` does.
+    PruneVolumes { worker: usize },
     /// Somebody pushes other bytes as `web:2`.
     PushAgain,
     /// Somebody builds `web:1` again on one machine; no registry knows it.
@@ -170,6 +173,8 @@ pub enum Ask {
     Stop { nth: usize },
     /// The operator gives up a worker's node.
     Forget { worker: usize },
+    /// The operator gives up a volume.
+    RemoveVolume { number: u8 },
     /// What the operator wants of a worker's node.
     Availability { worker: usize, order: Order },
     /// What somebody wants of a service's rollout.
@@ -240,6 +245,9 @@ pub struct Want {
     /// What it asks of the operator of its node: 1 a capability, 2 a folder, 3 both, 0 nothing.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub asks: u8,
+    /// A volume that it uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<WantVolume>,
     /// How long a container has between the stop signal and the kill, in milliseconds.
     pub grace_ms: u64,
     /// Between the order to stop and the stop signal, in milliseconds. Scripts from before it could be said have none.
@@ -266,6 +274,16 @@ pub struct Want {
     /// What follows when its node is silent.
     #[serde(default)]
     pub disconnect: WantDisconnect,
+}
+
+/// A volume, as a user of the simulator wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WantVolume {
+    /// Which.
+    pub number: u8,
+    /// Others may use it meanwhile.
+    pub shared: bool,
 }
 
 fn is_zero(number: &u8) -> bool {
@@ -348,6 +366,7 @@ impl Want {
             pinned: None,
             spread: true,
             zone: None,
+            volume: None,
             after: None,
             asks: 0,
             grace_ms: 2000,
@@ -401,6 +420,7 @@ impl Input {
                 Harm::Copy => Fault::ContainerCopied,
             },
             Input::Prune { .. } => Fault::Prune,
+            Input::PruneVolumes { .. } => Fault::PruneVolumes,
             Input::PushAgain => Fault::TagMoved,
             Input::BuildAgain { .. } => Fault::BuiltAgain,
             Input::Twin { copied: false, .. } => Fault::NameTwin,

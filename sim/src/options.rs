@@ -6,6 +6,8 @@
 use crate::random::Random;
 use serde::{Deserialize, Serialize};
 
+/// So late a message comes at most, in milliseconds.
+pub const LATE_MS_MAX: u64 = 30_000;
 /// The longest deadline of a rollout that a user asks for, in milliseconds.
 pub const DEADLINE_MS_MAX: u64 = 40_000;
 

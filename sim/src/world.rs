@@ -8,7 +8,7 @@ mod working;
 
 use crate::{
     chaos::Chaos,
-    checks::{self, EngineWatch, FenceWatch, OrderWatch, PlanWatch, Stale, TaskWatch, WorkerView},
+    checks::{self, EngineWatch, FenceWatch, OrderWatch, PlanWatch, Stale, TaskWatch, VolumeWatch, WorkerView},
     client::{Client, IMAGES_BAD, IMAGES_GOOD},
     event::{Rank, WorldEvent},
     input::{Ask, Input, Point, Script, Step, Strike},
@@ -281,6 +281,7 @@ struct World {
     fences: FenceWatch,
     plans: PlanWatch,
     homes: EngineWatch,
+    volumes: VolumeWatch,
     /// What each task's containers are for, by the label that says so.
     names: BTreeMap<TaskId, String>,
     /// Nodes that were forgotten while their worker was away.
@@ -333,6 +334,7 @@ impl World {
             fences: FenceWatch::default(),
             plans: PlanWatch::default(),
             homes: EngineWatch::default(),
+            volumes: VolumeWatch::default(),
             names: BTreeMap::new(),
             forgotten: 0,
             twins: 0,

@@ -325,6 +325,17 @@ impl Cluster {
         all
     }
 
+    /// What the engines call the volumes of this cluster.
+    pub fn volumes(&self) -> Vec<String> {
+        let labels: Vec<String> = self.node_uids().iter().map(|uid| format!("orbit.node={uid}")).collect();
+        self.engines.iter().flat_map(|engine| labels.iter().flat_map(|label| engine.volumes(label))).collect()
+    }
+
+    /// Removes those that no container has.
+    pub fn remove_volumes(&self) {
+        self.engines.iter().for_each(|engine| engine.remove_volumes(&self.volumes()));
+    }
+
     /// The containers of an object that run.
     pub fn running_containers(&self, name: &str) -> Vec<Container> {
         let ours = |container: &Container| container.is_running() && container.label("orbit.name") == name;
@@ -454,5 +465,6 @@ impl Drop for Cluster {
             }
             sleep(Duration::from_millis(50));
         }
+        self.remove_volumes();
     }
 }

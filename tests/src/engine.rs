@@ -235,6 +235,21 @@ impl Engine {
         let _ = block_on(self.docker.remove_image(image, Some(options), None));
     }
 
+    /// The names of the volumes with this label.
+    pub fn volumes(&self, label: &str) -> Vec<String> {
+        let filter = format!("label={label}");
+        let output = Command::new("docker").args(["volume", "ls", "-q", "--filter", &filter]).output();
+        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        text.split_whitespace().map(str::to_string).collect()
+    }
+
+    /// Removes those of these volumes that no container has.
+    pub fn remove_volumes(&self, names: &[String]) {
+        if !names.is_empty() {
+            let _ = Command::new("docker").args(["volume", "rm"]).args(names).output();
+        }
+    }
+
     /// `docker rm -f`. One that is gone already is a success.
     pub fn remove(&self, id: &str) {
         let options = RemoveContainerOptionsBuilder::default().force(true).build();

@@ -15,7 +15,7 @@ mod tests;
 
 use crate::quantity::{Cpu, Memory, Span};
 pub use after::{ManifestAfter, ManifestUntil};
-pub use host_access::{ManifestDevice, ManifestNetwork, ManifestVolume};
+pub use host_access::{ManifestAccess, ManifestDevice, ManifestNetwork, ManifestVolume};
 pub use read::{ReadError, read_all, read_documents, read_json};
 use serde::{Deserialize, Serialize};
 use setup::is_false;
@@ -90,7 +90,7 @@ pub struct Manifest {
     /// What is set aside for it, and what it may take at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ManifestResources>,
-    /// Folders and files of its node, where the node's operator allows them.
+    /// Data that outlives it: volumes; and folders and files of its node, where the node's operator allows them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<ManifestVolume>,
     /// Folders in memory.

@@ -286,6 +286,26 @@ pub struct Endpoint {
     pub ports: Vec<TaskPort>,
 }
 
+/// A volume, and where its data is.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Volume {
+    /// Unique in the cluster.
+    pub name: String,
+    /// What it is, whatever its name: one that was given up and is used again is another.
+    pub uid: String,
+    /// The node on which its data is.
+    pub node: String,
+    /// What the engine of that node calls it.
+    pub engine_name: String,
+    /// The tasks that use it and were not seen to end.
+    pub tasks: Vec<String>,
+    /// What keeps tasks from using it; empty where nothing does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Since when its data is there.
+    pub bound_at: String,
+}
+
 /// A node.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Node {

@@ -79,6 +79,7 @@ pub fn container_spec(name: impl Into<String>, image: impl Into<String>) -> Cont
         stop_signal: None,
         setup: Setup::default(),
         ports: vec![],
+        volumes: vec![],
         labels: vec![],
     }
 }

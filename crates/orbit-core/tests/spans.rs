@@ -51,6 +51,7 @@ fn order(probe: Probe) -> Assignment {
         slot: 0,
         spec: spec.into(),
         host_ports: [].into(),
+        volumes: [].into(),
         image: ImageBytes::AsWritten,
     }
 }

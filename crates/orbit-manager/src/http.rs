@@ -23,6 +23,7 @@ mod services;
 mod snapshot;
 mod sse;
 mod tasks;
+mod volumes;
 mod watch;
 
 use crate::handle::ManagerHandle;
@@ -64,6 +65,7 @@ fn routes() -> OpenApiRouter<ManagerHandle> {
         .merge(tasks::routes())
         .merge(exec::routes())
         .merge(nodes::routes())
+        .merge(volumes::routes())
         .merge(events::routes())
         .merge(apply::routes())
         .merge(snapshot::routes())

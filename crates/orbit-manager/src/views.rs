@@ -5,6 +5,7 @@ mod nodes;
 mod services;
 mod silence;
 mod tasks;
+mod volumes;
 
 pub use events::event;
 pub use nodes::{availability, live_tasks, node};
@@ -12,6 +13,7 @@ use orbit_core::{manager::View, model::*, state::Cluster};
 pub use services::{counts, endpoints, rollout_state, service, versions};
 use std::time::{Duration, SystemTime};
 pub use tasks::{task, task_definition};
+pub use volumes::volume;
 
 /// RFC 3339.
 fn moment(state: View, at: Time) -> String {

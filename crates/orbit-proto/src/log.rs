@@ -83,6 +83,7 @@ impl From<&Command> for v1::entry::Command {
             Command::SetAvailability { name, order } => {
                 P::SetAvailability(v1::SetAvailability { name: name.clone(), order: Some((*order).into()) })
             }
+            Command::RemoveVolume { name } => P::RemoveVolume(v1::RemoveVolume { name: name.clone() }),
             Command::SettleUnknown { adopt } => P::SettleUnknown(v1::SettleUnknown { adopt: *adopt }),
             Command::PrefetchFailed { node, workload, version, end } => P::PrefetchFailed(v1::PrefetchFailed {
                 node: node.0,
@@ -128,6 +129,7 @@ impl TryFrom<v1::entry::Command> for Command {
             P::SetAvailability(s) => {
                 Command::SetAvailability { name: s.name, order: need("set_availability.order", s.order)? }
             }
+            P::RemoveVolume(volume) => Command::RemoveVolume { name: volume.name },
             P::SettleUnknown(settle) => Command::SettleUnknown { adopt: settle.adopt },
             P::PrefetchFailed(f) => Command::PrefetchFailed {
                 node: NodeId(f.node),

@@ -70,7 +70,8 @@ enumeration!(
         DiskFull,
         DiskHasRoom,
         UnknownTasks,
-        ImageDiffers
+        ImageDiffers,
+        VolumeRemoved
     }
 );
 enumeration!(RolloutState, RolloutState { Running, Paused, Canary, Failed, Done });

@@ -50,7 +50,19 @@ pub(crate) fn setup_of(setup: &Setup) -> Option<v1::Setup> {
         logging: logging.as_ref().map(|it| v1::Logging { driver: it.driver.clone(), options: pairs(&it.options) }),
         labels: pairs(labels),
         host: host_of(&setup.host),
+        volumes: setup.volumes.iter().map(volume_of).collect(),
     })
+}
+
+fn volume_of(VolumeMount { volume, path, read_only, access }: &VolumeMount) -> v1::VolumeMount {
+    let shared = *access == Access::Shared;
+    v1::VolumeMount { volume: volume.clone(), path: path.clone(), read_only: *read_only, shared }
+}
+
+/// The way back.
+fn volume(v1::VolumeMount { volume, path, read_only, shared }: v1::VolumeMount) -> VolumeMount {
+    let access = if shared { Access::Shared } else { Access::Exclusive };
+    VolumeMount { volume, path, read_only, access }
 }
 
 /// Nothing where nothing is given.
@@ -141,5 +153,6 @@ pub(crate) fn setup(setup: Option<v1::Setup>) -> Result<Setup> {
         logging: it.logging.map(logging).transpose().within("logging")?,
         labels: map("labels", it.labels)?,
         host: host(it.host).within("host")?,
+        volumes: it.volumes.into_iter().map(volume).collect(),
     })
 }

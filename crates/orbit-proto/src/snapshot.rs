@@ -43,6 +43,7 @@ enum Part {
     Header(v1::SnapshotHeader),
     Node(v1::Node),
     Workload(v1::Workload),
+    Volume(v1::Volume),
     Task(RunKey, v1::TaskRow),
     Key(v1::KeyRecord),
     HistoryEvent(v1::HistoryEvent),
@@ -57,6 +58,7 @@ impl<'a> SnapshotWriter<'a> {
         let parts = std::iter::once_with(|| Part::Header(header(snapshot)))
             .chain(snapshot.nodes.iter().map(|n| Part::Node(n.into())))
             .chain(snapshot.workloads.iter().flat_map(workload_parts).map(Part::Workload))
+            .chain(snapshot.volumes.iter().map(|v| Part::Volume(v.into())))
             .chain(snapshot.tasks.iter().map(|t| {
                 let key = (t.id.epoch, t.id.index, t.workload, t.created_at.0);
                 Part::Task(key, task_row(t))
@@ -102,6 +104,11 @@ fn add(chunk: &mut v1::SnapshotChunk, part: Part) -> usize {
             Part::Workload(workload) => {
                 let bytes = workload.encoded_len();
                 chunk.workloads.push(workload);
+                bytes
+            }
+            Part::Volume(volume) => {
+                let bytes = volume.encoded_len();
+                chunk.volumes.push(volume);
                 bytes
             }
             Part::Key(key) => {
@@ -507,12 +514,32 @@ impl SnapshotReader {
         for (i, workload) in chunk.workloads.into_iter().enumerate() {
             add_workload(snapshot, workload).within(&format!("workloads[{i}]"))?;
         }
+        snapshot.volumes.extend(each::<_, Volume>("volumes", chunk.volumes)?);
         for (i, run) in chunk.tasks.into_iter().enumerate() {
             add_run(snapshot, run).within(&format!("tasks[{i}]"))?;
         }
         snapshot.keys.extend(each::<_, KeyRecord>("keys", chunk.keys)?);
         snapshot.history.extend(each::<_, HistoryEvent>("history", chunk.history)?);
         Ok(())
+    }
+}
+
+impl From<&Volume> for v1::Volume {
+    fn from(volume: &Volume) -> Self {
+        v1::Volume {
+            name: volume.name.to_string(),
+            uid: Some(volume.uid.into()),
+            node: volume.node.0,
+            node_name: volume.node_name.to_string(),
+            bound_at_ms: volume.bound_at.0,
+        }
+    }
+}
+impl TryFrom<v1::Volume> for Volume {
+    type Error = DecodeError;
+    fn try_from(v: v1::Volume) -> Result<Self> {
+        let uid = need("uid", v.uid)?;
+        Ok(Volume::bare(v.name.into(), uid, NodeUid(v.node), v.node_name.into(), Time(v.bound_at_ms)))
     }
 }
 
@@ -531,6 +558,7 @@ fn empty(h: v1::SnapshotHeader) -> Result<Snapshot> {
         next_node: NodeId(h.next_node),
         workloads: Vec::new(),
         tasks: Vec::new(),
+        volumes: Vec::new(),
         keys: Vec::new(),
         history: Vec::new(),
     })

@@ -297,6 +297,7 @@ fn assignment(a: &Assignment, spec: u32) -> v1::Assignment {
         host_ports: a.host_ports.iter().map(|&p| p.into()).collect(),
         digest: if let ImageBytes::Digest(digest) = &a.image { Some(digest.to_string()) } else { None },
         unresolved: a.image == ImageBytes::Unresolved,
+        volumes: a.volumes.iter().map(|&uid| uid.into()).collect(),
     }
 }
 
@@ -331,6 +332,7 @@ fn assigned_task(a: v1::Assignment, specs: &[Arc<Spec>]) -> Result<Assignment> {
         slot: a.slot,
         spec: spec.clone(),
         host_ports: ports("host_ports", &a.host_ports)?,
+        volumes: each::<_, Uid>("volumes", a.volumes)?.into(),
         image: match (a.digest, a.unresolved) {
             (Some(digest), _) => ImageBytes::Digest(digest.into()),
             (None, true) => ImageBytes::Unresolved,

@@ -12,7 +12,7 @@ use orbit_core::{
 use orbit_proto::{decode_ledger_task, encode_ledger_task};
 use redb::{ReadableTable, StorageBackend, Table, TableDefinition, TableError, WriteTransaction};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -55,6 +55,9 @@ const TASKS: TableDefinition<(u32, u64, u32), &[u8]> = TableDefinition::new("tas
 /// The images that the worker pulled: by reference, the engine's ID.
 const IMAGES: TableDefinition<&str, &str> = TableDefinition::new("images");
 
+/// The volumes that were made, by the engine's names.
+const VOLUMES: TableDefinition<&str, ()> = TableDefinition::new("volumes");
+
 /// A ledger in the file `ledger.redb` of a state directory, or on a simulated disk.
 pub struct RedbLedger {
     db: Db,
@@ -62,7 +65,8 @@ pub struct RedbLedger {
 
 fn tables(txn: &WriteTransaction) -> std::result::Result<(), TableError> {
     txn.open_table(TASKS)?;
-    txn.open_table(IMAGES).map(drop)
+    txn.open_table(IMAGES)?;
+    txn.open_table(VOLUMES).map(drop)
 }
 
 fn key(id: TaskId) -> (u32, u64, u32) {
@@ -106,6 +110,7 @@ fn head(meta: &impl ReadableTable<&'static str, u64>) -> std::result::Result<Opt
             .map(|(boot, at)| HeardOf { boot: BootId(boot), at: Time(at) }),
         tasks: BTreeMap::new(),
         images: BTreeMap::new(),
+        volumes: BTreeSet::new(),
     }))
 }
 
@@ -136,6 +141,9 @@ impl LedgerStore for RedbLedger {
                 let (image, id) = row?;
                 ledger.images.insert(image.value().to_owned(), id.value().to_owned());
             }
+            for row in txn.open_table(VOLUMES)?.iter()? {
+                ledger.volumes.insert(row?.0.value().to_owned());
+            }
             Ok(Some(ledger))
         })
     }
@@ -153,6 +161,10 @@ impl LedgerStore for RedbLedger {
             for (image, id) in &ledger.images {
                 images.insert(image.as_str(), id.as_str())?;
             }
+            let mut volumes = txn.open_table(VOLUMES)?;
+            for volume in &ledger.volumes {
+                volumes.insert(volume.as_str(), ())?;
+            }
             Ok(())
         })
     }
@@ -166,6 +178,7 @@ impl LedgerStore for RedbLedger {
             let mut meta = txn.open_table(META)?;
             let mut table = txn.open_table(TASKS)?;
             let mut images = txn.open_table(IMAGES)?;
+            let mut volumes = txn.open_table(VOLUMES)?;
             let mut ledger = head(&meta)?.expect("a ledger is created before it is written to");
             for write in writes {
                 // What the write means is the core's business: the one row goes through `Ledger::apply`.
@@ -181,6 +194,10 @@ impl LedgerStore for RedbLedger {
                     }
                     LedgerWrite::ImageForgotten(image) => {
                         images.remove(image.as_str())?;
+                        continue;
+                    }
+                    LedgerWrite::VolumeMade(volume) => {
+                        volumes.insert(volume.as_str(), ())?;
                         continue;
                     }
                     LedgerWrite::Attempted(id)

@@ -31,6 +31,14 @@ pub fn node(text: &str) -> Result<String, String> {
     name_of(ObjectKind::Node, text)
 }
 
+/// A volume's name, also as it is printed: `volume/data`.
+pub fn volume_name(text: &str) -> Result<String, String> {
+    match text.strip_prefix("volume/").unwrap_or(text) {
+        "" => Err("write the name of a volume".to_string()),
+        name => Ok(name.to_string()),
+    }
+}
+
 fn name_of(kind: ObjectKind, text: &str) -> Result<String, String> {
     let name = match text.split_once('/') {
         Some((written, name)) if ObjectKind::parse(written) == Some(kind) => name,

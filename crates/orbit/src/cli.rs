@@ -4,7 +4,7 @@
 use crate::{
     cmd::{
         apply, completion, compose, context, delete, describe, endpoints, events, exec, get, logs, node, restart,
-        rollout, run, scale, snapshot,
+        rollout, run, scale, snapshot, volume,
     },
     dev,
     error::Error,
@@ -70,6 +70,8 @@ pub enum Command {
     #[command(subcommand)]
     Node(node::Node),
     #[command(subcommand)]
+    Volume(volume::Volume),
+    #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
     #[command(subcommand)]
     Compose(compose::Compose),
@@ -98,6 +100,7 @@ impl Command {
             Command::Context(command) => context::context(session, command),
             Command::Logs(args) => logs::logs(session, args).await,
             Command::Node(command) => node::node(session, command).await,
+            Command::Volume(command) => volume::volume(session, command).await,
             Command::Snapshot(command) => snapshot::snapshot(session, command).await,
             Command::Dev(_) => unreachable!("the daemons are run without a session"),
             Command::Completion(args) => completion::completion(session, args, Cli::command()),

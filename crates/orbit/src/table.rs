@@ -1,9 +1,9 @@
-//! Columns without borders, and the tables of the three kinds.
+//! Columns without borders, and a table of each kind of object.
 
 use crate::format::{
     NOTHING, age, bracketed, desired, node_cpu, node_memory, node_state, or_nothing, ports, protocol, reason, version,
 };
-use orbit_api::view::{Endpoint, Event, Node, Service, Task, Version};
+use orbit_api::view::{Endpoint, Event, Node, Service, Task, Version, Volume};
 use orbit_shell::plain;
 use std::{collections::BTreeMap, iter, time::SystemTime};
 use unicode_width::UnicodeWidthStr;
@@ -122,6 +122,17 @@ pub fn nodes(items: &[Node], wide: bool, now: SystemTime) -> String {
         row
     };
     render(&head, items.iter().map(row).collect())
+}
+
+pub fn volumes(items: &[Volume], wide: bool, now: SystemTime) -> String {
+    let row = |volume: &Volume| {
+        let Volume { name, node, engine_name, tasks, message, bound_at, .. } = volume;
+        let engine_name = wide.then(|| engine_name.clone());
+        let cells = [name.clone(), node.clone(), tasks.len().to_string(), age(bound_at, now)];
+        cells.into_iter().chain(engine_name).chain([message.clone()]).collect()
+    };
+    let titles = ["NAME", "NODE", "TASKS", "AGE"].into_iter().chain(wide.then_some("ENGINE NAME")).chain(["MESSAGE"]);
+    render(&Vec::from_iter(titles), items.iter().map(row).collect())
 }
 
 pub fn events(items: &[Event], wide: bool, now: SystemTime) -> String {

@@ -23,7 +23,8 @@ const USAGE: &str = "usage: web                    serve on port 80 ($PORT): / a
        web spam N             print `line 1` to `line N`, then as sleep
        web flood MIB          print that much in lines of 128 bytes
        web cat                print what is read, to its end
-       web print PATH...      print files, and where links lead";
+       web print PATH...      print files, and where links lead
+       web append PATH LINE   write a line at the end of a file, and print the file; then as sleep";
 
 /// What the command line asks for.
 enum Command {
@@ -37,6 +38,7 @@ enum Command {
     Flood { mebibytes: usize },
     Cat,
     Print { paths: Vec<String> },
+    Append { path: String, line: String },
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -86,6 +88,13 @@ async fn main() -> ExitCode {
             paths.iter().for_each(|path| say(&print(path)));
             ExitCode::SUCCESS
         }
+        Command::Append { path, line } => match append(&path, &line) {
+            Ok(text) => {
+                say(text.trim_end());
+                sleep(terminate).await
+            }
+            Err(error) => fail(&format!("cannot write to {path}"), error),
+        },
         Command::Spam { lines } => {
             for n in 1..=lines {
                 say(&format!("line {n}"));
@@ -103,6 +112,14 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
     }
+}
+
+/// Gives the file with the line at its end, which is on the disk by then.
+fn append(path: &str, line: &str) -> std::io::Result<String> {
+    let mut file = std::fs::File::options().create(true).append(true).open(path)?;
+    writeln!(file, "{line}")?;
+    file.sync_all()?;
+    std::fs::read_to_string(path)
 }
 
 /// A file as it is, or where a link leads.
@@ -127,6 +144,7 @@ fn parse() -> Option<Command> {
         ["parent", mebibytes] => Command::Parent { mebibytes: mebibytes.to_owned() },
         ["cat"] => Command::Cat,
         ["print", ref paths @ ..] => Command::Print { paths: paths.iter().map(ToString::to_string).collect() },
+        ["append", path, line] => Command::Append { path: path.to_owned(), line: line.to_owned() },
         ["flood", mebibytes] => Command::Flood { mebibytes: mebibytes.parse().ok()? },
         ["spam", lines] => Command::Spam { lines: lines.parse().ok()? },
         _ => return None,

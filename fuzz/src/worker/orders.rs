@@ -115,6 +115,7 @@ fn order(task: TaskId, generation: u32, ended: bool) -> Assignment {
         slot: 0,
         spec: spec.into(),
         host_ports: [].into(),
+        volumes: [].into(),
         image: ImageBytes::AsWritten,
     }
 }

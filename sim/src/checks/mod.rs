@@ -15,6 +15,7 @@ mod stale;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod volumes;
 
 pub use engines::EngineWatch;
 pub(crate) use engines::ends;
@@ -30,6 +31,8 @@ pub(crate) use plans::{PlanWatch, committed};
 pub(crate) use stale::Stale;
 pub use tasks::TaskWatch;
 pub(crate) use tasks::kept;
+pub use volumes::VolumeWatch;
+pub(crate) use volumes::nobody_else_writes;
 
 use crate::client::{Object, Wish};
 use orbit_core::{

@@ -98,6 +98,19 @@ pub(super) fn places_after<'a>(
     cluster.nodes().filter(move |node| has_room_without(Some(gone.id), cluster, node, spec, at))
 }
 
+/// Whether the data that a task of this spec uses is there, or nowhere, and nobody keeps it from that.
+fn has_volumes(gone: Option<TaskId>, cluster: &Cluster, node: &Node, spec: &Spec) -> bool {
+    let others = || cluster.tasks().filter(|task| task.holds_resources() && Some(task.id) != gone);
+    spec.container.setup.volumes.iter().all(|mount| {
+        let its = |other: &VolumeMount| other.volume == mount.volume;
+        let clashes = |other: &VolumeMount| (mount.access, other.access) != (Access::Shared, Access::Shared);
+        let keeps_away = |task: &Task| {
+            cluster.spec_of(task).container.setup.volumes.iter().any(|other| its(other) && clashes(other))
+        };
+        cluster.volume(&mount.volume).is_none_or(|volume| volume.node == node.info.uid) && !others().any(keeps_away)
+    })
+}
+
 fn has_room_without(gone: Option<TaskId>, cluster: &Cluster, node: &Node, spec: &Spec, at: Time) -> bool {
     let tasks = || node.tasks().filter(|id| Some(*id) != gone).filter_map(|id| cluster.task(id));
     let holders = || tasks().filter(|task| task.holds_resources());
@@ -112,6 +125,7 @@ fn has_room_without(gone: Option<TaskId>, cluster: &Cluster, node: &Node, spec: 
         && node.disk_full_since.is_none()
         && spec.placement.constraints.iter().all(|constraint| node.meets(constraint))
         && is_within(&node.info.allowed, &spec.container.setup)
+        && has_volumes(gone, cluster, node, spec)
         && used.plus(spec.container.resources).fits_in(node.info.allocatable)
         && pinned.iter().all(|port| is_free(*port) && node.info.may_pin(*port))
         && chosen >= spec.container.ports.len() - pinned.len()

@@ -46,7 +46,7 @@ pub fn pending(cluster: &Cluster, at: Time, workers: &[WorkerView]) -> Vec<Strin
     pending.extend(full.map(|node| format!("the disk of {} has room, and is said to be full", node.info.name)));
     let containers = living().flat_map(|(_, worker)| worker.engine.containers());
     let running = containers.filter(|it| it.is_running()).filter_map(|it| Some(it.identity?.task)).collect();
-    let world = World { cluster, at, running };
+    let world = World { cluster, at, running, gone: gone(cluster, workers) };
     living().for_each(|(index, worker)| world.worker(index, worker, &mut pending));
     cluster.tasks().for_each(|task| world.task(task, &mut pending));
     cluster.nodes().filter(|node| node.is_ready()).for_each(|node| world.drain(node, &mut pending));
@@ -61,8 +61,24 @@ fn comes_to_rest(image: &str) -> bool {
 
 /// Whether something that a slot shall run, of the current version or of an older one, always fails: it is tried again
 /// for ever, and so its cluster never rests.
-pub fn is_restless(cluster: &Cluster) -> bool {
-    cluster.workloads().any(|workload| specs(cluster, workload).any(|spec| !comes_to_rest(&spec.container.image)))
+pub fn is_restless(cluster: &Cluster, workers: &[WorkerView]) -> bool {
+    let gone = gone(cluster, workers);
+    cluster.workloads().any(|workload| specs(cluster, workload).any(|spec| !rests(spec, &gone)))
+}
+
+/// The volumes whose data somebody has removed: what uses one fails for ever, until it is given up.
+fn gone(cluster: &Cluster, workers: &[WorkerView]) -> BTreeSet<String> {
+    let is_gone = |volume: &&Volume| {
+        let name = cluster.id.map(|id| volume.engine_name(id)).unwrap_or_default();
+        let was_made = |worker: &&WorkerView| worker.ledger.is_some_and(|ledger| ledger.volumes.contains(&name));
+        workers.iter().filter(was_made).any(|worker| !worker.engine.volumes().contains_key(&name))
+    };
+    cluster.volumes().filter(is_gone).map(|volume| volume.name.to_string()).collect()
+}
+
+fn rests(spec: &Spec, gone: &BTreeSet<String>) -> bool {
+    let needs = |mount: &VolumeMount| gone.contains(&mount.volume);
+    comes_to_rest(&spec.container.image) && !spec.container.setup.volumes.iter().any(needs)
 }
 
 /// What is believed, and what is.
@@ -71,11 +87,16 @@ struct World<'a> {
     at: Time,
     /// Those that have a container that runs.
     running: BTreeSet<TaskId>,
+    /// The volumes whose data is gone.
+    gone: BTreeSet<String>,
 }
 
 impl World<'_> {
     fn is_good(&self, task: &Task) -> bool {
-        comes_to_rest(&self.cluster.spec_of(task).container.image)
+        self.rests(self.cluster.spec_of(task))
+    }
+    fn rests(&self, spec: &Spec) -> bool {
+        rests(spec, &self.gone)
     }
     /// What is on a machine that is gone for good is not seen to end. (Nobody else is silent by now.)
     fn is_gone(&self, task: &Task) -> bool {
@@ -167,10 +188,8 @@ impl World<'_> {
         let Some(spec) = workload.spec(shall_be(cluster, workload, task.slot)) else { return false };
         // Where others fail for ever, no more may be without.
         let waits = stands_alone(cluster, workload, task.slot) && cluster.pending_of(workload.uid).next().is_some();
-        let others = specs(cluster, workload).all(|spec| comes_to_rest(&spec.container.image))
-            && !waits
-            && !is_used_up(cluster, workload);
-        comes_to_rest(&spec.container.image)
+        let others = specs(cluster, workload).all(|spec| self.rests(spec)) && !waits && !is_used_up(cluster, workload);
+        self.rests(spec)
             && others
             && may_come(cluster, workload, task.slot, shall_be(cluster, workload, task.slot))
             && cluster.nodes().any(|other| has_room(cluster, other, spec, self.at))
@@ -212,7 +231,7 @@ impl World<'_> {
         }
         let kept = kept.len();
         let (wanted, unplaced) = (workload.replicas as usize, cluster.pending_of(workload.uid).count());
-        let good = specs(cluster, workload).all(|spec| comes_to_rest(&spec.container.image));
+        let good = specs(cluster, workload).all(|spec| self.rests(spec));
         // I28: it comes to an end, by its deadline or when all serve.
         let runs = workload.rollout.is_some_and(|rollout| rollout.state == RolloutState::Running);
         let whole = good && unplaced == 0 && unconfirmed == 0 && serving == wanted;

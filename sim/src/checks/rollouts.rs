@@ -39,7 +39,8 @@ pub(super) fn may_stand_alone(cluster: &Cluster, workload: &Workload, number: u3
     stands_alone(cluster, workload, number) || there.any(|task| cluster.spec_of(task).disconnect.fence != Fence::None)
 }
 
-/// Whether no two tasks may run in a slot at the same time: a port is pinned, or one of them is fenced.
+/// Whether no two tasks may run in a slot at the same time: a port is pinned, a volume is one task's alone, or one of them is
+/// fenced.
 pub(super) fn stands_alone(cluster: &Cluster, workload: &Workload, number: u32) -> bool {
     let shall_be = workload.spec(shall_be(cluster, workload, number));
     let is_fenced = |spec: &Spec| spec.disconnect.fence != Fence::None;
@@ -49,7 +50,9 @@ pub(super) fn stands_alone(cluster: &Cluster, workload: &Workload, number: u32) 
         task.state.is_terminal() || (is_silent(cluster, task) && cluster.spec_of(task).disconnect.fence == Fence::Timed)
     };
     let mut there = slot.into_iter().flat_map(|slot| cluster.attempts(slot)).filter(|task| !is_over(task));
-    shall_be.is_some_and(|spec| spec.container.pins_host_port() || is_fenced(spec))
+    let has_own_volume =
+        |spec: &Spec| spec.container.setup.volumes.iter().any(|mount| mount.access == Access::Exclusive);
+    shall_be.is_some_and(|spec| spec.container.pins_host_port() || is_fenced(spec) || has_own_volume(spec))
         || there.any(|task| is_fenced(cluster.spec_of(task)))
 }
 

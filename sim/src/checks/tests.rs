@@ -108,6 +108,7 @@ fn make(engine: &mut FakeEngine, name: &str) {
         limits: Limits::default(),
         pids_max: 10,
         stop_signal: None,
+        volumes: vec![],
         ports: vec![],
         setup: Setup::default(),
         labels,
@@ -268,6 +269,7 @@ fn fenced() -> FenceWatch {
         slot: 0,
         spec: spec.into(),
         host_ports: [].into(),
+        volumes: [].into(),
         image: ImageBytes::AsWritten,
     };
     let info = snapshot(task(TaskState::Running, 0)).nodes[0].info.clone();

@@ -1,6 +1,7 @@
 //! How it ends: every fault healed, convergence, rest.
 
 use super::*;
+use crate::options::LATE_MS_MAX;
 
 impl World {
     /// Every fault ends; who is down or stopped comes back in his time, but for the machines that were
@@ -93,13 +94,17 @@ impl World {
 
     /// What always fails is tried again for ever, and so never rests.
     fn is_restless(&self) -> bool {
-        self.managers[ONLY].machine.as_ref().is_some_and(|machine| checks::is_restless(machine.cluster()))
+        self.managers[ONLY]
+            .machine
+            .as_ref()
+            .is_some_and(|machine| checks::is_restless(machine.cluster(), &self.views()))
     }
 
     /// I23: a converged world comes to rest. I31: what is not ours was not touched.
     pub(super) fn rest(&mut self) -> Lived {
         let restless = self.is_restless();
-        self.run_until(self.now + 10_000)?;
+        // What was sent late may still be under way, and somebody may wait for it.
+        self.run_until(self.now.max(self.options.chaos_ms + LATE_MS_MAX) + 10_000)?;
         let before = self.index();
         self.run_until(self.now + self.options.rest_ms)?;
         let after = self.index();

@@ -56,6 +56,7 @@ impl World {
             | Input::HintsBreak { worker }
             | Input::Container { worker, .. }
             | Input::Prune { worker, .. }
+            | Input::PruneVolumes { worker }
             | Input::BuildAgain { worker }
             | Input::Twin { worker, .. }
             | Input::HoldPort { worker, .. }
@@ -172,6 +173,7 @@ impl World {
             }
             Input::Container { worker, nth, harm } => self.harm(worker, nth, harm, &input)?,
             Input::Prune { worker, told } => self.prune(worker, told, &input)?,
+            Input::PruneVolumes { worker } => self.prune_volumes(worker, &input),
             Input::PushAgain => {
                 self.tally_fault(&input);
                 self.pushes += 1;
@@ -310,6 +312,7 @@ impl World {
                 Situation::NodeForgotten
             }
             Some(News::FenceRefused) => Situation::FenceRefused,
+            Some(News::VolumeRemoved) => Situation::VolumeRemoved,
             Some(News::ForgetWaits) => Situation::ForgetWaits,
         });
     }
@@ -364,6 +367,7 @@ impl World {
         self.copied += u64::from(harm == Harm::Copy);
         self.tally_fault(input);
         self.tell_hints(worker);
+        self.volumes.look(worker, &self.workers[worker].engine)?;
         self.homes.look(worker, &self.workers[worker].engine)
     }
 
@@ -379,15 +383,29 @@ impl World {
         }
     }
 
-    /// Somebody tidies up, as `docker container prune` does: whatever of ours does not run is gone.
-    fn prune(&mut self, worker: usize, told: bool, input: &Input) -> Lived {
+    /// What of ours does not run is removed. Whether there was any.
+    fn remove_idle(&mut self, worker: usize) -> bool {
         let engine = &mut self.workers[worker].engine;
         let idle = engine.containers().filter(|c| c.identity.is_some() && !c.is_running());
         let names: Vec<String> = idle.map(|c| c.id.clone()).collect();
-        if names.is_empty() {
+        names.iter().for_each(|name| engine.remove_behind_our_back(name));
+        !names.is_empty()
+    }
+
+    /// And then the volumes that no container has.
+    fn prune_volumes(&mut self, worker: usize, input: &Input) {
+        self.remove_idle(worker);
+        if self.workers[worker].engine.prune_volumes() > 0 {
+            self.tally_fault(input);
+        }
+        self.tell_hints(worker);
+    }
+
+    /// Somebody tidies up, as `docker container prune` does: whatever of ours does not run is gone.
+    fn prune(&mut self, worker: usize, told: bool, input: &Input) -> Lived {
+        if !self.remove_idle(worker) {
             return Ok(());
         }
-        names.iter().for_each(|name| engine.remove_behind_our_back(name));
         self.tally_fault(input);
         if told {
             self.tell_hints(worker);

@@ -52,6 +52,9 @@ impl World {
         match &entry.command {
             Command::Reports(nodes) => {
                 for end in nodes.iter().flat_map(|it| &it.reports).filter_map(|report| report.end.as_ref()) {
+                    if end.message.contains("is not on this machine any more") {
+                        tally.reach(Situation::VolumeGone);
+                    }
                     if end.message.contains("the operator of this node allows") {
                         tally.reach(Situation::NotAllowed);
                     }

@@ -148,6 +148,7 @@ impl World {
             _ => engine.perform(request),
         };
         self.homes.look(worker, &self.workers[worker].engine)?;
+        self.volumes.look(worker, &self.workers[worker].engine)?;
         self.report.started += u64::from(matches!(request, Op::Start(_)) && result.is_ok());
         if let Op::Start(name) = request {
             // What an earlier process began, and takes place late, the next listing shows: a start is no event to look for.
@@ -176,6 +177,8 @@ impl World {
         let container = self.workers[worker].engine.container(name).filter(|container| container.is_running());
         let task = container.and_then(|container| container.identity).map(|identity| identity.task);
         let (Some(task), Some(machine)) = (task, &self.managers[ONLY].machine) else { return Ok(()) };
+        let engines = self.workers.iter().map(|host| &host.engine);
+        checks::nobody_else_writes(machine.cluster(), task, engines, |task| self.excused.contains(&task))?;
         checks::same_bytes(machine.cluster(), task, self.workers.iter().map(|host| &host.engine))?;
         let engines = self.workers.iter().filter(|host| !host.is_lost).map(|host| (&host.engine, self.is_steady(host)));
         checks::alone(machine.cluster(), task, engines, &self.excused)

@@ -29,6 +29,7 @@ mod state_dir;
 mod task;
 mod undo;
 mod upgrade;
+mod volumes;
 
 use orbit_tests::{Container, IMAGE};
 use serde_json::{Value, json};

@@ -264,7 +264,9 @@ impl Manifest {
                 signal: spec.container.stop.signal.clone(),
                 grace: span(spec.container.stop.grace),
             }),
-            ..bare.with_setup(&spec.container).with_host_access(spec.container.setup.host.clone())
+            ..bare
+                .with_setup(&spec.container)
+                .with_host_access(spec.container.setup.host.clone(), spec.container.setup.volumes.clone())
         }
     }
 }

@@ -180,6 +180,7 @@ impl Manifest {
             logging: self.logging.as_ref().map(logging),
             labels: self.container_labels.clone(),
             host: HostAccess::default(),
+            volumes: self.volume_mounts()?,
         })
     }
 

@@ -1,20 +1,25 @@
-//! What of its machine a service is given: folders, devices, the network, more of root's rights.
+//! What of its machine a service is given: folders, devices, the network; and its volumes.
 
-use super::{Findings, fields::Fields, units::size};
+use super::{Findings, fields::Fields, units::size, volumes::Volumes};
 use crate::yaml::{Map, Node, Value};
 use orbit_api::{
     Manifest,
     manifest::{ManifestDevice, ManifestNetwork, ManifestTmpfs, ManifestVolume},
 };
 
-const NAMED: &str = "named volumes are not built yet";
 const OF_PROJECT: &str = "a path of the project, which no node has: put the project on each node that may run this, and say where it \
                           is there with --project-directory";
 const OF_HOME: &str = "a path of somebody's home: name it as it is on the nodes";
 const ANONYMOUS: &str = "a volume without a name ends with its container here, as what is written beside it does";
 
 /// What the field `volumes` says, into the manifest. Paths of the project are below `project` on the nodes.
-pub fn volumes(manifest: &mut Manifest, project: Option<&str>, fields: &mut Fields, findings: &mut Findings) {
+pub fn volumes(
+    manifest: &mut Manifest,
+    project: Option<&str>,
+    named: &Volumes,
+    fields: &mut Fields,
+    findings: &mut Findings,
+) {
     let Some(node) = fields.said("volumes") else { return };
     let path = fields.path("volumes");
     let Value::List(items) = &node.value else {
@@ -23,12 +28,12 @@ pub fn volumes(manifest: &mut Manifest, project: Option<&str>, fields: &mut Fiel
     };
     for item in items {
         match &item.value {
-            Value::Text(text) => match short(text, project) {
-                Ok(Source::Host(volume)) => manifest.volumes.push(volume),
+            Value::Text(text) => match short(text, project, named) {
+                Ok(Source::Mount(volume)) => manifest.volumes.push(volume),
                 Ok(Source::Anonymous) => findings.note(item.at, &path, ANONYMOUS),
                 Err(message) => findings.refuse(item.at, &path, message),
             },
-            Value::Map(map) => long((map, item, &path), project, manifest, findings),
+            Value::Map(map) => long((map, item, &path), (project, named), manifest, findings),
             _ => findings.refuse(item.at, &path, "a text or a map is expected"),
         }
     }
@@ -37,12 +42,12 @@ pub fn volumes(manifest: &mut Manifest, project: Option<&str>, fields: &mut Fiel
 /// Where what is mounted comes from.
 #[derive(Debug, PartialEq, Eq)]
 enum Source {
-    Host(ManifestVolume),
+    Mount(ManifestVolume),
     Anonymous,
 }
 
 /// `[source:]target[:mode]`
-fn short(text: &str, project: Option<&str>) -> Result<Source, String> {
+fn short(text: &str, project: Option<&str>, named: &Volumes) -> Result<Source, String> {
     let mut parts = text.splitn(3, ':');
     let (first, target, mode) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
     let Some(target) = target else {
@@ -57,17 +62,27 @@ fn short(text: &str, project: Option<&str>) -> Result<Source, String> {
             other => return Err(format!("`{other:.64}` is not carried over")),
         }
     }
-    of_host(first, target, read_only, project).map(Source::Host)
+    let is_path = first.starts_with(['/', '.', '~']);
+    let found = match is_path {
+        true => of_host(first, target, read_only, project),
+        false => of_name(first, target, read_only, named),
+    };
+    found.map(Source::Mount)
+}
+
+fn of_name(source: &str, target: &str, read_only: bool, named: &Volumes) -> Result<ManifestVolume, String> {
+    let (volume, access) = named.get(source)?;
+    Ok(ManifestVolume { volume: Some(volume), host: None, path: target.to_string(), read_only, access })
 }
 
 fn of_host(source: &str, target: &str, read_only: bool, project: Option<&str>) -> Result<ManifestVolume, String> {
-    let volume = |host: String| ManifestVolume { host, path: target.to_string(), read_only };
+    let volume = |host: String| ManifestVolume::of_host(host, target, read_only);
     match (source.chars().next(), project) {
         (Some('/'), _) => Ok(volume(source.to_string())),
         (Some('.'), Some(project)) => Ok(volume(below(project, source))),
         (Some('.'), None) => Err(format!("`{source:.64}` is {OF_PROJECT}")),
         (Some('~'), _) => Err(format!("`{source:.64}` is {OF_HOME}")),
-        _ => Err(format!("`{source:.64}`: {NAMED}")),
+        _ => Err(format!("`{source:.64}` is no path")),
     }
 }
 
@@ -86,7 +101,7 @@ fn below(folder: &str, path: &str) -> String {
 
 fn long(
     (map, item, path): (&Map, &Node, &str),
-    project: Option<&str>,
+    (project, named): (Option<&str>, &Volumes),
     manifest: &mut Manifest,
     findings: &mut Findings,
 ) {
@@ -96,7 +111,7 @@ fn long(
     let read_only = fields.flag("read_only", findings);
     let _ = fields.take("consistency");
     let (bind, tmpfs) = (fields.below("bind", findings), fields.below("tmpfs", findings));
-    let _ = fields.take("volume");
+    let volume = fields.below("volume", findings);
     fields.refuse_others(findings);
     let Some(target) = target else {
         findings.refuse(item.at, path, "what is mounted needs its `target`");
@@ -126,7 +141,17 @@ fn long(
             manifest.tmpfs.push(ManifestTmpfs { path: target, size });
         }
         ("volume", None) => findings.note(item.at, path, ANONYMOUS),
-        ("volume", Some(source)) => findings.refuse(item.at, path, format!("`{source:.64}`: {NAMED}")),
+        ("volume", Some(source)) => {
+            match of_name(&source, &target, read_only, named) {
+                Ok(volume) => manifest.volumes.push(volume),
+                Err(message) => findings.refuse(item.at, path, message),
+            }
+            if let Some(mut volume) = volume {
+                // Whether it is filled from the image is the engine's business.
+                let _ = volume.take("nocopy");
+                volume.refuse_others(findings);
+            }
+        }
         ("bind", None) => findings.refuse(item.at, path, "what is bound needs its `source`"),
         (kind, _) => findings.refuse(item.at, path, format!("`{kind:.64}` is not carried over")),
     }
@@ -197,8 +222,11 @@ mod tests {
 
     #[test]
     fn each_short_form_is_read() {
-        let read = |text: &str, project| match short(text, project) {
-            Ok(Source::Host(ManifestVolume { host, path, read_only })) => format!("{host} {path} {read_only}"),
+        let named = Volumes::default();
+        let read = |text: &str, project| match short(text, project, &named) {
+            Ok(Source::Mount(ManifestVolume { host, path, read_only, .. })) => {
+                format!("{} {path} {read_only}", host.unwrap_or_default())
+            }
             Ok(Source::Anonymous) => "anonymous".to_string(),
             Err(message) => message.chars().take(24).collect(),
         };
@@ -209,7 +237,7 @@ mod tests {
             ("/srv/a:/data:ro,cached", "/srv/a /data true"),
             ("/data", "anonymous"),
             ("/srv/a:/data:rshared", "`rshared` is not carried"),
-            ("data:/data", "`data`: named volumes ar"),
+            ("data:/data", "`data` is not declared u"),
             ("./data:/data", "`./data` is a path of th"),
             ("../data:/data", "`../data` is a path of t"),
             ("~/data:/data", "`~/data` is a path of so"),

@@ -8,6 +8,7 @@ mod ports;
 mod restart;
 mod service;
 mod units;
+mod volumes;
 
 use crate::{
     Converted, Error,
@@ -20,6 +21,7 @@ use fields::Fields;
 use orbit_core::model::Grant;
 use order::Order;
 use std::collections::{BTreeMap, BTreeSet};
+use volumes::Volumes;
 
 /// Whether a text is a compose file rather than manifests: a map with `services` or what it includes, of no kind.
 pub fn is_compose(text: &str) -> bool {
@@ -57,6 +59,7 @@ pub fn convert(source: &Source) -> Result<Converted, Error> {
     let own = top.text("name", &mut findings);
     let named = source.project.map(str::to_string).or(own).unwrap_or_else(|| source.folder.to_string());
     refuse_objects(&mut top, &mut findings);
+    let volumes = Volumes::declared(&mut top, services, &named, &mut findings);
     top.refuse_others(&mut findings);
 
     let mut names = BTreeMap::new();
@@ -73,7 +76,9 @@ pub fn convert(source: &Source) -> Result<Converted, Error> {
         if !is_chosen(&mut fields, source.profiles, &mut findings) {
             continue;
         }
-        let Some(manifest) = service::service(&name, &mut fields, (source, &order), &mut findings) else { continue };
+        let Some(manifest) = service::service(&name, &mut fields, (source, &order, &volumes), &mut findings) else {
+            continue;
+        };
         let manifest = orbit_api::Manifest { labels: with_project(manifest.labels, &named), ..manifest };
         match manifest.definition() {
             Ok(definition) => note_asks(&definition.spec.asks(), key.at, &path, &mut findings),
@@ -110,7 +115,6 @@ fn with_project(mut labels: BTreeMap<String, String>, project: &str) -> BTreeMap
 /// Objects beside the services.
 fn refuse_objects(top: &mut Fields, findings: &mut Findings) {
     for (key, message) in [
-        ("volumes", "named volumes are not built yet"),
         ("configs", "configs are not built yet"),
         ("secrets", "secrets are not built yet"),
         ("models", "models are not built"),

@@ -10,6 +10,7 @@ use super::{
     ports::ports,
     restart::Restart,
     units::{cpus, size, span},
+    volumes::Volumes,
 };
 use crate::{
     dotenv::read_env,
@@ -18,9 +19,9 @@ use crate::{
 use orbit_api::{
     Manifest,
     manifest::{
-        ManifestBounds, ManifestCapabilities, ManifestDns, ManifestKind, ManifestLimits, ManifestLogging,
-        ManifestOnFailure, ManifestPlacement, ManifestPull, ManifestResources, ManifestSecurity, ManifestStop,
-        ManifestTmpfs, ManifestUlimit, ManifestUnconfined, ManifestUpdate,
+        ManifestAccess, ManifestBounds, ManifestCapabilities, ManifestDns, ManifestKind, ManifestLimits,
+        ManifestLogging, ManifestOnFailure, ManifestPlacement, ManifestPull, ManifestResources, ManifestSecurity,
+        ManifestStop, ManifestTmpfs, ManifestUlimit, ManifestUnconfined, ManifestUpdate,
     },
     quantity::{Cpu, Memory},
 };
@@ -42,7 +43,7 @@ const NOT_YET: [(&str, &str); 8] = [
 pub fn service(
     name: &str,
     fields: &mut Fields,
-    (source, order): (&Source, &Order),
+    (source, order, named): (&Source, &Order, &Volumes),
     findings: &mut Findings,
 ) -> Option<Manifest> {
     refuse_what_is_not_built(fields, findings);
@@ -63,7 +64,7 @@ pub fn service(
     manifest.args = words("command", fields, findings);
     manifest.env = environment(fields, source, findings);
     set_up(&mut manifest, fields, findings);
-    volumes(&mut manifest, source.project_directory, fields, findings);
+    volumes(&mut manifest, source.project_directory, named, fields, findings);
     manifest.after = order.of(name, fields, findings);
     manifest.ports = ports(fields, findings);
     network(&mut manifest, fields, findings);
@@ -77,8 +78,23 @@ pub fn service(
         manifest.update = update(&mut deploy, findings);
         deploy.refuse_others(findings);
     }
+    share_volumes(&mut manifest);
     fields.refuse_others(findings);
     image.is_some().then_some(manifest)
+}
+
+/// Where several tasks may use a volume, an update could have two versions write to it at once: Compose stops the old one
+/// first.
+fn share_volumes(manifest: &mut Manifest) {
+    if manifest.replicas.is_some_and(|replicas| replicas > 1) {
+        let volumes = manifest.volumes.iter_mut().filter(|it| it.volume.is_some());
+        volumes.for_each(|volume| volume.access = Some(ManifestAccess::Shared));
+    }
+    let shares = manifest.volumes.iter().any(|it| it.access.is_some() && !it.read_only);
+    if shares && manifest.kind == ManifestKind::Service && manifest.update.is_none() {
+        let update = ManifestUpdate { max_surge: Some(0), max_unavailable: Some(1), ..ManifestUpdate::default() };
+        manifest.update = Some(update);
+    }
 }
 
 fn refuse_what_is_not_built(fields: &mut Fields, findings: &mut Findings) {

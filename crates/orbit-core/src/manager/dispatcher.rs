@@ -204,7 +204,10 @@ impl Parts {
         if self.bytes > 0 && self.bytes + bytes > MESSAGE_BYTES && !self.whole {
             return false;
         }
-        self.last().tasks.push(Assignment::of(task, workload, spec.clone()));
+        // Of one that has ended, nothing is mounted any more.
+        let mounts = &spec.container.setup.volumes;
+        let volumes = mounts.iter().filter_map(|mount| Some(cluster.volume(&mount.volume)?.uid)).collect();
+        self.last().tasks.push(Assignment::of(task, workload, spec.clone(), volumes));
         self.bytes += bytes;
         self.specs.insert(key, spec);
         true

@@ -147,6 +147,11 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// Give a volume up.
+    RemoveVolume {
+        /// Its name.
+        name: String,
+    },
     /// Say what becomes of tasks from before a restore that the state does not know.
     SettleUnknown {
         /// They are left alone for good, and not removed.

@@ -117,7 +117,7 @@ impl Planner {
         self.dirty.extend(&touched.workloads);
         self.wake_awaiting(cluster, touched.workloads.iter().chain(&touched.forgetful));
         self.changed_nodes.extend(&touched.nodes);
-        if touched.reach_changed {
+        if touched.reach_changed || touched.volumes_freed {
             self.nodes_differ = true;
         }
         for id in &touched.nodes {

@@ -74,6 +74,7 @@ impl Manager {
                 }
                 Command::Forget { name }
             }
+            Request::RemoveVolume { name } => Command::RemoveVolume { name },
             Request::SettleUnknown { adopt } => Command::SettleUnknown { adopt },
             Request::SetAvailability { name, order } => {
                 if let AvailabilityOrder::Drain { deadline: Some(deadline) } = order {

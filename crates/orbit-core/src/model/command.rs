@@ -94,6 +94,11 @@ pub enum Command {
         /// The node's name.
         name: String,
     },
+    /// An operator says that nothing is wanted any more of a volume's data: who uses its name next has another volume.
+    RemoveVolume {
+        /// Its name.
+        name: String,
+    },
     /// An operator says what becomes of the tasks from before a restore that the state does not know.
     SettleUnknown {
         /// They are left alone for good, and not removed.
@@ -372,6 +377,8 @@ pub struct Touched {
     pub nodes: Vec<NodeId>,
     /// A node came, went or came back.
     pub reach_changed: bool,
+    /// The data of a volume is nowhere any more: any node may take who was kept from it.
+    pub volumes_freed: bool,
     /// How many parts of a plan had become stale and were refused.
     pub refused: u32,
 }

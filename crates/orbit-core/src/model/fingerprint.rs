@@ -210,6 +210,16 @@ impl Fingerprint {
         if setup.host != HostAccess::default() {
             self.host_access(&setup.host);
         }
+        if !setup.volumes.is_empty() {
+            self.text("volumes");
+            self.count(setup.volumes.len());
+        }
+        for VolumeMount { volume, path, read_only, access } in &setup.volumes {
+            self.text(volume);
+            self.text(path);
+            self.byte((*read_only).into());
+            self.text(access.as_str());
+        }
     }
 
     fn host_access(&mut self, access: &HostAccess) {
@@ -435,6 +445,7 @@ mod tests {
             logging: Some(Logging { driver: Some("local".into()), options: map("max-size", "1m") }),
             labels: map("e", "f"),
             host: HostAccess::default(),
+            volumes: vec![],
         }
     }
 
@@ -453,8 +464,9 @@ mod tests {
     #[test]
     fn whatever_is_set_up_in_another_way_has_another_fingerprint() {
         let (all, none) = (set_up(), Setup::default());
-        let all = Setup { host: given(), ..all };
-        let changes: [fn(&mut Setup, &Setup); 32] = [
+        let volume = |access| VolumeMount { volume: "a".into(), path: "/a".into(), read_only: true, access };
+        let all = Setup { host: given(), volumes: vec![volume(Access::Shared)], ..all };
+        let changes: [fn(&mut Setup, &Setup); 37] = [
             |it, to| it.user = to.user.clone(),
             |it, to| it.working_dir = to.working_dir.clone(),
             |it, to| it.hostname = to.hostname.clone(),
@@ -487,6 +499,11 @@ mod tests {
             |it, to| it.host.privileged = to.host.privileged,
             |it, to| it.host.seccomp_unconfined = to.host.seccomp_unconfined,
             |it, to| it.host.apparmor_unconfined = to.host.apparmor_unconfined,
+            |it, to| it.volumes = to.volumes.clone(),
+            |it, _| it.volumes.iter_mut().for_each(|mount| mount.volume = "b".into()),
+            |it, _| it.volumes.iter_mut().for_each(|mount| mount.path = "/b".into()),
+            |it, _| it.volumes.iter_mut().for_each(|mount| mount.read_only = false),
+            |it, _| it.volumes.iter_mut().for_each(|mount| mount.access = Access::Exclusive),
         ];
         let changed = |change: &fn(&mut Setup, &Setup)| {
             let mut setup = all.clone();
@@ -526,6 +543,10 @@ mod tests {
         assert_eq!(found, ["f5bdff5f9073fa43", "63c9e30b8f60d4de"]);
         let found = [Setup::default(), set_up()].map(|setup| fingerprint(of_setup(Setup { host: given(), ..setup })));
         assert_eq!(found, ["5e1ccc23ce23afaf", "f77c0019511c27ec"]);
+        let volume = |access| VolumeMount { volume: "data".into(), path: "/data".into(), read_only: false, access };
+        let uses = |access| of_setup(Setup { volumes: vec![volume(access)], ..Setup::default() });
+        let found = [Access::Exclusive, Access::Shared].map(|access| fingerprint(uses(access)));
+        assert_eq!(found, ["801033fd36042592", "7f7bf12144004b77"]);
         let waits = |kind, until| Spec { after: vec![After { kind, name: "db".into(), until }], ..bare() };
         let waiting = [
             waits(Kind::Service, Until::Started),

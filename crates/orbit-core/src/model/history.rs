@@ -119,11 +119,13 @@ pub enum What {
     UnknownTasks,
     /// A task of a version runs another build of its image than the first one, because no registry says which it is.
     ImageDiffers,
+    /// An operator wants nothing more of a volume's data.
+    VolumeRemoved,
 }
 
 impl What {
     /// All, in order.
-    pub const ALL: [What; 40] = [
+    pub const ALL: [What; 41] = [
         What::Created,
         What::Changed,
         What::Scaled,
@@ -164,6 +166,7 @@ impl What {
         What::DiskHasRoom,
         What::UnknownTasks,
         What::ImageDiffers,
+        What::VolumeRemoved,
     ];
 
     /// Stable text, as in the API.
@@ -209,6 +212,7 @@ impl What {
             What::DiskHasRoom => "disk_has_room",
             What::UnknownTasks => "unknown_tasks",
             What::ImageDiffers => "image_differs",
+            What::VolumeRemoved => "volume_removed",
         }
     }
 

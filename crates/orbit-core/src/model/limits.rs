@@ -21,6 +21,8 @@ pub const ITEMS_MAX: usize = 256;
 pub const REPLICAS_MAX: u32 = 100_000;
 /// Slots of the whole cluster, over all objects.
 pub const SLOTS_MAX: u64 = 4_000_000;
+/// Volumes of the whole cluster.
+pub const VOLUMES_MAX: usize = 100_000;
 /// Bytes of one spec, about as it is stored, with the labels and the commands of the probes. Linux takes twice as much for
 /// the command line and the variables of a process.
 pub const SPEC_BYTES_MAX: usize = 1 << 20;

@@ -169,6 +169,8 @@ pub struct Assignment {
     pub spec: Arc<Spec>,
     /// The node's ports, in the order of the spec's.
     pub host_ports: Box<[u16]>,
+    /// What its volumes are, in the order of the spec's mounts.
+    pub volumes: Box<[Uid]>,
     /// What its image is asked for by.
     pub image: ImageBytes,
 }
@@ -184,7 +186,7 @@ pub fn image_reference(spec: &Spec, image: &ImageBytes) -> String {
 impl Assignment {
     /// The order about a task as it stands. `spec` is that of its version; of one that has ended, without
     /// what only a start needs.
-    pub fn of(task: &Task, workload: &Workload, spec: Arc<Spec>) -> Assignment {
+    pub fn of(task: &Task, workload: &Workload, spec: Arc<Spec>, volumes: Box<[Uid]>) -> Assignment {
         Assignment {
             task: task.id,
             generation: task.generation,
@@ -195,6 +197,7 @@ impl Assignment {
             slot: task.slot,
             spec,
             host_ports: task.host_ports.clone(),
+            volumes,
             image: workload.version(task.version).map(Version::image).unwrap_or_default(),
         }
     }

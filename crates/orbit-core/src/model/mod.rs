@@ -30,6 +30,7 @@ mod time;
 mod unknown;
 mod update;
 mod validate;
+mod volume;
 mod workload;
 
 pub use actor::*;
@@ -59,4 +60,5 @@ pub use time::*;
 pub use unknown::*;
 pub use update::*;
 pub use validate::*;
+pub use volume::*;
 pub use workload::*;

@@ -3,10 +3,11 @@
 //! The words are those of Docker and of compose files, because that is where people bring them from.
 
 use super::{
-    ALL_CAPABILITIES, Bytes, Grant, HostAccess, Network, Rejection,
+    ALL_CAPABILITIES, Bytes, Grant, HostAccess, Network, Rejection, VolumeMount, VolumeUses,
     limits::{self, map_bytes, words_bytes},
-    paths::{check_mount_path, check_path},
+    paths::{check_mount_path, check_path, is_same},
     validate::{check_count, check_labels, check_line, check_string, excerpt},
+    volume,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,6 +49,8 @@ pub struct Setup {
     pub labels: BTreeMap<String, String>,
     /// What of its machine it is given.
     pub host: HostAccess,
+    /// Data that outlives it.
+    pub volumes: Vec<VolumeMount>,
 }
 
 /// What a task may take at most. What is not said is not limited: a request says how much is set aside for a task, and no more.
@@ -218,8 +221,9 @@ impl Setup {
         let dns = self.dns.servers.len() * 48 + words_bytes(&self.dns.search) + words_bytes(&self.dns.options);
         let logging = self.logging.as_ref().map_or(0, |it| option(&it.driver) + map_bytes(&it.options));
         let ulimits: usize = self.ulimits.keys().map(|name| name.len() + 24).sum();
+        let volumes: usize = self.volumes.iter().map(|it| it.volume.len() + it.path.len() + 40).sum();
         let texts = option(&self.user) + option(&self.working_dir) + option(&self.hostname);
-        texts + tmpfs + capabilities + maps + dns + logging + ulimits + self.host.bytes()
+        texts + tmpfs + capabilities + maps + dns + logging + ulimits + volumes + self.host.bytes()
     }
 
     /// Everything that it asks of the operator of its node, in order.
@@ -232,6 +236,11 @@ impl Setup {
         asks.sort();
         asks.dedup();
         asks
+    }
+
+    /// The volumes that its tasks use.
+    pub fn volume_uses(&self) -> VolumeUses {
+        VolumeUses::of(&self.volumes)
     }
 
     /// The capabilities that a container has not anyway.
@@ -250,6 +259,7 @@ impl Setup {
         self.working_dir.iter().try_for_each(|path| check_path("working_dir", path))?;
         self.hostname.iter().try_for_each(|name| check_hostname("hostname", name))?;
         self.validate_memory()?;
+        volume::validate(&self.volumes)?;
         self.security.validate()?;
         self.validate_kernel()?;
         for (host, address) in &self.extra_hosts {
@@ -293,6 +303,14 @@ impl Setup {
                 let message = format!("`{}` is mounted by tmpfs[{j}] already", excerpt(&mount.path));
                 return Err(Rejection::invalid(format!("volumes[{i}].path"), message));
             }
+        }
+        let places = |path: &str| {
+            let of_host = self.host.mounts.iter().any(|mount| is_same(&mount.path, path));
+            of_host || self.tmpfs.iter().any(|folder| is_same(&folder.path, path))
+        };
+        if let Some(mount) = self.volumes.iter().find(|mount| places(&mount.path)) {
+            let message = format!("something else is mounted at `{}` already", excerpt(&mount.path));
+            return Err(Rejection::invalid("volumes", message));
         }
         if self.host.network == Network::Host
             && let Some(name) = self.sysctls.keys().find(|name| name.starts_with("net."))

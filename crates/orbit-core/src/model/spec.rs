@@ -23,8 +23,9 @@ pub struct Definition {
 }
 
 /// What a spec may say at most, as this version of Orbit understands it: 1 has [`Setup`], and ports of other
-/// protocols and addresses; 2 has what asks for the word of a node's operator, and [`Network`](super::Network).
-pub const SPEC_LEVEL: u32 = 2;
+/// protocols and addresses; 2 has what asks for the word of a node's operator, and [`Network`](super::Network); 3 has
+/// [volumes](super::VolumeMount).
+pub const SPEC_LEVEL: u32 = 3;
 
 /// What runs in a slot, where, and what follows when it ends or its node is silent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +48,7 @@ impl Spec {
     pub fn level(&self) -> u32 {
         let Container { setup, ports, .. } = &self.container;
         match () {
+            () if !setup.volumes.is_empty() => 3,
             () if setup.host != HostAccess::default() || setup.capabilities_beyond().next().is_some() => 2,
             () if *setup != Setup::default() || !ports.iter().all(Port::is_plain) => 1,
             () => 0,
@@ -68,7 +70,9 @@ impl Spec {
     /// Whether two tasks of a slot may never run at the same time, as far as it is known: then the old one has to be seen
     /// gone before another is made.
     pub fn runs_alone(&self) -> bool {
-        self.container.pins_host_port() || self.disconnect.fence != Fence::None
+        let setup = &self.container.setup;
+        let has_exclusive = || setup.volume_uses().exclusive().is_some();
+        self.container.pins_host_port() || self.disconnect.fence != Fence::None || has_exclusive()
     }
 
     /// After so long without an acknowledged heartbeat a node stops a task of this spec by itself.

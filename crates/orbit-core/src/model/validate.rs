@@ -56,6 +56,7 @@ impl Definition {
 
     fn validate_service(&self) -> Result<(), Rejection> {
         check_replicas(self.replicas)?;
+        self.spec.check_replicas(self.replicas)?;
         if self.spec.restart.policy != RestartPolicy::Always {
             let message = "a service is always restarted: use kind: Task for one run";
             return Err(Rejection::invalid("restart.policy", message));
@@ -83,6 +84,23 @@ impl Definition {
 }
 
 impl Spec {
+    /// Whether it can have so many replicas.
+    ///
+    /// # Errors
+    /// It uses a volume that is one task's alone.
+    pub fn check_replicas(&self, replicas: u32) -> Result<(), Rejection> {
+        let uses = self.container.setup.volume_uses();
+        match uses.exclusive().filter(|_| replicas > 1) {
+            Some(volume) => {
+                let message = format!(
+                    "volume `{volume}` is one task's alone: one replica, or `access: shared` if several may write to it"
+                );
+                Err(Rejection::invalid("replicas", message))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn validate(&self) -> Result<(), Rejection> {
         self.container.validate()?;
         check_count("placement.constraints", self.placement.constraints.len())?;

@@ -21,6 +21,8 @@ pub struct PlacementClass {
     pub asks: Vec<Grant>,
     /// Strategy and constraints.
     pub placement: Placement,
+    /// The volumes that each task uses.
+    pub volumes: VolumeUses,
     /// What has to be there before one is placed ([`Cluster::waits_for`](crate::state::Cluster::waits_for)).
     pub after: Vec<After>,
     /// Nodes on which the earlier attempts could not be started: they are taken last.
@@ -37,6 +39,7 @@ impl PlacementClass {
             chosen_ports: spec.container.ports.iter().filter(|port| port.host.is_none()).count(),
             level: spec.level(),
             asks: spec.asks(),
+            volumes: spec.container.setup.volume_uses(),
             placement: spec.placement.clone(),
             after: Vec::new(),
         }
@@ -101,6 +104,22 @@ pub enum Refusal {
         /// How many the task needs.
         needs: usize,
     },
+    /// There are as many volumes as there may be.
+    VolumesFull,
+    /// The data of a volume is on another node.
+    VolumeElsewhere {
+        /// Its name.
+        volume: String,
+        /// That node's.
+        node: String,
+    },
+    /// Another task has the volume, or is about to.
+    VolumeHeld {
+        /// Its name.
+        volume: String,
+        /// Who has it; none where it is promised.
+        task: Option<TaskId>,
+    },
     /// The ports of a plan are not those that the spec asks for. A planner never proposes that.
     WrongPorts,
 }
@@ -117,6 +136,7 @@ impl Refusal {
             Refusal::Constraint(_) => "constraint",
             Refusal::Cpu { .. } => "cpu",
             Refusal::Memory { .. } => "memory",
+            Refusal::VolumesFull | Refusal::VolumeElsewhere { .. } | Refusal::VolumeHeld { .. } => "volume",
             Refusal::Port(_) | Refusal::NotPinnable(_) | Refusal::PortRange { .. } | Refusal::WrongPorts => "ports",
         }
     }
@@ -140,6 +160,10 @@ impl fmt::Display for Refusal {
             Refusal::Port(port) => write!(f, "host port {port} is taken"),
             Refusal::NotPinnable(port) => write!(f, "host port {port} is not among the node's `pinned_ports`"),
             Refusal::PortRange { needs } => write!(f, "fewer than {needs} host ports free"),
+            Refusal::VolumesFull => write!(f, "there are {} volumes already", limits::VOLUMES_MAX),
+            Refusal::VolumeElsewhere { volume, node } => write!(f, "the data of volume `{volume}` is on {node}"),
+            Refusal::VolumeHeld { volume, task: Some(task) } => write!(f, "volume `{volume}` is used by task {task}"),
+            Refusal::VolumeHeld { volume, task: None } => write!(f, "volume `{volume}` is promised to another task"),
             Refusal::WrongPorts => f.write_str("the ports are not those of the spec"),
         }
     }

@@ -29,6 +29,27 @@ pub struct Scheduler<'a> {
     reserved: Vec<Reserved>,
     /// Whether there is something that is waited for, as far as that was asked: the state is the same for the whole plan.
     waits: RefCell<BTreeMap<Vec<After>, bool>>,
+    /// The volumes that this plan has given and promised so far, by name.
+    volumes: BTreeMap<String, Given>,
+}
+
+/// To how many tasks a plan has given or promised a volume, all of them on one node.
+struct Given {
+    node: NodeId,
+    exclusive: u32,
+    shared: u32,
+}
+
+impl Given {
+    fn access(&self) -> Access {
+        if self.exclusive > 0 { Access::Exclusive } else { Access::Shared }
+    }
+    fn of(&mut self, access: Access) -> &mut u32 {
+        match access {
+            Access::Exclusive => &mut self.exclusive,
+            Access::Shared => &mut self.shared,
+        }
+    }
 }
 
 /// The result of placing tasks of one class.
@@ -43,7 +64,13 @@ impl<'a> Scheduler<'a> {
     /// A scheduler over a state, at a time.
     pub fn new(cluster: &'a Cluster, at: Time) -> Self {
         cost::rows(cluster.nodes.len());
-        Scheduler { cluster, at, reserved: vec![Reserved::default(); cluster.nodes.len()], waits: RefCell::default() }
+        Scheduler {
+            cluster,
+            at,
+            reserved: vec![Reserved::default(); cluster.nodes.len()],
+            waits: RefCell::default(),
+            volumes: BTreeMap::new(),
+        }
     }
 
     /// Places up to `count` tasks of a class. `own` counts the tasks that the same service has on
@@ -62,7 +89,25 @@ impl<'a> Scheduler<'a> {
 
     /// Whether a task of the class fits on the node now, whatever it waits for.
     fn takes(&self, class: &PlacementClass, node: &Node) -> bool {
-        filter::check(node, class, &self.reserved[self.node_place(node.id)], self.at).is_ok()
+        let reserved = &self.reserved[self.node_place(node.id)];
+        filter::check(node, class, reserved, self.at).is_ok() && self.check_volumes(class, node, None).is_ok()
+    }
+
+    /// Whether the node has what volumes a task of the class uses, beside what this plan has given already.
+    fn check_volumes(&self, class: &PlacementClass, node: &Node, gone: Option<TaskId>) -> Result<(), Refusal> {
+        self.cluster.check_volumes(&class.volumes, node, gone)?;
+        for (volume, access) in class.volumes.iter() {
+            let Some(given) = self.volumes.get(volume) else { continue };
+            let volume = volume.to_string();
+            if given.node != node.id {
+                let node = self.cluster.node(given.node).map_or_else(String::new, |node| node.info.name.clone());
+                return Err(Refusal::VolumeElsewhere { volume, node });
+            }
+            if given.access().keeps_out(access) {
+                return Err(Refusal::VolumeHeld { volume, task: None });
+            }
+        }
+        Ok(())
     }
 
     /// Whether tasks of the class wait for something that is not there yet.
@@ -88,6 +133,7 @@ impl<'a> Scheduler<'a> {
             let reserved = self.reserved[self.node_place(own.id)].clone();
             let reserved = Reserved { given_back: Some(Box::new(given_back)), ..reserved };
             filter::check(own, class, &reserved, self.at).is_ok()
+                && self.check_volumes(class, own, Some(old.id)).is_ok()
         });
         own.map(|own| own.id)
     }
@@ -115,6 +161,7 @@ impl<'a> Scheduler<'a> {
         let reserved = &mut self.reserved[place];
         reserved.taken = reserved.taken.plus(class.request.minus(held));
         reserved.ports.extend(&class.pinned_ports);
+        self.give_volumes(class, node);
     }
 
     /// Takes back what was [kept](Self::keep).
@@ -124,6 +171,20 @@ impl<'a> Scheduler<'a> {
         let reserved = &mut self.reserved[place];
         reserved.taken = reserved.taken.minus(class.request.minus(held));
         class.pinned_ports.iter().for_each(|port| _ = reserved.ports.remove(port));
+        for (volume, access) in class.volumes.iter() {
+            let Some(given) = self.volumes.get_mut(volume) else { continue };
+            *given.of(access) -= 1;
+            if given.exclusive + given.shared == 0 {
+                self.volumes.remove(volume);
+            }
+        }
+    }
+
+    fn give_volumes(&mut self, class: &PlacementClass, node: NodeId) {
+        for (volume, access) in class.volumes.iter() {
+            let given = self.volumes.entry(volume.to_string()).or_insert(Given { node, exclusive: 0, shared: 0 });
+            *given.of(access) += 1;
+        }
     }
 
     fn node_place(&self, id: NodeId) -> usize {
@@ -139,9 +200,9 @@ impl<'a> Scheduler<'a> {
         }
         let mut by_filter: BTreeMap<&'static str, (u32, u64, String)> = BTreeMap::new();
         for node in self.cluster.nodes() {
-            let Err(refusal) = filter::check(node, class, &self.reserved[self.node_place(node.id)], self.at) else {
-                continue;
-            };
+            let reserved = &self.reserved[self.node_place(node.id)];
+            let checked = filter::check(node, class, reserved, self.at);
+            let Err(refusal) = checked.and_then(|()| self.check_volumes(class, node, None)) else { continue };
             let free = match &refusal {
                 Refusal::Cpu { free, .. } | Refusal::Memory { free, .. } => *free,
                 _ => 0,
@@ -237,6 +298,7 @@ impl<'a> Scheduler<'a> {
     /// Reserves room for one task on the node, if there is any.
     fn take(&mut self, class: &PlacementClass, id: NodeId) -> Option<Target> {
         let node = &self.cluster.nodes[id];
+        self.check_volumes(class, node, None).ok()?;
         let place = self.node_place(id);
         let reserved = &mut self.reserved[place];
         let free = node.free().minus(reserved.taken);
@@ -247,6 +309,7 @@ impl<'a> Scheduler<'a> {
         let host_ports = filter::ports(node, class, reserved, self.at).ok()?;
         reserved.ports.extend(host_ports.iter().chain(&class.pinned_ports));
         reserved.taken = reserved.taken.plus(class.request);
+        self.give_volumes(class, id);
         Some(Target { node: id, host_ports: host_ports.into() })
     }
 }

@@ -8,6 +8,7 @@
 mod nodes;
 mod plan;
 mod rollout;
+mod volumes;
 mod workloads;
 
 use super::{Cluster, cluster::drop_unused_versions};
@@ -78,6 +79,7 @@ impl Cluster {
             }
             Command::Forget { name } => self.apply_forget(name, touched),
             Command::SetAvailability { name, order } => self.apply_set_availability(name, *order, touched),
+            Command::RemoveVolume { name } => self.apply_remove_volume(name, touched),
             Command::SettleUnknown { adopt } => self.apply_settle_unknown(*adopt, touched),
             Command::PrefetchFailed { node, workload, version, end } => {
                 self.apply_prefetch_failed(*node, *workload, *version, end, touched);

@@ -32,6 +32,7 @@ impl Cluster {
         self.check_nodes(&mut violations);
         self.check_workloads(&mut violations);
         self.check_tasks(&mut violations);
+        self.check_volumes_held(&mut violations);
         violations
     }
 
@@ -139,6 +140,36 @@ impl Cluster {
         }
     }
 
+    fn check_volumes_held(&self, violations: &mut Vec<Violation>) {
+        let specs = self.tasks().filter(|task| task.holds_resources()).map(|task| (task, self.spec_of(task)));
+        let specs = specs.filter(|(_, spec)| !spec.container.setup.volumes.is_empty());
+        let uses: Vec<_> = specs.map(|(task, spec)| (task, spec.container.setup.volume_uses())).collect();
+        let mut users: BTreeMap<&str, BTreeMap<TaskId, Access>> = BTreeMap::new();
+        for (task, uses) in &uses {
+            for (name, access) in uses.iter() {
+                let node = self.node_of(task).map(|node| node.info.uid);
+                if self.volume(name).is_none_or(|volume| Some(volume.node) != node) {
+                    let found = format!("{} is on {:?}, where volume {name} is not", task.id, task.node);
+                    violations.push(Violation { invariant: "I49", found });
+                }
+                users.entry(name).or_default().insert(task.id, access);
+            }
+        }
+        for (name, users) in &users {
+            let exclusive = users.iter().find(|(_, access)| **access == Access::Exclusive);
+            if let Some((task, _)) = exclusive.filter(|_| users.len() > 1) {
+                let found = format!("volume {name} is {task}'s alone, and {} tasks have it", users.len());
+                violations.push(Violation { invariant: "I49", found });
+            }
+        }
+        for volume in self.volumes() {
+            if users.remove(&*volume.name).unwrap_or_default() != volume.users {
+                let found = format!("the users of volume {} are not what a recomputation gives", volume.name);
+                violations.push(Violation { invariant: "I2", found });
+            }
+        }
+    }
+
     fn check_tasks(&self, violations: &mut Vec<Violation>) {
         let mut chained = 0;
         for workload in self.workloads() {
@@ -234,6 +265,11 @@ mod tests {
         assert_eq!(spoiled(|c| c.spec_bytes += 1), ["I2"], "bytes of specs");
         assert_eq!(spoiled(|c| c.task_counts.clear()), ["I2"], "tasks by state");
         assert_eq!(spoiled(|c| c.workload_counts.clear()), ["I2"], "workloads by kind");
+        let used = |c: &mut Cluster| {
+            let volume = Volume::bare("data".into(), UID, NodeUid(1), "n0".into(), Time(1));
+            c.volumes.insert("data".into(), Volume { users: [(TASK, Access::Shared)].into(), ..volume });
+        };
+        assert_eq!(spoiled(used), ["I2"], "users of volumes");
     }
 
     #[test]

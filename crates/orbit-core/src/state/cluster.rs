@@ -35,6 +35,7 @@ pub struct Cluster {
     pub(crate) nodes: NodeTable,
     pub(crate) workloads: BTreeMap<Uid, Workload>,
     pub(crate) tasks: TaskTable,
+    pub(crate) volumes: BTreeMap<Arc<str>, Volume>,
     pub(crate) keys: IdempotencyKeys,
     pub(crate) history: History,
     /// By the last entry; nobody's after a restore.
@@ -77,6 +78,7 @@ impl Default for Cluster {
             nodes: NodeTable::default(),
             workloads: BTreeMap::new(),
             tasks: TaskTable::default(),
+            volumes: BTreeMap::new(),
             keys: IdempotencyKeys::default(),
             history: History::default(),
             changes: Vec::new(),
@@ -324,7 +326,11 @@ impl Cluster {
         *self.task_counts.entry(count_key(&task)).or_default() += 1;
         let key = self.tasks.push(task);
         let workload = self.workloads.get_mut(&uid).expect("just found");
-        workload.slots[self.tasks.at(key).slot as usize].newest = Some(key);
+        let task = self.tasks.at(key);
+        workload.slots[task.slot as usize].newest = Some(key);
+        if task.node.is_some() && !task.state.is_terminal() {
+            self.hold_volumes(key);
+        }
         self.changed_task(key);
     }
 
@@ -342,6 +348,7 @@ impl Cluster {
         let task = self.tasks.at(key);
         let request = self.spec_of(task).container.resources;
         hold(&mut self.nodes[target.node], task, request);
+        self.hold_volumes(key);
         self.recount(was, key);
         self.changed_task(key);
     }
@@ -381,6 +388,7 @@ impl Cluster {
             if let Some(node) = task.node {
                 let request = self.spec_of(task).container.resources;
                 release(&mut self.nodes[node], task, request);
+                self.release_volumes(key);
             }
         }
         self.recount(counted, key);

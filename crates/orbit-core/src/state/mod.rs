@@ -13,6 +13,7 @@ mod nodes;
 mod order;
 mod snapshot;
 mod tasks;
+mod volumes;
 
 pub use apply::PORT_REST;
 pub use check::Violation;

@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub workloads: Vec<Workload>,
     /// By ID.
     pub tasks: Vec<Task>,
+    /// By name. Their indexes are empty.
+    pub volumes: Vec<Volume>,
     /// Oldest first.
     pub keys: Vec<KeyRecord>,
     /// Oldest first.
@@ -70,6 +72,7 @@ impl Cluster {
             slots: w.slots.iter().map(|s| Slot::bare(s.failures, s.version, s.not_before, s.own)).collect(),
             ..w.clone()
         };
+        let volume = |v: &Volume| Volume::bare(v.name.clone(), v.uid, v.node, v.node_name.clone(), v.bound_at);
         Snapshot {
             cluster: self.id,
             epoch: self.epoch,
@@ -84,6 +87,7 @@ impl Cluster {
             next_node: self.nodes.next_id(),
             workloads: self.workloads.values().map(workload).collect(),
             tasks: self.tasks.iter().map(Task::bare).collect(),
+            volumes: self.volumes.values().map(volume).collect(),
             keys: self.keys.records().collect(),
             history: self.history.iter().cloned().collect(),
         }
@@ -149,6 +153,12 @@ impl Cluster {
             }
             cluster.insert_workload(workload);
         }
+        for volume in snapshot.volumes {
+            if cluster.volumes.last_key_value().is_some_and(|(last, _)| *last >= volume.name) {
+                return Err(format!("volume {} is out of order", volume.name));
+            }
+            cluster.volumes.insert(volume.name.clone(), volume);
+        }
         for task in snapshot.tasks {
             cluster.check_restored(&task)?;
             cluster.insert_task(task);
@@ -203,7 +213,14 @@ impl Cluster {
                     if twice || ports.iter().any(|p| node.held_ports.contains_key(p)) {
                         return fail("holds a port that is held already");
                     }
-                    Ok(())
+                    let uses = self.spec_of(task).container.setup.volume_uses();
+                    if uses.iter().any(|(volume, _)| self.volume(volume).is_none()) {
+                        return fail("uses a volume that is nowhere");
+                    }
+                    match self.check_volumes(&uses, node, None) {
+                        Ok(()) => Ok(()),
+                        Err(refusal) => fail(&format!("is where it cannot be: {refusal}")),
+                    }
                 }
                 Some(_) => Ok(()),
             },

@@ -1,7 +1,7 @@
 //! What a worker must remember across a crash because no label can say it.
 
 use crate::model::{ClusterId, Millis, NodeUid, TaskId, TaskReport, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The worker's durable memory. Small: the rest is read from the containers' labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub struct Ledger {
     pub tasks: BTreeMap<TaskId, LedgerTask>,
     /// The images that this worker pulled: by reference, the ID that the engine gave. No others are ever removed.
     pub images: BTreeMap<String, String>,
+    /// The volumes that were made here, by the engine's names: one that is not there any more is not made again, because
+    /// it would be empty.
+    pub volumes: BTreeSet<String>,
 }
 
 /// What is remembered of one task.
@@ -98,12 +101,15 @@ pub enum LedgerWrite {
     },
     /// It is gone.
     ImageForgotten(String),
+    /// This volume is there, and something may be written to it.
+    VolumeMade(String),
 }
 
 impl Ledger {
     /// An empty ledger of a node that has never been welcomed.
     pub fn new(node: NodeUid) -> Ledger {
-        Ledger { node, cluster: None, seen: (0, 0), heard_of: None, tasks: BTreeMap::new(), images: BTreeMap::new() }
+        let (tasks, images, volumes) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Ledger { node, cluster: None, seen: (0, 0), heard_of: None, tasks, images, volumes }
     }
 
     /// How many tasks this node stops by itself, should it hear of nobody: as long as a worker runs.
@@ -141,6 +147,9 @@ impl Ledger {
             }
             LedgerWrite::ImageForgotten(image) => {
                 self.images.remove(image);
+            }
+            LedgerWrite::VolumeMade(volume) => {
+                self.volumes.insert(volume.clone());
             }
         }
     }

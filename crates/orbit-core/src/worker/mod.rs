@@ -176,6 +176,8 @@ pub struct Worker {
     ticks: u64,
     /// Tasks that wait for a place among the creates and starts.
     queue: BTreeSet<TaskId>,
+    /// Tasks whose volumes another container may write to. They are looked at again in each step.
+    volume_waits: BTreeSet<TaskId>,
     /// Tasks whose last operation was refused, and when to look at them again.
     paused: BTreeSet<(Time, TaskId)>,
     /// When to look at a task again, though nothing happened: the delay before its signal has passed, or it is
@@ -290,6 +292,7 @@ impl Worker {
             ops: BTreeMap::new(),
             ticks: 0,
             queue: BTreeSet::new(),
+            volume_waits: BTreeSet::new(),
             paused: BTreeSet::new(),
             looks: BTreeSet::new(),
             fetching: BTreeMap::new(),

@@ -26,6 +26,8 @@ pub const LABEL_CLUSTER: &str = "orbit.cluster";
 pub const LABEL_NODE: &str = "orbit.node";
 /// The label that holds the task's ID.
 pub const LABEL_TASK: &str = "orbit.task";
+/// The label of an engine's volume that holds the name by which users know it. It has those of its owner, too.
+pub const LABEL_VOLUME: &str = "orbit.volume";
 /// The label that holds the fingerprint of the spec that the container was created from.
 pub const LABEL_SPEC: &str = "orbit.spec";
 
@@ -182,8 +184,25 @@ pub struct ContainerSpec {
     pub ports: Vec<Published>,
     /// What is not left as the image and the engine have it; without its labels.
     pub setup: Setup,
+    /// The volumes that are mounted.
+    pub volumes: Vec<EngineVolume>,
     /// Sorted by key; the four above are among them, and those of the user.
     pub labels: Vec<(String, String)>,
+}
+
+/// A volume of a container on its node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EngineVolume {
+    /// By which the engine knows it.
+    pub name: String,
+    /// By which users know it: the value of its label [`LABEL_VOLUME`].
+    pub volume: String,
+    /// Where it is in the container.
+    pub path: String,
+    /// The container cannot write there.
+    pub read_only: bool,
+    /// It was made before. Where it is not there any more, the create fails: another in its place would be empty.
+    pub is_made: bool,
 }
 
 /// A port of a container on its node.

@@ -148,6 +148,7 @@ const GRACE_DEFAULT: Millis = Millis::secs(10);
 impl Worker {
     /// Looks at every task that is due, and begins what follows.
     pub(super) fn drive_due(&mut self, now: Time, actions: &mut Vec<Action>) {
+        self.due.append(&mut self.volume_waits);
         while let Some(id) = self.due.pop_first() {
             self.looked_at.insert(id);
             self.drive(now, id, actions);
@@ -298,10 +299,14 @@ impl Worker {
         }
     }
 
-    /// What a task asks for that the operator of this machine does not allow, in words. The manager has asked that before; but this
+    /// What a task asks for that this node does not give, in words: most often what its operator does not allow. The manager has asked that before; but this
     /// is not its word, and the operator may have taken it back since.
     fn forbidden(&self, id: TaskId) -> Option<String> {
-        let asks = self.tasks[&id].order.as_ref()?.spec.asks();
+        let order = self.tasks[&id].order.as_ref()?;
+        if order.volumes.len() != order.spec.container.setup.volumes.len() {
+            return Some("its manager does not say which volumes it has".to_string());
+        }
+        let asks = order.spec.asks();
         let asked = self.config.info.forbids(&asks)?;
         Some(format!("`{asked}` is not among what the operator of this node allows"))
     }
@@ -396,8 +401,17 @@ impl Worker {
             if fenced {
                 continue;
             }
+            if self.waits_for_volume(id) {
+                self.volume_waits.insert(id);
+                continue;
+            }
+            let task = &self.tasks[&id];
             if task.container == Known::Is(ContainerState::Created) {
                 places -= 1;
+                // Durable before anything can be written to them.
+                for volume in self.unmade_volumes(id) {
+                    self.persist(LedgerWrite::VolumeMade(volume), actions);
+                }
                 self.begin_step(id, Step::Start, actions);
             } else if !self.ledger.tasks.contains_key(&id) && !matches!(task.container, Known::Is(_)) {
                 places -= 1;
@@ -413,6 +427,31 @@ impl Worker {
                 self.due.insert(id);
             }
         }
+    }
+
+    /// The volumes of a task that are not known to have been made.
+    fn unmade_volumes(&self, id: TaskId) -> Vec<String> {
+        let order = self.tasks[&id].order.as_ref();
+        let names = order.zip(self.owner()).map(|(order, owner)| Vec::from_iter(volume_names(&owner, order)));
+        names.into_iter().flatten().filter(|name| !self.ledger.volumes.contains(name)).collect()
+    }
+
+    /// Whether a container is here that may write to what this task wants for itself. The manager has asked that before;
+    /// but after its node was forgotten and came back, what ran there ends only now (invariant I49).
+    fn waits_for_volume(&self, id: TaskId) -> bool {
+        let uses = |task: &WorkerTask| task.order.as_ref().map(|order| order.spec.container.setup.volume_uses());
+        let Some(own) = uses(&self.tasks[&id]).filter(|own| !own.is_empty()) else { return false };
+        let holds = |(other, task): (&TaskId, &WorkerTask)| {
+            let is_there = match task.container {
+                Known::Is(state) => !matches!(state, ContainerState::Exited { .. }),
+                Known::Absent => task.op,
+                Known::Unknown => self.ledger.tasks.get(other).is_some_and(|it| it.attempted && it.end.is_none()),
+            };
+            // What one uses that is not wanted any more is not known.
+            let is_known = !task.unwanted && task.order.as_ref().is_some_and(|order| !order.ended);
+            *other != id && is_there && (!is_known || uses(task).is_some_and(|its| own.conflict(&its).is_some()))
+        };
+        self.tasks.iter().any(holds)
     }
 
     fn begin_step(&mut self, id: TaskId, step: Step, actions: &mut Vec<Action>) {
@@ -434,7 +473,7 @@ impl Worker {
             Step::Remove => Op::Remove(name),
             Step::Create => {
                 let order = task.order.as_ref().expect("only what is ordered is created");
-                Op::Create(Box::new(container_spec(&owner, order)))
+                Op::Create(Box::new(container_spec(&owner, order, &self.ledger.volumes)))
             }
             Step::Fetch => {
                 let order = task.order.as_ref().expect("only what is ordered is fetched");
@@ -635,9 +674,22 @@ fn published(&Port { container, protocol, host_ip, .. }: &Port, host: u16) -> Pu
     Published { container, host, protocol, host_ip }
 }
 
+/// What the engine calls the volumes of a task, in the order of its mounts.
+fn volume_names(owner: &Owner, order: &Assignment) -> impl Iterator<Item = String> {
+    let mounts = order.spec.container.setup.volumes.iter().zip(&order.volumes);
+    mounts.map(|(mount, uid)| engine_name(owner.cluster, &mount.volume, *uid))
+}
+
 /// The container of a task, in full.
-fn container_spec(owner: &Owner, order: &Assignment) -> ContainerSpec {
+fn container_spec(owner: &Owner, order: &Assignment, made: &BTreeSet<String>) -> ContainerSpec {
     let container = &order.spec.container;
+    let volume = |(mount, name): (&VolumeMount, String)| EngineVolume {
+        is_made: made.contains(&name),
+        name,
+        volume: mount.volume.clone(),
+        path: mount.path.clone(),
+        read_only: mount.read_only,
+    };
     let mut labels = vec![
         (LABEL_CLUSTER.to_string(), owner.cluster.to_string()),
         (LABEL_NODE.to_string(), owner.node.to_string()),
@@ -661,7 +713,8 @@ fn container_spec(owner: &Owner, order: &Assignment) -> ContainerSpec {
         pids_max: container.pids_max,
         stop_signal: container.stop.signal.clone(),
         ports: container.ports.iter().zip(&order.host_ports).map(|(port, host)| published(port, *host)).collect(),
-        setup: Setup { labels: Default::default(), ..container.setup.clone() },
+        setup: Setup { labels: Default::default(), volumes: Vec::new(), ..container.setup.clone() },
+        volumes: container.setup.volumes.iter().zip(volume_names(owner, order)).map(volume).collect(),
         labels,
     }
 }

@@ -199,6 +199,7 @@ impl World {
             slot: 0,
             spec: spec.into(),
             host_ports: [].into(),
+            volumes: [].into(),
             image: match a % 5 {
                 0 => ImageBytes::Unresolved,
                 1 => ImageBytes::Digest("sha256:1".into()),

@@ -127,7 +127,7 @@ impl Managed {
             "ack" => self.send(words.word(0), ToManager::ProbeAck),
             "close" => self.close(words.word(0)),
             "service" | "task" | "scale" | "restart" | "delete" | "stop" | "logs" => self.request(words),
-            "forget" | "cordon" | "uncordon" | "drain" | "decide" => self.request(words),
+            "forget" | "cordon" | "uncordon" | "drain" | "decide" | "rmvolume" => self.request(words),
             "pause" | "resume" | "promote" | "undo" => self.request(words),
             "versions" => self.print_versions(words.word(0)),
             "report" => self.report(words),
@@ -157,6 +157,7 @@ impl Managed {
             "nodes" => self.print_nodes(),
             "endpoints" => self.print_endpoints(words.word(0)),
             "explain" => self.explain(words.word(0)),
+            "volumes" => self.print_volumes(),
             "history" => self.history(words.word(0)),
             "story" => self.print_story(),
             verb => panic!("no command `{verb}`"),
@@ -197,6 +198,16 @@ impl Managed {
                 }
             }
         }
+    }
+
+    fn print_volumes(&mut self) {
+        let cluster = self.manager.cluster();
+        let line = |volume: &Volume| {
+            let Volume { name, uid, node_name, .. } = volume;
+            format!("{name} {uid} on {node_name}: used by {}", list(volume.users()))
+        };
+        let lines: Vec<String> = cluster.volumes().map(line).collect();
+        self.say(if lines.is_empty() { "no volume".to_string() } else { lines.join("\n") });
     }
 
     fn append(&mut self, at: Time, actor: Actor, command: Command, proposal: Option<ProposalId>) {
@@ -563,6 +574,7 @@ impl Managed {
                 what: StreamOf::Logs(LogRange::default()),
             }),
             "decide" => Request::SettleUnknown { adopt: words.word(0) == "adopt" },
+            "rmvolume" => Request::RemoveVolume { name: words.word(0).to_string() },
             "forget" => Request::Forget { name: words.word(0).to_string() },
             "pause" | "resume" | "promote" | "undo" => Request::Rollout {
                 name: words.word(0).to_string(),
@@ -647,6 +659,7 @@ impl Managed {
             Command::SettleUnknown { adopt } => {
                 format!("what is unknown is {}", if *adopt { "left alone" } else { "to go" })
             }
+            Command::RemoveVolume { name } => format!("give up volume {name}"),
             Command::Reports(nodes) => {
                 let report = |r: &TaskReport| format!("{} {}{}", self.task_text(r.task), r.state, found_text(r.probed));
                 format!("report {}", list(nodes.iter().flat_map(|it| &it.reports).map(report)))

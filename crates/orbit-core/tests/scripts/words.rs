@@ -81,9 +81,22 @@ fn ports(text: &str) -> Vec<Port> {
     text.split(',').filter(|part| !part.is_empty()).enumerate().map(read).collect()
 }
 
+/// `volumes=data,media:shared`: those that a container uses, each for itself or together with others.
+pub fn volumes(words: &Words) -> Vec<VolumeMount> {
+    let mount = |word: &str| {
+        let (volume, access) = match word.split_once(':') {
+            Some((volume, _)) => (volume, Access::Shared),
+            None => (word, Access::Exclusive),
+        };
+        VolumeMount { volume: volume.into(), path: format!("/{volume}"), read_only: false, access }
+    };
+    words.text("volumes", "").split(',').filter(|word| !word.is_empty()).map(mount).collect()
+}
+
 /// `asks=privileged,host:/srv`: what reaches beyond the container, as its operator would write it.
 fn setup(words: &Words) -> Setup {
-    let mut setup = Setup { user: words.option("user").map(str::to_string), ..Setup::default() };
+    let user = words.option("user").map(str::to_string);
+    let mut setup = Setup { user, volumes: volumes(words), ..Setup::default() };
     for (i, asked) in grants(words.text("asks", "")).into_iter().enumerate() {
         let Setup { host, security, .. } = &mut setup;
         match asked {

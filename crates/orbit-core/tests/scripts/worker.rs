@@ -5,7 +5,7 @@
 
 use crate::{
     World,
-    words::{Words, bytes, end, found_text, grants, list, probed, span, spec, state},
+    words::{Words, bytes, end, found_text, grants, list, probed, span, spec, state, volumes},
 };
 use orbit_core::{model::*, worker::*};
 use std::collections::BTreeMap;
@@ -225,6 +225,7 @@ impl Working {
             slot: 0,
             spec: spec(words, RestartPolicy::Always).into(),
             host_ports: Box::default(),
+            volumes: volumes(words).iter().map(|_| Uid { epoch: 1, index: 9 }).collect(),
             image: match words.option("digest") {
                 None => ImageBytes::AsWritten,
                 Some("unknown") => ImageBytes::Unresolved,
@@ -366,7 +367,12 @@ fn op_text(op: &Op) -> String {
         Op::EnsureImage { image, pull: Pull::Missing, deadline } => format!("fetch within {deadline} {image}"),
         Op::EnsureImage { image, pull, deadline } => format!("fetch {pull:?} within {deadline} {image}"),
         Op::RemoveImage { image, id } => format!("untag {id} as {image}"),
-        Op::Create(spec) => format!("create {}", task_of(&spec.name)),
+        Op::Create(spec) => {
+            let made = |volume: &EngineVolume| if volume.is_made { "made before" } else { "to be made" };
+            let volume = |volume: &EngineVolume| format!("with {}, {}, ", volume.name, made(volume));
+            let volumes: String = spec.volumes.iter().map(volume).collect();
+            format!("create {volumes}{}", task_of(&spec.name))
+        }
         Op::Start(name) => format!("start {}", task_of(name)),
         Op::Stop { name, grace } => format!("stop with grace {grace} {}", task_of(name)),
         Op::Remove(name) => format!("remove {}", task_of(name)),
@@ -397,6 +403,7 @@ fn write_text(write: &LedgerWrite) -> String {
         LedgerWrite::Forgotten(id) => format!("forgotten {id}"),
         LedgerWrite::ImagePulled { image, id } => format!("that it pulled {image}, which is {id}"),
         LedgerWrite::ImageForgotten(image) => format!("that {image} is gone"),
+        LedgerWrite::VolumeMade(volume) => format!("that {volume} is made"),
     }
 }
 

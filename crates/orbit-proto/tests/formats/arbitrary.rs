@@ -159,8 +159,17 @@ fn setup() -> BoxedStrategy<Setup> {
     let texts = (of(text()), of(text()), of(text()), any::<[bool; 3]>());
     let memory = (vec(tmpfs, 0..3), of(n64()));
     let kernel = (security(), proptest::collection::btree_map(text(), ulimit, 0..3), map());
-    let setup = (texts, memory, kernel, map(), dns(), of(logging), map(), host_access()).prop_map(
-        |(texts, (tmpfs, shm_bytes), (security, ulimits, sysctls), extra_hosts, dns, logging, labels, host)| {
+    let access = proptest::sample::select(Access::ALL.to_vec());
+    let volume = (text(), text(), any::<bool>(), access).prop_map(|(volume, path, read_only, access)| VolumeMount {
+        volume,
+        path,
+        read_only,
+        access,
+    });
+    let places = (host_access(), vec(volume, 0..3));
+    let setup = (texts, memory, kernel, map(), dns(), of(logging), map(), places).prop_map(
+        |(texts, (tmpfs, shm_bytes), (security, ulimits, sysctls), extra_hosts, dns, logging, labels, places)| {
+            let (host, volumes) = places;
             let (user, working_dir, hostname, [init, tty, stdin]) = texts;
             Setup {
                 user,
@@ -179,6 +188,7 @@ fn setup() -> BoxedStrategy<Setup> {
                 logging,
                 labels,
                 host,
+                volumes,
             }
         },
     );
@@ -394,6 +404,7 @@ fn command() -> impl Strategy<Value = Command> {
         any::<bool>().prop_map(|adopt| Command::SettleUnknown { adopt }),
         vec(node_reports(), 0..3).prop_map(Command::Reports),
         text().prop_map(|name| Command::Forget { name }),
+        text().prop_map(|name| Command::RemoveVolume { name }),
         (text(), availability_order()).prop_map(|(name, order)| Command::SetAvailability { name, order }),
         plan().prop_map(Command::Plan),
         (node_id(), uid(), n32(), end()).prop_map(|(node, workload, version, end)| Command::PrefetchFailed {
@@ -499,8 +510,9 @@ fn assigned() -> impl Strategy<Value = Assigned> {
         Just(ImageBytes::Unresolved),
         text().prop_map(|digest| ImageBytes::Digest(digest.into())),
     ];
-    let order = (task_id(), n32(), desired(), any::<bool>(), labels, spec(), ports(), image).prop_map(
-        |(task, generation, desired, ended, (kind, name, slot), spec, host_ports, image)| Assignment {
+    let mounted = (ports(), vec(uid(), 0..3));
+    let order = (task_id(), n32(), desired(), any::<bool>(), labels, spec(), mounted, image).prop_map(
+        |(task, generation, desired, ended, (kind, name, slot), spec, (host_ports, volumes), image)| Assignment {
             image,
             task,
             generation,
@@ -511,6 +523,7 @@ fn assigned() -> impl Strategy<Value = Assigned> {
             slot,
             spec: spec.into(),
             host_ports,
+            volumes: volumes.into(),
         },
     );
     // Most orders share a spec with others, some have one of their own.
@@ -683,12 +696,16 @@ pub fn snapshot() -> impl Strategy<Value = Snapshot> {
         },
     );
     let head = (of(n64()), n32(), n32(), n64(), n64(), time(), n64(), n64());
-    (head, vec(node(), 0..4), vec(workload(), 0..4), vec(task(), 0..8), vec(key, 0..4), vec(event, 0..4)).prop_map(
+    let volume = (text(), uid(), n64(), text(), time()).prop_map(|(name, uid, node, node_name, at)| {
+        Volume::bare(name.into(), uid, NodeUid(node), node_name.into(), at)
+    });
+    let tasks = (vec(task(), 0..8), vec(volume, 0..4));
+    (head, vec(node(), 0..4), vec(workload(), 0..4), tasks, vec(key, 0..4), vec(event, 0..4)).prop_map(
         |(
             (cluster, epoch, schema, index, term, at, wall_ms, seed),
             mut nodes,
             mut workloads,
-            mut tasks,
+            (mut tasks, volumes),
             keys,
             history,
         )| {
@@ -714,6 +731,7 @@ pub fn snapshot() -> impl Strategy<Value = Snapshot> {
                 next_node,
                 workloads,
                 tasks,
+                volumes,
                 keys,
                 history,
             }

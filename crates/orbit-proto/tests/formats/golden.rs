@@ -157,6 +157,7 @@ fn setup_entries() -> Vec<Entry> {
         },
         logging: Some(Logging { driver: Some("json-file".into()), options: map(&[("max-size", "1m")]) }),
         labels: map(&[("team", "shop")]),
+        volumes: vec![],
         host: HostAccess::default(),
     };
     let whole = Spec { container: Container { limits: Limits::default(), setup, ..spec().container }, ..spec() };
@@ -317,6 +318,7 @@ pub fn snapshot() -> Snapshot {
             slots: vec![Slot::bare(0, 0, Time(0), 0), Slot::bare(4, 0, Time(13_000), 0), Slot::bare(1, 0, Time(0), 0)],
         }],
         tasks: vec![running, failed, Task::new(id(9, 0), uid(3), 2, 2, Time(5000))],
+        volumes: vec![],
         keys: vec![
             KeyRecord {
                 key: "key-1".into(),
@@ -636,6 +638,37 @@ fn build_snapshot() -> Snapshot {
     later
 }
 
+/// Data that outlives its tasks, and is given up.
+fn volume_entries() -> Vec<Entry> {
+    let mount = |volume: &str, path: &str, read_only, access| {
+        let (volume, path) = (volume.to_string(), path.to_string());
+        VolumeMount { volume, path, read_only, access }
+    };
+    let volumes = vec![mount("data", "/data", false, Access::Exclusive), mount("media", "/m", true, Access::Shared)];
+    let with_volumes =
+        Spec { container: Container { setup: Setup { volumes, ..Setup::default() }, ..spec().container }, ..spec() };
+    numbered([put(Update::ONE_BY_ONE, with_volumes), Command::RemoveVolume { name: "data".into() }])
+}
+
+/// Where the data of volumes is.
+fn volume_snapshot() -> Snapshot {
+    let mut later = nodes_snapshot();
+    let volume = |name: &str, node: NodeUid| Volume::bare(name.into(), uid(3), node, "node-1".into(), Time(5000));
+    later.volumes = vec![volume("data", NodeUid(1)), volume("media", NodeUid(u64::MAX))];
+    later.history.push(HistoryEvent {
+        index: 8,
+        at: Time(7000),
+        actor: Actor::Local,
+        what: What::VolumeRemoved,
+        subject: Subject::Node,
+        task: None,
+        node: Some(NodeId(1)),
+        node_name: "node-1".into(),
+        message: "volume old: its data stays on node-1, and nobody is given it again".into(),
+    });
+    later
+}
+
 /// Records in a file: each with its length before it, four bytes, little-endian.
 fn pack(records: &[Vec<u8>]) -> Vec<u8> {
     let framed = |r: &Vec<u8>| [&u32::try_from(r.len()).unwrap().to_le_bytes()[..], r].concat();
@@ -707,6 +740,7 @@ fn entries_of_version_1_are_read_and_written_byte_for_byte() {
     entries_are_kept("entries-setup", setup_entries());
     entries_are_kept("entries-allowed", allowed_entries());
     entries_are_kept("entries-after", after_entries());
+    entries_are_kept("entries-volumes", volume_entries());
 }
 
 #[test]
@@ -716,6 +750,7 @@ fn a_snapshot_of_version_1_is_read_and_written_byte_for_byte() {
     snapshot_is_kept("snapshot-disk-full", disk_full_snapshot());
     snapshot_is_kept("snapshot-builds", build_snapshot());
     snapshot_is_kept("snapshot-restored", restored_snapshot());
+    snapshot_is_kept("snapshot-volumes", volume_snapshot());
 }
 
 #[test]

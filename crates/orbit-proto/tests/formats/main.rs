@@ -204,6 +204,7 @@ fn a_spec_crosses_the_wire_once() {
             _ => other.clone(),
         },
         host_ports: Box::default(),
+        volumes: Box::default(),
         image: ImageBytes::AsWritten,
     };
     let assigned = Assigned { seq: 1, full: true, tasks: (0..2).map(task).collect(), follow: vec![], removed: vec![] };

@@ -70,6 +70,7 @@ fn to_worker() -> Vec<ToWorker> {
         slot: 1,
         spec: Arc::new(Spec { container: Container { probes: probes(), ..spec().container }, ..spec() }),
         host_ports: [20_000, 9090].into(),
+        volumes: [].into(),
         image,
     };
     let assigned = Assigned {

@@ -22,7 +22,7 @@ use bollard::{
     errors::Error,
     models::{
         ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
-        HealthStatusEnum, ImageInspect,
+        HealthStatusEnum, ImageInspect, VolumeCreateRequest,
     },
     query_parameters::{
         CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
@@ -35,7 +35,8 @@ use errors::{During, judge};
 use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
 use orbit_core::model::{ExecRequest, Grant, LogRange, Millis, Pull, Resources, TaskId, is_pinned, repository};
 use orbit_core::worker::{
-    ContainerSpec, ContainerState, EngineContainer, ImageFound, Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
+    ContainerSpec, ContainerState, EngineContainer, EngineVolume, ImageFound, LABEL_CLUSTER, LABEL_NODE, LABEL_VOLUME,
+    Op, OpError, OpErrorKind, OpOutput, OpResult, Owner,
 };
 use spec::Machine;
 use std::{
@@ -561,7 +562,30 @@ fn digests_of(image: &str, found: &ImageInspect) -> Vec<String> {
     known.filter(|(name, _)| short(name) == own).map(|(_, digest)| digest.to_owned()).collect()
 }
 
+/// Sees to it that a volume is there. One that was made before is not made again: it would be empty.
+async fn have_volume(client: &Docker, volume: &EngineVolume, labels: &[(String, String)]) -> Result<(), OpError> {
+    let EngineVolume { name, volume, is_made, .. } = volume;
+    if *is_made {
+        return match client.inspect_volume(name).await {
+            Ok(_) => Ok(()),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => {
+                let message = format!("the data of volume `{volume}` is not on this machine any more");
+                Err(op_error(OpErrorKind::Refused, message))
+            }
+            Err(error) => Err(judge(During::Create, &error)),
+        };
+    }
+    let of_owner = labels.iter().filter(|(key, _)| [LABEL_CLUSTER, LABEL_NODE].contains(&key.as_str())).cloned();
+    let labels = of_owner.chain([(LABEL_VOLUME.to_owned(), volume.clone())]).collect();
+    let request = VolumeCreateRequest { name: Some(name.clone()), labels: Some(labels), ..Default::default() };
+    client.create_volume(request).await.map_err(|error| judge(During::Create, &error))?;
+    Ok(())
+}
+
 async fn create(client: &Docker, spec: &ContainerSpec, machine: &Machine) -> OpResult {
+    for volume in &spec.volumes {
+        have_volume(client, volume, &spec.labels).await?;
+    }
     let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
     let error = match client.create_container(Some(options), spec::body(spec, machine)).await {
         Ok(created) => return Ok(OpOutput::Created(created.id)),

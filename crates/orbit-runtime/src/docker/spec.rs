@@ -5,7 +5,7 @@ use bollard::models::{
     ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 use orbit_core::model::{Device, HostMount, Logging, Network, Setup, Tmpfs, Ulimit};
-use orbit_core::worker::{ContainerSpec, Published};
+use orbit_core::worker::{ContainerSpec, EngineVolume, Published};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
@@ -76,7 +76,7 @@ pub fn body(spec: &ContainerSpec, machine: &Machine) -> ContainerCreateBody {
             security_opt: security_options(setup),
             privileged: setup.host.privileged.then_some(true),
             network_mode: network_mode(setup.host.network),
-            mounts: (!setup.host.mounts.is_empty()).then(|| setup.host.mounts.iter().map(mount).collect()),
+            mounts: mounts(spec),
             devices: (!setup.host.devices.is_empty()).then(|| setup.host.devices.iter().map(device).collect()),
             ulimits: (!setup.ulimits.is_empty()).then(|| setup.ulimits.iter().map(ulimit).collect()),
             sysctls: map(&setup.sysctls),
@@ -132,6 +132,23 @@ fn network_mode(network: Network) -> Option<String> {
 }
 
 /// A source that is not there is refused by the engine, and not made.
+/// Nothing where nothing is mounted.
+fn mounts(spec: &ContainerSpec) -> Option<Vec<Mount>> {
+    let of_host = spec.setup.host.mounts.iter().map(mount);
+    let mounts: Vec<Mount> = of_host.chain(spec.volumes.iter().map(volume)).collect();
+    (!mounts.is_empty()).then_some(mounts)
+}
+
+fn volume(EngineVolume { name, path, read_only, .. }: &EngineVolume) -> Mount {
+    Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(name.clone()),
+        target: Some(path.clone()),
+        read_only: Some(*read_only),
+        ..Mount::default()
+    }
+}
+
 fn mount(HostMount { host, path, read_only }: &HostMount) -> Mount {
     Mount {
         typ: Some(MountType::BIND),

@@ -12,8 +12,8 @@ use super::{
 use crate::{EngineInfo, Identity, op_error};
 use orbit_core::model::{Millis, Pull, Resources, TaskId, is_pinned, repository};
 use orbit_core::worker::{
-    ContainerSpec, ContainerState, EngineContainer, ImageFound, Op, OpError, OpErrorKind, OpKind, OpOutput, OpResult,
-    Owner, Published,
+    ContainerSpec, ContainerState, EngineContainer, EngineVolume, ImageFound, Op, OpError, OpErrorKind, OpKind,
+    OpOutput, OpResult, Owner, Published,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -44,6 +44,8 @@ pub struct FakeEngine {
     /// By ID.
     containers: BTreeMap<String, FakeContainer>,
     foreign_ports: BTreeSet<u16>,
+    /// What was written to each volume: the tasks that did, in order.
+    volumes: BTreeMap<String, Vec<TaskId>>,
     starts_nothing: bool,
     down: bool,
     outages: u64,
@@ -77,6 +79,7 @@ impl FakeEngine {
             foreign_images: BTreeSet::new(),
             containers: BTreeMap::new(),
             foreign_ports: BTreeSet::new(),
+            volumes: BTreeMap::new(),
             starts_nothing: false,
             down: false,
             outages: 0,
@@ -262,6 +265,14 @@ impl FakeEngine {
         if spec.limits.memory_bytes.is_some_and(|memory| memory < MEMORY_LIMIT_MIN_BYTES) {
             return Err(op_error(OpErrorKind::Refused, "minimum memory limit allowed is 6MB"));
         }
+        let gone = |volume: &&EngineVolume| volume.is_made && !self.volumes.contains_key(&volume.name);
+        if let Some(EngineVolume { volume, .. }) = spec.volumes.iter().find(gone) {
+            let message = format!("the data of volume `{volume}` is not on this machine any more");
+            return Err(op_error(OpErrorKind::Refused, message));
+        }
+        for volume in &spec.volumes {
+            self.volumes.entry(volume.name.clone()).or_default();
+        }
         if program == Program::NoSuchDirectory {
             return Err(op_error(OpErrorKind::Unclear, "cannot mkdir: /web is not a directory"));
         }
@@ -321,6 +332,7 @@ impl FakeEngine {
             self.lives.entry(identity.task).or_default().started += 1;
         }
         self.with(name, |container| container.state = ContainerState::Running);
+        self.write_to_volumes(name);
         match program {
             Program::Exit(code) => self.end(name, code, false),
             Program::OutOfMemory => self.end(name, KILLED, true),
@@ -332,6 +344,17 @@ impl FakeEngine {
             Program::BadEntrypoint | Program::NoSuchUser | Program::NoSuchDirectory => {}
         }
         Ok(OpOutput::Done)
+    }
+
+    /// What begins to run writes down that it does, wherever it may.
+    fn write_to_volumes(&mut self, name: &str) {
+        let Some(container) = self.container(name) else { return };
+        let Some(Identity { task, .. }) = container.identity else { return };
+        let writable: BTreeSet<String> =
+            container.spec.volumes.iter().filter(|it| !it.read_only).map(|it| it.name.clone()).collect();
+        for volume in writable {
+            self.volumes.entry(volume).or_default().push(task);
+        }
     }
 
     fn stop(&mut self, name: &str) -> OpResult {
@@ -384,6 +407,10 @@ impl FakeEngine {
     /// What became of one task's containers.
     pub fn lives_of(&self, task: TaskId) -> Lives {
         self.lives.get(&task).copied().unwrap_or_default()
+    }
+    /// The volumes, by name, and which tasks wrote to each, in order.
+    pub fn volumes(&self) -> &BTreeMap<String, Vec<TaskId>> {
+        &self.volumes
     }
     /// Whether the engine is down.
     pub fn is_down(&self) -> bool {

@@ -8,7 +8,10 @@ use orbit_core::model::{
     Device, Dns, ExecRequest, Grant, HOST_GATEWAY, HostAccess, HostMount, Limits, LogRange, Logging, Millis, Network,
     Security, Setup, Tmpfs, UNLIMITED, Ulimit,
 };
-use orbit_core::worker::{ContainerSpec, ContainerState, Op, OpErrorKind, OpOutput, ProbeOf, Published};
+use orbit_core::worker::{
+    ContainerSpec, ContainerState, EngineVolume, LABEL_CLUSTER, LABEL_VOLUME, Op, OpErrorKind, OpOutput, ProbeOf,
+    Published,
+};
 use orbit_runtime::{ContainerRuntime, ExecInput, ExecOutput, docker::DockerRuntime};
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -85,6 +88,12 @@ impl Drop for Docker {
         if !found.trim().is_empty() {
             // A test that fails already shall not be hidden by its clean-up.
             let _ = Command::new("docker").args(["rm", "-f", "-v"]).args(found.split_whitespace()).output();
+        }
+        let filter = format!("label={LABEL_CLUSTER}={}", self.base.owner.cluster);
+        let found = Command::new("docker").args(["volume", "ls", "-q", "--filter", &filter]).output();
+        let found = found.map(|found| String::from_utf8_lossy(&found.stdout).into_owned()).unwrap_or_default();
+        if !found.trim().is_empty() {
+            let _ = Command::new("docker").args(["volume", "rm"]).args(found.split_whitespace()).output();
         }
         if !self.images.is_empty() {
             let _ = Command::new("docker").arg("rmi").args(&self.images).output();
@@ -299,6 +308,36 @@ async fn a_container_is_set_up_as_it_is_described() {
     let size = r#"{{index .HostConfig.LogConfig.Config "max-size"}}"#;
     let format = format!("{{{{.HostConfig.LogConfig.Type}}}} {size} {{{{.Config.Labels.team}}}}");
     assert_eq!(docker(&["inspect", "--format", &format, &name]), "json-file 1m shop");
+}
+
+#[tokio::test]
+async fn what_was_written_to_a_volume_is_there_for_the_next_container() {
+    let Some(mut engine) = engine().await else { return };
+    let name = format!("orbit-contract-{}", engine.base.owner.cluster);
+    let mut seen = Vec::new();
+    for (line, read_only, is_made) in [("one", false, false), ("two", false, true), ("three", true, true)] {
+        let mut spec = engine.spec(Does::Run);
+        spec.args = ["append", "/data/log", line].map(str::to_owned).to_vec();
+        let (name, volume, path) = (name.clone(), "data".to_owned(), "/data".to_owned());
+        spec.volumes = vec![EngineVolume { name, volume, path, read_only, is_made }];
+        let container = engine.run(spec).await;
+        let said = async {
+            loop {
+                let log = engine.log(&container, None).await;
+                if !log.is_empty() {
+                    break log;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        seen.push(soon(said).await);
+        docker(&["rm", "-f", &container]);
+    }
+    assert_eq!(seen[..2], ["one\n", "one\ntwo\n"]);
+    assert!(seen[2].contains("Read-only file system"), "{}", seen[2]);
+    let labels = format!("{{{{index .Labels {LABEL_CLUSTER:?}}}}} {{{{index .Labels {LABEL_VOLUME:?}}}}}");
+    let found = docker(&["volume", "inspect", "--format", &labels, &name]);
+    assert_eq!(found, format!("{} data", engine.base.owner.cluster));
 }
 
 /// What these files and links are inside a container with this setup.

@@ -14,7 +14,8 @@ use engine::{Does, Engine, TestEngine, soon, text};
 use futures_util::{FutureExt, StreamExt};
 use orbit_core::model::{ExecRequest, LogRange, Logging, Millis, NodeUid, Protocol, Pull, Security, Setup, Tmpfs};
 use orbit_core::worker::{
-    ContainerState, EngineContainer, ImageFound, Op, OpErrorKind, OpOutput, OpResult, ProbeOf, Published,
+    ContainerSpec, ContainerState, EngineContainer, EngineVolume, ImageFound, Op, OpErrorKind, OpOutput, OpResult,
+    ProbeOf, Published,
 };
 use orbit_runtime::{ExecInput, ExecOutput, Identity};
 
@@ -42,6 +43,7 @@ contract! {
     the_life_of_a_container_with_every_step_taken_twice
     a_name_is_taken_unless_by_the_same_task_with_the_same_spec
     how_it_is_set_up_changes_nothing_in_the_life_of_a_container
+    a_volume_that_was_made_before_and_is_gone_is_not_made_again
     an_image_that_is_absent_is_missing_and_cannot_be_had
     an_image_goes_by_its_reference_if_it_is_the_one_that_is_meant_and_no_container_is_of_it
     a_pull_that_hangs_ends_at_its_deadline
@@ -170,6 +172,28 @@ async fn how_it_is_set_up_changes_nothing_in_the_life_of_a_container(mut engine:
     engine.ended(&name).await;
     engine.done(Op::Remove(name.clone())).await;
     assert_eq!(engine.inspect(&name).await, None);
+}
+
+async fn a_volume_that_was_made_before_and_is_gone_is_not_made_again(mut engine: impl TestEngine) {
+    let base = engine.spec(Does::Run);
+    let name = format!("orbit-contract-{}", engine.base().owner.cluster);
+    let with_volume = |is_made| {
+        let (name, volume, path) = (name.clone(), "data".to_owned(), "/data".to_owned());
+        ContainerSpec { volumes: vec![EngineVolume { name, volume, path, read_only: false, is_made }], ..base.clone() }
+    };
+    let refused = engine.perform(Op::Create(Box::new(with_volume(true)))).await.expect_err("there is none");
+    assert_eq!(refused.kind, OpErrorKind::Refused);
+    assert_eq!(refused.message, "the data of volume `data` is not on this machine any more");
+    assert_eq!(engine.inspect(&base.name).await, None);
+    for is_made in [false, true, false] {
+        // An answer that was not heard is asked for once more.
+        let id = engine.create(with_volume(is_made)).await;
+        assert_eq!(engine.create(with_volume(is_made)).await, id);
+        engine.done(Op::Start(base.name.clone())).await;
+        engine.done(Op::Stop { name: base.name.clone(), grace: NO_HURRY }).await;
+        engine.ended(&base.name).await;
+        engine.done(Op::Remove(base.name.clone())).await;
+    }
 }
 
 async fn an_image_that_is_absent_is_missing_and_cannot_be_had(mut engine: impl TestEngine) {

@@ -1,6 +1,6 @@
 //! `orbit get`, `orbit node ls`.
 
-use super::events;
+use super::{events, volume};
 use crate::{
     args::{Format, selector},
     client::path,
@@ -32,7 +32,7 @@ Examples:
   orbit get tasks -w                           # and every change from now on
   orbit get tasks -o name | head -1")]
 pub struct Get {
-    /// services, tasks, nodes, or all of these; KIND/NAME; or events
+    /// services, tasks, nodes, or all of these; KIND/NAME; or volumes, or events
     #[arg(value_name = "KIND", value_parser = WhatParser)]
     pub what: What,
     /// One object; of tasks: an attempt's ID or a definition's name
@@ -55,6 +55,7 @@ pub struct Get {
 pub enum What {
     Objects(Target),
     All,
+    Volumes,
     Events,
 }
 
@@ -69,15 +70,20 @@ impl TypedValueParser for WhatParser {
         match &*value.to_string_lossy() {
             "all" => Ok(What::All),
             "events" | "event" => Ok(What::Events),
-            text => {
-                Target::parse(text).map(What::Objects).ok_or_else(|| unknown_kind(cmd, arg, text, &["all", "events"]))
-            }
+            "volumes" | "volume" => Ok(What::Volumes),
+            text => Target::parse(text)
+                .map(What::Objects)
+                .ok_or_else(|| unknown_kind(cmd, arg, text, &["all", "volumes", "events"])),
         }
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         let kinds = TargetParser.possible_values()?.collect::<Vec<_>>();
-        let more = [PossibleValue::new("all"), PossibleValue::new("events").alias("event")];
+        let more = [
+            PossibleValue::new("all"),
+            PossibleValue::new("volumes").alias("volume"),
+            PossibleValue::new("events").alias("event"),
+        ];
         Some(Box::new(kinds.into_iter().chain(more)))
     }
 }
@@ -112,6 +118,10 @@ pub async fn get(session: &mut Session<'_>, args: Get) -> Result<u8, Error> {
     let target = match args.what {
         What::Objects(target) => target,
         What::All => return all(session, args.name, &args.show).await,
+        What::Volumes if args.show.watch || args.show.selector.is_some() => {
+            return Err(Error::usage("-w and -l are for services, tasks and nodes"));
+        }
+        What::Volumes => return volume::list(session, args.show.output, args.name.as_deref()).await,
         What::Events => return story(session, args.name, args.show).await,
     };
     let (kind, name) = (target.kind, target.one_name(args.name)?);

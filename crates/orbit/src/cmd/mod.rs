@@ -18,3 +18,4 @@ pub mod rollout;
 pub mod run;
 pub mod scale;
 pub mod snapshot;
+pub mod volume;

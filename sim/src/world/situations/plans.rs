@@ -48,7 +48,11 @@ pub fn notice_plan(tally: &mut Tally, cluster: &Cluster, plan: &orbit_core::mode
     if plan.decisions.iter().any(|(_, decision)| decision.unplaced > 0) {
         tally.reach(Situation::Unplaced);
         let refused = || plan.decisions.iter().flat_map(|(_, decision)| &decision.refusals);
-        for (filter, situation) in [("allow", Situation::WaitsForWord), ("after", Situation::WaitsForOthers)] {
+        for (filter, situation) in [
+            ("allow", Situation::WaitsForWord),
+            ("after", Situation::WaitsForOthers),
+            ("volume", Situation::WaitsForVolume),
+        ] {
             if refused().any(|refusals| refusals.filter == filter) {
                 tally.reach(situation);
             }

@@ -132,6 +132,9 @@ impl Cluster {
             let workload = self.workloads.get_mut(&create.workload).expect("just found");
             workload.slots.push(Slot::default());
         }
+        if let Some(target) = &create.target {
+            self.bind_volumes(&spec.container.setup.volume_uses(), target.node);
+        }
         let id = self.task_id(ordinal);
         let mut task = Task::new(id, create.workload, create.slot, create.version, self.at);
         if let Some(target) = &create.target {
@@ -180,6 +183,7 @@ impl Cluster {
         if self.check_target(&spec, &place.target).is_err() {
             return false;
         }
+        self.bind_volumes(&spec.container.setup.volume_uses(), place.target.node);
         self.place_task(key, &place.target, self.at);
         self.record_placed(place.task);
         self.turn_ports(&spec, &place.target);
@@ -196,11 +200,12 @@ impl Cluster {
     }
 
     /// Whether a task of this spec may be placed there now: the scheduler's own filters, over the
-    /// state as it is (invariants I1, I17, I18).
+    /// state as it is (invariants I1, I17, I18, I49).
     fn check_target(&self, spec: &Spec, target: &Target) -> Result<(), filter::Refusal> {
         let node = self.node(target.node).ok_or(filter::Refusal::NotReady)?;
         filter::check_worker(node, spec.level(), &spec.asks())?;
         filter::check_room(node, spec.container.resources, &spec.placement, &filter::Reserved::default())?;
+        self.check_volumes(&spec.container.setup.volume_uses(), node, None)?;
         filter::check_ports(node, spec, &target.host_ports, self.at)
     }
 

@@ -97,6 +97,7 @@ impl Cluster {
             let message = format!("version {target} of service `{name}` is not kept: {} are", kept(None));
             return Err(Rejection { code: Code::NotFound, field: "version".into(), message });
         };
+        workload.spec(target).expect("just found").check_replicas(workload.replicas)?;
         if target == version {
             let message = format!("service `{name}` is at version {version} already");
             return Err(Rejection { code: Code::Conflict, field: "version".into(), message });

@@ -23,6 +23,7 @@ impl Cluster {
         let Definition { kind, ref name, .. } = put.definition;
         let existing = self.workload_named(kind, name);
         self.check_condition(kind, name, put.condition)?;
+        put.definition.spec.check_replicas(existing.map_or(put.definition.replicas, |it| put.replicas_of(it)))?;
         let before = existing.map_or(0, |workload| workload.replicas);
         self.check_slots(before, existing.map_or(put.definition.replicas, |workload| put.replicas_of(workload)))?;
         if existing.is_none_or(|workload| *workload.current().spec != put.definition.spec) {
@@ -242,6 +243,7 @@ impl Cluster {
     ) -> Result<Answer, Rejection> {
         let uid = self.named(Kind::Service, name)?;
         self.check_condition(Kind::Service, name, condition)?;
+        self.workloads[&uid].current().spec.check_replicas(replicas)?;
         self.check_slots(self.workloads[&uid].replicas, replicas)?;
         let workload = self.workloads.get_mut(&uid).expect("found by name");
         if workload.replicas != replicas {

@@ -112,6 +112,14 @@ impl FakeEngine {
         let ids: Vec<String> = ours.map(|it| it.id.clone()).collect();
         ids.iter().for_each(|name| self.stop_behind_our_back(name));
     }
+    /// Somebody removes the volumes that no container has. Returns how many there were.
+    pub fn prune_volumes(&mut self) -> usize {
+        let mounted = self.containers().flat_map(|it| &it.spec.volumes).map(|volume| volume.name.clone());
+        let mounted: BTreeSet<String> = mounted.collect();
+        let before = self.volumes.len();
+        self.volumes.retain(|name, _| mounted.contains(name));
+        before - self.volumes.len()
+    }
     /// Somebody kills a container's process.
     pub fn kill(&mut self, name: &str) {
         self.end(name, KILLED, false);
@@ -182,8 +190,8 @@ impl FakeEngine {
     pub fn copy(&mut self, name: &str, new: &str) {
         let Some(original) = self.container(name) else { panic!("no container {name}") };
         let (copied, id) = (original.identity, self.new_id(new));
-        // Which ports a container has published is not in its image.
-        let spec = ContainerSpec { ports: Vec::new(), ..original.spec.clone() };
+        // Which ports a container has published is not in its image, nor are its volumes.
+        let spec = ContainerSpec { ports: Vec::new(), volumes: Vec::new(), ..original.spec.clone() };
         let container = FakeContainer {
             id: id.clone(),
             name: new.to_owned(),
@@ -209,6 +217,7 @@ impl FakeEngine {
             stop_signal: None,
             ports: ports.iter().map(|&(container, host)| Published::tcp(container, host)).collect(),
             setup: Setup::default(),
+            volumes: Vec::new(),
             labels: Vec::new(),
         };
         let (state, program) = (ContainerState::Running, Program::Run);
