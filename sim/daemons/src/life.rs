@@ -167,7 +167,7 @@ impl World {
         sleep(REST).await;
         let after = self.look().await?;
         let cluster = Cluster::restore(after.clone()).map_err(|what| ("I14", what.to_string()))?;
-        let restless = is_restless(&cluster);
+        let restless = is_restless(&cluster, &[]);
         if !restless && before.index != after.index {
             let copy = self.manager.machine.disk.copy();
             let entries = open_log(&copy, false).and_then(|mut log| log.load()).map(|kept| kept.entries);
