@@ -44,13 +44,13 @@ fn a_compose_file_is_printed_as_manifests_that_can_be_applied() {
 
 #[test]
 fn what_cannot_be_said_is_refused_all_of_it_by_its_line() {
-    let text = "services:\n  db:\n    image: postgres\n    restart: always\n    volumes: [data:/data]\n    pid: host\nvolumes: {data: {}}\n";
+    let text = "services:\n  db:\n    image: postgres\n    restart: always\n    volumes: [data:/data]\n    pid: host\nvolumes: {data: {driver: rclone}}\n";
     let folder = folder(&[("compose.yaml", text)]);
     let file = folder.path().join("compose.yaml");
     let ran = convert(&file, &[], &[]);
-    let said = "FILE:5: services.db.volumes: `data`: named volumes are not built yet\n\
+    let said = "FILE:5: services.db.volumes: `data` cannot be had: see `volumes` of the file\n\
                 FILE:6: services.db.pid: namespaces of others are not built\n\
-                FILE:7: volumes: named volumes are not built yet\n\
+                FILE:7: volumes.data.driver: volumes of drivers are not built yet\n\
                 orbit: FILE: 3 things of it cannot be said; --lenient leaves them out\n";
     assert_eq!((ran.code, ran.err.as_str(), ran.out.as_str()), (2, said, ""));
     let lenient = convert(&file, &[], &["--lenient"]);
