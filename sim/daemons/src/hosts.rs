@@ -11,7 +11,7 @@ use crate::{
 };
 use madsim::runtime::{Handle, NodeHandle};
 use orbit_core::{
-    model::{ClusterId, Millis, NodeInfo, NodeUid, Resources, Timing},
+    model::{ClusterId, Millis, NodeInfo, NodeUid, Resources, SPEC_LEVEL, Timing, Versions},
     worker::{Config, FreeSpace, ImageCollection},
 };
 use orbit_manager::{ManagerHandle, sessions::Workers};
@@ -192,7 +192,7 @@ async fn work(machine: &Arc<Machine>, n: u8, runtime: Engine, options: &Options)
             address: None,
             pinned_ports: None,
             allowed: [].into(),
-            versions: Default::default(),
+            versions: Versions { spec_level: SPEC_LEVEL, ..Versions::default() }.into(),
         },
         pull_deadline: Millis::secs(20),
         starts_max: 3,
