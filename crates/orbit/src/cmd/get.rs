@@ -1,6 +1,6 @@
 //! `orbit get`, `orbit node ls`.
 
-use super::{events, volume};
+use super::events;
 use crate::{
     args::{Format, selector},
     client::path,
@@ -121,7 +121,7 @@ pub async fn get(session: &mut Session<'_>, args: Get) -> Result<u8, Error> {
         What::Volumes if args.show.watch || args.show.selector.is_some() => {
             return Err(Error::usage("-w and -l are for services, tasks and nodes"));
         }
-        What::Volumes => return volume::list(session, args.show.output, args.name.as_deref()).await,
+        What::Volumes => return volumes(session, args.show.output, args.name.as_deref()).await,
         What::Events => return story(session, args.name, args.show).await,
     };
     let (kind, name) = (target.kind, target.one_name(args.name)?);
@@ -131,6 +131,28 @@ pub async fn get(session: &mut Session<'_>, args: Get) -> Result<u8, Error> {
         Some(_) if args.show.watch => Err(Error::usage("-w watches lists: choose with -l, or with --service")),
         Some(name) => one(session, kind, &name, &args.show).await,
     }
+}
+
+/// All volumes, or one of them.
+pub async fn volumes(session: &mut Session<'_>, output: Option<Format>, name: Option<&str>) -> Result<u8, Error> {
+    let format = settings::format(output, session.env, &session.context)?;
+    let items = match name {
+        Some(name) => vec![session.client.get::<view::Volume>(&path(&["volumes", name], &[])).await?],
+        None => session.client.list::<view::Volume>("volumes", &[]).await?.items,
+    };
+    let text = match format {
+        Format::Json if name.is_some() => json(&items[0])?,
+        Format::Yaml if name.is_some() => yaml(&items[0])?,
+        Format::Json => json(&items)?,
+        Format::Yaml => yaml(&items)?,
+        Format::Name => items.iter().map(|volume| format!("volume/{}\n", volume.name)).collect(),
+        Format::Table | Format::Wide if items.is_empty() => {
+            session.say("no volume is used yet");
+            return Ok(0);
+        }
+        Format::Table | Format::Wide => table::volumes(&items, format == Format::Wide, session.now),
+    };
+    session.print(&text).map(|()| 0)
 }
 
 /// Services, tasks and nodes, one table below the other.

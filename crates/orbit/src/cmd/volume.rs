@@ -1,12 +1,11 @@
 //! `orbit volume`: where the data of volumes is, and giving them up.
 
-use super::get::{json, yaml};
+use super::get;
 use crate::{
     args::{Format, volume_name},
     client::path,
     error::Error,
     session::Session,
-    settings, table,
 };
 use clap::Subcommand;
 use orbit_api::view;
@@ -60,32 +59,10 @@ Examples:
 
 pub async fn volume(session: &mut Session<'_>, command: Volume) -> Result<u8, Error> {
     match command {
-        Volume::Ls { output } => list(session, output, None).await,
+        Volume::Ls { output } => get::volumes(session, output, None).await,
         Volume::Describe { name } => describe(session, &name).await,
         Volume::Rm { names } => remove(session, &names).await,
     }
-}
-
-/// All volumes, or one of them.
-pub async fn list(session: &mut Session<'_>, output: Option<Format>, name: Option<&str>) -> Result<u8, Error> {
-    let format = settings::format(output, session.env, &session.context)?;
-    let items = match name {
-        Some(name) => vec![session.client.get::<view::Volume>(&path(&["volumes", name], &[])).await?],
-        None => session.client.list::<view::Volume>("volumes", &[]).await?.items,
-    };
-    let text = match format {
-        Format::Json if name.is_some() => json(&items[0])?,
-        Format::Yaml if name.is_some() => yaml(&items[0])?,
-        Format::Json => json(&items)?,
-        Format::Yaml => yaml(&items)?,
-        Format::Name => items.iter().map(|volume| format!("volume/{}\n", volume.name)).collect(),
-        Format::Table | Format::Wide if items.is_empty() => {
-            session.say("no volume is used yet");
-            return Ok(0);
-        }
-        Format::Table | Format::Wide => table::volumes(&items, format == Format::Wide, session.now),
-    };
-    session.print(&text).map(|()| 0)
 }
 
 async fn describe(session: &mut Session<'_>, name: &str) -> Result<u8, Error> {
