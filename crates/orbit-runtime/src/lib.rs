@@ -130,3 +130,8 @@ pub struct LogChunk {
 fn op_error(kind: OpErrorKind, message: impl Into<String>) -> OpError {
     OpError { kind, message: message.into() }
 }
+
+/// Not started, rather than started on an empty directory where its data was.
+fn volume_gone(volume: &str) -> OpError {
+    op_error(OpErrorKind::Refused, format!("the data of volume `{volume}` is not on this machine any more"))
+}

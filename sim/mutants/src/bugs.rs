@@ -102,13 +102,7 @@ fn broken(mutation: &Mutation, error: &str) -> String {
 
 /// Nothing fails without a mutation, or what is found says nothing of any.
 fn without_mutation(judge: &Judge, level: Level, programs: &Programs, seeds: u64) -> Result<(), String> {
-    let clean = judge.judge(programs, NONE)?;
-    if let Some(test) = clean.by_core {
-        return Err(format!("without a mutation, the core's own test `{test}` fails"));
-    }
-    if let Some(found) = clean.by_simulator {
-        return Err(format!("without a mutation, seed {}: {}\n{}", found.seed, found.invariant, found.failure));
-    }
+    let clean = judge.judge_without("mutation", programs)?;
     if let Some(script) = clean.scripts.first() {
         return Err(format!("without a mutation, the kept script `{script}` fails"));
     }

@@ -79,13 +79,7 @@ pub fn draw(repository: &Path, count: usize, seed: u64, seeds: u64) -> Result<Ex
 
 /// Nothing fails without a mutant, or what is found says nothing of any.
 fn without_mutant(judge: &Judge, programs: &Programs, seeds: u64) -> Result<(), String> {
-    let clean = judge.judge(programs, NONE)?;
-    if let Some(test) = clean.by_core {
-        return Err(format!("without a mutant, the core's own test `{test}` fails"));
-    }
-    if let Some(found) = clean.by_simulator {
-        return Err(format!("without a mutant, seed {}: {}\n{}", found.seed, found.invariant, found.failure));
-    }
+    judge.judge_without("mutant", programs)?;
     let count = programs.mutants.len();
     println!("{count} mutants in one build; without one, no test of the core fails, nor any of {seeds} seeds\n");
     Ok(())

@@ -4,7 +4,7 @@ use crate::{
     copy::Copy,
     mutation::Level,
     process::{self, Ended},
-    together::{Together, VARIABLE},
+    together::{NONE, Together, VARIABLE},
 };
 use std::{
     collections::BTreeSet,
@@ -175,6 +175,21 @@ impl Judge {
         }
         let program = |message: serde_json::Value| Some(PathBuf::from(message.get("executable")?.as_str()?));
         Ok((messages.filter_map(program).collect(), ended.took))
+    }
+
+    /// Nothing fails without any of them, which are each `what`; or what is found says nothing of one.
+    ///
+    /// # Errors
+    /// What fails, or a program cannot be started.
+    pub fn judge_without(&self, what: &str, programs: &Programs) -> Result<Verdict, String> {
+        let clean = self.judge(programs, NONE)?;
+        if let Some(test) = clean.by_core {
+            return Err(format!("without a {what}, the core's own test `{test}` fails"));
+        }
+        if let Some(found) = clean.by_simulator {
+            return Err(format!("without a {what}, seed {}: {}\n{}", found.seed, found.invariant, found.failure));
+        }
+        Ok(clean)
     }
 
     /// Judges the mutant of this number, or what the programs are by themselves.

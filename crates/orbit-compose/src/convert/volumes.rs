@@ -106,10 +106,7 @@ fn named(service: &Node) -> BTreeSet<&str> {
 fn source(item: &Node) -> Option<&str> {
     match &item.value {
         Value::Text(text) => text.split_once(':').map(|(source, _)| source),
-        Value::Map(map) => match &map.get("source")?.value {
-            Value::Text(source) => Some(source),
-            _ => None,
-        },
+        Value::Map(map) => map.text("source"),
         _ => None,
     }
 }

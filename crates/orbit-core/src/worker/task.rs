@@ -299,8 +299,8 @@ impl Worker {
         }
     }
 
-    /// What a task asks for that this node does not give, in words: most often what its operator does not allow. The manager has asked that before; but this
-    /// is not its word, and the operator may have taken it back since.
+    /// What a task asks for that this node does not give, in words: most often what its operator does not allow. The manager
+    /// has asked that before; but this is not its word, and the operator may have taken it back since.
     fn forbidden(&self, id: TaskId) -> Option<String> {
         let order = self.tasks[&id].order.as_ref()?;
         if order.volumes.len() != order.spec.container.setup.volumes.len() {

@@ -14,6 +14,7 @@ mod spec;
 
 use crate::{
     ContainerRuntime, EngineInfo, ExecInput, ExecOutput, Identity, LogChunk, identity::owner_labels, op_error,
+    volume_gone,
 };
 use async_trait::async_trait;
 use bollard::{
@@ -568,10 +569,7 @@ async fn have_volume(client: &Docker, volume: &EngineVolume, labels: &[(String, 
     if *is_made {
         return match client.inspect_volume(name).await {
             Ok(_) => Ok(()),
-            Err(Error::DockerResponseServerError { status_code: 404, .. }) => {
-                let message = format!("the data of volume `{volume}` is not on this machine any more");
-                Err(op_error(OpErrorKind::Refused, message))
-            }
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Err(volume_gone(volume)),
             Err(error) => Err(judge(During::Create, &error)),
         };
     }

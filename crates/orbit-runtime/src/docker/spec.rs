@@ -131,7 +131,6 @@ fn network_mode(network: Network) -> Option<String> {
     }
 }
 
-/// A source that is not there is refused by the engine, and not made.
 /// Nothing where nothing is mounted.
 fn mounts(spec: &ContainerSpec) -> Option<Vec<Mount>> {
     let of_host = spec.setup.host.mounts.iter().map(mount);
@@ -140,21 +139,20 @@ fn mounts(spec: &ContainerSpec) -> Option<Vec<Mount>> {
 }
 
 fn volume(EngineVolume { name, path, read_only, .. }: &EngineVolume) -> Mount {
-    Mount {
-        typ: Some(MountType::VOLUME),
-        source: Some(name.clone()),
-        target: Some(path.clone()),
-        read_only: Some(*read_only),
-        ..Mount::default()
-    }
+    mounted(MountType::VOLUME, name, path, *read_only)
 }
 
+/// A source that is not there is refused by the engine, and not made.
 fn mount(HostMount { host, path, read_only }: &HostMount) -> Mount {
+    mounted(MountType::BIND, host, path, *read_only)
+}
+
+fn mounted(kind: MountType, source: &str, target: &str, read_only: bool) -> Mount {
     Mount {
-        typ: Some(MountType::BIND),
-        source: Some(host.clone()),
-        target: Some(path.clone()),
-        read_only: Some(*read_only),
+        typ: Some(kind),
+        source: Some(source.to_owned()),
+        target: Some(target.to_owned()),
+        read_only: Some(read_only),
         ..Mount::default()
     }
 }

@@ -9,7 +9,7 @@ use super::{
     fault::Fault,
     image::FakeImage,
 };
-use crate::{EngineInfo, Identity, op_error};
+use crate::{EngineInfo, Identity, op_error, volume_gone};
 use orbit_core::model::{Millis, Pull, Resources, TaskId, is_pinned, repository};
 use orbit_core::worker::{
     ContainerSpec, ContainerState, EngineContainer, EngineVolume, ImageFound, Op, OpError, OpErrorKind, OpKind,
@@ -267,8 +267,7 @@ impl FakeEngine {
         }
         let gone = |volume: &&EngineVolume| volume.is_made && !self.volumes.contains_key(&volume.name);
         if let Some(EngineVolume { volume, .. }) = spec.volumes.iter().find(gone) {
-            let message = format!("the data of volume `{volume}` is not on this machine any more");
-            return Err(op_error(OpErrorKind::Refused, message));
+            return Err(volume_gone(volume));
         }
         for volume in &spec.volumes {
             self.volumes.entry(volume.name.clone()).or_default();

@@ -23,9 +23,9 @@ impl Cluster {
         let Definition { kind, ref name, .. } = put.definition;
         let existing = self.workload_named(kind, name);
         self.check_condition(kind, name, put.condition)?;
-        put.definition.spec.check_replicas(existing.map_or(put.definition.replicas, |it| put.replicas_of(it)))?;
-        let before = existing.map_or(0, |workload| workload.replicas);
-        self.check_slots(before, existing.map_or(put.definition.replicas, |workload| put.replicas_of(workload)))?;
+        let replicas = existing.map_or(put.definition.replicas, |workload| put.replicas_of(workload));
+        put.definition.spec.check_replicas(replicas)?;
+        self.check_slots(existing.map_or(0, |workload| workload.replicas), replicas)?;
         if existing.is_none_or(|workload| *workload.current().spec != put.definition.spec) {
             self.check_spec_bytes(&put.definition.spec)?;
             self.check_order(&put.definition)?;
